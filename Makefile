@@ -1,0 +1,47 @@
+# Everything a developer or a new user runs. `make demo` and `make test` set up all they need.
+PYTHON ?= python3
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SEED ?= 1
+
+.PHONY: demo test check format docs scorecard bench clean
+
+demo: $(READY)
+	$(BIN)/tocsin demo --dir demo-out --seed $(SEED)
+
+test: $(READY)
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+
+scorecard: $(READY)
+	$(BIN)/python -m benchmarks.scorecard
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.ingest_speed
+	$(BIN)/python -m benchmarks.drift_speed
+	$(BIN)/python -m benchmarks.recorder_speed
+
+clean:
+	rm -rf .venv .venv-* demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Tocsin needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,demo]'
+	$(BIN)/python -m compileall -q tocsin collectors detectors alerting dashboards || true
+	touch $(READY)

@@ -1,0 +1,49 @@
+"""What a stage is given: the moment, the settings and the records. What it passes on: routed alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tocsin.alerts import Alert
+from tocsin.findings import Severity
+from tocsin.incidents import Incident, Playbook
+from tocsin.routes import Route
+from tocsin.store.protocol import Store
+from tocsin_alerting.groups import Group
+from tocsin_alerting.records import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The `alerting` section of the configuration: the route tree, and from when on there is an incident."""
+
+    route: Route
+    min_severity: Severity = Severity.HIGH
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An alert on its way: the route that it has reached (at first the root) and its group there."""
+
+    alert: Alert
+    route: Route
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One tick. `last` says that none follows soon, so that nothing may wait for more alerts."""
+
+    store: Store
+    now: datetime
+    settings: Settings
+    playbooks: Mapping[str, Playbook]
+    alerts: Table[Alert]
+    incidents: Table[Incident]
+    groups: Table[Group]
+    last: bool = False
+
+
+Stage = Callable[[list[Routed], Context], list[Routed]]

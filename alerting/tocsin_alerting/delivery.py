@@ -1,0 +1,105 @@
+"""Delivering what is in the outbox: retries with backoff, and an end to them.
+
+At-least-once. A notification leaves the outbox when its receiver took it; if the process dies in
+between, it is sent again with the same key. Within a group they go out in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from tocsin.alerts import Action, Transition
+from tocsin.clock import format_length
+from tocsin.errors import DeliveryError
+from tocsin.plugin import Receiver
+from tocsin_alerting.context import Context
+from tocsin_alerting.groups import Group, Posting
+
+#: The first wait after a failure; it doubles with each one up to the longest.
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
+#: A notification that could not be delivered for so long is given up.
+OLDEST = timedelta(hours=24)
+
+
+def deliver(context: Context, receivers: Mapping[str, Receiver[Any]]) -> int:
+    """Try every notification that is due.
+
+    A receiver that fails is left alone until the next tick: its other notifications would fail too, and
+    each may cost a timeout.
+
+    Returns:
+        How many attempts failed and will be made again.
+    """
+    down: set[str] = set()
+    for waiting in [group for group in context.groups.all() if group.outbox]:
+        group = context.groups.reload(waiting.id)  # another process may have delivered it by now
+        if group is not None:
+            _deliver(group, context, receivers, down)
+    return len(down)
+
+
+def _deliver(group: Group, context: Context, receivers: Mapping[str, Receiver[Any]], down: set[str]) -> None:
+    for posting in group.outbox:
+        if posting.due > context.now or group.receiver in down:
+            return
+        error = _attempt(posting, receivers, context.now)
+        context.groups.amend(group.id, partial(_outcome, posting, error, context.now))
+        if error is not None and error.retry:
+            down.add(group.receiver)
+
+
+def _attempt(posting: Posting, receivers: Mapping[str, Receiver[Any]], now: datetime) -> DeliveryError | None:
+    notification = replace(posting.notification, sent=now)
+    receiver = receivers.get(notification.receiver)
+    if receiver is None:
+        return DeliveryError(f"no receiver {notification.receiver!r} is configured any more", retry=False)
+    try:
+        receiver.send(notification)
+    except DeliveryError as error:
+        return error
+    except Exception as error:  # noqa: BLE001  # the fence around a plug-in's call
+        return DeliveryError(f"{type(error).__name__}: {error}", retry=True)
+    return None
+
+
+def _outcome(posting: Posting, error: DeliveryError | None, now: datetime, group: Group) -> Group:
+    due = _again(posting, error, now)
+    if due is not None:
+        return group.retried(posting.notification.key, due)
+    return group.without(posting.notification.key, _told(posting, error, now))
+
+
+def _again(posting: Posting, error: DeliveryError | None, now: datetime) -> datetime | None:
+    """When to try again, or None where it was delivered or is given up."""
+    if error is None or not error.retry:
+        return None
+    due = now + backoff(posting.notification.key, posting.attempts, error.after)
+    return due if due < posting.notification.created + OLDEST else None
+
+
+def backoff(key: str, attempts: int, after: float | None = None) -> timedelta:
+    """How long to wait after a failed attempt: 30 s, 1 min, 2 min … 1 h, less up to half of it.
+
+    What is taken off follows from the key and the attempt, so that many notifications do not come back
+    at once and a test knows when. A receiver that says how long to wait (`after`, s) is obeyed.
+    """
+    wait = min(FIRST_WAIT * (1 << min(attempts, 10)), LONGEST_WAIT)
+    random = hashlib.sha256(f"{key} {attempts}".encode()).digest()[0] / 255
+    asked = timedelta(seconds=min(after or 0.0, LONGEST_WAIT.total_seconds()))
+    return max(wait * (1 - random / 2), asked)
+
+
+def _told(posting: Posting, error: DeliveryError | None, now: datetime) -> list[Transition]:
+    notification = posting.notification
+    action, reason = Action.NOTIFIED, notification.reason
+    if error is not None:
+        action, reason = Action.NOTIFICATION_FAILED, f"{notification.reason}: {error.reason}"
+        if error.retry:
+            reason += f"; given up after {posting.attempts + 1} attempts in {format_length(OLDEST)}"
+    facts = {"receiver": notification.receiver, "notification": notification.key, "reason": reason}
+    return [alert.transition(action, now, **facts) for alert in notification.alerts]

@@ -1,0 +1,117 @@
+"""Groups: alerts that are sent together, what their receiver was told, and what is on its way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tocsin.alerts import Alert, AlertState, Notification, Transition, digest
+from tocsin.clock import format_time
+from tocsin.findings import Severity
+from tocsin.routes import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the receiver last heard about an alert."""
+
+    state: AlertState
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A notification in the outbox: how often it was tried and when it is due."""
+
+    notification: Notification
+    due: datetime
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group's state, one record of the keyed state.
+
+    What was told and the outbox are in the same record, so that one write both decides that a
+    notification goes out and keeps it: after a crash it is neither lost nor made again with another key.
+    """
+
+    id: str
+    key: str
+    receiver: str
+    labels: Mapping[str, str]
+    created: datetime
+    number: int = 0
+    thread: str = ""
+    notified: datetime | None = None
+    told: Mapping[str, Told] = field(default_factory=dict)
+    outbox: tuple[Posting, ...] = ()
+    unwritten: tuple[Transition, ...] = ()
+
+    def reason(self, alerts: Sequence[Alert], route: Route, now: datetime, *, last: bool) -> str:
+        """Why a notification about these alerts is due now, in Alertmanager's words; empty if none is."""
+        if self.notified is None:
+            waited = last or now >= self.created + route.group_wait
+            return "first notification" if waited else ""
+        news = [alert for alert in alerts if self.owes(alert)]
+        if news:
+            if now < self.notified + route.group_interval:
+                return ""
+            if any(alert.firing for alert in news):
+                return "new alerts in group"
+            over = not any(alert.firing for alert in alerts)
+            return "all alerts resolved" if over else "some alerts resolved"
+        waiting = any(alert.firing and alert.acknowledged is None for alert in alerts)
+        return "repeat interval elapsed" if waiting and now >= self.notified + route.repeat_interval else ""
+
+    def owes(self, alert: Alert) -> bool:
+        """Whether the receiver has yet to hear of this alert, of its new state, or that it got worse."""
+        told = self.told.get(alert.id)
+        return told is None or told.state is not alert.state or alert.severity.rank > told.severity.rank
+
+    def notify(self, alerts: Sequence[Alert], reason: str, now: datetime) -> Group:
+        """With a notification about these alerts in the outbox, and a note of what it says."""
+        said = sorted(f"{alert.id} {alert.state} {alert.severity}" for alert in alerts)
+        started = format_time(self.created)
+        key = digest("notification", self.id, started, str(self.number), *said)
+        notification = Notification(
+            key=key,
+            receiver=self.receiver,
+            group_key=self.key,
+            labels=self.labels,
+            reason=reason,
+            alerts=tuple(replace(alert, unwritten=()) for alert in alerts),
+            thread=self.thread or key,
+            created=now,
+            sent=now,
+        )
+        return replace(
+            self,
+            number=self.number + 1,
+            thread=notification.thread,
+            notified=now,
+            told={alert.id: Told(alert.state, alert.severity) for alert in alerts},
+            outbox=(*self.outbox, Posting(notification, due=now)),
+        )
+
+    def without(self, key: str, told: Sequence[Transition]) -> Group:
+        """With a notification out of the outbox, and what became of it for alert_history."""
+        outbox = tuple(p for p in self.outbox if p.notification.key != key)
+        return replace(self, outbox=outbox, unwritten=(*self.unwritten, *told))
+
+    def retried(self, key: str, due: datetime) -> Group:
+        """With one more failed attempt at a notification, which is due again later."""
+        outbox = tuple(
+            replace(p, attempts=p.attempts + 1, due=due) if p.notification.key == key else p
+            for p in self.outbox
+        )
+        return replace(self, outbox=outbox)
+
+
+def group_of(alert: Alert, route: Route) -> tuple[str, str, dict[str, str]]:
+    """The id, Alertmanager's group key and the labels of an alert's group on a route."""
+    labels = route.group_labels(alert.labels)
+    words = ", ".join(f'{name}="{value}"' for name, value in labels.items())
+    key = f"{route.key}:{{{words}}}"
+    return digest("group", route.receiver, key), key, labels

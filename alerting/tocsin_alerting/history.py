@@ -1,0 +1,67 @@
+"""Writing alert_history: what the records say happened and the stream does not say yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from tocsin.alerts import Action, Transition
+from tocsin.frames import conform
+from tocsin.store.protocol import Store
+from tocsin.streams import ID, STREAMS, TIME
+from tocsin_alerting.context import Context
+from tocsin_alerting.records import Table
+
+_STREAM = "alert_history"
+
+
+def write_history(context: Context) -> list[Transition]:
+    """Append every unwritten transition in one commit, then note that they are written.
+
+    A crash in between writes them again, with the same ids and times: the store counts them once.
+    """
+    tables: tuple[Table[Any], ...] = (context.alerts, context.incidents, context.groups)
+    written = [t for table in tables for record in table.all() for t in record.unwritten]
+    append(context.store, written)
+    for table in tables:
+        for record in [r for r in table.all() if r.unwritten]:
+            table.amend(record.id, partial(_written, record.unwritten))
+    return written
+
+
+def append(store: Store, transitions: Iterable[Transition]) -> None:
+    """Append transitions as rows of alert_history."""
+    rows = [_row(transition) for transition in transitions]
+    if rows:
+        store.append(_STREAM, conform(pl.DataFrame(rows, infer_schema_length=None), _STREAM))
+
+
+def _written(done: tuple[Transition, ...], record: Any) -> Any:
+    return replace(record, unwritten=tuple(t for t in record.unwritten if t not in done))
+
+
+def _row(transition: Transition) -> dict[str, Any]:
+    failed = transition.action is Action.NOTIFICATION_FAILED
+    return {
+        **STREAMS[_STREAM].constants,
+        TIME: transition.at,
+        ID: transition.id,
+        "event.action": transition.action.value,
+        "event.outcome": "failure" if failed else "success",
+        "tocsin.subject.type": transition.subject.type,
+        "tocsin.subject.id": transition.subject.id,
+        "tocsin.detector.id": transition.detector or None,
+        "tocsin.alert.fingerprint": transition.fingerprint or None,
+        "tocsin.alert.state": transition.state or None,
+        "tocsin.severity": transition.severity or None,
+        "tocsin.finding.id": transition.finding or None,
+        "tocsin.incident.id": transition.incident or None,
+        "tocsin.receiver": transition.receiver or None,
+        "tocsin.notification.key": transition.notification or None,
+        "user.name": transition.by or None,
+        "event.reason": transition.reason or None,
+    }

@@ -1,0 +1,1 @@
+"""Receivers: one file each, one class `Receiver[Params]` in it, found by its `id`."""

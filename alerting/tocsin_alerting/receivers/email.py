@@ -1,0 +1,151 @@
+"""Notifications by electronic mail, through an SMTP server."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import format_datetime
+from html import escape
+
+from tocsin.alerts import Alert, Notification
+from tocsin.errors import ConfigError, DeliveryError
+from tocsin.plugin import Receiver, Stability, param
+from tocsin.secret import Secret
+from tocsin_alerting.wording import facts, heading, title
+
+_MOST = 50  # alerts that one mail spells out
+_COLORS = {"critical": "#8b0000", "high": "#c62828", "medium": "#b26a00", "low": "#1a5fb4", "info": "#555"}
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of the email receiver."""
+
+    host: str = param(doc="the SMTP server")
+    sender: str = param(doc="address that the mail comes from")
+    to: list[str] = param(doc="addresses that it goes to")
+    port: int = param(587, ge=1, le=65535, doc="the server's port")
+    security: str = param(
+        "starttls", choices=("starttls", "ssl", "none"), doc="how the connection is secured"
+    )
+    username: str = param("", doc="name to log in with; empty for no login")
+    password: Secret | None = param(None, doc="password to log in with, as {env: NAME} or {file: PATH}")
+    timeout: float = param(10.0, ge=1, le=120, doc="seconds that one step may take")
+
+    def __post_init__(self) -> None:
+        if not self.to:
+            raise ConfigError("to needs at least one address", key="to")
+        if self.username and self.password is None:
+            raise ConfigError("username needs a password", key="password")
+        if self.username and self.security == "none":
+            raise ConfigError("a password is only sent over starttls or ssl", key="security")
+
+
+class Email(Receiver[Params]):
+    """Sends one mail a notification, as text and HTML; the mails of a group form a thread.
+
+    At-least-once: the Message-ID is made from the notification's key, so a mail that is sent again has
+    the same one. Where the server refuses some of the addresses for good, the others have the mail and
+    the notification counts as failed, with the refused ones named; where it refuses some for now, the
+    mail goes to all of them again.
+    """
+
+    id = "email"
+    stability = Stability.BETA
+
+    def send(self, notification: Notification) -> None:
+        message = compose(notification, self.params.sender, self.params.to)
+        try:
+            refused = self._deliver(message)
+        except smtplib.SMTPRecipientsRefused as error:
+            refused = error.recipients
+        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+            raise _failed(error.smtp_code, error.smtp_error) from error
+        except (smtplib.SMTPException, OSError) as error:
+            place = f"{self.params.host}:{self.params.port}"
+            raise DeliveryError(f"{place}: {type(error).__name__}: {error}", retry=True) from error
+        if refused:
+            names = ", ".join(sorted(refused))
+            worst, text = min((code, text) for code, text in refused.values())
+            raise _failed(worst, text, f"refused for {names}: ")
+
+    def _deliver(self, message: EmailMessage) -> dict[str, tuple[int, bytes]]:
+        server = self._connect()
+        try:
+            refused = server.send_message(message)
+            with suppress(smtplib.SMTPException, OSError):  # the server has the mail already
+                server.quit()
+            return refused
+        finally:
+            server.close()
+
+    def _connect(self) -> smtplib.SMTP:
+        p = self.params
+        context = ssl.create_default_context()
+        if p.security == "ssl":
+            server: smtplib.SMTP = smtplib.SMTP_SSL(p.host, p.port, timeout=p.timeout, context=context)
+        else:
+            server = smtplib.SMTP(p.host, p.port, timeout=p.timeout)
+        try:
+            if p.security == "starttls":
+                server.starttls(context=context)
+            if p.username and p.password is not None:
+                server.login(p.username, p.password.reveal())
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+
+def _failed(code: int, text: bytes | str, before: str = "") -> DeliveryError:
+    words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return DeliveryError(f"{before}{code} {words}", retry=400 <= code < 500)
+
+
+def compose(notification: Notification, sender: str, to: list[str]) -> EmailMessage:
+    """The mail for a notification."""
+    domain = sender.rpartition("@")[2].strip("> ") or "tocsin.invalid"
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = ", ".join(to)
+    message["Subject"] = title(notification)
+    message["Date"] = format_datetime(notification.sent)
+    message["Message-ID"] = f"<{notification.key}@{domain}>"
+    if notification.thread != notification.key:
+        message["In-Reply-To"] = message["References"] = f"<{notification.thread}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(_text(notification), cte="quoted-printable")
+    message.add_alternative(_html(notification), subtype="html", cte="quoted-printable")
+    return message
+
+
+def _text(notification: Notification) -> str:
+    parts = [f"{title(notification)} ({notification.reason})"]
+    parts += [_paragraph(alert) for alert in notification.alerts[:_MOST]]
+    return "\n\n".join([*parts, *_rest(notification)]) + "\n"
+
+
+def _paragraph(alert: Alert) -> str:
+    return "\n".join([heading(alert), *(f"  {name}: {value}" for name, value in facts(alert))])
+
+
+def _html(notification: Notification) -> str:
+    parts = [f"<h2>{escape(title(notification))}</h2><p>{escape(notification.reason)}</p>"]
+    for alert in notification.alerts[:_MOST]:
+        color = _COLORS[alert.severity.value] if alert.firing else "#2e7d32"
+        rows = "".join(
+            f'<tr><td style="color:#666;padding-right:1em;vertical-align:top">{escape(name)}</td>'
+            f"<td>{escape(value)}</td></tr>"
+            for name, value in facts(alert)
+        )
+        parts.append(f'<h3 style="color:{color}">{escape(heading(alert))}</h3><table>{rows}</table>')
+    parts += [f"<p>{escape(line)}</p>" for line in _rest(notification)]
+    return f'<html><body style="font-family:sans-serif">{"".join(parts)}</body></html>'
+
+
+def _rest(notification: Notification) -> list[str]:
+    more = len(notification.alerts) - _MOST
+    return [f"… and {more} more alerts: tocsin alerts"] if more > 0 else []

@@ -1,0 +1,195 @@
+"""Notifications as signed HTTP requests: Alertmanager's webhook body, Standard Webhooks' signature."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import http.client
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from tocsin.alerts import Alert, Notification
+from tocsin.clock import format_time
+from tocsin.errors import ConfigError, DeliveryError
+from tocsin.plugin import Receiver, Stability, param
+from tocsin.secret import Secret
+from tocsin_alerting.addresses import resolve
+from tocsin_alerting.wording import plain
+
+_BUSY = (429, 503)  # these may say in Retry-After when to come again
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of the webhook receiver."""
+
+    url: str = param(doc="where to post to: https://… or http://…")
+    secret: Secret | None = param(
+        None, doc="signing secret `whsec_<base64>`, as {env: NAME} or {file: PATH}; unsigned without"
+    )
+    allow_private: bool = param(False, doc="may the host have a private, loopback or link-local address?")
+    timeout: float = param(10.0, ge=1, le=120, doc="seconds that connecting or one answer may take")
+    max_alerts: int = param(0, ge=0, doc="alerts in one request at most; 0 is all of them")
+
+    def __post_init__(self) -> None:
+        try:
+            url = urlsplit(self.url)
+            good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise ConfigError(f"url is {self.url!r}; it must be like https://host/path", key="url")
+        if "@" in url.netloc:
+            raise ConfigError("url must hold no user or password", key="url")
+
+
+class Webhook(Receiver[Params]):
+    """Posts one request a notification and expects a 2xx answer.
+
+    At-least-once: `webhook-id` is the notification's key, so a receiver can drop what comes twice.
+    Retried: no connection, 5xx, and 429 and 503 not before their Retry-After. Not retried: other 4xx.
+    Redirects are not followed, proxies from the environment are not used.
+    """
+
+    id = "webhook"
+    stability = Stability.BETA
+
+    def send(self, notification: Notification) -> None:
+        content = msgspec.json.encode(body(notification, self.params.max_alerts))
+        headers = {"Content-Type": "application/json", "User-Agent": "tocsin", "Connection": "close"}
+        if self.params.secret is not None:
+            headers |= sign(self.params.secret.reveal(), notification.key, notification.sent, content)
+        status, retry_after = self._post(content, headers)
+        if 200 <= status < 300:
+            return
+        reason = (
+            f"{_place(self.params.url)} answered {status} {http.client.responses.get(status, '')}".strip()
+        )
+        if 300 <= status < 400:
+            raise DeliveryError(f"{reason}; redirects are not followed: configure the final URL", retry=False)
+        after = _wait(retry_after, notification.sent) if status in _BUSY else None
+        raise DeliveryError(reason, retry=status >= 500 or status in _BUSY, after=after)
+
+    def _post(self, content: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
+        url = urlsplit(self.params.url)
+        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        connection = _connect(url, allow_private=self.params.allow_private, timeout=self.params.timeout)
+        try:
+            connection.request("POST", target, content, dict(headers))
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("Retry-After")
+        except (OSError, http.client.HTTPException) as error:
+            place = _place(self.params.url)
+            raise DeliveryError(f"{place}: {type(error).__name__}: {error}", retry=True) from error
+        finally:
+            connection.close()
+
+
+def _connect(url: SplitResult, *, allow_private: bool, timeout: float) -> http.client.HTTPConnection:
+    """A connection to an address that was checked; TLS still checks the certificate against the name."""
+    host, secure = url.hostname or "", url.scheme == "https"
+    port = url.port or (443 if secure else 80)
+    reason: OSError | None = None
+    for address in resolve(host, port, allow_private=allow_private):
+        try:
+            opened = socket.create_connection((address, port), timeout)
+            if secure:
+                opened = ssl.create_default_context().wrap_socket(opened, server_hostname=host)
+        except OSError as error:
+            reason = error
+            continue
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        connection.sock, connection.auto_open = opened, 0
+        return connection
+    raise DeliveryError(f"cannot connect to {host}:{port}: {reason}", retry=True) from reason
+
+
+def sign(secret: str, id: str, sent: datetime, content: bytes) -> dict[str, str]:
+    """Standard Webhooks 1.0: the three headers that let a receiver check who sent this, and when.
+
+    Raises:
+        DeliveryError: the secret is not `whsec_` and base64.
+    """
+    try:
+        key = base64.b64decode(secret.strip().removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise DeliveryError("the webhook's secret must be `whsec_` and base64", retry=True)
+    timestamp = str(int(sent.timestamp()))
+    mac = hmac.new(key, f"{id}.{timestamp}.".encode() + content, hashlib.sha256).digest()
+    return {
+        "webhook-id": id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
+    }
+
+
+def body(notification: Notification, max_alerts: int = 0) -> dict[str, Any]:
+    """Alertmanager's webhook body, version 4, with Tocsin's own facts under `tocsin`."""
+    shown = notification.alerts[: max_alerts or None]
+    alerts = [_alert(alert) for alert in shown]
+    return {
+        "version": "4",
+        "groupKey": notification.group_key,
+        "truncatedAlerts": len(notification.alerts) - len(shown),
+        "status": notification.state.value,
+        "receiver": notification.receiver,
+        "groupLabels": dict(notification.labels),
+        "commonLabels": _common([alert["labels"] for alert in alerts]),
+        "commonAnnotations": _common([alert["annotations"] for alert in alerts]),
+        "externalURL": "",
+        "notification_reason": notification.reason,
+        "alerts": alerts,
+        "tocsin": {"key": notification.key, "severity": notification.severity.value},
+    }
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    over = alert.resolved
+    return {
+        "status": alert.state.value,
+        "labels": {"alertname": alert.detector, **alert.labels},
+        "annotations": {
+            "summary": plain(alert.reason),
+            "playbook": alert.playbook,
+            "incident": alert.incident,
+        },
+        "startsAt": format_time(alert.started),
+        "endsAt": "0001-01-01T00:00:00Z" if over is None else format_time(over),
+        "generatorURL": "",
+        "fingerprint": alert.fingerprint,
+        "tocsin": alert.to_dict(),
+    }
+
+
+def _common(of: list[dict[str, str]]) -> dict[str, str]:
+    first, *others = of
+    return {name: value for name, value in first.items() if all(o.get(name) == value for o in others)}
+
+
+def _wait(retry_after: str | None, now: datetime) -> float | None:
+    """Seconds to wait, from either form of Retry-After (RFC 9110 §10.2.3)."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max((parsedate_to_datetime(retry_after) - now).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return None
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)  # the path may be a secret
+    return f"{parts.scheme}://{parts.netloc}"

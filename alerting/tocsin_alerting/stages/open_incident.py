@@ -1,0 +1,57 @@
+"""A severe alert opens an incident, or joins the one that is open about the same subject."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from tocsin.alerts import Alert, digest
+from tocsin.incidents import Incident
+from tocsin_alerting.context import Context, Routed
+from tocsin_alerting.playbooks.checklist import checklist
+
+
+def open_incident(routed: list[Routed], context: Context) -> list[Routed]:
+    """Alerts from `min_severity` on know their incident: one a playbook and subject while it is open."""
+    known: dict[str, Alert] = {}
+    for item in routed:
+        alert = item.alert
+        if alert.id not in known and _needs_one(alert, context):
+            alert = replace(alert, incident=_open(alert, context).id)
+            context.alerts.amend(alert.id, partial(_belongs, alert.incident))
+        known.setdefault(alert.id, alert)
+    return [replace(item, alert=known[item.alert.id]) for item in routed]
+
+
+def _needs_one(alert: Alert, context: Context) -> bool:
+    return not alert.incident and alert.severity.rank >= context.settings.min_severity.rank
+
+
+def _belongs(incident: str, alert: Alert) -> Alert:
+    return replace(alert, incident=incident)
+
+
+def _open(alert: Alert, context: Context) -> Incident:
+    incident = next((i for i in context.incidents.all() if _about(i, alert)), None) or _new(alert, context)
+    if alert.id not in incident.alerts:
+        incident = incident.joined(alert, context.now)
+        context.incidents.save(incident)
+    return incident
+
+
+def _about(incident: Incident, alert: Alert) -> bool:
+    same = (incident.playbook, incident.subject) == (alert.playbook, alert.subject)
+    return same and incident.open
+
+
+def _new(alert: Alert, context: Context) -> Incident:
+    id = f"inc-{digest('incident', alert.playbook, alert.id, str(alert.changed))[:12]}"
+    playbook = context.playbooks.get(alert.playbook)
+    return Incident(
+        id=id,
+        playbook=alert.playbook,
+        subject=alert.subject,
+        severity=alert.severity,
+        opened=context.now,
+        steps=checklist(playbook, alert, id) if playbook else (),
+    )

@@ -1,0 +1,59 @@
+"""The words of a page: what a notification and its alerts look like as text.
+
+Subjects and reasons may hold text that an attacker chose. Here it becomes one line of printable
+characters: no terminal escapes, no line breaks, no characters that turn the direction of writing.
+"""
+
+from __future__ import annotations
+
+from tocsin.alerts import Alert, Notification
+from tocsin.clock import format_time
+
+_LONGEST = 500
+
+
+def plain(text: str, longest: int = _LONGEST) -> str:
+    """One line of printable text; anything else in it becomes a replacement character."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in text[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def title(notification: Notification) -> str:
+    """`[FIRING:2] HIGH label_poisoning: dataset applications (+1)`, for a subject line."""
+    alerts = notification.firing or notification.resolved
+    first, more = alerts[0], f" (+{len(alerts) - 1})" if len(alerts) > 1 else ""
+    state = f"{notification.state.value.upper()}:{len(alerts)}"
+    what = f"{first.detector}: {first.subject.type} {plain(first.subject.id, 100)}"
+    return plain(f"[{state}] {notification.severity.value.upper()} {what}{more}")
+
+
+def facts(alert: Alert) -> list[tuple[str, str]]:
+    """What a page says about an alert: names and values, in the order in which a reader needs them."""
+    ratio = f", {alert.score / alert.threshold:.1f} × threshold" if alert.threshold > 0 else ""
+    window = f"{format_time(alert.window_start)} to {format_time(alert.window_end)}"
+    found = [
+        ("what", plain(alert.reason)),
+        ("who", f"{alert.subject.type} {plain(alert.subject.id, 200)}"),
+        ("when", f"{window} (firing since {format_time(alert.started)}, windows: {alert.findings})"),
+        ("score", f"{alert.score:.4g}{ratio}"),
+        ("technique", ", ".join(alert.techniques)),
+        ("playbook", alert.playbook),
+        ("incident", alert.incident),
+    ]
+    if alert.resolved is not None:
+        found.append(("resolved", f"no finding in the window that ended {format_time(alert.resolved)}"))
+    elif alert.acknowledged is not None:
+        ack = alert.acknowledged
+        found.append(
+            ("acknowledged", f"by {plain(ack.by, 100)} at {format_time(ack.at)}: {plain(ack.reason)}")
+        )
+    else:
+        found.append(
+            ("take it on", f"tocsin ack {alert.incident or alert.fingerprint} --by NAME --reason WHY")
+        )
+    return [(name, value) for name, value in found if value]
+
+
+def heading(alert: Alert) -> str:
+    """`FIRING high label_poisoning 9c1f0a2b3c4d5e6f`."""
+    return f"{alert.state.value.upper()} {alert.severity.value} {alert.detector} {alert.fingerprint}"

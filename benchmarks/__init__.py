@@ -1,0 +1,1 @@
+"""Measurements of detection and speed; see README.md here."""

@@ -1,0 +1,1 @@
+"""Attack generators for the scorecards."""

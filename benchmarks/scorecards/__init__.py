@@ -1,0 +1,1 @@
+"""One scorecard a family of detectors: `measure(seeds)` gives its rows."""

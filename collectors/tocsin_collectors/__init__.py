@@ -1,0 +1,1 @@
+"""The collectors that come with Tocsin: one file a source."""

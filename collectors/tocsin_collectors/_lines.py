@@ -1,0 +1,165 @@
+"""Whole lines out of a file, compressed or not, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+#: Bytes by which a file is known: at its head, and before a checkpoint.
+KNOWN = 1024
+SHOWN = 4096
+_STEP = 1024 * 1024
+_CHECK = 20
+_BOM = b"\xef\xbb\xbf"
+
+
+class Run(NamedTuple):
+    """Whole lines that begin at a byte offset, or why there are none, and the checkpoint behind them."""
+
+    start: int
+    lines: bytes
+    number: int
+    reason: str = ""
+
+
+def compressed(path: Path) -> bool:
+    """Whether a file is gzip, by its name."""
+    return path.suffix == ".gz"
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file to read from, decompressed.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return cast("BinaryIO", gzip.open(path, "rb") if compressed(path) else path.open("rb"))
+
+
+def fill(file: BinaryIO, size: int, data: bytes = b"") -> tuple[bytes, str]:
+    """`data` read on to `size` bytes or to the file's end, and what is damaged there, if anything."""
+    if not isinstance(file, gzip.GzipFile):
+        more = file.read(max(size - len(data), 0))
+        return data + more if data else more, ""
+    parts, left, damage = [data], size - len(data), ""
+    while left > 0:
+        try:
+            part = file.read1(min(left, _STEP))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            damage = f"the gzip file is damaged or cut short: {error}"
+            break
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts) if len(parts) > 1 else data, damage
+
+
+def head(path: Path, size: int = KNOWN) -> tuple[bytes, str]:
+    """The first bytes of a file, and what is damaged there, if anything.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with opened(path) as file:
+        return fill(file, size)
+
+
+def seek(file: BinaryIO, number: int | None) -> bytes | None:
+    """Go to a checkpoint: the bytes that stand before it, or None if it belongs to another file."""
+    if number is None:
+        return b""
+    at, tail = number >> _CHECK, b""
+    if isinstance(file, gzip.GzipFile):
+        for left in range(at, 0, -_STEP):
+            tail = (tail + fill(file, min(left, _STEP))[0])[-KNOWN:]
+    else:
+        file.seek(max(at - KNOWN, 0))
+        tail, _ = fill(file, min(at, KNOWN))
+    return tail if checkpoint(at, tail) == number else None
+
+
+def checkpoint(at: int, tail: bytes) -> int:
+    """A byte offset, with a check of the bytes before it in its low bits."""
+    check = int.from_bytes(hashlib.sha256(tail).digest()[:4], "big") >> (32 - _CHECK)
+    return at << _CHECK | check
+
+
+def offset(number: int) -> int:
+    """The byte offset of a checkpoint."""
+    return number >> _CHECK
+
+
+class Lines:
+    """One pass over a file, from a checkpoint to where the file ends now.
+
+    `last` says whether an unterminated last line is to be taken as it stands. A line is too long when
+    it is longer than a quarter of `size`, the most bytes of a run.
+    """
+
+    def __init__(
+        self, file: BinaryIO, at: int, tail: bytes, last: Callable[[bytes], bool], size: int
+    ) -> None:
+        self._file, self._at, self._tail, self._last = file, at, tail, last
+        self._size, self._longest = size, size // 4
+
+    def runs(self) -> Iterator[Run]:
+        """Runs of whole lines; one that is too long is passed over and is a run of its own, with a reason."""
+        rest = b""
+        while True:
+            data, damage = fill(self._file, self._size, rest)
+            if self._at == 0 and data.startswith(_BOM):
+                self._pass(_BOM)
+                data = data[len(_BOM) :]
+            ended = len(data) < self._size - len(_BOM)
+            end, too_long = _whole(data, self._longest)
+            if ended and not damage and not too_long and end < len(data) and self._last(data[end:]):
+                end = len(data)
+            lines, rest = data[:end], data[end:]
+            del data  # while the lines are worked on, only they are held
+            if lines:
+                yield self._run(lines)
+            if too_long and not damage:
+                run, rest = self._overlong(rest)
+                yield run
+            elif damage:
+                yield self._run(b"", rest[:SHOWN], damage)
+                return
+            elif ended:
+                return
+
+    def _overlong(self, data: bytes) -> tuple[Run, bytes]:
+        shown, start, size = data[:SHOWN], self._at, 0
+        while data:
+            line, newline, data = data.partition(b"\n")
+            size += len(line)
+            self._pass(line + newline)
+            if newline:
+                break
+            data, _ = fill(self._file, _STEP)
+        reason = f"line of {size:,} bytes is longer than the limit of {self._longest:,}"
+        return Run(start, shown, checkpoint(self._at, self._tail), reason), data
+
+    def _run(self, lines: bytes, shown: bytes = b"", reason: str = "") -> Run:
+        start = self._at
+        self._pass(lines)
+        return Run(start, lines or shown, checkpoint(self._at, self._tail), reason)
+
+    def _pass(self, data: bytes) -> None:
+        self._at += len(data)
+        self._tail = (self._tail + data[-KNOWN:])[-KNOWN:]
+
+
+def _whole(data: bytes, longest: int) -> tuple[int, bool]:
+    """Where the whole lines end, and whether a line that is too long begins there."""
+    end = 0
+    while end < len(data):
+        newline = data.rfind(b"\n", end, end + longest + 1)
+        if newline < 0:
+            return end, len(data) - end > longest
+        end = newline + 1
+    return end, False

@@ -1,0 +1,198 @@
+"""Access events from AWS CloudTrail files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tocsin.plugin import Batch, Collector, Rejected, Resume, Stability, param
+from tocsin_collectors._aws import access_event
+from tocsin_collectors._find import Found, find
+from tocsin_collectors._lines import SHOWN, fill, opened
+
+#: A file that holds more, decompressed, is rejected: CloudTrail writes at most about 50 MB.
+LARGEST = 256 * 1024 * 1024
+_WANTED = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$")
+_EVENTS = 10_000
+_KNOWN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of the CloudTrail collector."""
+
+    paths: tuple[str, ...] = param(
+        doc="files, folders or globs; of a folder *.json, *.jsonl and *.ndjson are taken, .gz too"
+    )
+
+
+@dataclass(slots=True)
+class _Pending:
+    checkpoint: dict[str, int] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def full(self) -> bool:
+        return len(self.events) + len(self.rejected) >= _EVENTS
+
+    def reject(self, reason: str, place: str, original: bytes) -> None:
+        self.rejected.append(Rejected(reason, place, original[:SHOWN]))
+
+
+class _Records(msgspec.Struct):
+    Records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Unreadable(Exception):  # noqa: N818 - what it says of a file, not a defect of the program
+    """Why a file holds no CloudTrail records, and the part of it to show."""
+
+    def __init__(self, reason: str, shown: bytes = b"") -> None:
+        super().__init__(reason)
+        self.shown = shown[:SHOWN]
+
+
+class Cloudtrail(Collector[Params]):
+    """Reads CloudTrail files as S3 delivers them, and as tools export them: arrays, single events, ndjson.
+
+    Delivery: at least once, counted once by `eventID`. A file is known by its content, never read again
+    once all of it is committed, and read on where it stopped otherwise. Every record of a file becomes an
+    event or a rejection; a file that is no JSON, or is cut short, is one rejection, and the others go on.
+    """
+
+    id = "cloudtrail"
+    stability = Stability.BETA
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self._told: set[str] = set()
+
+    def collect(self, resume: Resume) -> Iterator[Batch]:
+        pending: dict[str, _Pending] = {}
+        done: set[str] = set()
+        for found in find(self.params.paths, _WANTED, self._told):
+            try:
+                key = f"{self.id}:{_identity(found.path)}"
+                if key in done or resume("access", key) is not None:
+                    continue
+                done.add(key)
+                for _ in self._read(found, key, resume, pending):
+                    yield self._batch(found.root, pending.pop(found.root))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                reason = f"the file cannot be read: {error.strerror or error}; check its permissions"
+                pending.setdefault(found.root, _Pending()).reject(reason, str(found.path), b"")
+        for root, waiting in pending.items():
+            yield self._batch(root, waiting)
+
+    def _read(self, found: Found, key: str, resume: Resume, pending: dict[str, _Pending]) -> Iterator[None]:
+        """Read a file into `pending`; stops at every point where that is full, with its checkpoint set."""
+        part, number = f"{key}.part", 0
+        start = resume("access", part) or 0
+        for number, (place, original) in enumerate(_records(found.path), 1):
+            if number <= start:
+                continue
+            waiting = pending.setdefault(found.root, _Pending())
+            _take(place, original, waiting)
+            waiting.checkpoint[part] = number
+            if waiting.full():
+                yield
+        checkpoint = pending.setdefault(found.root, _Pending()).checkpoint
+        checkpoint.pop(part, None)
+        checkpoint[key] = number
+
+    def _batch(self, root: str, waiting: _Pending) -> Batch:
+        return Batch(
+            "access",
+            f"{self.id}:{root}",
+            waiting.checkpoint,
+            waiting.events,
+            position=waiting.places.__getitem__,
+            rejected=waiting.rejected,
+        )
+
+
+def _take(place: str, original: bytes | Unreadable, to: _Pending) -> None:
+    if isinstance(original, Unreadable):
+        to.reject(str(original), place, original.shown)
+        return
+    try:
+        to.events.append(access_event(msgspec.json.decode(original)))
+        to.places.append(place)
+    except (ValueError, RecursionError) as error:  # what is no JSON is a ValueError, too
+        to.reject(f"no CloudTrail record: {error}", place, original)
+
+
+def _records(path: Path) -> Iterator[tuple[str, bytes | Unreadable]]:
+    """Every record of a file with its place, not decoded yet."""
+    try:
+        data = _content(path)
+        try:
+            records = _unpacked(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if not _has_lines(data):
+                raise Unreadable(f"the file is no JSON, or is cut short: {error}", data) from None
+            yield from _lines(path, data)
+            return
+    except Unreadable as error:
+        yield str(path), error
+        return
+    for index, record in enumerate(records):
+        yield f"{path}[{index}]", record
+
+
+def _lines(path: Path, data: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            for record in _unpacked(line):
+                yield f"{path}:{number}", record
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            yield f"{path}:{number}", Unreadable(f"not JSON: {error}", line)
+
+
+def _unpacked(data: bytes) -> list[bytes]:
+    """The records in a JSON text: of `{"Records": […]}`, of an array, or the one object itself."""
+    if data[:64].lstrip().startswith(b"["):
+        return [bytes(raw) for raw in msgspec.json.decode(data, type=list[msgspec.Raw])]
+    records = msgspec.json.decode(data, type=_Records).Records
+    return [data] if records is msgspec.UNSET else [bytes(raw) for raw in records]
+
+
+def _has_lines(data: bytes) -> bool:
+    for line in data[: 1024 * 1024].split(b"\n", 10)[:10]:
+        try:
+            msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        return True
+    return False
+
+
+def _content(path: Path) -> bytes:
+    with opened(path) as file:
+        data, damage = fill(file, LARGEST + 1)
+    if damage:
+        raise Unreadable(damage, data)
+    if len(data) > LARGEST:
+        raise Unreadable(f"the file holds more than {LARGEST >> 20} MiB; split it", data)
+    if not data.strip():
+        raise Unreadable("the file is empty")
+    return data
+
+
+def _identity(path: Path) -> str:
+    """What a file is known by: its size, its first and its last bytes."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        first = file.read(_KNOWN)
+        file.seek(max(size - _KNOWN, 0))
+        return hashlib.sha256(b"%d\n" % size + first + file.read(_KNOWN)).hexdigest()[:32]

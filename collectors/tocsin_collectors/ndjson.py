@@ -1,0 +1,146 @@
+"""Events of any stream from ndjson files: one JSON object a line, nested or dotted ECS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tocsin.errors import InputError
+from tocsin.plugin import Batch, Collector, Resume, Stability, param
+from tocsin.streams import SOURCES
+from tocsin_collectors._find import Found, find, log
+from tocsin_collectors._follow import Follower, Piece, Progress, positions
+from tocsin_collectors._lines import head
+
+#: Most bytes of lines in one batch: about 50,000 events.
+RUN = 32 * 1024 * 1024
+_WANTED = re.compile(r"\.(ndjson|jsonl)([.-]\d[\d.-]*)?(\.gz)?$")
+_NAMED = re.compile(rf"({'|'.join(SOURCES)})(?![a-z])")
+_FIRST = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of the ndjson collector."""
+
+    paths: tuple[str, ...] = param(doc="files, folders or globs; of a folder *.ndjson and *.jsonl are taken")
+    stream: str = param(
+        "", doc="the stream of every file; empty: told by the file's name, else by its first event.dataset"
+    )
+    remove: bool = param(
+        False, doc="remove a file an hour after its last change, once all of it is committed (for spools)"
+    )
+
+
+@dataclass(slots=True)
+class _Pending:
+    pieces: list[Piece] = field(default_factory=list)
+    size: int = 0
+
+
+class Ndjson(Collector[Params]):
+    """Follows ndjson files: growing, rotated, truncated and compressed ones.
+
+    Delivery: at least once; a line is never lost and, thanks to the checkpoint in the same commit as its
+    rows, not counted twice. Order is kept within a file. An incomplete last line waits until it is
+    finished, or until the file has not changed for ten minutes.
+    """
+
+    id = "ndjson"
+    stability = Stability.BETA
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        if params.stream and params.stream not in SOURCES:
+            raise InputError(f"stream {params.stream!r} takes no events; write one of {', '.join(SOURCES)}")
+        self._told: set[str] = set()
+        self._follower = Follower(self.id, _is_object, RUN)
+
+    def collect(self, resume: Resume) -> Iterator[Batch]:
+        progress = Progress(resume)
+        pending: dict[tuple[str, str], _Pending] = {}
+        files = [(found, self._stream(found)) for found in find(self.params.paths, _WANTED, self._told)]
+        for found, stream in files:
+            if not stream:
+                continue
+            key = (stream, found.root)
+            for piece in self._follower.pieces(found, stream, progress):
+                waiting = pending.setdefault(key, _Pending())
+                if waiting.size + len(piece.lines) > RUN:
+                    yield self._batch(*key, pending.pop(key).pieces)
+                    waiting = pending.setdefault(key, _Pending())
+                waiting.pieces.append(piece)
+                waiting.size += len(piece.lines) + 1
+            if self.params.remove and self._follower.removable(found.path, stream, resume):
+                found.path.unlink(missing_ok=True)
+        for key, waiting in pending.items():
+            yield self._batch(*key, waiting.pieces)
+
+    def _stream(self, found: Found) -> str:
+        if self.params.stream:
+            return self.params.stream
+        name = _NAMED.match(found.path.name)
+        if name:
+            return name[1]
+        begin, damage = _head(found)
+        dataset = _dataset(begin.partition(b"\n")[0])
+        if dataset in SOURCES:
+            return dataset
+        if not begin.strip() and not damage:
+            return ""
+        told = f"its first event.dataset is {dataset!r}" if dataset else damage or "it has no event.dataset"
+        why = (
+            f"{found.path}: which stream is this? {told}; begin the file's name with one of "
+            f"{', '.join(SOURCES)}, or set `stream`"
+        )
+        if found.named:
+            raise InputError(why)
+        log.warning("%s (left alone)", why)
+        return ""
+
+    def _batch(self, stream: str, root: str, pieces: list[Piece]) -> Batch:
+        return Batch(
+            stream,
+            f"{self.id}:{root}",
+            {piece.key: piece.number for piece in pieces if piece.key},
+            lines=_joined(pieces),
+            position=positions(pieces),
+            rejected=[piece.rejected for piece in pieces if piece.rejected],
+        )
+
+
+def _joined(pieces: list[Piece]) -> bytes:
+    filled = [piece.lines for piece in pieces if piece.lines]
+    if len(filled) <= 1:
+        return filled[0] if filled else b""
+    return b"".join(lines if lines.endswith(b"\n") else lines + b"\n" for lines in filled)
+
+
+def _head(found: Found) -> tuple[bytes, str]:
+    try:
+        return head(found.path, _FIRST)
+    except OSError as error:
+        return b"", f"it cannot be read: {error.strerror or error}"
+
+
+def _dataset(line: bytes) -> str:
+    event = _object(line)
+    inner = event.get("event")
+    told: Any = event.get("event.dataset") or (inner.get("dataset") if isinstance(inner, dict) else None)
+    return told.removeprefix("tocsin.") if isinstance(told, str) else ""
+
+
+def _is_object(line: bytes) -> bool:
+    return bool(_object(line))
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

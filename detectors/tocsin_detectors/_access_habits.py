@@ -1,0 +1,247 @@
+"""How unusual a principal's window is beside its own past and its pool's, resources apart: in nats.
+
+Each part is log(q / rate) where that is positive: how much likelier an intruder shows it (q) than the
+quiet principal-windows of the baseline (rate). What is common where Tocsin runs therefore weighs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.findings import Json
+from tocsin.stats.circular import HOURS, hour_density, shrunk
+from tocsin.stats.surprise import Floats, Ints, counted
+from tocsin_detectors._access_log import UNKNOWN, Log, Session
+
+Flags = npt.NDArray[np.bool_]
+Rates = Mapping[str, Any]
+
+#: How often an intruder's session comes from a new address, with a new program, does what is new.
+NOVEL: Mapping[str, float] = MappingProxyType({"address": 0.5, "agent": 0.5, "action": 0.2})
+#: How often it uses an account that is new, nobody's, or was left alone for long.
+NEWCOMER, NOBODY, DORMANT = 0.05, 0.5, 0.05
+#: How often it keeps the principal's own hours.
+IN_HOURS = 0.5
+#: Own windows and hours that those of the pool are worth.
+STRENGTH = 10.0
+#: The robust z from which volume counts: many do sweep over resources at times.
+UNUSUAL: Mapping[str, float] = MappingProxyType({"resources": 4.0, "bytes": 3.0})
+#: The most nats that volume gives.
+MOST = 6.0
+#: The most nats of any other part: none makes a finding by itself.
+SINGLE = 3.0
+#: Share of activity that may fall in any hour whatever the habit.
+EVEN = 0.05
+#: Stands for all pools together, where the baseline has not seen a pool.
+ALL = "*"
+_OTHERS = ("newcomer", "unknown", "gaps", "resources", "bytes", "hours")
+_GAPS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """One part of a score: what, how many nats, and the facts behind it."""
+
+    name: str
+    nats: float
+    facts: Json
+
+
+def rates(log: Log, period: float) -> dict[str, Any]:
+    """What quiet principal-windows of `period` days show, by pool: plain JSON for the baseline."""
+    result: dict[str, Any] = {field: {} for field in (*NOVEL, *_OTHERS)}
+    for pool, rows in pools(log):
+        for field in NOVEL:
+            result[field][pool] = _rate_of_new(log, rows, field, period)
+        result["newcomer"][pool] = _rate_of_newcomers(log, rows, period)
+        part = log.where(rows)
+        result["unknown"][pool] = _rate_of_unknown(part, period)
+        result["gaps"][pool] = _gaps(part, period)
+        result["resources"][pool], result["bytes"][pool] = map(_spread, _volumes(part, period))
+        result["hours"][pool] = _hours(part).tolist()
+    result["unheard"] = _unheard(log)
+    return result
+
+
+def unheard(log: Log, learned: Rates, actions: Ints) -> Floats:
+    """How often each action meets a resource that nobody touched before."""
+    known = learned["unheard"]
+    names = list(log.names["action"])
+    return np.asarray([known.get(names[a] if a >= 0 else "", known[ALL]) for a in actions.tolist()])
+
+
+def oddities(session: Session, learned: Rates) -> list[Oddity]:
+    """What is odd about a principal's window, given what `rates` learned.
+
+    Who is new, unknown or back after long, and what is new about it, is told even where that is common.
+    """
+    mine = {
+        name: by_pool.get(session.pool, by_pool[ALL])
+        for name, by_pool in learned.items()
+        if name != "unheard"
+    }
+    found = [odd for odd in (_off_hours(session, mine), *_volume(session, mine)) if odd.nats > 0]
+    if session.principal.startswith(UNKNOWN):
+        facts = "the source does not say who it was"
+        found.append(Oddity("unknown_principal", _nats(NOBODY, mine["unknown"]), facts))
+    elif len(session.past):
+        found += [odd for odd in (_dormant(session, mine), *_news(session, mine)) if odd]
+    else:
+        facts = f"{mine['newcomer']:.1%} of windows are a newcomer's first"
+        found.append(Oddity("first_seen_principal", _nats(NEWCOMER, mine["newcomer"]), facts))
+    return found
+
+
+def _nats(intruder: float, rate: float) -> float:
+    return min(max(0.0, math.log(intruder / rate)), SINGLE)
+
+
+def _news(session: Session, mine: Rates) -> Iterator[Oddity]:
+    for field, often in NOVEL.items():
+        new = session.values(field, new=True)
+        if new and (session.past.codes[field] >= 0).any():
+            yield Oddity(f"first_seen_{field}", _nats(often, mine[field]), new[:10])
+
+
+def _dormant(session: Session, mine: Rates) -> Oddity | None:
+    """Rare is an absence of which half would be rare: so that a day more than ever before is none."""
+    rate = (sum(gap >= session.absent / 2 for gap in mine["gaps"]) + 1) / (len(mine["gaps"]) + 1)
+    nats = _nats(DORMANT, rate)
+    last = session.now - session.past.time[-1]
+    return Oddity("dormant_principal", nats, f"last seen {last:.0f} days before") if nats > 0 else None
+
+
+def _off_hours(session: Session, mine: Rates) -> Oddity:
+    """How much less active the principal is than at any hour, in the hours of what it did that is surprising."""
+    own = shrunk(_hours(session.past), hour_density(np.asarray(mine["hours"])), STRENGTH)
+    hour = np.floor(session.today.time * HOURS).astype(np.int64) % HOURS
+    weight = np.asarray([session.nats[code] for code in session.today.codes["resource"].tolist()])
+    weight = counted(hour, HOURS, weight + 1e-9)
+    odds = np.log(IN_HOURS + (1 - IN_HOURS) / (HOURS * ((1 - EVEN) * own + EVEN / HOURS)))
+    nats = float(odds @ weight / weight.sum())
+    seen = [f"{at:02d}:00 UTC" for at in np.flatnonzero(weight)]
+    return Oddity("off_hours", min(max(0.0, nats), SINGLE), seen)
+
+
+def _volume(session: Session, mine: Rates) -> Iterator[Oddity]:
+    counts = len(np.unique(session.today.codes["resource"])), float(session.today.bytes.sum())
+    usual = _volumes(session.past, session.period)
+    for name, count, own in zip(UNUSUAL, counts, usual, strict=True):
+        if mine[name] is None:
+            continue
+        middle, spread = mine[name]
+        if own_spread := _spread(own):
+            share = len(own) / (len(own) + STRENGTH)
+            middle = share * own_spread[0] + (1 - share) * middle
+            spread = share * own_spread[1] + (1 - share) * spread
+        z = (math.log1p(count) - middle) / spread
+        facts = f"{count:.0f} where about {math.expm1(middle):.0f} are usual"
+        yield Oddity(f"many_{name}", min(max(z - UNUSUAL[name], 0.0), MOST), facts)
+
+
+def pools(log: Log) -> Iterator[tuple[str, Flags]]:
+    pools = np.asarray(log.pools, dtype=object)[log.codes["principal"]]
+    yield ALL, np.ones(len(log), dtype=bool)
+    for pool in sorted(set(log.pools)):
+        yield pool, pools == pool
+
+
+def windows_of(log: Log, period: float) -> Ints:
+    """A code for each row's window and principal."""
+    return np.floor(log.time / period).astype(np.int64) * len(log.pools) + log.codes["principal"]
+
+
+def _begin(log: Log, period: float, rows: Flags) -> Floats:
+    """The window of each row's principal in which it first had one of `rows`."""
+    begin = np.full(len(log.pools), np.inf)
+    np.minimum.at(begin, log.codes["principal"][rows], np.floor(log.time[rows] / period))
+    return np.asarray(begin[log.codes["principal"]])
+
+
+def _rate(hits: Ints, windows: Ints) -> float:
+    return (len(np.unique(hits)) + 0.5) / (len(np.unique(windows)) + 1)
+
+
+def _rate_of_new(log: Log, rows: Flags, field: str, period: float) -> float:
+    """Share of principal-windows with a new value, the principal's first window apart."""
+    value = log.codes[field]
+    rows = rows & (value >= 0)
+    pair = np.where(rows, log.codes["principal"] * (len(log.names[field]) + 1) + value, -1)
+    first = np.zeros(len(log), dtype=bool)
+    first[np.unique(pair, return_index=True)[1]] = True
+    later = rows & (np.floor(log.time / period) > _begin(log, period, rows))
+    windows = windows_of(log, period)
+    return _rate(windows[later & first], windows[later])
+
+
+def _rate_of_unknown(log: Log, period: float) -> float:
+    """Share of principal-windows in which nobody knows who the principal is."""
+    unknown = np.asarray([name.startswith(UNKNOWN) for name in log.names["principal"]], dtype=bool)
+    windows = windows_of(log, period)
+    return _rate(windows[unknown[log.codes["principal"]]], windows)
+
+
+def _rate_of_newcomers(log: Log, rows: Flags, period: float) -> float:
+    """Share of principal-windows that are a principal's first, in the baseline's later half."""
+    window = np.floor(log.time / period)
+    late = rows & (window > (window[0] + window[-1]) / 2)
+    windows = windows_of(log, period)
+    return _rate(windows[late & (window == _begin(log, period, rows))], windows[late])
+
+
+def active(log: Log, period: float) -> Ints:
+    """The windows in which anybody was active."""
+    return np.unique(np.floor(log.time / period).astype(np.int64))
+
+
+def _gaps(log: Log, period: float) -> list[float]:
+    """How many of its pool's active windows a principal stayed away, or quantiles of very many."""
+    keys = np.unique(windows_of(log, period))
+    who, window = keys % len(log.pools), np.searchsorted(active(log, period), keys // len(log.pools))
+    order = np.lexsort((window, who))
+    gaps = np.diff(window[order])[np.diff(who[order]) == 0] - 1
+    if len(gaps) > _GAPS:
+        gaps = np.quantile(gaps, (np.arange(_GAPS) + 0.5) / _GAPS, method="nearest")
+    return [float(gap) for gap in np.sort(gaps)]
+
+
+def _volumes(log: Log, period: float) -> tuple[Floats, Floats]:
+    """log(1 + distinct resources) of each principal-window, and log(1 + bytes) of those that have some."""
+    windows, size = windows_of(log, period), max(len(log.names["resource"]), 1)
+    keys, count = np.unique(np.unique(windows * size + log.codes["resource"]) // size, return_counts=True)
+    total = counted(np.searchsorted(keys, windows), len(keys), log.bytes)
+    return np.log1p(count), np.log1p(total[total > 0])
+
+
+def _spread(values: Floats) -> tuple[float, float] | None:
+    """Median and robust standard deviation from the median deviation, the latter at least a third."""
+    if not len(values):
+        return None
+    middle = float(np.median(values))
+    return middle, max(1.4826 * float(np.median(np.abs(values - middle))), 1 / 3)
+
+
+def _hours(log: Log) -> Floats:
+    """In how many principal-days each hour of day (UTC) saw activity."""
+    hour = np.floor(log.time * HOURS).astype(np.int64)
+    keys = np.unique(hour * max(len(log.pools), 1) + log.codes["principal"])
+    return counted((keys // max(len(log.pools), 1)) % HOURS, HOURS)
+
+
+def _unheard(log: Log) -> dict[str, float]:
+    first = np.zeros(len(log), dtype=bool)
+    first[np.unique(log.codes["resource"], return_index=True)[1]] = True
+    first &= np.floor(log.time) > np.floor(log.time[0])
+    everywhere = (first.sum() + 1) / (len(log) + 2)
+    result = {ALL: float(everywhere)}
+    for name, code in log.names["action"].items():
+        here = log.codes["action"] == code
+        result[name] = float((first[here].sum() + 2 * everywhere) / (here.sum() + 2))
+    return result

@@ -1,0 +1,195 @@
+"""Rules over accesses: sequences and sums that an intruder shows and a principal hardly ever.
+
+They run over the baseline as over a window: a rule that a principal breaks habitually, or many in its
+pool do, says nothing about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+import numpy as np
+import polars as pl
+
+from tocsin.clock import EPOCH
+from tocsin.frames import TIME_TYPE
+from tocsin_detectors._access_log import Log, day_of
+
+_THINGS = r"(_(object|model|version|dataset|artifact|repository|image))*$"
+_RIGHTS = r"(policy|permission|permissions|acl)(_|$)"
+_WATCH = r"(audit|log|logs|logging|trail|detector|monitoring)(_|$)"
+
+#: Kinds of actions by the words in their names; `StopLogging` reads `stop_logging`.
+KINDS: Mapping[str, re.Pattern[str]] = MappingProxyType(
+    {
+        "take": re.compile(r"(^|_)(download|pull|export|get_object|get_secret_value)(_|$)"),
+        "remove": re.compile(r"^(delete|remove|purge)" + _THINGS),
+        "make": re.compile(r"^(create|upload|register|put|import|restore|copy)" + _THINGS),
+        "promote": re.compile(r"(^|_)(promote|transition)(_|$)"),
+        "evaluate": re.compile(r"(^|_)(evaluate|validate|approve)(_|$)"),
+        "grant": re.compile(
+            r"^(grant(_|$)|(add|attach|put|set|create|update)_(.+_)?" + _RIGHTS + r"|add_.+_to_(group|role)$"
+            r"|create_(access_key|login_profile)$)"
+        ),
+        "silence": re.compile(r"^((disable|stop|delete|suspend)_(.+_)?" + _WATCH + r"|put_event_selectors$)"),
+    }
+)
+_HITS = pl.Schema(
+    {
+        "window": TIME_TYPE,
+        "principal": pl.String(),
+        "rule": pl.String(),
+        "at": TIME_TYPE,
+        "detail": pl.String(),
+    }
+)
+#: How soon a new privilege is used, and how close a burst of failures is.
+SOON = timedelta(hours=1)
+#: Failures in a row that make a burst.
+BURST = 5
+#: How long an evaluation vouches for what is promoted.
+VOUCHED = timedelta(days=30)
+
+
+def kinds(action: str) -> set[str]:
+    """The kinds that an action belongs to."""
+    words = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", action).lower())
+    return {kind for kind, pattern in KINDS.items() if pattern.search(words)}
+
+
+def sorted_by_kind(rows: pl.DataFrame) -> pl.DataFrame:
+    """Named rows in an order that follows from them alone, with a flag for each kind of action."""
+    of = {action: kinds(action) for action in rows["action"].drop_nulls().unique().to_list()}
+    flags = {
+        kind: pl.col("action").is_in([a for a in of if kind in of[a]]).fill_null(value=False)
+        for kind in KINDS
+    }
+    # MLflow's logs name the permission itself as the resource: making or changing one is a grant.
+    changed = pl.col("action").is_in(["create", "update"]) & pl.col("type").eq("permission")
+    flags["grant"] |= changed.fill_null(value=False)
+    return rows.with_columns(**flags).sort("time", "principal", "resource", "action", "version", "address")
+
+
+def hits(rows: pl.DataFrame) -> pl.DataFrame:
+    """What the rules say: window, principal, rule, at and detail; one row each window, principal and rule.
+
+    Args:
+        rows: from `sorted_by_kind`, with `window` (the start of the window that a row belongs to) and
+            `fresh` (whether its principal touches the resource for the first time).
+    """
+    found = [
+        rule(rows).select("window", "principal", pl.lit(name).alias("rule"), "at", "detail")
+        for name, (needed, rule) in RULES.items()
+        if rows[needed].any()
+    ]
+    if not found:
+        return pl.DataFrame(schema=_HITS)
+    keys = ["window", "principal", "rule"]
+    return pl.concat(found).sort("at", "principal", "rule", "detail").unique(keys, maintain_order=True)
+
+
+def evaluated(past: Log, start: datetime) -> pl.DataFrame:
+    """What was evaluated so lately that it vouches for a promotion in the window that starts then."""
+    recent = past.since(int(np.searchsorted(past.time, day_of(start - VOUCHED))))
+    codes = [code for action, code in past.names["action"].items() if "evaluate" in kinds(action)]
+    part = recent.where(np.isin(recent.codes["action"], codes))
+    resources = list(past.names["resource"])
+    times = [EPOCH + timedelta(days=time) for time in part.time.tolist()]
+    return pl.DataFrame(
+        {
+            "time": times,
+            "resource": [resources[code] for code in part.codes["resource"]],
+            **{flag: [flag == "evaluate"] * len(part) for flag in (*KINDS, "failed")},
+        },
+        schema={"time": TIME_TYPE, "resource": pl.String, **dict.fromkeys((*KINDS, "failed"), pl.Boolean)},
+    )
+
+
+def _done(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
+    return rows.filter(pl.col(kind) & ~pl.col("failed"))
+
+
+def _audit_disabled(rows: pl.DataFrame) -> pl.DataFrame:
+    detail = pl.format("{} on {}", "action", "resource")
+    return _done(rows, "silence").select("window", "principal", at="time", detail=detail)
+
+
+def _grant_then_use(rows: pl.DataFrame) -> pl.DataFrame:
+    """Soon after a grant, somebody touches for the first time what it concerns.
+
+    It concerns the resource or the principal that it names; where a log does not say which, whoever
+    made it.
+    """
+    named = ~pl.col("resource").str.starts_with("(")
+    grants = _done(rows, "grant").select("window", granted="time", by="principal", on="resource", named=named)
+    concerned = (
+        (pl.col("resource") == pl.col("on"))
+        | (pl.col("principal") == pl.col("on"))
+        | pl.col("principal").str.ends_with(pl.format("/{}", "on"))
+    )
+    return (
+        rows.filter(pl.col("fresh"), ~pl.col("grant"), ~pl.col("failed"))
+        .join(grants, on="window")
+        .filter(
+            pl.col("time").is_between(pl.col("granted"), pl.col("granted") + SOON),
+            pl.when("named").then(concerned).otherwise(pl.col("principal") == pl.col("by")),
+        )
+        .select(
+            "window",
+            "principal",
+            at="time",
+            detail=pl.format("{} touched for the first time after a grant by {}", "resource", "by"),
+        )
+    )
+
+
+def _failures_then_success(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of one principal, or from one address whoever it says it is."""
+    found = []
+    for who in ("principal", "address"):
+        run = (~pl.col("failed")).cum_sum().shift(1, fill_value=0).over("window", who)
+        group = ["window", who, "run"]
+        first = pl.col("time").filter(pl.col("failed")).min().over(group)
+        burst = rows.filter(pl.col(who).is_not_null()).with_columns(run=run)
+        burst = burst.with_columns(failures=pl.col("failed").sum().over(group), first=first)
+        burst = burst.filter(
+            ~pl.col("failed"), pl.col("failures") >= BURST, pl.col("time") - pl.col("first") <= SOON
+        )
+        detail = pl.format("{} failures and then success on {}", "failures", "resource")
+        found.append(burst.select("window", "principal", at="time", detail=detail))
+    return pl.concat(found)
+
+
+def _delete_then_recreate(rows: pl.DataFrame) -> pl.DataFrame:
+    keys = ["window", "principal", "resource"]
+    gone = _done(rows, "remove").group_by(keys).agg(pl.col("time").min().alias("gone"))
+    again = _done(rows, "make").join(gone, on=keys).filter(pl.col("time") > pl.col("gone"))
+    detail = pl.format("{} was removed and made again", "resource")
+    return again.select("window", "principal", at="time", detail=detail)
+
+
+def _promote_without_evaluate(rows: pl.DataFrame) -> pl.DataFrame:
+    tests = _done(rows, "evaluate").select("resource", tested="time").sort("tested")
+    promoted = (
+        _done(rows, "promote")
+        .sort("time")
+        .join_asof(tests, left_on="time", right_on="tested", by="resource", check_sortedness=False)
+    )
+    unvouched = pl.col("tested").is_null() | (pl.col("time") - pl.col("tested") > VOUCHED)
+    detail = pl.format("{} was promoted without an evaluation", "resource")
+    return promoted.filter(unvouched).select("window", "principal", at="time", detail=detail)
+
+
+#: By name: the flag that some row must have, and the rule.
+RULES: Mapping[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = MappingProxyType(
+    {
+        "audit_disabled": ("silence", _audit_disabled),
+        "grant_then_use": ("grant", _grant_then_use),
+        "failures_then_success": ("failed", _failures_then_success),
+        "delete_then_recreate": ("remove", _delete_then_recreate),
+        "promote_without_evaluate": ("promote", _promote_without_evaluate),
+    }
+)

@@ -1,0 +1,94 @@
+"""A model's features as a baseline keeps them: sorted values, and how each goes with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tocsin.stats.conditional import conditional_weights, normal_scores
+from tocsin.stats.drift import Sample
+from tocsin_detectors._vectors import Vectors, is_nominal
+
+Floats = NDArray[np.float64]
+
+SCHEMA = {
+    "model": pl.String(),
+    "feature": pl.String(),
+    "versions": pl.List(pl.String()),
+    "values": pl.List(pl.Float64()),
+    "missing": pl.Int64(),
+    "weights": pl.List(pl.Float64()),
+    "residuals": pl.List(pl.Float64()),
+}
+
+_ROWS_A_FEATURE = 20  # fewer rows than this for each feature, and regressions only fit noise
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """A model's part of the baseline. `related` are the features of `weights` and `residuals`, in order."""
+
+    samples: dict[str, Sample]
+    versions: list[str]
+    related: list[str]
+    weights: Floats
+    residuals: list[Sample]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Features:
+        """Read the rows of one model."""
+        features = rows["feature"].to_list()
+        values = [column.to_numpy() for column in rows["values"]]
+        missing = rows["missing"].to_list()
+        related = rows.filter(pl.col("weights").is_not_null())
+        return cls(
+            {name: Sample(*sample) for name, *sample in zip(features, values, missing, strict=True)},
+            rows["versions"][0].to_list(),
+            related["feature"].to_list(),
+            np.array([column.to_numpy() for column in related["weights"]]).T,
+            [Sample(column.to_numpy()) for column in related["residuals"]],
+        )
+
+    def left(self, matrix: Floats) -> Floats:
+        """What is left of each related feature when the others predict it; rows by features."""
+        scores = normal_scores(matrix, [self.samples[name].values for name in self.related])
+        left: Floats = scores @ self.weights
+        return left
+
+
+def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
+    """One row of `SCHEMA` for each feature, without the model and its versions."""
+    samples = {name: Sample.of(vectors.column(name)) for name in vectors.names}
+    related = _related(vectors, samples)
+    weights: dict[str, Floats] = {}
+    residuals: dict[str, Floats] = {}
+    if related:
+        scores = normal_scores(vectors.matrix(related), [samples[name].values for name in related])
+        square = conditional_weights(scores)
+        left = np.sort(scores @ square, axis=0)
+        weights = dict(zip(related, square.T, strict=True))
+        residuals = dict(zip(related, left.T, strict=True))
+    for name, sample in samples.items():
+        yield {
+            "feature": name,
+            "values": sample.values,
+            "missing": sample.missing,
+            "weights": weights.get(name),
+            "residuals": residuals.get(name),
+        }
+
+
+def _related(vectors: Vectors, samples: dict[str, Sample]) -> list[str]:
+    """The features whose relations are watched: those with an order, of the most frequent schema."""
+    names, _ = max(vectors.blocks, key=lambda block: len(block[1]))
+    ordered = [name for name in vectors.names if name in names and _has_order(name, samples[name])]
+    enough = len(vectors.matrix(ordered)) >= _ROWS_A_FEATURE * len(ordered)
+    return ordered if enough and len(ordered) > 1 else []
+
+
+def _has_order(name: str, sample: Sample) -> bool:
+    return not is_nominal(name) or len(np.unique(sample.values)) <= 2

@@ -1,0 +1,203 @@
+"""Honest queries to models as a baseline: from calls of the inference stream to frames, and back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tocsin.query import COUNT, Condition, Where
+from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
+from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits
+from tocsin.stats.tails import Tail
+from tocsin.streams import ID, TIME
+from tocsin.windows import Baseline, Window
+
+STREAM = "inference"
+USER, MODEL = "user.id", "tocsin.model.name"
+NAMES, VALUES, CONFIDENCE = "tocsin.features.names", "tocsin.features.values", "tocsin.output.confidence"
+KNOWN = (Condition(USER, "not_null"), Condition(MODEL, "not_null"), Condition(VALUES, "not_null"))
+
+SCORE, LABEL = "tocsin.output.score", "tocsin.output.label"
+
+_COLUMNS = (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
+#: A classifier that gives only a probability is as sure as that is far from a half.
+_SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).then(
+    pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
+)
+_WIDTH = pl.col(VALUES).list.len()
+_MODELS = pl.Schema({"names": pl.String(), "width": pl.Int64(), "doubt": pl.Float64()})
+_DOMAINS = pl.Schema(
+    {"low": pl.Float64(), "high": pl.Float64(), "whole": pl.Boolean(), "closed": pl.List(pl.Float64())}
+)
+_NORMS = pl.Schema(
+    {
+        "size": pl.Int64(),
+        "statistic": pl.String(),
+        "limit": pl.Float64(),
+        "start": pl.Float64(),
+        "excess": pl.Float64(),
+        "principals": pl.List(pl.String()),
+        "values": pl.List(pl.Float64()),
+    }
+)
+
+#: Queries that are placed at once.
+_BATCH = 20_000
+
+Matrix = NDArray[np.float64]
+
+
+def distinct(window: Window, length: timedelta | None = None, where: Where = ()) -> pl.DataFrame:
+    """A window's calls by principal and model, in order, without repetitions of a principal's own.
+
+    With a length, a repetition counts again in each stretch of that length, as it does when detectors run.
+    """
+    calls = window.rows(STREAM, _COLUMNS, (*KNOWN, *where))
+    stretch = (
+        pl.lit(0) if length is None else pl.col(TIME).dt.epoch("us") // (length // timedelta(microseconds=1))
+    )
+    return (
+        calls.with_columns(pl.coalesce(CONFIDENCE, _SURE), stretch=stretch, key=pl.col(VALUES).hash())
+        .unique([USER, MODEL, "stretch", "key"], keep="first", maintain_order=True)
+        .drop("key")
+        .sort(USER, MODEL, maintain_order=True)
+    )
+
+
+def sampled(window: Window, limit: int) -> Where:
+    """The condition that leaves at most `limit` calls, whole principals in an order that follows no name."""
+    counts = window.summary(STREAM, [USER], [COUNT], KNOWN).sort(pl.col(USER).hash(seed=0), USER)
+    if counts["count"].sum() <= limit:
+        return ()
+    fits = counts.filter(pl.col("count") <= limit // 5)
+    chosen = fits.filter(pl.col("count").cum_sum() <= limit)[USER].to_list()
+    return (Condition(USER, "in", chosen),)
+
+
+@dataclass(frozen=True)
+class HonestQueries:
+    """Honest queries to one model. Vectors of other `names` or `width` cannot be compared with them."""
+
+    names: str | None
+    width: int
+    honest: Honest
+    reference: Reference
+    rows: pl.DataFrame
+    domains: list[Domain]
+
+    @classmethod
+    def fit(cls, calls: pl.DataFrame, limit: int) -> HonestQueries:
+        """Learn from the distinct calls of one model, those of its commonest schema.
+
+        Edits of earlier queries neither say which values a feature takes nor serve as reference.
+        """
+        shapes = calls.group_by(NAMES, _WIDTH.alias("width")).len().sort("len", NAMES, "width")
+        names, width = shapes.row(-1)[:2]
+        calls = _of_shape(calls, names, width)
+        plain = _without_edits(calls)
+        rows = plain[drawn_in_turn(plain[USER].to_list(), limit)]
+        known = domains(_matrix(plain))
+        reference = Reference(_matrix(rows), rows[USER].to_list(), known)
+        doubt = rows[CONFIDENCE].quantile(DOUBT, "lower")
+        honest = learn([queries for queries, _ in _placed(calls, reference)], doubt or 0.0)
+        return cls(names, width, honest, reference, rows.select(USER, VALUES), known)
+
+    def frames(self, model: str) -> dict[str, pl.DataFrame]:
+        """What to keep, each frame with the model's name."""
+        known = [(d.low, d.high, d.whole, None if d.closed is None else list(d.closed)) for d in self.domains]
+        norms = [
+            (
+                size,
+                statistic,
+                norm.limit,
+                norm.tail.start,
+                norm.tail.excess,
+                [*norm.own],
+                [*norm.own.values()],
+            )
+            for size, of_size in self.honest.norms.items()
+            for statistic, norm in of_size.items()
+        ]
+        frames = {
+            "models": pl.DataFrame([(self.names, self.width, self.honest.doubt)], _MODELS, orient="row"),
+            "reference": self.rows,
+            "domains": pl.DataFrame(known, _DOMAINS, orient="row"),
+            "norms": pl.DataFrame(norms, _NORMS, orient="row"),
+        }
+        return {name: frame.with_columns(pl.lit(model).alias(MODEL)) for name, frame in frames.items()}
+
+    @classmethod
+    def kept(cls, baseline: Baseline) -> Iterator[tuple[str, HonestQueries]]:
+        """What `frames` kept, model by model."""
+        for names, width, doubt, model in baseline.frames["models"].iter_rows():
+            part = {name: f.filter(pl.col(MODEL) == model).drop(MODEL) for name, f in baseline.frames.items()}
+            known = [
+                Domain(low, high, whole, None if closed is None else tuple(closed))
+                for low, high, whole, closed in part["domains"].iter_rows()
+            ]
+            norms: dict[int, dict[str, Norm]] = {}
+            for size, statistic, limit, start, excess, principals, values in part["norms"].iter_rows():
+                own = dict(zip(principals, values, strict=True))
+                norms.setdefault(size, {})[statistic] = Norm(limit, Tail(start, excess), own)
+            rows = part["reference"]
+            reference = Reference(_matrix(rows), rows[USER].to_list(), known)
+            yield model, cls(names, width, Honest(doubt, norms), reference, rows, known)
+
+    def queries(self, calls: pl.DataFrame, stretches: int) -> Iterator[tuple[Queries, pl.DataFrame]]:
+        """Calls of this model, principal by principal: as numbers, and the rows that these are of.
+
+        Args:
+            calls: distinct calls, sorted by principal.
+            stretches: how many stretches of 500 are taken of a principal that has more.
+        """
+        calls = _of_shape(calls, self.names, self.width)
+        kept = [
+            start + np.arange(run.start, run.stop)
+            for start, stop in _runs(calls[USER])
+            for run in parts(stop - start, min(stop - start, SIZES[-1]), stretches)
+        ]
+        yield from _placed(calls[np.concatenate(kept)] if kept else calls, self.reference)
+
+
+def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFrame:
+    return calls.filter(pl.col(NAMES).eq_missing(pl.lit(names, pl.String)), _WIDTH.eq(width))
+
+
+def _runs(column: pl.Series) -> list[tuple[int, int]]:
+    """Where runs of equal values start and end."""
+    cuts = (np.flatnonzero((column != column.shift()).fill_null(value=False).to_numpy())).tolist()
+    return list(itertools.pairwise([0, *cuts, len(column)])) if len(column) else []
+
+
+def _without_edits(calls: pl.DataFrame) -> pl.DataFrame:
+    """What principals asked about, without the variations that they tried on it."""
+    matrix, edit = _matrix(calls), np.zeros(len(calls), dtype=np.bool_)
+    for first, last in _runs(calls[USER]):
+        for start in range(first, last, 2 * CONTEXT):
+            before, stop = max(first, start - CONTEXT), min(start + 2 * CONTEXT, last)
+            edit[start:stop] = edits(matrix[before:stop], start - before)[1]
+    return calls.filter(~edit)
+
+
+def _placed(calls: pl.DataFrame, reference: Reference) -> Iterator[tuple[Queries, pl.DataFrame]]:
+    """Several principals are placed at once: it is the small steps that take the time."""
+    runs = _runs(calls[USER])
+    while runs:
+        last = next((k for k, (_, stop) in enumerate(runs) if stop - runs[0][0] >= _BATCH), len(runs) - 1)
+        batch, runs = runs[: last + 1], runs[last + 1 :]
+        rows = calls[batch[0][0] : batch[-1][1]]
+        placed = reference.place(_matrix(rows), rows[USER].to_list())
+        confidence = rows[CONFIDENCE].fill_null(np.nan).to_numpy()
+        for start, stop in batch:
+            part = slice(start - batch[0][0], stop - batch[0][0])
+            yield Queries(calls[USER][start], placed.part(part), confidence[part]), calls[start:stop]
+
+
+def _matrix(calls: pl.DataFrame) -> Matrix:
+    return np.asarray(calls[VALUES].explode().to_numpy().reshape(len(calls), -1), dtype=np.float64)

@@ -1,0 +1,53 @@
+"""Calls of the inference stream by model, and the chunks of them that calibrate drift detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from tocsin.query import Condition
+from tocsin.streams import ID, TIME
+from tocsin.windows import Window
+
+STREAM = "inference"
+MODEL = "tocsin.model.name"
+VERSION = "tocsin.model.version"
+
+_CHUNKS = 100
+
+
+def by_model(window: Window, columns: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """The window's calls of each model in event-time order, the models in the order of their names."""
+    named = (Condition(MODEL, "not_null"),)
+    rows = window.rows(STREAM, list(dict.fromkeys((TIME, ID, MODEL, *columns))), named)
+    parts = rows.partition_by(MODEL, as_dict=True, maintain_order=True)
+    return {str(key[0]): parts[key] for key in sorted(parts)}
+
+
+def stretches(window: Window, columns: Sequence[str], size: int, least: int) -> Iterator[Window]:
+    """Stretches of neighboring calls of one model each, evenly over the window.
+
+    They carry what makes quiet windows differ: bursts, hours, days. A stretch has up to `size` calls,
+    but no more than a tenth of its model's; a model with fewer than `least` calls has none.
+    """
+    models = [rows for rows in by_model(window, columns).values() if len(rows) >= least]
+    for rows in models:
+        length = min(size, max(least, len(rows) // 10))
+        starts = np.linspace(0, len(rows) - length, -(-_CHUNKS // len(models)))
+        for start in starts.round().astype(int).tolist():
+            yield window.with_rows({STREAM: rows.slice(start, length)})
+
+
+def thinned(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """At most `limit` rows, drawn with a fixed seed and left in their order."""
+    if len(rows) <= limit:
+        return rows
+    places = np.random.default_rng(0).choice(len(rows), limit, replace=False)
+    return rows[np.sort(places)]
+
+
+def versions(rows: pl.DataFrame) -> list[str]:
+    """The model versions that answered these calls."""
+    return rows[VERSION].drop_nulls().unique().sort().to_list()

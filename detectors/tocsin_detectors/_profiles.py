@@ -1,0 +1,137 @@
+"""What a dataset snapshot's event says in figures: rows, shares, means, spreads, and its schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from tocsin.stats.departure import Figure, share
+
+ROWS, LABEL, DISTINCT, DISTINCT_SHARE = "rows", "share of label", "distinct values", "distinct values a row"
+_ROWS_ERROR = 0.1  # of log rows: nobody relies on a volume to keep within a tenth
+_FAMILIES = {
+    "integer": "number",
+    "unsigned": "number",
+    "decimal": "number",
+    "date": "time",
+    "datetime": "time",
+}
+
+
+class Name(NamedTuple):
+    """A figure: of which column ("" for the whole snapshot), what, and of which value."""
+
+    column: str
+    measure: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        words = f"{self.measure} {self.value}".strip()
+        return f"{words} of {self.column}" if self.column else words
+
+
+class Profile(NamedTuple):
+    """One snapshot in figures. `counts` are of the values of a column, of labels under ""."""
+
+    figures: Mapping[Name, Figure]
+    counts: Mapping[str, Mapping[str, int]]
+    schema: Mapping[str, str]
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Column(msgspec.Struct):
+    nulls: _Count = 0
+    distinct: _Count = 0
+    min: Any = None
+    max: Any = None
+    mean: float | None = None
+    std: float | None = None
+    top: list[tuple[Any, _Count]] = []
+
+
+def profile_of(event: Mapping[str, Any]) -> Profile:
+    """Read an event of the stream `dataset`; what it does not say in the agreed form is left out."""
+    rows = event["tocsin.dataset.rows"]
+    columns = _decoded(event["tocsin.dataset.profile"], dict[str, _Column])
+    counts = {
+        name: {str(value): count for value, count in column.top}
+        for name, column in columns.items()
+        if column.top and name != event["tocsin.dataset.label"]
+    }
+    labels = _decoded(event["tocsin.dataset.labels"], dict[str, _Count])
+    if labels:
+        counts[""] = labels
+    figures: dict[Name, Figure] = {}
+    if rows is not None:
+        figures[Name("", ROWS)] = Figure(math.log(rows + 1), _ROWS_ERROR, rows)
+        figures |= {Name(c, m): f for c, facts in columns.items() for m, f in _figures(facts, rows)}
+    schema = _decoded(event["tocsin.dataset.schema"], list[tuple[str, str]])
+    kinds = {name: _FAMILIES.get(kind.partition("[")[0], kind) for name, kind in schema}
+    return Profile(figures, counts, kinds)
+
+
+def comparisons(now: Profile, past: Sequence[Profile]) -> Iterator[tuple[Name, Figure, list[Figure]]]:
+    """Each figure of a snapshot, with the same figure of earlier ones that have it."""
+    for name, figure in now.figures.items():
+        yield name, figure, [p.figures[name] for p in past if name in p.figures]
+    for column, counts in now.counts.items():
+        earlier = [p.counts[column] for p in past if column in p.counts]
+        for value in sorted({value for c in (counts, *earlier) for value in c}):
+            figure, *others = (share(c.get(value, 0), sum(c.values())) for c in (counts, *earlier))
+            yield Name(column, "share of" if column else LABEL, value), figure, others
+
+
+def schema_change(now: Profile, past: Sequence[Profile]) -> dict[str, list[str]]:
+    """Columns added, removed and retyped since the last snapshot; empty if any earlier one had them so.
+
+    A column without any value fits every type.
+    """
+    known = [p.schema for p in past if p.schema]
+    changes = [_changed(now.schema, earlier) for earlier in known] if now.schema else []
+    return changes[-1] if changes and all(changes) else {}
+
+
+def _changed(now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, list[str]]:
+    changed = {
+        "added": sorted(now.keys() - before.keys()),
+        "removed": sorted(before.keys() - now.keys()),
+        "retyped": sorted(
+            name
+            for name in now.keys() & before.keys()
+            if now[name] != before[name] and "null" not in (now[name], before[name])
+        ),
+    }
+    return {how: names for how, names in changed.items() if names}
+
+
+def _figures(column: _Column, rows: int) -> Iterator[tuple[str, Figure]]:
+    yield "share of nulls", share(column.nulls, rows)
+    filled = rows - column.nulls
+    if column.distinct:
+        spare = min(column.distinct, max(filled - column.distinct, 0)) + 1
+        error = math.sqrt(spare) / column.distinct
+        yield DISTINCT, Figure(math.log(column.distinct), error, column.distinct)
+        per_row = column.distinct / max(filled, 1)
+        yield DISTINCT_SHARE, Figure(math.log(per_row), error, per_row)
+    if column.mean is None or column.std is None or column.top or filled < 2:
+        return
+    yield "mean", Figure(column.mean, column.std / math.sqrt(filled), column.mean)
+    ends = [abs(end - column.mean) for end in (column.min, column.max) if isinstance(end, int | float)]
+    if column.std > 0 and ends:
+        # a lower bound of the kurtosis, reached where the farthest value stands alone
+        kurtosis = max((max(ends) / column.std) ** 4 / filled, 3.0)
+        error = math.sqrt((kurtosis - 1) / filled) / 2
+        yield "standard deviation", Figure(math.log(column.std), error, column.std)
+
+
+def _decoded(text: str | None, form: Any) -> Any:
+    empty: Any = form()
+    try:
+        return msgspec.json.decode(text, type=form) if text else empty
+    except msgspec.DecodeError:
+        return empty

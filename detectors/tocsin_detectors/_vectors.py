@@ -1,0 +1,68 @@
+"""Feature vectors of the inference stream as matrices, whatever schemas the calls of a window carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+NAMES = "tocsin.features.names"
+VALUES = "tocsin.features.values"
+_CATEGORY = ":category"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The vectors of calls of one model: a matrix for each schema, and how many vectors fit no schema."""
+
+    blocks: tuple[tuple[tuple[str, ...], Floats], ...]
+    malformed: int
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Vectors:
+        """Read vectors; null is NaN. Without names the places are called `feature_0`, `feature_1`, …"""
+        groups = rows.select(NAMES, VALUES, width=pl.col(VALUES).list.len()).partition_by(
+            NAMES, "width", as_dict=True, maintain_order=True
+        )
+        blocks, malformed = [], 0
+        for (names, width), group in groups.items():
+            labels = names.split(",") if names else [f"feature_{place}" for place in range(width or 0)]
+            if not width or len(labels) != width:
+                malformed += len(group)
+            else:
+                values = group[VALUES].explode().to_numpy().reshape(-1, width)
+                blocks.append((tuple(labels), values))
+        return cls(tuple(blocks), malformed)
+
+    @property
+    def names(self) -> list[str]:
+        """Every feature that occurs, in the order of first occurrence."""
+        return list(dict.fromkeys(name for names, _ in self.blocks for name in names))
+
+    def column(self, name: str) -> Floats:
+        """A feature's values in the calls that carry it."""
+        parts = [matrix[:, names.index(name)] for names, matrix in self.blocks if name in names]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0)])
+
+    def matrix(self, features: list[str]) -> Floats:
+        """Rows by features, of the calls that carry them all."""
+        parts = [
+            matrix[:, [names.index(name) for name in features]]
+            for names, matrix in self.blocks
+            if set(features) <= set(names)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, len(features)))
+
+
+def is_nominal(name: str) -> bool:
+    """Whether the schema marks a feature's values as codes of names."""
+    return name.endswith(_CATEGORY)
+
+
+def plain(name: str) -> str:
+    """A feature's name without the mark."""
+    return name.removesuffix(_CATEGORY)

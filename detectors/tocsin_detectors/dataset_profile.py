@@ -1,0 +1,165 @@
+"""A dataset snapshot does not look like the ones before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tocsin import Condition, Detector, Requires, Score, Stability, Subject, Window, param
+from tocsin.findings import Json
+from tocsin.stats.departure import critical, departure
+from tocsin.streams import ID, TIME
+from tocsin_detectors._profiles import (
+    DISTINCT,
+    DISTINCT_SHARE,
+    LABEL,
+    ROWS,
+    Name,
+    Profile,
+    comparisons,
+    profile_of,
+    schema_change,
+)
+
+Event = Mapping[str, Any]
+_FIELDS = ("name", "digest", "rows", "schema", "profile", "label", "labels")
+_COLUMNS = [*(f"tocsin.dataset.{field}" for field in _FIELDS), "user.id"]
+_MOST = 100.0  # a score beyond this says no more
+_SHOWN = 10  # departures named in the evidence
+_SCHEMA = {"added": 1.0, "removed": 1.5, "retyped": 1.5}
+_UNIQUE = 0.9  # different values a row, from which on a column is taken for one without duplicates
+_STRANGER = 1.25  # how much worse a departure is from a writer who never wrote this dataset
+
+
+class _Departed(NamedTuple):
+    score: float
+    name: Name
+    now: float
+    usual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of `dataset_profile`."""
+
+    false_alarms: float = param(
+        0.01, ge=1e-6, le=0.2, doc="wanted share of quiet snapshots that alarm, all figures together"
+    )
+    min_history: int = param(8, ge=4, doc="with fewer earlier snapshots than this one is not judged")
+    max_history: int = param(30, ge=4, doc="at most so many earlier snapshots are compared with")
+
+
+class DatasetProfile(Detector[Params]):
+    """A dataset snapshot whose volume, columns, values or labels depart from the snapshots before it.
+
+    What it sees
+        More or fewer rows; missing values; new, lost or duplicated values; means and spreads that move,
+        as when a unit changes; shares of values and of labels; columns that were added, removed or have
+        another type. A writer who never wrote the dataset makes each of these count a quarter more.
+    Method
+        Each figure of the profile (partition summaries, Shankar et al. 2023) is compared with its
+        median over up to 30 earlier snapshots. Its scale is what sampling error explains plus what the
+        earlier snapshots show beyond it, the most extreme tenth of them left out; the fewer snapshots
+        support the latter, the heavier the tail (Student's t, degrees of freedom after Satterthwaite
+        1946). The wanted rate of false alarms is split in three, for rows, labels and columns, and in
+        each among all figures (Bonferroni). The score is the largest departure over its critical value.
+    Blind spots
+        Changes that keep each column's summary, such as swapped rows or labels (see `label_poisoning`); slow
+        changes that the history follows; the first snapshots of a dataset; one extreme value alone.
+    False alarms
+        A true change: a new product, a campaign, a migration of the source; days of the week that the history
+        does not hold. They end by themselves when the history has taken them up.
+    Respond
+        Ask the writer what changed. Compare the columns that the evidence names with the last good
+        snapshot; hold this one back from training until the change is explained.
+    """
+
+    id = "dataset_profile"
+    requires = Requires("dataset", window="1d", history="365d")
+    atlas = ("AML.T0059", "AML.T0020")
+    playbook = "training-data-poisoning"
+    stability = Stability.BETA
+    threshold = 1.0
+
+    def score(self, window: Window) -> Iterator[Score]:
+        events = window.rows("dataset", _COLUMNS).to_dicts()
+        names = sorted({event["tocsin.dataset.name"] for event in events})
+        history = self._history(window, names)
+        for name in names:
+            earlier = [event for event in history if event["tocsin.dataset.name"] == name]
+            worst: Score | None = None
+            for event in events:
+                if event["tocsin.dataset.name"] == name:
+                    score = self._judge(Subject("dataset", name), event, earlier)
+                    worst = score if worst is None or score.value > worst.value else worst
+                    earlier.append(event)
+            if worst is not None:
+                yield worst
+
+    def _history(self, window: Window, names: Sequence[str]) -> list[dict[str, Any]]:
+        if not names or self.requires.history is None:
+            return []
+        where = [Condition("tocsin.dataset.name", "in", names)]
+        rows = window.history("dataset", self.requires.history, [*_COLUMNS, TIME, ID], where)
+        return rows.collect().sort(TIME, ID).to_dicts()
+
+    def _judge(self, subject: Subject, event: Event, earlier: Sequence[Event]) -> Score:
+        snapshots = {other["tocsin.dataset.digest"]: other for other in earlier}
+        digest, writer = event["tocsin.dataset.digest"], event["user.id"]
+        if digest in snapshots:
+            return Score(subject, 0.0, "the content is that of an earlier snapshot", {"snapshot": digest})
+        if len(snapshots) < self.params.min_history:
+            words = f"not judged: {len(snapshots)} earlier snapshots, {self.params.min_history} are needed"
+            return Score(subject, 0.0, words, {"snapshot": digest})
+        now = profile_of(event)
+        past = [profile_of(other) for other in list(snapshots.values())[-self.params.max_history :]]
+        departed = self._departures(now, past)
+        schema = schema_change(now, past)
+        stranger = writer is not None and all(other["user.id"] != writer for other in earlier)
+        value = max([*(d.score for d in departed[:1]), *(_SCHEMA[how] for how in schema)], default=0.0)
+        value = max(_STRANGER * value, 0.5) if stranger else value
+        evidence: dict[str, Json] = {
+            "snapshot": digest,
+            "writer": writer,
+            "writer_is_new": stranger,
+            "schema": {how: list(columns) for how, columns in schema.items()},
+            "earlier_snapshots": len(past),
+            "departures": [
+                {"figure": str(d.name), "now": d.now, "usual": d.usual, "score": round(d.score, 3)}
+                for d in departed[:_SHOWN]
+            ],
+        }
+        return Score(
+            subject, min(value, _MOST), _reason(departed, schema, writer if stranger else None), evidence
+        )
+
+    def _departures(self, now: Profile, past: Sequence[Profile]) -> list[_Departed]:
+        """Every figure that enough earlier snapshots have, the largest departure first."""
+        known = [c for c in comparisons(now, past) if len(c[2]) >= self.params.min_history]
+        sizes: dict[str, int] = {}
+        for name, _, _ in known:
+            sizes[_group(name)] = sizes.get(_group(name), 0) + 1
+        found: dict[Name, _Departed] = {}
+        for name, figure, earlier in known:
+            z, freedom, usual = departure(figure, earlier)
+            alpha = self.params.false_alarms / 3 / sizes[_group(name)]
+            found[name] = _Departed(min(z / critical(freedom, alpha), _MOST), name, figure.shown, usual)
+        for name in [name for name in found if name.measure == DISTINCT]:
+            # a volume that changes moves one of the two, but the second not where values are unique
+            per_row = found.pop(Name(name.column, DISTINCT_SHARE))
+            found[name] = per_row if per_row.usual >= _UNIQUE else min(found[name], per_row)
+        return sorted(found.values(), key=lambda d: (-d.score, d.name))
+
+
+def _group(name: Name) -> str:
+    return name.measure if name.measure in (ROWS, LABEL) else "columns"
+
+
+def _reason(departed: Sequence[_Departed], schema: dict[str, list[str]], stranger: str | None) -> str:
+    words = [f"{d.name}: {d.now:.6g}, usually {d.usual:.6g}" for d in departed[:1]] or ["no figures"]
+    beyond = sum(d.score >= 1 for d in departed[1:])
+    words += [f"{beyond} more figures beyond their limits"] if beyond else []
+    words += [f"columns {how}: {', '.join(columns)}" for how, columns in schema.items()]
+    words += [f"written by {stranger}, who never wrote it before"] if stranger else []
+    return "; ".join(words)

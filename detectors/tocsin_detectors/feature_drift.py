@@ -1,0 +1,198 @@
+"""What a model is asked has moved away from its baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tocsin.findings import Json, Score, Subject
+from tocsin.plugin import Detector, Requires, Stability, param
+from tocsin.stats.drift import Sample, counts, effect, shift
+from tocsin.stats.histogram import Bins
+from tocsin.stats.multiplicity import benjamini_hochberg
+from tocsin.windows import Baseline, Window
+from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
+from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
+
+Floats = NDArray[np.float64]
+
+_COLUMNS = (model_rows.VERSION, NAMES, VALUES)
+_TOP = 5  # features that the evidence describes
+_SIGNIFICANT = 0.01
+_SMALLEST_P = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of feature_drift."""
+
+    min_rows: int = param(200, ge=50, doc="a model with fewer calls in the window is not judged")
+    row_limit: int = param(
+        5000, ge=200, doc="a larger window is judged as if it had this many calls: by the size of a change"
+    )
+    chunk_rows: int = param(
+        1000, ge=50, doc="calls in a stretch of the baseline that calibrates the threshold"
+    )
+    max_rows: int = param(
+        20_000, ge=200, doc="calls of each model that a baseline keeps and that are looked at in a window"
+    )
+
+
+class _Test(NamedTuple):
+    """One of the tests of a feature; `kind` is values, counts or relation."""
+
+    p: float
+    feature: str
+    kind: str
+
+
+class FeatureDrift(Detector[Params]):
+    """Inputs of a model are distributed otherwise than in its baseline.
+
+    What it sees
+        Features whose values move, appear, vanish or go missing (another unit, a broken join, a new kind
+        of client), and values that are usual one by one but no longer go together (shuffled, shifted or
+        forged columns). Features that a schema adds or removes are named in the evidence.
+    Method
+        For each feature a Kolmogorov-Smirnov test, and a chi-squared test of counts in the baseline's
+        quantile bins (for categories: only that, over the codes). For each feature given all others, the
+        same counts of its residual from a linear regression on normal scores (conditional distribution
+        tests: Kulinski, Bagchi & Inouye, NeurIPS 2020). The score is -log10 of the smallest p-value that
+        Benjamini and Hochberg (1995) adjust over all of them. Above `row_limit` calls p-values no longer
+        follow the number of calls, so that a tiny change in a large window stays quiet.
+    Blind spots
+        A new relation between inputs and truth (concept drift) with the same inputs; relations that no
+        linear regression sees; changes in a few calls out of a thousand; a baseline that drifted too.
+    False alarms
+        Seasons and campaigns that the baseline has not seen; a model that serves several populations whose
+        mix changes. One threshold serves all models.
+    Respond
+        Look at the features that the evidence names: bins before and after, missing values, new values.
+        Compare with releases of the upstream pipeline and with the calling principals. If the change is
+        meant, fit a new baseline; if not, hold the model's decisions and find who sends these rows.
+    """
+
+    id = "feature_drift"
+    requires = Requires("inference", window="1d", baseline="28d")
+    atlas = ("AML.T0031", "AML.T0015")
+    playbook = "model-drift"
+    stability = Stability.BETA
+    floor = -math.log10(0.005)  # feature_drift and prediction_drift share one false alarm in a hundred
+
+    def split(self, window: Window) -> tuple[Window, Window]:
+        # The score is a p-value, right in theory for independent calls. Chunks only raise the threshold where
+        # calls are not independent, and a stretch of a tenth shows that against the whole baseline too.
+        return window, window
+
+    def chunks(self, window: Window) -> Iterator[Window]:
+        return model_rows.stretches(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
+
+    def fit(self, window: Window) -> Baseline | None:
+        rows: list[dict[str, object]] = []
+        for model, calls in model_rows.by_model(window, _COLUMNS).items():
+            vectors = Vectors.of(model_rows.thinned(calls, self.params.max_rows))
+            versions = model_rows.versions(calls)
+            if sum(len(matrix) for _, matrix in vectors.blocks) >= self.params.min_rows:
+                rows += [{"model": model, "versions": versions, **row} for row in learn(vectors)]
+        return Baseline({"features": pl.DataFrame(rows, SCHEMA)}) if rows else None
+
+    def score(self, window: Window) -> Iterator[Score]:
+        if window.baseline is None:
+            return
+        known = window.baseline.frames["features"]
+        for model, calls in model_rows.by_model(window, _COLUMNS).items():
+            rows = known.filter(pl.col("model") == model)
+            if len(calls) >= self.params.min_rows and len(rows):
+                yield self._judge(model, calls, Features.of(rows))
+
+    def _judge(self, model: str, calls: pl.DataFrame, normal: Features) -> Score:
+        judged = model_rows.thinned(calls, self.params.max_rows)
+        vectors = Vectors.of(judged)
+        samples = {name: Sample.of(vectors.column(name)) for name in vectors.names if name in normal.samples}
+        samples = {name: sample for name, sample in samples.items() if sample.rows >= self.params.min_rows}
+        tests = [*self._shifts(samples, normal), *self._relations(vectors, normal)]
+        if not tests:
+            return Score(Subject("model", model), 0.0, "no feature is in the baseline: nothing to compare")
+        adjusted = benjamini_hochberg([test.p for test in tests]).tolist()
+        ranked = sorted(zip(adjusted, tests, strict=True))
+        smallest, worst = ranked[0]
+        moved = {test.feature for p, test in ranked if p <= _SIGNIFICANT}
+        top = list(dict.fromkeys(test.feature for _, test in ranked))[:_TOP]
+        evidence: dict[str, Json] = {
+            "rows": len(calls),
+            "rows.judged": len(judged),
+            "baseline.rows": max(sample.rows for sample in normal.samples.values()),
+            "p": smallest,
+            "tests": len(tests),
+            "moved": sorted(plain(name) for name in moved),
+            "features": [_describe(name, samples.get(name), normal.samples[name], ranked) for name in top],
+            "added": [plain(name) for name in vectors.names if name not in normal.samples],
+            "removed": [plain(name) for name in normal.samples if name not in vectors.names],
+            "malformed": vectors.malformed,
+            "versions": model_rows.versions(calls),
+            "baseline.versions": normal.versions,
+        }
+        value = max(0.0, -math.log10(max(smallest, _SMALLEST_P)))
+        return Score(
+            Subject("model", model), value, _reason(smallest, worst, len(moved), len(samples)), evidence
+        )
+
+    def _shifts(self, samples: dict[str, Sample], normal: Features) -> Iterator[_Test]:
+        for name, sample in samples.items():
+            nominal = is_nominal(name)
+            found = shift(normal.samples[name], sample, nominal=nominal, row_limit=self.params.row_limit)
+            yield _Test(found.counts_p, name, "counts")
+            if not nominal:
+                yield _Test(found.ks_p, name, "values")
+
+    def _relations(self, vectors: Vectors, normal: Features) -> Iterator[_Test]:
+        matrix = vectors.matrix(normal.related)
+        if not normal.related or len(matrix) < self.params.min_rows:
+            return
+        if len(matrix) > self.params.row_limit:
+            matrix = np.random.default_rng(0).choice(matrix, self.params.row_limit, replace=False)
+        left = normal.left(matrix)
+        for place, name in enumerate(normal.related):
+            now = Sample.of(left[:, place])
+            yield _Test(shift(normal.residuals[place], now).counts_p, name, "relation")
+
+
+def _describe(
+    name: str, now: Sample | None, before: Sample, ranked: list[tuple[float, _Test]]
+) -> dict[str, Json]:
+    p, test = next(pair for pair in ranked if pair[1].feature == name)
+    facts: dict[str, Json] = {"feature": plain(name), "test": test.kind, "p": p}
+    if now is None:
+        return facts
+    nominal = is_nominal(name)
+    size = effect(before, now, nominal=nominal)
+    bins = Bins.of(before.values, nominal=nominal)
+    was, is_now = counts(before, now, nominal=nominal)
+    return facts | {
+        "psi": size.psi,
+        "jensen_shannon": size.jensen_shannon,
+        "wasserstein_sd": size.wasserstein_sd,
+        "marks": bins.marks.tolist(),
+        "exact": bins.exact,
+        "baseline": was.tolist(),
+        "window": is_now.tolist(),
+    }
+
+
+def _reason(p: float, worst: _Test, moved: int, features: int) -> str:
+    if not moved:
+        return f"none of {features} features moved (smallest adjusted p {p:.2g})"
+    what = {
+        "values": "has moved",
+        "counts": "has other values",
+        "relation": "no longer goes with the other features",
+    }[worst.kind]
+    others = f", {moved - 1} more of {features} features moved too" if moved > 1 else ""
+    return f"{plain(worst.feature)} {what} (adjusted p {p:.2g}){others}"

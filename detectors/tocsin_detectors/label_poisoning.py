@@ -1,0 +1,220 @@
+"""Labels of a training set were flipped, or a trigger was planted in its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tocsin import (
+    Baseline,
+    BaselineError,
+    Detector,
+    Requires,
+    Score,
+    SnapshotError,
+    Stability,
+    Subject,
+    Window,
+    param,
+)
+from tocsin.findings import Json
+from tocsin.stats.encoding import Encoder
+from tocsin.stats.reference import Nulls, Reference
+from tocsin.streams import TIME
+from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
+
+_EXAMPLES = 20  # rows named in a finding
+_FEW = 20  # rows of a label that a model can learn from
+_KEPT = 8  # fitted references kept in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of `label_poisoning`."""
+
+    share: float = param(
+        0.05, ge=0.001, le=0.3, doc="share of flipped labels that the tests are made for; others are seen too"
+    )
+    trusted_rows: int = param(
+        20_000, ge=500, doc="at most so many rows of a dataset are fitted on and judged"
+    )
+    min_rows: int = param(300, ge=100, doc="with fewer trusted rows than this a dataset is not judged")
+    min_batch: int = param(30, ge=10, doc="a snapshot with fewer new rows than this is not judged")
+    max_labels: int = param(20, ge=2, doc="a label with more different values than this is not judged")
+    chunks: int = param(200, ge=20, doc="quiet batches that the threshold is calibrated on")
+    chunk_rows: int = param(1_000, ge=30, doc="rows of such a batch, at most")
+
+
+class LabelPoisoning(Detector[Params]):
+    """Labels of a training set were flipped, or combinations of values were planted in its rows.
+
+    What it sees
+        Label flips in one direction, in both, or among several labels, also within a segment; backdoor
+        triggers (some columns set to the same or nearly the same values in about 1 % of the rows or
+        more); labels that were never there before. A finding names the snapshot, its writer, the
+        direction and the most suspicious rows, numbered from 0.
+    Method
+        A gradient-boosting model of the label is fitted on trusted snapshots. For each direction the
+        log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), less its
+        expectation row by row, is standardized by out-of-fold trusted rows; snapshots that differ by more
+        than sampling error (Cochran 1954) widen the null. For triggers, pairs and triples of exact values
+        and of quantile bins are counted in the batch and in the trusted rows; the oddest, by likelihood
+        ratio (Wilks 1938), is divided by what quiet batches reach. The score is the largest of these.
+    Blind spots
+        Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or
+        spread over wide ranges; poison that the baseline holds already; numeric targets. A snapshot that
+        is too small, or whose rows can no longer be read, gets score 0 and a reason that says so.
+    False alarms
+        A true change of what the label means or how it depends on the features (a new policy, a new
+        labeling team); a campaign or a retry that brings many nearly equal rows at once.
+    Respond
+        Quarantine the snapshot before the next training run. Look at the rows that the evidence names,
+        ask the writer where they come from, compare with the last good snapshot, retrain without them.
+    """
+
+    id = "label_poisoning"
+    requires = Requires("dataset", window="1d", baseline="60d")
+    atlas = ("AML.T0020", "AML.T0059", "AML.T0043.004")
+    playbook = "training-data-poisoning"
+    stability = Stability.BETA
+    floor = 1.0
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self._references: dict[tuple[str, ...], Reference] = {}
+
+    def split(self, window: Window) -> tuple[Window, Window]:
+        """The same snapshots twice: four fifths of their rows to fit on, one to calibrate on."""
+        fitted: dict[str, pl.LazyFrame] = {}
+        calibrating: dict[str, pl.LazyFrame] = {}
+        for snapshots in labeled(window).values():
+            first, second = parted(window, snapshots, self.params.trusted_rows)
+            fitted |= first
+            calibrating |= second
+        events = {"dataset": window.rows("dataset")}
+        return window.with_rows(events, fitted), window.with_rows(events, calibrating)
+
+    def fit(self, window: Window) -> Baseline | None:
+        """Keep trusted rows of each dataset, and what is usual among them.
+
+        Raises:
+            BaselineError: there are labeled datasets, but none of them can be judged.
+        """
+        frames: dict[str, pl.DataFrame] = {}
+        datasets: dict[str, dict[str, Any]] = {}
+        for name, snapshots in labeled(window).items():
+            rows = pool(window, snapshots, self.params.trusted_rows)
+            reason = self._unfit(rows)
+            if rows is None or reason:
+                datasets[name] = {"reason": reason}
+                continue
+            nulls = self._fitted(rows).nulls.to_dict()
+            frame = f"rows-{len(frames)}"
+            frames[frame] = rows
+            datasets[name] = {"frame": frame, "label": snapshots[-1].label, "nulls": nulls}
+        if datasets and not frames:
+            reasons = "; ".join(f"{name}: {facts['reason']}" for name, facts in datasets.items())
+            raise BaselineError(f"detector {self.id} can judge none of the datasets ({reasons})")
+        return Baseline(frames, {"datasets": datasets}) if frames else None
+
+    def _unfit(self, rows: pl.DataFrame | None) -> str:
+        if rows is None or len(rows) < self.params.min_rows:
+            return f"fewer than {self.params.min_rows} trusted rows with a label"
+        counts = rows[LABEL].value_counts(sort=True)["count"]
+        if len(counts) > self.params.max_labels:
+            return (
+                f"its label has {len(counts)} different values; at most {self.params.max_labels} are judged"
+            )
+        if len(counts) < 2 or counts[1] < _FEW:
+            return f"no two of its labels have {_FEW} rows"
+        return "" if Encoder.of(rows, (LABEL, PLACE)).texts else "none of its feature columns varies"
+
+    def chunks(self, window: Window) -> Iterator[Window]:
+        """Quiet snapshots, drawn from the held-out rows of each dataset without replacement."""
+        known = {name: facts for name, facts in _datasets(window).items() if "frame" in facts}
+        for name, snapshots in labeled(window).items():
+            rows = pool(window, snapshots, self.params.trusted_rows) if name in known else None
+            if rows is None:
+                continue
+            label = known[name]["label"]
+            rows = rows.drop(PLACE).rename({LABEL: label})
+            size = min(self.params.chunk_rows, max(len(rows) // 4, self.params.min_batch), len(rows))
+            event = {TIME: window.start, "tocsin.dataset.name": name, "tocsin.dataset.digest": "chunk"}
+            events = pl.DataFrame([event | {"tocsin.dataset.label": label}])
+            random = np.random.default_rng(0)
+            for _ in range(-(-self.params.chunks // len(known))):
+                chunk = rows[random.choice(len(rows), size, replace=False)]
+                yield window.with_rows({"dataset": events}, {"chunk": chunk.lazy()})
+
+    def score(self, window: Window) -> Iterator[Score]:
+        known = _datasets(window)
+        for name, snapshots in labeled(window).items():
+            subject = Subject("dataset", name)
+            facts = known.get(name, {"reason": "the baseline holds no snapshot of it"})
+            if "frame" not in facts:
+                yield Score(subject, 0.0, f"not judged: {facts['reason']}")
+                continue
+            scores = (self._judge(window, subject, facts, snapshot) for snapshot in snapshots)
+            yield max(scores, key=lambda score: score.value)
+
+    def _judge(self, window: Window, subject: Subject, facts: Mapping[str, Any], snapshot: Snapshot) -> Score:
+        def not_judged(reason: str) -> Score:
+            return Score(subject, 0.0, f"not judged: {reason}", {"snapshot": snapshot.digest})
+
+        try:
+            rows = read(window, snapshot, facts["label"], self.params.trusted_rows)
+        except SnapshotError as error:
+            return not_judged(str(error))
+        if rows is None:
+            return not_judged(f"the snapshot has no column {facts['label']}")
+        reference = self._reference(window, facts, ())
+        missing = reference.encoder.missing(rows)
+        if len(missing) == len(reference.encoder.texts):
+            return not_judged("the snapshot has none of the columns of the trusted rows")
+        if missing:
+            reference = self._reference(window, facts, missing)
+        encoded, codes = reference.encoder.encode(rows), reference.codes(rows[LABEL])
+        new = np.flatnonzero(~reference.known(encoded, codes))
+        if len(new) < self.params.min_batch:
+            return not_judged(f"the snapshot has {len(new)} new rows with a label")
+        signs, own = reference.signs(encoded[new], codes[new], self.params.share)
+        worst = max(signs, key=lambda sign: sign.value)
+        shown = worst.rows[:_EXAMPLES]
+        suspicious = rows[new[shown]].select(row=ROW, label=LABEL, probability=pl.Series(own[shown].round(4)))
+        evidence: dict[str, Json] = {
+            "snapshot": snapshot.digest,
+            "writer": snapshot.writer,
+            "label": facts["label"],
+            "rows": len(new),
+            "rows_known": len(rows) - len(new),
+            "columns_missing": missing,
+            **worst.facts,
+            "suspicious": suspicious.to_dicts(),
+        }
+        return Score(subject, max(worst.value, 0.0), worst.words, evidence)
+
+    def _reference(self, window: Window, facts: Mapping[str, Any], missing: Sequence[str]) -> Reference:
+        """Fitted on the trusted rows without the missing columns; the last few are kept."""
+        assert window.baseline is not None
+        key = (window.baseline.digest, facts["frame"], *missing)
+        if key not in self._references:
+            nulls = None if missing else Nulls.from_dict(facts["nulls"])
+            while len(self._references) >= _KEPT:
+                del self._references[next(iter(self._references))]
+            self._references[key] = self._fitted(window.baseline.frames[facts["frame"]], nulls, missing)
+        return self._references[key]
+
+    def _fitted(
+        self, rows: pl.DataFrame, nulls: Nulls | None = None, missing: Sequence[str] = ()
+    ) -> Reference:
+        features, place = rows.drop(LABEL, PLACE), rows[PLACE].to_numpy().astype(np.intp)
+        return Reference.of(features, rows[LABEL], place, self.params.share, nulls, missing)
+
+
+def _datasets(window: Window) -> dict[str, Any]:
+    datasets: Any = {} if window.baseline is None else window.baseline.values["datasets"]
+    return dict(datasets)

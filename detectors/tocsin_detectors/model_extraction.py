@@ -1,0 +1,171 @@
+"""A principal's queries lie as an attack that copies the model would lay them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tocsin import COUNT, Baseline, Condition, Detector, Requires, Score, Stability, Subject, Window, param
+from tocsin.clock import format_time
+from tocsin.findings import Json
+from tocsin.stats.extraction import RUNS, SIZES, STATISTICS, Queries, Verdict, parts
+from tocsin.streams import TIME
+from tocsin_detectors._honest_queries import (
+    KNOWN,
+    MODEL,
+    STREAM,
+    USER,
+    VALUES,
+    HonestQueries,
+    distinct,
+    sampled,
+)
+
+#: A longer baseline is learned from a sample of its principals.
+BASELINE_CALLS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of `model_extraction`."""
+
+    min_queries: int = param(20, ge=20, doc="a principal with fewer queries is not judged")
+    reference_rows: int = param(2000, ge=100, le=5000, doc="honest queries kept of each model")
+    sub_windows: int = param(20, ge=3, doc="sub-windows of each size looked at in a principal's queries")
+
+
+class ModelExtraction(Detector[Params]):
+    """A principal's queries to a model lie as an attack would lay them, not as honest use does.
+
+    What it sees
+        For each principal and model the different queries of the window, in runs of 20 to 500: values and
+        pairs of values that honest queries never have, queries far from everything known or from each other,
+        small steps in many features away from earlier queries, single new values put into earlier ones, and
+        queries of which the model is unsure. Repeated queries count once.
+    Method
+        Six statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
+        (Sadeghzadeh et al. 2022). Each is the mean over a run of what exceeds a limit that honest queries
+        keep, standardized by the tail of honest runs of the same length; the worst of them is the score.
+    Blind spots
+        Random real rows, and interpolations rounded to values that occur: nothing in such queries differs
+        from honest ones, and only `query_budget` sees them. Many colluding accounts of fewer than 20 queries.
+    False alarms
+        A client whose customers are unlike anyone else's; a load test with made-up applicants; a new feature
+        encoding. Fit the baseline anew once it is known to be honest.
+    Respond
+        Look at the queries in the evidence: would anyone ask them about a customer? Compare the principal with
+        its peers (`tocsin scores`), then work the playbook: cut the budget first, talk afterwards.
+    """
+
+    id = "model_extraction"
+    requires = Requires(STREAM, window="1d", baseline="28d")
+    atlas = ("AML.T0024.002", "AML.T0005.001")
+    playbook = "model-extraction"
+    stability = Stability.BETA
+    #: Six statistics with exponential tails pass this together once in a hundred: ln(6 · 0.2 / 0.01).
+    floor = 4.8
+
+    def split(self, window: Window) -> tuple[Window, Window]:
+        """The earlier half of each principal's queries to fit on, the later half to calibrate on."""
+        calls = distinct(window, self.requires.window, sampled(window, BASELINE_CALLS))
+        earlier = pl.int_range(pl.len()).over(USER, MODEL) < pl.len().over(USER, MODEL) // 2
+        first, second = calls.filter(earlier), calls.filter(~earlier)
+        return window.with_rows({STREAM: first}), window.with_rows({STREAM: second})
+
+    def fit(self, window: Window) -> Baseline | None:
+        found = []
+        for (model,), calls in (
+            distinct(window, self.requires.window).partition_by(MODEL, as_dict=True).items()
+        ):
+            learned = HonestQueries.fit(calls, self.params.reference_rows)
+            if learned.honest.norms:
+                found.append(learned.frames(model))
+        if not found:
+            return None
+        return Baseline({name: pl.concat([frames[name] for frames in found]) for name in found[0]})
+
+    def chunks(self, window: Window) -> Iterator[Window]:
+        """The k-th stretch of whole windows that holds each size of queries, of every principal."""
+        chunks: dict[tuple[int, int], list[pl.DataFrame]] = {}
+        for calls in distinct(window, self.requires.window).partition_by(USER, MODEL, maintain_order=True):
+            for size in SIZES:
+                for k, stretch in enumerate(_stretches(calls["stretch"], size)):
+                    chunks.setdefault((size, k), []).append(calls[stretch])
+        for key in sorted(chunks):
+            yield window.with_rows({STREAM: pl.concat(chunks[key])})
+
+    def score(self, window: Window) -> Iterator[Score]:
+        if window.baseline is None:
+            return
+        counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
+        users = counts.filter(pl.col("count") >= self.params.min_queries)[USER].unique().to_list()
+        calls = distinct(window, where=[Condition(USER, "in", users)])
+        best: dict[str, Score] = {}
+        for model, known in HonestQueries.kept(window.baseline):
+            of_model = calls.filter(pl.col(MODEL) == model)
+            for queries, rows in known.queries(of_model, self.params.sub_windows):
+                score = self._judge(queries, rows, model, known)
+                if queries.owner not in best or score.value > best[queries.owner].value:
+                    best[queries.owner] = score
+        yield from (best[user] for user in sorted(best))
+
+    def _judge(self, queries: Queries, rows: pl.DataFrame, model: str, known: HonestQueries) -> Score:
+        user, subject = queries.owner, Subject("principal", queries.owner)
+        verdict = known.honest.judge(queries, self.params.sub_windows)
+        if verdict is None:
+            reason = f"{len(rows)} distinct queries to {model}, too few to have a geometry"
+            return Score(subject, 0.0, reason, {"model": model, "distinct queries": len(rows)})
+        norm = known.honest.norms[verdict.size][verdict.statistic]
+        reason = (
+            f"{STATISTICS[verdict.statistic]}: {norm.of(verdict.marks[verdict.statistic]):.2g} in"
+            f" {verdict.run.stop - verdict.run.start} queries to {model}, normally up to {norm.start(user):.2g}"
+        )
+        return Score(subject, verdict.z, reason, _evidence(user, model, rows, verdict, known))
+
+
+def _stretches(windows: pl.Series, size: int) -> list[slice]:
+    """Runs of whole windows with at least `size` calls each, at most `RUNS` of them, evenly spread.
+
+    Whole, so that a query is not cut off from the one that it edits more often than when detectors run.
+    """
+    found, start = [], 0
+    for end in [*(np.flatnonzero(np.diff(windows.to_numpy())) + 1).tolist(), len(windows)]:
+        if end - start >= size:
+            found.append(slice(start, end))
+            start = end
+    return [found[run.start] for run in parts(len(found), 1, RUNS)]
+
+
+def _evidence(
+    user: str, model: str, rows: pl.DataFrame, verdict: Verdict, known: HonestQueries
+) -> dict[str, Json]:
+    run = rows[verdict.run]
+    statistics: dict[str, Json] = {}
+    for name, norm in known.honest.norms[verdict.size].items():
+        z = norm.z(verdict.marks[name], user)
+        if z > 0:
+            value, normal = norm.of(verdict.marks[name]), norm.start(user)
+            statistics[name] = {"value": round(value, 4), "normal": round(normal, 4), "z": round(z, 2)}
+    marks = np.nan_to_num(verdict.marks[verdict.statistic], nan=-np.inf)
+    names = (known.names or "").split(",")
+    return {
+        "model": model,
+        "distinct queries": len(rows),
+        "queries": len(run),
+        "from": format_time(run[TIME][0]),
+        "to": format_time(run[TIME][-1]),
+        "statistics": statistics,
+        "edits": round(float(verdict.marks["edit"].mean()), 4),
+        "sample": [
+            _named(names, run[VALUES][int(i)].to_list()) for i in np.argsort(-marks, kind="stable")[:3]
+        ],
+    }
+
+
+def _named(names: list[str], values: list[float]) -> dict[str, Json]:
+    if len(names) != len(values):
+        names = [f"feature_{place}" for place in range(len(values))]
+    return {name: value if np.isfinite(value) else None for name, value in zip(names, values, strict=True)}

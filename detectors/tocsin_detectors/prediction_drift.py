@@ -1,0 +1,244 @@
+"""What a model answers has moved away from its baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tocsin.findings import Json, Score, Subject
+from tocsin.plugin import Detector, Requires, Stability, param
+from tocsin.stats.chi_squared import chi_squared
+from tocsin.stats.drift import Sample, counts, effect, shift
+from tocsin.stats.histogram import Bins
+from tocsin.stats.location import mean_shift_p_value
+from tocsin.stats.multiplicity import benjamini_hochberg
+from tocsin.windows import Baseline, Window
+from tocsin_detectors import _model_rows as model_rows
+
+_LABEL = "tocsin.output.label"
+_NUMBERS = {"score": "tocsin.output.score", "confidence": "tocsin.output.confidence"}
+_COLUMNS = (model_rows.VERSION, _LABEL, *_NUMBERS.values())
+_SIGNIFICANT = 0.01
+_SMALLEST_P = 1e-300
+_LABELS_SHOWN = 20
+_MEAN_WEIGHT = 6.0  # the test of the mean counts as much as this many others
+_NUMBERS_SCHEMA = {
+    "model": pl.String(),
+    "versions": pl.List(pl.String()),
+    "output": pl.String(),
+    "values": pl.List(pl.Float64()),
+    "missing": pl.Int64(),
+}
+_LABELS_SCHEMA = {"model": pl.String(), "label": pl.String(), "count": pl.Int64()}
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of prediction_drift."""
+
+    min_rows: int = param(200, ge=50, doc="a model with fewer calls in the window is not judged")
+    row_limit: int = param(
+        5000, ge=200, doc="a larger window is judged as if it had this many calls: by the size of a change"
+    )
+    chunk_rows: int = param(
+        1000, ge=50, doc="calls in a stretch of the baseline that calibrates the threshold"
+    )
+    max_rows: int = param(
+        20_000, ge=200, doc="calls of each model that a baseline keeps and that are looked at in a window"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """The answers of one model: its numbers by name, and how often it gave each label (None: no label)."""
+
+    versions: list[str]
+    numbers: Mapping[str, Sample]
+    labels: Mapping[str | None, int]
+
+    @classmethod
+    def of(cls, calls: pl.DataFrame) -> _Outputs:
+        numbers = {name: Sample.of(calls[column].to_numpy()) for name, column in _NUMBERS.items()}
+        labels = calls.group_by(_LABEL).len().sort(_LABEL)
+        return cls(model_rows.versions(calls), numbers, dict(labels.iter_rows()))
+
+    @classmethod
+    def read(cls, baseline: Baseline, model: str) -> _Outputs | None:
+        numbers = baseline.frames["numbers"].filter(pl.col("model") == model)
+        labels = baseline.frames["labels"].filter(pl.col("model") == model)
+        if numbers.is_empty():
+            return None
+        columns = zip(numbers["output"], numbers["values"], numbers["missing"], strict=True)
+        return cls(
+            numbers["versions"][0].to_list(),
+            {name: Sample(values.to_numpy(), missing) for name, values, missing in columns},
+            dict(labels.select("label", "count").iter_rows()),
+        )
+
+    @property
+    def rows(self) -> int:
+        return sum(self.labels.values())
+
+    def label_counts(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
+        return np.array([self.labels.get(label, 0) for label in labels], dtype=np.int64)
+
+
+class PredictionDrift(Detector[Params]):
+    """Answers of a model are distributed otherwise than in its baseline.
+
+    What it sees
+        Scores that move or pile up, another mix of classes, confidence that falls, answers that go
+        missing: a shift of class shares, a wrong or manipulated model, inputs that have changed in a way
+        that matters to the model. A new model version is named in the evidence.
+    Method
+        Two-sample tests on the model's outputs (black box shift detection; Rabanser, Guennemann & Lipton,
+        Failing Loudly, NeurIPS 2019): on the score a z-test of the mean, a Kolmogorov-Smirnov test and a
+        chi-squared test of counts in the baseline's bins; a Kolmogorov-Smirnov test on the confidence; a
+        chi-squared test on the labels. The score is -log10 of the smallest p-value that Benjamini and
+        Hochberg (1995) adjust over all of them. Above `row_limit` calls p-values no longer follow the
+        number of calls, so that a tiny change in a large window stays quiet.
+    Blind spots
+        Concept drift: truth changes while inputs and answers do not (only labels show it). A shift of
+        class shares shows only as far as the model tells the classes apart. Changes in a few calls out of
+        a thousand; a baseline that drifted too.
+    False alarms
+        A new version with another calibration; seasons and campaigns that the baseline has not seen.
+        One threshold serves all models.
+    Respond
+        See whether the version changed and whether feature_drift names inputs. With the same version and
+        the same inputs suspect the model itself: compare its digest with the registry. If the change is
+        meant, fit a new baseline; if not, roll back and review decisions made in this window.
+    """
+
+    id = "prediction_drift"
+    requires = Requires("inference", window="1d", baseline="28d")
+    atlas = ("AML.T0031", "AML.T0015")
+    playbook = "model-drift"
+    stability = Stability.BETA
+    floor = -math.log10(0.005)  # feature_drift and prediction_drift share one false alarm in a hundred
+
+    def split(self, window: Window) -> tuple[Window, Window]:
+        # The score is a p-value, right in theory for independent calls. Chunks only raise the threshold where
+        # calls are not independent, and a stretch of a tenth shows that against the whole baseline too.
+        return window, window
+
+    def chunks(self, window: Window) -> Iterator[Window]:
+        return model_rows.stretches(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
+
+    def fit(self, window: Window) -> Baseline | None:
+        numbers, labels = [], []
+        for model, calls in model_rows.by_model(window, _COLUMNS).items():
+            if len(calls) < self.params.min_rows:
+                continue
+            outputs = _Outputs.of(model_rows.thinned(calls, self.params.max_rows))
+            labels += [(model, label, count) for label, count in outputs.labels.items()]
+            numbers += [
+                (model, outputs.versions, name, sample.values, sample.missing)
+                for name, sample in outputs.numbers.items()
+            ]
+        if not numbers:
+            return None
+        return Baseline(
+            {
+                "numbers": pl.DataFrame(numbers, _NUMBERS_SCHEMA, orient="row"),
+                "labels": pl.DataFrame(labels, _LABELS_SCHEMA, orient="row"),
+            }
+        )
+
+    def score(self, window: Window) -> Iterator[Score]:
+        if window.baseline is None:
+            return
+        for model, calls in model_rows.by_model(window, _COLUMNS).items():
+            before = _Outputs.read(window.baseline, model)
+            if before is not None and len(calls) >= self.params.min_rows:
+                judged = model_rows.thinned(calls, self.params.max_rows)
+                yield self._judge(model, len(calls), before, _Outputs.of(judged))
+
+    def _judge(self, model: str, rows: int, before: _Outputs, now: _Outputs) -> Score:
+        tests = dict(self._tests(before, now))
+        adjusted = _adjusted(tests)
+        worst = min(adjusted, key=lambda name: (adjusted[name], tests[name], name))
+        p = adjusted[worst]
+        evidence: dict[str, Json] = {
+            "rows": rows,
+            "rows.judged": now.rows,
+            "baseline.rows": before.rows,
+            "p": p,
+            "tests": adjusted,
+            "outputs": [
+                _describe(name, before.numbers[name], sample)
+                for name, sample in now.numbers.items()
+                if len(sample.values) and len(before.numbers[name].values)
+            ],
+            "labels": {
+                label or "(none)": [before.labels.get(label, 0), now.labels.get(label, 0)]
+                for label in _all_labels(before, now)[:_LABELS_SHOWN]
+            },
+            "versions": now.versions,
+            "baseline.versions": before.versions,
+        }
+        value = max(0.0, -math.log10(max(p, _SMALLEST_P)))
+        return Score(Subject("model", model), value, _reason(p, worst, before, now), evidence)
+
+    def _tests(self, before: _Outputs, now: _Outputs) -> Iterator[tuple[str, float]]:
+        limit = self.params.row_limit
+        for name, sample in now.numbers.items():
+            normal = before.numbers[name]
+            if not len(sample.values) and not len(normal.values):
+                continue
+            found = shift(normal, sample, row_limit=limit)
+            yield f"{name} values", found.ks_p
+            if name == "score":
+                yield "score counts", found.counts_p
+                if len(sample.values) and len(normal.values):
+                    yield "score mean", mean_shift_p_value(normal.values, sample.values, limit)
+        labels = _all_labels(before, now)
+        weight = min(1.0, limit / now.rows)
+        yield "labels", chi_squared(before.label_counts(labels), now.label_counts(labels) * weight).p
+
+
+def _all_labels(before: _Outputs, now: _Outputs) -> list[str | None]:
+    return sorted(before.labels.keys() | now.labels.keys(), key=lambda label: label or "")
+
+
+def _adjusted(tests: Mapping[str, float]) -> dict[str, float]:
+    """Benjamini and Hochberg's adjustment with weights (Genovese, Roeder & Wasserman 2006)."""
+    weights = np.array([_MEAN_WEIGHT if name == "score mean" else 1.0 for name in tests])
+    p = np.array(list(tests.values())) * weights.mean() / weights
+    return dict(zip(tests, benjamini_hochberg(np.minimum(p, 1.0)).tolist(), strict=True))
+
+
+def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
+    size = effect(before, now)
+    bins = Bins.of(before.values)
+    was, is_now = counts(before, now)
+    return {
+        "output": name,
+        "mean": [float(before.values.mean()), float(now.values.mean())],
+        "psi": size.psi,
+        "jensen_shannon": size.jensen_shannon,
+        "wasserstein_sd": size.wasserstein_sd,
+        "marks": bins.marks.tolist(),
+        "exact": bins.exact,
+        "baseline": was.tolist(),
+        "window": is_now.tolist(),
+    }
+
+
+def _reason(p: float, worst: str, before: _Outputs, now: _Outputs) -> str:
+    if p > _SIGNIFICANT:
+        return f"answers are as before (smallest adjusted p {p:.2g})"
+    output, _, test = worst.partition(" ")
+    what = "the mix of labels has changed"
+    if test == "counts":
+        what = f"the {output} takes other values"
+    elif test:
+        means = (outputs.numbers[output].values.mean() for outputs in (before, now))
+        what = f"the {output} has moved, mean {' to '.join(f'{mean:.3g}' for mean in means)}"
+    new = [version for version in now.versions if version not in before.versions]
+    return f"{what} (adjusted p {p:.2g})" + (f"; new version {', '.join(new)}" if new else "")

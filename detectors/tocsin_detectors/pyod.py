@@ -1,0 +1,232 @@
+"""Outliers of any kind, by any PyOD or scikit-learn estimator, from configuration alone."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tocsin import Baseline, ConfigError, Detector, Requires, Score, Stability, Subject, Window, param
+from tocsin.params import unknown
+from tocsin.streams import SOURCES, STREAMS, Type
+
+_VECTOR = "tocsin.features.values"
+_MOST_ROWS = 20_000
+Floats = NDArray[np.float64]
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of `pyod`."""
+
+    columns: tuple[str, ...] = param(
+        doc="numeric columns of the stream that are looked at together, or tocsin.features.values"
+    )
+    estimator: str = param("pyod.models.ecod.ECOD", doc="dotted name of a class below pyod.models or sklearn")
+    arguments: dict[str, Any] = param({}, doc="what the estimator is made with")
+    stream: str = param("inference", doc="the stream")
+    subject_type: str = param("model", doc="what a finding is about")
+    subject_column: str = param("tocsin.model.name", doc="the column that names it")
+    top: float = param(
+        0.05, ge=0.0, le=1.0, doc="a subject's score is the mean over this share of its worst rows"
+    )
+    min_rows: int = param(20, ge=1, doc="a subject with fewer rows in the window is not judged")
+
+
+class Pyod(Detector[Params]):
+    """Rows of a subject lie where its baseline has hardly any.
+
+    What it sees
+        For each subject the mean outlier score of its worst rows in the window, over numeric columns of one
+        stream that the configuration names.
+    Method
+        Any outlier estimator of PyOD (Zhao, Nasrullah, Li 2019) or scikit-learn, fitted on half of the
+        baseline's rows. The other half tells how rare a row is: minus the log of the share of them that
+        score as high.
+    Blind spots
+        Rows that are common in the baseline but wrong now; whatever the chosen columns do not show.
+    False alarms
+        A new kind of ordinary row: fit the baseline anew once it is known to be ordinary.
+    Respond
+        Look at the rows in the evidence, and at what changed in the window; then choose a detector that knows
+        the cause.
+    """
+
+    id = "pyod"
+    requires = Requires("inference", window="1d", baseline="28d")
+    playbook = "unexplained-anomaly"
+    stability = Stability.BETA
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        _check_columns(params)
+        self.requires = Requires(params.stream, window="1d", baseline="28d")  # type: ignore[misc]
+        self._class = _estimator(params.estimator)
+        self._fitted: tuple[str, Any] = ("", None)
+        self._new()
+
+    def fit(self, window: Window) -> Baseline | None:
+        rows = self._rows(window)
+        if rows.height < 2 * self.params.min_rows:
+            return None
+        if rows.height > _MOST_ROWS:
+            rows = rows.sample(_MOST_ROWS, seed=_SEED)
+        values = _matrix(rows)
+        medians = rows.drop("subject").fill_nan(None).median().row(0)
+        middle = np.nan_to_num(np.asarray(medians, dtype=np.float64), posinf=0.0, neginf=0.0)
+        # What is ordinary is told by rows that the estimator has not seen.
+        quiet = _decided(self._made(_filled(values[::2], middle)), _filled(values[1::2], middle))
+        return Baseline(
+            {
+                "rows": rows.gather_every(2).drop("subject"),
+                "quiet": pl.DataFrame({"score": np.sort(quiet)}),
+            },
+            {"middle": middle.tolist()},
+        )
+
+    def score(self, window: Window) -> Iterator[Score]:
+        baseline, rows = window.baseline, self._rows(window)
+        if baseline is None or rows.is_empty():
+            return
+        estimator, middle, quiet = self._of(baseline)
+        values = _matrix(rows)
+        if values.shape[1] != len(middle):  # another schema than the baseline's
+            return
+        decided = _decided(estimator, _filled(values, middle))
+        rarity = np.log((len(quiet) + 1) / (len(quiet) - np.searchsorted(quiet, decided) + 1))
+        judged = rows.select("subject", rarity=rarity).drop_nulls("subject")
+        for (subject,), group in judged.group_by("subject", maintain_order=True):
+            if group.height < self.params.min_rows:
+                continue
+            count = max(1, round(group.height * self.params.top))
+            value = float(group["rarity"].top_k(count).to_numpy().mean())
+            yield Score(
+                Subject(self.params.subject_type, str(subject)),
+                value,
+                reason=f"the worst {count} of {group.height} rows are such as one in {math.exp(value):,.0f}",
+                evidence={
+                    "estimator": self.params.estimator,
+                    "columns": list(self.params.columns),
+                    "rows": group.height,
+                    "beyond_the_baseline": int((group["rarity"] >= math.log(len(quiet) + 1)).sum()),
+                },
+            )
+
+    def _rows(self, window: Window) -> pl.DataFrame:
+        """The subject and the numeric values of every row, sorted so that row order cannot matter."""
+        subject = pl.col(self.params.subject_column).alias("subject")
+        if self.params.columns == (_VECTOR,):
+            raw = window.rows(self.params.stream, [self.params.subject_column, _VECTOR]).drop_nulls(_VECTOR)
+            length = raw[_VECTOR].list.len().mode().sort().to_list()[:1]
+            if not length:
+                return pl.DataFrame(schema={"subject": pl.String})
+            raw = raw.filter(pl.col(_VECTOR).list.len() == length[0])
+            values = [pl.col(_VECTOR).list.get(i).alias(f"{i}") for i in range(length[0])]
+            return raw.select(subject, *values)
+        raw = window.rows(self.params.stream, [self.params.subject_column, *self.params.columns])
+        wanted = [pl.col(c).cast(pl.Float64) for c in self.params.columns]
+        found = raw.select(subject, *wanted)
+        return found.filter(pl.any_horizontal(pl.col(c).is_not_null() for c in self.params.columns))
+
+    def _of(self, baseline: Baseline) -> tuple[Any, Floats, Floats]:
+        """The estimator, the middles that stand for what is missing, and the quiet rows' scores."""
+        middle = np.asarray(baseline.values["middle"], dtype=np.float64)
+        if self._fitted[0] != baseline.digest:
+            values = baseline.frames["rows"].to_numpy().astype(np.float64)
+            self._fitted = (baseline.digest, self._made(_filled(values, middle)))
+        return self._fitted[1], middle, baseline.frames["quiet"]["score"].to_numpy()
+
+    def _new(self) -> Any:
+        arguments = dict(self.params.arguments)
+        if "random_state" in inspect.signature(self._class).parameters:
+            arguments.setdefault("random_state", _SEED)
+        try:
+            made = self._class(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{self.params.estimator} does not take these arguments: {error}", key="arguments"
+            ) from None
+        if not hasattr(made, "decision_function"):
+            raise ConfigError(
+                f"{self.params.estimator} has no decision_function with these arguments; "
+                "LocalOutlierFactor has one with novelty: true",
+                key="arguments",
+            )
+        return made
+
+    def _made(self, values: Floats) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._new().fit(values)
+
+
+def _decided(estimator: Any, values: Floats) -> Floats:
+    """The outlier scores of rows, the higher the worse.
+
+    ECOD and COPOD rank a row among those it comes with: these come in parts too small to matter.
+    """
+    fitted = getattr(estimator, "X_train", None)
+    size = len(values) if fitted is None else max(1, len(fitted) // 100)
+    parts = [values[at : at + size] for at in range(0, len(values), size)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = np.concatenate([np.asarray(estimator.decision_function(part), dtype=float) for part in parts])
+    return -found if type(estimator).__module__.startswith("sklearn.") else found  # there, lower is worse
+
+
+def _estimator(name: str) -> Any:
+    module, _, cls = name.rpartition(".")
+    if not (module.startswith(("pyod.models.", "sklearn."))):
+        raise ConfigError(f"{name!r} is neither below pyod.models nor below sklearn", key="estimator")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = getattr(importlib.import_module(module), cls)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"there is no estimator {name!r}: {error}", key="estimator") from None
+    if not (isinstance(found, type) and _judges_outliers(found)):
+        raise ConfigError(f"{name} is no outlier estimator", key="estimator")
+    return found
+
+
+def _judges_outliers(found: type[Any]) -> bool:
+    from pyod.models.base import BaseDetector
+    from sklearn.base import OutlierMixin
+
+    return issubclass(found, BaseDetector | OutlierMixin) and found is not BaseDetector
+
+
+def _check_columns(params: Params) -> None:
+    if params.stream not in SOURCES:
+        raise ConfigError(f"no stream {params.stream!r}; there are {', '.join(SOURCES)}", key="stream")
+    known = STREAMS[params.stream].by_name
+    if params.subject_column not in known:
+        raise ConfigError(unknown(params.subject_column, known, "column"), key="subject_column")
+    if not params.columns:
+        raise ConfigError("columns is empty; name at least one numeric column", key="columns")
+    for column in params.columns:
+        if column not in known:
+            raise ConfigError(unknown(column, known, "column"), key="columns")
+        alone = column == _VECTOR and len(params.columns) == 1
+        if not alone and known[column].type not in (Type.LONG, Type.DOUBLE):
+            raise ConfigError(
+                f"column {column!r} is no number ({known[column].type}); {_VECTOR} must stand alone",
+                key="columns",
+            )
+
+
+def _matrix(rows: pl.DataFrame) -> Floats:
+    return rows.drop("subject").to_numpy().astype(np.float64)
+
+
+def _filled(values: Floats, middle: Floats) -> Floats:
+    return np.where(np.isfinite(values), values, middle)

@@ -1,0 +1,288 @@
+"""Someone uses the registry as its principals never do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tocsin.clock import floor_time, format_time, parse_time
+from tocsin.findings import Json, Score, Subject
+from tocsin.plugin import Detector, Requires, Stability, param
+from tocsin.stats.surprise import surprise
+from tocsin.windows import Baseline, Window
+from tocsin_detectors._access_habits import Oddity, active, oddities, pools, rates, unheard
+from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
+from tocsin_detectors._access_points import Hit, learn, of_session, weighed
+from tocsin_detectors._access_rules import evaluated, hits, sorted_by_kind
+
+#: Nats that one access comes near however strange it is: a new pair alone is no finding.
+_MOST = 5.0
+#: The least nats that are worth a finding.
+_FLOOR = 6.0
+#: Thresholds that broken rules weigh together at most.
+_POINTS = 4.0
+#: Rows that a baseline needs.
+_ENOUGH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Settings of `registry_access`."""
+
+    half_life: float = param(365.0, ge=1, doc="days after which an access counts half in a history")
+    top: int = param(6, ge=1, le=100, doc="how many of a principal's strangest accesses are summed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Touch:
+    code: int
+    resource: str
+    action: str | None
+    nats: float
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """A baseline, read."""
+
+    digest: str
+    log: Log
+    until: datetime
+    rates: Any
+    rules: Any
+    habits: Mapping[str, Mapping[str, int]]  # principal, rule: windows
+
+    @classmethod
+    def of(cls, baseline: Baseline) -> _Memory:
+        habits: dict[str, dict[str, int]] = {}
+        for principal, rule, windows in baseline.frames["habits"].iter_rows():
+            habits.setdefault(principal, {})[rule] = windows
+        values: Any = baseline.values
+        return cls(
+            baseline.digest,
+            Log.of(baseline.frames["log"]),
+            parse_time(values["until"]),
+            values["rates"],
+            values["rules"],
+            habits,
+        )
+
+
+class RegistryAccess(Detector[Params]):
+    """A principal uses models, data sets or the registry as it never did, and as its peers hardly do.
+
+    What it sees
+        Stolen accounts that reach for what their owner never touched, mass downloads, sessions from a
+        new address or program or at odd hours, accounts that come back after long, principals that nobody
+        knows; and broken rules: a privilege granted and used at once by someone new to it, failures and
+        then success, a model removed and made again, promoted without an evaluation, the audit log
+        switched off, a service that leaves its role. The evidence names each rule and what it weighs.
+    Method
+        For each resource touched, the log-odds of an intruder who goes for what is popular against the
+        principal's own decayed history with Kneser-Ney and item-to-item backoff (`tocsin.stats.surprise`);
+        the strangest six are summed, in nats. New addresses, programs, actions and absences add the log of
+        how much rarer they are in the baseline than among intruders; hours come from a circular kernel
+        density shrunk to the principal's pool (people, services), volume from robust z. Each quiet window is
+        scored against its past alone, so that all of the baseline serves. A broken rule adds thresholds.
+    Blind spots
+        An intruder who touches only what the owner touches, from the owner's machine at the owner's hours;
+        a newcomer who is harmful from the first day. What nobody stops becomes history and weighs less
+        every day, with a pinned baseline, too. Versions of a resource count as one.
+    False alarms
+        A change of team, a sweep over many resources, a release out of hours, a log whose names for
+        principals or resources have just changed. What is common in the baseline weighs nothing.
+    Respond
+        Ask the owner about the accesses that the evidence lists. If they are not theirs: revoke the
+        sessions and keys, list what was downloaded or changed since, roll back what was promoted, and look
+        for other principals from the same address.
+    """
+
+    id = "registry_access"
+    requires = Requires("access", window="1d", baseline="90d", history="400d")
+    atlas = ("AML.T0012", "AML.T0035", "AML.T0044")
+    playbook = "registry-intrusion"
+    stability = Stability.BETA
+    floor = _FLOOR
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self._memory: _Memory | None = None
+
+    @property
+    def _bin(self) -> timedelta:
+        return min(self.requires.window, timedelta(hours=1))
+
+    @property
+    def _period(self) -> float:
+        return self.requires.window / timedelta(days=1)
+
+    def fit(self, window: Window) -> Baseline | None:
+        rows = named(window.rows("access", COLUMNS))
+        if len(rows) < _ENOUGH:
+            return None
+        frame = compact(rows, self._bin)
+        log = Log.of(frame)
+        rows = sorted_by_kind(rows).with_columns(
+            window=pl.col("time").dt.truncate(self.requires.window),
+            fresh=pl.struct("principal", "resource").is_first_distinct(),
+        )
+        habits, rules = learn(rows, log, self._period)
+        values: dict[str, Json] = {
+            "until": format_time(window.end),
+            "rates": rates(log, self._period),
+            "rules": rules,
+        }
+        return Baseline({"log": frame, "habits": habits}, values)
+
+    def split(self, window: Window) -> tuple[Window, Window]:
+        """The whole, and its later half: each window is scored against what came before it alone."""
+        middle = floor_time(window.start + window.length / 2, self.requires.window)
+        return window, replace(window, start=max(middle, window.start))
+
+    def score(self, window: Window) -> Iterator[Score]:
+        rows = sorted_by_kind(named(window.rows("access", COLUMNS)))
+        if rows.is_empty() or window.baseline is None:
+            return
+        memory = self._recall(window.baseline)
+        log = self._past(window, memory)
+        begin, log = len(log), log.extended(compact(rows, self._bin))
+        past, today = log.where(slice(begin)), log.since(begin)
+        touches = self._touches(past, today, memory, day_of(window.start))
+        broken = _broken(rows, touches, past, window.start)
+        sums = {row["principal"]: row for row in _sums(rows).iter_rows(named=True)}
+        for session in self._sessions(past, today, touches, day_of(window.start)):
+            name = session.principal
+            odd = oddities(session, memory.rates)
+            found = of_session(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
+            if name in broken:
+                found += weighed(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
+            yield self._score(session, touches[name], odd, found, sums[name], window.baseline.threshold)
+
+    def _sessions(
+        self, past: Log, today: Log, touches: Mapping[str, Sequence[_Touch]], now: float
+    ) -> Iterator[Session]:
+        codes, names = np.unique(today.codes["principal"]), list(past.names["principal"])
+        before, within = past.by_principal(codes), today.by_principal(codes)
+        busy = {pool: active(past.where(rows), self._period) for pool, rows in pools(past)}
+        for code in sorted(codes.tolist(), key=names.__getitem__):
+            mine, absent = before[code], 0
+            if len(mine):
+                days = busy[past.pools[code]]
+                absent = len(days) - int(np.searchsorted(days, mine.time[-1] // self._period, side="right"))
+            nats = {touch.code: touch.nats for touch in touches[names[code]]}
+            yield Session(names[code], mine, within[code], nats, absent, now, self._period)
+
+    def _recall(self, baseline: Baseline) -> _Memory:
+        if self._memory is None or self._memory.digest != baseline.digest:
+            self._memory = _Memory.of(baseline)
+        return self._memory
+
+    def _past(self, window: Window, memory: _Memory) -> Log:
+        """What the baseline knows from before the window, and what has happened since it was made."""
+        log = memory.log.before(day_of(window.start))
+        if self.requires.history is None or window.start <= memory.until:
+            return log
+        gap = min(window.start - memory.until, self.requires.history)
+        rows = window.history("access", gap, COLUMNS).collect()
+        return log.extended(compact(named(rows), self._bin)) if len(rows) else log
+
+    def _touches(self, past: Log, today: Log, memory: _Memory, now: float) -> dict[str, list[_Touch]]:
+        """By principal: each resource that it touched in the window, the strangest first."""
+        known, size = past.touches(), len(past.names["resource"])
+        who, what = today.codes["principal"], today.codes["resource"]
+        pairs, first = np.unique(who * size + what, return_index=True)
+        actions = today.codes["action"][first]
+        news = unheard(today, memory.rates, actions)
+        nats = surprise(known, pairs // size, pairs % size, news, now, self.params.half_life)
+        nats = _MOST * (1 - np.exp(-nats / _MOST))
+        fresh = ~np.isin(pairs, known.pair)
+        names = {field: [*past.names[field], None] for field in ("principal", "resource", "action")}
+        result: dict[str, list[_Touch]] = {}
+        for at in np.argsort(-nats, kind="stable"):
+            touch = _Touch(
+                int(pairs[at] % size),
+                str(names["resource"][pairs[at] % size]),
+                names["action"][actions[at]],
+                float(nats[at]),
+                bool(fresh[at]),
+            )
+            result.setdefault(str(names["principal"][pairs[at] // size]), []).append(touch)
+        return result
+
+    def _score(
+        self,
+        session: Session,
+        touches: Sequence[_Touch],
+        odd: Sequence[Oddity],
+        found: Sequence[Hit],
+        sums: Mapping[str, Any],
+        threshold: float | None,
+    ) -> Score:
+        top = touches[: self.params.top]
+        nats = sum(touch.nats for touch in top) + sum(oddity.nats for oddity in odd)
+        points = min(sum(hit.points for hit in found), _POINTS)
+        evidence: dict[str, Json] = {
+            "accesses": sums["accesses"],
+            "failures": sums["failures"],
+            "resources": len(touches),
+            "downloaded": sums["artifacts"],
+            "addresses": session.values("address")[:10],
+            "agents": session.values("agent")[:10],
+            "nats": round(nats, 3),
+            "surprising": [
+                {"resource": t.resource, "action": t.action, "nats": round(t.nats, 3), "new": t.fresh}
+                for t in top
+            ],
+            "rules": [
+                *(hit.to_json() for hit in found),
+                *({"rule": o.name, "nats": round(o.nats, 3), "detail": o.facts} for o in odd),
+            ],
+        }
+        # A broken rule weighs its thresholds whatever the threshold is; while that is being found, nothing.
+        value = nats + points * (threshold or 0.0)
+        return Score(
+            Subject("principal", session.principal), value, _reason(touches, odd, found, sums), evidence
+        )
+
+
+def _broken(
+    rows: pl.DataFrame, touches: Mapping[str, Sequence[_Touch]], past: Log, start: datetime
+) -> dict[str, pl.DataFrame]:
+    """By principal: the rules over rows that it broke in the window."""
+    pairs = [(name, touch.resource, touch.fresh) for name, all_ in touches.items() for touch in all_]
+    fresh = pl.DataFrame(
+        pairs, schema={"principal": pl.String, "resource": pl.String, "fresh": pl.Boolean}, orient="row"
+    )
+    rows = rows.join(fresh, on=["principal", "resource"], how="left", maintain_order="left")
+    rows = rows.with_columns(window=pl.lit(start))
+    if rows["promote"].any():
+        rows = pl.concat([evaluated(past, start), rows], how="diagonal_relaxed")
+    found = hits(rows)
+    return {str(name): part for (name,), part in found.partition_by("principal", as_dict=True).items()}
+
+
+def _sums(rows: pl.DataFrame) -> pl.DataFrame:
+    taken = pl.col("take") & ~pl.col("failed")
+    return rows.group_by("principal").agg(
+        accesses=pl.len(),
+        failures=pl.col("failed").sum(),
+        artifacts=pl.struct("resource", "version").filter(taken).n_unique(),
+    )
+
+
+def _reason(
+    touches: Sequence[_Touch], odd: Sequence[Oddity], found: Sequence[Hit], sums: Mapping[str, Any]
+) -> str:
+    strange = touches[0]
+    new = sum(touch.fresh for touch in touches)
+    words = f"{sums['accesses']} accesses to {len(touches)} resources, {new} of them never touched before"
+    words += f"; strangest: {strange.action or 'access'} of {strange.resource}"
+    broken = [hit.rule for hit in found if hit.points > 0]
+    broken += [oddity.name for oddity in sorted(odd, key=lambda o: -o.nats) if oddity.nats > 0]
+    return words + (f"; {', '.join(broken).replace('_', ' ')}" if broken else "")

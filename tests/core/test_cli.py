@@ -1,0 +1,212 @@
+"""The command line as users meet it: contract, exit codes, no tracebacks, a fast start."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOCSIN = Path(sys.executable).with_name("tocsin")
+HEAVY = (
+    "numpy",
+    "polars",
+    "deltalake",
+    "scipy",
+    "sklearn",
+    "pyod",
+    "apscheduler",
+    "elasticsearch",
+    "matplotlib",
+    "pandas",
+)
+
+
+def run(folder: Path, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [TOCSIN, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=_environment(),
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    if code is not None:
+        assert done.returncode == code, done.stderr + done.stdout
+    return done
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")}
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def failing_calls(path: Path, failed: int) -> None:
+    rows = [
+        {
+            "@timestamp": f"2026-03-02T09:{i // 2:02d}:{i % 2 * 30:02d}Z",
+            "event": {"id": str(i), "outcome": "failure" if i < failed else "success"},
+            "tocsin": {"model": {"name": "credit"}},
+        }
+        for i in range(100)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """A folder with a configuration that loads the example plug-in from its file."""
+    (tmp_path / "tocsin.yaml").write_text("plugins: [tocsin_failed_calls]\n")
+    return tmp_path
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.argv = ["tocsin", "--help"]
+from tocsin.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_tocsin_is_light(tmp_path: Path) -> None:
+    script = f"import sys, tocsin; tocsin.Recorder; bad = [n for n in {HEAVY!r} if n in sys.modules]; assert not bad, bad"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_init_then_check(tmp_path: Path) -> None:
+    assert "wrote tocsin.yaml" in run(tmp_path, "init").stdout
+    assert "good" in run(tmp_path, "check").stdout
+    assert "is there already" in run(tmp_path, "init", code=2).stderr
+
+
+def test_a_wrong_configuration_is_exit_2_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "tocsin.yaml").write_text("store:\n  pth: x\n")
+    done = run(tmp_path, "check", code=2)
+    assert done.stderr.strip() == "error: tocsin.yaml:2: unknown key 'pth'; did you mean 'path'? (in store)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["collect", "nothing", "x"], 2, "no such collector"),
+        (["collect", "ndjson", "missing.ndjson"], 1, "missing.ndjson"),
+        (["collect", "ndjson"], 2, "Missing argument"),
+        (["collect", "ndjson", "x", "--set", "stream"], 2, "is not KEY=VALUE"),
+        (["collect", "ndjson", "x", "--set", "colour=red"], 2, "unknown key 'colour'"),
+        (["events", "nothing"], 2, "is not one of"),
+        (["detect", "--detector", "nothing"], 2, "no such detector is turned on"),
+        (["detect", "--from", "yesterday"], 2, "is not a time"),
+        (["scores"], 2, "Missing option"),
+        (["baseline", "show", "feature_drift", "3"], 1, "no baseline version 3"),
+        (["baseline", "pin", "feature_drift"], 2, "give a VERSION"),
+        (["baseline", "fit", "--detector", "feature_drift"], 1, "history"),
+        (["ack", "abc", "--by", "ana"], 1, "abc"),
+        (["ack", "abc"], 2, "--by"),
+        (["incidents", "nothing"], 1, "nothing"),
+        (["run", "--fail-on", "high"], 2, "--once"),
+        (["plugins", "check", "missing"], 2, "does not exist"),
+        (["plugins", "new", "detector", "Bad-Name"], 2, "lower_snake_case"),
+    ],
+)
+def test_a_user_s_mistake_is_one_clear_line(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    assert words in run(tmp_path, *arguments, code=code).stderr
+
+
+def test_empty_lists_say_so_and_are_exit_0(tmp_path: Path) -> None:
+    for arguments in (
+        ["events", "access"],
+        ["findings"],
+        ["alerts"],
+        ["incidents"],
+        ["baseline", "list"],
+        ["detect"],
+    ):
+        done = run(tmp_path, *arguments)
+        assert done.stdout == ""
+        assert done.stderr
+        assert run(tmp_path, *arguments, "--json").stdout == ""
+
+
+def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "examples" / "plugin"))
+    failing_calls(plugin / "inference.ndjson", failed=60)
+    assert (
+        run(plugin, "collect", "ndjson", "inference.ndjson").stdout
+        == "read 100, accepted 100, duplicate 0, rejected 0\n"
+    )
+    again = lines(run(plugin, "collect", "ndjson", "inference.ndjson", "--json"))
+    assert again == [{"read": 0, "accepted": 0, "duplicate": 0, "rejected": 0}]
+    assert len(lines(run(plugin, "events", "inference", "--limit", "0", "--json"))) == 100
+
+    runs = lines(run(plugin, "detect", "--detector", "failed_calls", "--json", "--fail-on", "high", code=3))
+    assert [(r["outcome"], r["rows"], r["findings"]) for r in runs] == [("evaluated", 100, 1)]
+    assert "nothing is due" in run(plugin, "detect", "--detector", "failed_calls").stderr
+    run(plugin, "detect", "--detector", "failed_calls", "--from", "2026-03-02", "--to", "2026-03-03")
+    found = lines(run(plugin, "findings", "--json"))
+    assert len(found) == 1
+    assert set(found[0]) >= {
+        "finding.id",
+        "detector",
+        "subject.type",
+        "subject.id",
+        "severity",
+        "score",
+        "threshold",
+        "window.start",
+        "window.end",
+        "techniques",
+        "reason",
+        "evidence",
+    }
+    assert (found[0]["severity"], found[0]["score"], found[0]["window.start"]) == (
+        "critical",
+        0.6,
+        "2026-03-02T09:00:00Z",
+    )
+    run(plugin, "findings", "--fail-on", "critical", code=3)
+    scored = lines(run(plugin, "scores", "--detector", "failed_calls", "--json"))
+    assert [(s["subject.id"], s["score"], s["threshold"]) for s in scored] == [("credit", 0.6, 0.2)]
+
+    assert "1 notifications sent" in run(plugin, "run", "--once").stdout
+    alerts = lines(run(plugin, "alerts", "--json"))
+    assert [(a["state"], a["severity"]) for a in alerts] == [("firing", "critical")]
+    incidents = lines(run(plugin, "incidents", "--json"))
+    assert len(incidents) == 1
+    run(plugin, "ack", str(alerts[0]["fingerprint"]), "--by", "Ana", "--reason", "looking")
+    assert lines(run(plugin, "alerts", "--json"))[0]["acknowledged"] == "Ana"
+    done = [row["event.action"] for row in lines(run(plugin, "events", "alert_history", "--json"))]
+    assert done.count("firing") == done.count("notified") == done.count("acknowledged") == 1
+    assert [row["event.action"] for row in lines(run(plugin, "events", "audit", "--json"))] == ["acknowledge"]
+    assert "credit" in run(plugin, "findings").stdout
+
+
+def test_times_in_every_output_have_their_zone(tmp_path: Path) -> None:
+    failing_calls(tmp_path / "inference.ndjson", failed=0)
+    run(tmp_path, "collect", "ndjson", "inference.ndjson")
+    row = lines(run(tmp_path, "events", "inference", "--json"))[0]
+    assert str(row["@timestamp"]).endswith("Z")
+    assert "2026-03-02T09:49:30Z" in run(tmp_path, "events", "inference", "--limit", "1").stdout

@@ -1,0 +1,209 @@
+"""model_extraction: what it sees, what it leaves alone, and what it does with odd input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.generators.queries import START, calls
+from tocsin.errors import BaselineError
+from tocsin.findings import Severity
+from tocsin.testing.evaluate import Evaluation, evaluate
+from tocsin.windows import Baseline
+
+VALUES, CONFIDENCE, SCORE = "tocsin.features.values", "tocsin.output.confidence", "tocsin.output.score"
+MONTH = timedelta(days=28)
+
+
+@pytest.fixture(scope="module")
+def month() -> pl.DataFrame:
+    # two of its four weeks are enough here
+    return calls(14, 14, batch=100)
+
+
+@pytest.fixture(scope="module")
+def baseline(month: pl.DataFrame) -> Baseline:
+    found = judged(calls(28, 1, batch=100), month)
+    assert found.baseline is not None
+    return found.baseline
+
+
+def judged(events: pl.DataFrame, baseline: Baseline | pl.DataFrame, **settings: int) -> Evaluation:
+    known = {"inference": baseline} if isinstance(baseline, pl.DataFrame) else baseline
+    return evaluate("model_extraction", {"inference": events}, settings, known)
+
+
+def asked(rows: np.ndarray, user: str = "someone") -> pl.DataFrame:
+    """A day of one principal's queries, as the generator's model would answer."""
+    template = calls(28, 1).head(len(rows))
+    constant = [c for c in template.columns if c not in ("@timestamp", "user.id", "event.id", VALUES)]
+    day = pl.DataFrame(
+        {
+            "@timestamp": [START + MONTH + timedelta(seconds=20 * i) for i in range(len(rows))],
+            "user.id": [user] * len(rows),
+            "event.id": [f"{user}-{i}" for i in range(len(rows))],
+            VALUES: pl.Series(rows.tolist(), dtype=pl.List(pl.Float64)),
+        }
+    )
+    day = day.with_columns(pl.lit(template[0, c], template.schema[c]).alias(c) for c in constant)
+    return day.select(template.columns)
+
+
+def vectors(frame: pl.DataFrame, user: str) -> np.ndarray:
+    return np.array(frame.filter(pl.col("user.id") == user)[VALUES].to_list())
+
+
+def score_of(found: Evaluation, user: str) -> float:
+    return float(found.scores.filter(pl.col("subject.id") == user)["score"].item())
+
+
+def test_an_attack_is_high_and_says_why(baseline: Baseline) -> None:
+    found = judged(calls(28, 1, copied=100, batch=100), baseline)
+    (finding,) = found.findings
+    assert finding.subject == ("principal", "thief")
+    assert finding.severity.rank >= Severity.HIGH.rank
+    assert "credit" in finding.reason
+    assert finding.evidence["model"] == "credit"
+    assert finding.evidence["statistics"]
+    sample = finding.evidence["sample"]
+    assert isinstance(sample, list)
+    assert sample[0].keys() == {f"f{i}" for i in range(8)}
+
+
+def test_everyone_is_judged_in_a_stable_order(baseline: Baseline) -> None:
+    found = judged(calls(28, 1, batch=100), baseline)
+    assert found.scores["subject.id"].to_list() == [*(f"client-{i}" for i in range(10)), "nightly"]
+    assert not found.findings
+
+
+def test_few_queries_are_not_judged_and_repeated_ones_have_no_geometry(baseline: Baseline) -> None:
+    rows = vectors(calls(28, 1), "client-1")
+    found = judged(
+        pl.concat([asked(rows[:19], "few"), asked(np.repeat(rows[:1], 500, axis=0), "load")]), baseline
+    )
+    assert found.scores["subject.id"].to_list() == ["load"]
+    assert score_of(found, "load") == 0
+    assert "1 distinct queries" in found.scores["reason"][0]
+
+
+def test_retries_change_nothing(baseline: Baseline) -> None:
+    rows = vectors(calls(28, 1, copied=100), "thief")
+    once, thrice = judged(asked(rows), baseline), judged(asked(np.repeat(rows, 3, axis=0)), baseline)
+    assert score_of(once, "someone") == score_of(thrice, "someone")
+
+
+def test_a_long_stream_has_no_more_chances_than_a_short_one(baseline: Baseline) -> None:
+    found = judged(calls(28, 1, batch=3000), baseline)
+    assert score_of(found, "nightly") < found.scores["threshold"][0]
+
+
+def test_a_burst_in_a_long_stream_is_seen(baseline: Baseline) -> None:
+    rows = vectors(calls(28, 1, batch=1500), "nightly")
+    rows[600:900] = vectors(calls(28, 1, copied=300), "thief")
+    assert judged(asked(rows), baseline).findings
+
+
+def test_all_principals_may_be_attackers(baseline: Baseline) -> None:
+    rows = vectors(calls(28, 1, copied=500), "thief")
+    days = [asked(part, f"thief-{i}") for i, part in enumerate(np.split(rows, 5))]
+    assert len(judged(pl.concat(days), baseline).findings) == 5
+
+
+def test_scale_does_not_matter(month: pl.DataFrame) -> None:
+    def scaled(frame: pl.DataFrame) -> pl.DataFrame:
+        rows = np.array(frame[VALUES].to_list()) * np.array([1e9, 1e-9, 1, 1, 1, 1e6, 1, 1])
+        return frame.with_columns(pl.Series(VALUES, rows.tolist()))
+
+    events = calls(28, 1, copied=100, batch=100)
+    assert {f.subject.id for f in judged(scaled(events), scaled(month)).findings} == {"thief"}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda frame: frame.drop(CONFIDENCE, SCORE, "tocsin.output.label"),
+        lambda frame: frame.drop("tocsin.features.names"),
+        lambda frame: frame.with_columns(pl.col(VALUES).list.eval(pl.element().replace(2.0, float("nan")))),
+        lambda frame: frame.with_columns(pl.col(VALUES).list.concat([float("nan"), 7.0])),
+    ],
+    ids=["no answers", "no names", "missing values", "an empty and a constant feature"],
+)
+def test_what_is_missing_is_left_out(
+    spoil: Callable[[pl.DataFrame], pl.DataFrame], month: pl.DataFrame
+) -> None:
+    found = judged(spoil(calls(28, 1, copied=100, batch=100)), spoil(month))
+    assert {f.subject.id for f in found.findings} == {"thief"}
+
+
+def test_a_probability_stands_in_for_confidence(month: pl.DataFrame, baseline: Baseline) -> None:
+    found = judged(calls(28, 1, batch=100), month.drop(CONFIDENCE)).baseline
+    assert found is not None
+    assert found.frames["models"]["doubt"].to_list() == baseline.frames["models"]["doubt"].to_list()
+
+
+def test_vectors_of_another_schema_and_unknown_models_are_not_judged(baseline: Baseline) -> None:
+    rows = vectors(calls(28, 1, copied=50), "thief")
+    longer = asked(np.hstack([rows, rows]), "longer")
+    other = asked(rows, "other").with_columns(pl.lit("other").alias("tocsin.model.name"))
+    unnamed = asked(rows, "unnamed").with_columns(pl.lit(None, pl.String).alias("tocsin.features.names"))
+    assert judged(pl.concat([longer, other, unnamed]), baseline).scores.is_empty()
+
+
+def test_a_principal_is_judged_once_by_its_worst_model(month: pl.DataFrame) -> None:
+    second = month.with_columns(pl.lit("second").alias("tocsin.model.name"), pl.col("event.id") + "s")
+    known = judged(calls(28, 1, batch=100), pl.concat([month, second])).baseline
+    assert known is not None
+    honest = asked(vectors(calls(28, 1), "client-1"))
+    attack = asked(vectors(calls(28, 1, copied=100), "thief")).with_columns(
+        pl.lit("second").alias("tocsin.model.name"), pl.col("event.id") + "s"
+    )
+    (finding,) = judged(pl.concat([honest, attack]), known).findings
+    assert finding.evidence["model"] == "second"
+
+
+def test_a_client_that_always_was_unlike_the_others_stays_quiet(month: pl.DataFrame) -> None:
+    odd = [
+        asked(40 + vectors(calls(day, 1), "client-1"), "odd").with_columns(
+            pl.col("@timestamp") + timedelta(days=day - 28), pl.col("event.id") + f"-{day}"
+        )
+        for day in range(14, 29)
+    ]
+    found = judged(pl.concat([odd[14], calls(28, 1, copied=100)]), pl.concat([month, *odd[:14]]))
+    assert {f.subject.id for f in found.findings} == {"thief"}
+
+
+def test_too_few_principals_are_no_baseline(month: pl.DataFrame) -> None:
+    alone = month.filter(pl.col("user.id") == "nightly")
+    with pytest.raises(BaselineError, match="too little history"):
+        judged(calls(28, 1, batch=100), alone)
+
+
+def test_the_baseline_is_bounded(baseline: Baseline, month: pl.DataFrame) -> None:
+    assert len(baseline.frames["reference"]) == 2000
+    small = judged(calls(28, 1, batch=100), month, reference_rows=100).baseline
+    assert small is not None
+    assert len(small.frames["reference"]) == 100
+
+
+def test_real_attacks_on_a_real_model(
+    shared_data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scorecard in small: every attack of the bars, pure and half diluted, and honest newcomers."""
+    shared_data("credit_default_uci")
+    from benchmarks.attacks.extraction import ATTACKS
+    from benchmarks.card import credit
+    from benchmarks.scorecards import extraction
+
+    monkeypatch.setattr(extraction, "WINDOWS", 2)
+    trial = extraction.Trial(credit(), "default-payment-next-month", 7)
+    for name in extraction.BARRED:
+        ratios = trial.attacked(ATTACKS[name])
+        assert ratios[1.0].min() >= 2, name
+        assert ratios[0.5].min() >= 1, name
+    for kind in extraction.HONEST:
+        assert np.median(trial.honest(kind)) < 0.5, kind

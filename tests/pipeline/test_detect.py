@@ -1,0 +1,229 @@
+"""Detect: touched windows, baselines, revisions, failures, and doing it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tocsin.clock import ScriptedClock
+from tocsin.errors import BaselineError
+from tocsin.findings import Score, Subject
+from tocsin.frames import conform
+from tocsin.pipeline.detect import Detect, Setting
+from tocsin.pipeline.records import newest_findings
+from tocsin.plugin import Detector, NoParams, Requires
+from tocsin.store.delta import DeltaStore
+from tocsin.streams import ID, TIME
+from tocsin.windows import Baseline, Window
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Count(Detector[NoParams]):
+    """How many accesses a principal made: a rule."""
+
+    id = "count"
+    requires = Requires("access", window="1h")
+    threshold = 10.0
+
+    def score(self, window: Window) -> Iterator[Score]:
+        for user, count in window.summary("access", ["user.id"]).iter_rows():
+            yield Score(Subject("principal", user), float(count), f"{count} accesses in {window.words}")
+
+
+class Learned(Detector[NoParams]):
+    """The same against the most of a baseline."""
+
+    id = "learned"
+    requires = Requires("access", window="1h", baseline="2d")
+
+    def fit(self, window: Window) -> Baseline | None:
+        rows = window.summary("access", ["user.id"])
+        return Baseline(values={"most": max(rows["count"].to_list())}) if rows.height else None
+
+    def score(self, window: Window) -> Iterator[Score]:
+        for user, count in window.summary("access", ["user.id"]).iter_rows():
+            yield Score(Subject("principal", user), float(count), f"{count} accesses")
+
+
+class Broken(Detector[NoParams]):
+    """Fails."""
+
+    id = "broken"
+    requires = Requires("access", window="1h")
+    threshold = 1.0
+
+    def score(self, window: Window) -> Iterator[Score]:
+        raise ZeroDivisionError("no")
+        yield
+
+
+class Bench:
+    def __init__(self, folder: Path, now: datetime = START) -> None:
+        self.clock = ScriptedClock(now)
+        self.store = DeltaStore.open(folder, clock=self.clock)
+        self.detect = Detect(self.store, self.clock)
+
+    def add(self, hour: int, count: int, user: str = "ana", prefix: str = "") -> None:
+        rows = {
+            TIME: [START + hour * HOUR + timedelta(seconds=i) for i in range(count)],
+            ID: [f"{prefix}{hour}-{user}-{i}" for i in range(count)],
+            "user.id": [user] * count,
+        }
+        self.store.append("access", conform(pl.DataFrame(rows), "access"))
+
+    def run(self, detector: type[Detector[NoParams]] = Count, **how: object) -> list[tuple[str, int, int]]:
+        setting = Setting(detector(NoParams()), **how)  # type: ignore[arg-type]
+        return [(r.outcome, (r.start - START) // HOUR, len(r.findings)) for r in self.detect.run([setting])]
+
+    def stream(self, name: str) -> pl.DataFrame:
+        return self.store.scan(name).collect()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_only_windows_that_are_over_are_evaluated(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.add(1, 3)
+    assert bench.run() == []
+    bench.clock.set(START + HOUR)
+    assert bench.run() == [("evaluated", 0, 1)]
+    bench.clock.set(START + 2 * HOUR)
+    assert bench.run(lateness=timedelta(minutes=10)) == []
+    bench.clock.advance(timedelta(minutes=10))
+    assert bench.run(lateness=timedelta(minutes=10)) == [("evaluated", 1, 0)]
+    assert bench.run() == []
+
+
+def test_running_again_changes_nothing(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    bench.run()
+    before = {name: bench.stream(name) for name in ("score", "finding", "run")}
+    setting = Setting(Count(NoParams()))
+    assert len(bench.detect.run([setting], START, START + HOUR)) == 1
+    for name, frame in before.items():
+        assert bench.stream(name).equals(frame)
+
+
+def test_late_data_amends_a_finding_and_never_doubles_it(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    bench.run()
+    bench.add(0, 30, prefix="late-")
+    assert bench.run() == [("evaluated", 0, 1)]
+    assert bench.stream("finding").height == 2
+    found = newest_findings(bench.store)
+    assert found.height == 1
+    assert found["tocsin.score"].to_list() == [42.0]
+    assert found["tocsin.severity"].to_list() == ["critical"]
+
+
+def test_a_finding_that_late_data_takes_back_is_withdrawn_and_can_come_again(bench: Bench) -> None:
+    class Shy(Count):
+        """Silent as soon as bob is there."""
+
+        def score(self, window: Window) -> Iterator[Score]:
+            users = window.summary("access", ["user.id"])["user.id"].to_list()
+            if "bob" not in users or "eve" in users:
+                yield Score(Subject("principal", "ana"), 12.0, "without bob")
+
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    bench.run(Shy)
+    bench.add(0, 1, "bob")
+    assert bench.run(Shy) == [("evaluated", 0, 0)]
+    assert newest_findings(bench.store).is_empty()
+    assert newest_findings(bench.store, withdrawn=True).height == 1
+    bench.add(0, 1, "eve")
+    assert bench.run(Shy) == [("evaluated", 0, 1)]
+    assert newest_findings(bench.store).height == 1
+    assert bench.stream("finding").height == 3
+
+
+def test_a_baseline_rolls_and_a_pinned_one_stands(bench: Bench) -> None:
+    for hour in range(60):
+        bench.add(hour, 5)
+    bench.add(60, 40)
+    bench.clock.set(START + 61 * HOUR)
+    runs = bench.run(Learned)
+    assert runs[-1] == ("evaluated", 60, 1)
+    skipped = [hour for outcome, hour, _ in runs if outcome == "skipped"]
+    assert skipped == list(range(24))
+    versions = bench.detect.baselines.versions("learned")
+    assert len(versions) == 1
+    reasons = bench.stream("run").filter(pl.col("event.action") == "skipped")["event.reason"]
+    assert reasons.str.contains("shorter than half").all()
+
+    pinned = bench.detect.fit(Setting(Learned(NoParams())), START + 50 * HOUR)
+    bench.detect.baselines.pin("learned", pinned.number)
+    bench.add(61, 40)
+    bench.clock.set(START + 62 * HOUR)
+    assert bench.run(Learned) == [("evaluated", 61, 1)]
+    used = bench.stream("run").filter(pl.col("tocsin.window.start") == START + 61 * HOUR)
+    assert used["tocsin.baseline.digest"].to_list() == [pinned.digest]
+    bench.detect.baselines.pin("learned", None)
+    assert bench.detect.baselines.pinned("learned") is None
+
+
+def test_an_attack_does_not_teach_a_rolling_baseline(bench: Bench) -> None:
+    for hour in range(96):
+        bench.add(hour, 40 if 60 <= hour < 70 else 5)
+    bench.clock.set(START + 96 * HOUR)
+    bench.run(Learned)
+    version = bench.detect.fit(Setting(Learned(NoParams())), START + 96 * HOUR)
+    assert version.threshold == 5.0
+
+
+def test_a_changed_baseline_is_not_trusted(bench: Bench, tmp_path: Path) -> None:
+    for hour in range(60):
+        bench.add(hour, 5)
+    version = bench.detect.fit(Setting(Learned(NoParams())), START + 60 * HOUR)
+    (tmp_path / "kept" / "baselines" / "learned" / "000001" / "values.json").write_text(
+        '{"values": {"most": 999}, "threshold": 99999.0}'
+    )
+    with pytest.raises(BaselineError, match="is not what was fitted"):
+        Detect(bench.store, bench.clock).baselines.load(version)
+    bench.detect.baselines.pin("learned", version.number)
+    bench.add(60, 5)
+    bench.clock.set(START + 61 * HOUR)
+    outcomes = {r.outcome for r in Detect(bench.store, bench.clock).run([Setting(Learned(NoParams()))])}
+    assert outcomes == {"skipped"}
+
+
+def test_one_that_fails_is_recorded_retried_and_stops_nobody(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    both = [Setting(Broken(NoParams())), Setting(Count(NoParams()))]
+    assert [r.outcome for r in bench.detect.run(both)] == ["failed", "evaluated"]
+    for _ in range(4):
+        assert [r.outcome for r in bench.detect.run(both)] == ["failed"]
+    assert bench.detect.run(both) == []
+    failed = bench.stream("run").filter(pl.col("event.action") == "failed")
+    assert failed["event.reason"].to_list() == ["ZeroDivisionError: no"]
+
+
+def test_a_window_without_baseline_is_recorded_as_skipped(bench: Bench) -> None:
+    bench.add(0, 3)
+    bench.clock.set(START + HOUR)
+    assert bench.run(Learned) == [("skipped", 0, 0)]
+    with pytest.raises(BaselineError, match="compares with no baseline"):
+        bench.detect.fit(Setting(Count(NoParams())), START + HOUR)
+
+
+def test_a_time_that_is_named_is_evaluated_whole(bench: Bench) -> None:
+    for hour in range(5):
+        bench.add(hour, 12)
+    bench.clock.set(START + 24 * HOUR)
+    middle = START + timedelta(minutes=90)
+    runs = bench.detect.run([Setting(Count(NoParams()))], middle, START + 3 * HOUR)
+    assert [(r.start - START) // HOUR for r in runs] == [1, 2]
+    assert [r.rows for r in runs] == [12, 12]

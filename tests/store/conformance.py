@@ -1,0 +1,231 @@
+"""What any store must pass. A store's test module gives `opened`, a function that opens it (again)."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from tocsin.errors import StoreError
+from tocsin.frames import conform, empty, schema
+from tocsin.query import COUNT, Condition, Measure
+from tocsin.store.protocol import Store
+from tocsin.streams import ID, INGESTED, STREAMS, TIME
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+Open = Callable[[], Store]
+
+
+def accesses(
+    count: int, prefix: str = "e", start: datetime = START, step: timedelta = timedelta(minutes=1)
+) -> pl.DataFrame:
+    rows = {
+        TIME: [start + i * step for i in range(count)],
+        ID: [f"{prefix}{i}" for i in range(count)],
+        "user.id": [f"user-{i % 3}" for i in range(count)],
+        "event.action": ["read" if i % 2 else "download" for i in range(count)],
+        "http.response.bytes": list(range(count)),
+    }
+    return conform(pl.DataFrame(rows), "access")
+
+
+class StoreConformance:
+    """Inherit, and give a fixture `opened`."""
+
+    def test_what_was_appended_is_read_back(self, opened: Open) -> None:
+        store = opened()
+        rows = accesses(50)
+        assert store.append("access", rows) == (50, 0)
+        back = store.scan("access").collect().sort(TIME)
+        assert back.schema == schema("access")
+        assert back.drop(INGESTED).equals(rows.drop(INGESTED))
+        assert back[INGESTED].null_count() == 0
+
+    def test_every_stream_can_be_written_and_read(self, opened: Open) -> None:
+        store = opened()
+        for stream in STREAMS:
+            assert store.scan(stream).collect().is_empty()
+            row = conform(pl.DataFrame({TIME: [START], ID: ["x"]}), stream)
+            assert store.append(stream, row).accepted == 1
+            assert store.scan(stream).collect().height == 1
+
+    def test_a_duplicate_is_counted_once(self, opened: Open) -> None:
+        store = opened()
+        rows = accesses(40)
+        assert store.append("access", pl.concat([rows, rows.head(5)])) == (40, 5)
+        assert store.append("access", rows) == (0, 40)
+        assert opened().append("access", pl.concat([rows, accesses(3, "new")])) == (3, 40)
+        assert store.scan("access").collect().height == 43
+
+    def test_the_same_id_at_another_time_is_another_event(self, opened: Open) -> None:
+        store = opened()
+        assert store.append("access", accesses(5)).accepted == 5
+        assert store.append("access", accesses(5, start=START + timedelta(seconds=1))).accepted == 5
+
+    def test_what_tocsin_writes_is_known_by_its_id_alone(self, opened: Open) -> None:
+        store = opened()
+        late = START + timedelta(hours=1)
+        for time in (START, late):
+            store.append(
+                "alert_history", conform(pl.DataFrame({TIME: [time], ID: ["said"]}), "alert_history")
+            )
+        assert store.scan("alert_history").collect().height == 1
+
+    def test_a_checkpoint_comes_with_its_rows(self, opened: Open) -> None:
+        store = opened()
+        assert store.checkpoint("access", "file") is None
+        store.append("access", accesses(5), {"file": 10, "other": 3})
+        store.append("access", empty("access"), {"file": 20})
+        assert opened().checkpoint("access", "file") == 20
+        assert store.checkpoint("access", "other") == 3
+        assert store.checkpoint("inference", "file") is None
+
+    def test_ingest_time_never_goes_back(self, opened: Open) -> None:
+        store = opened()
+        for i in range(5):
+            store.append("access", accesses(3, f"{i}-"))
+        stamps = store.scan("access", columns=[ID, INGESTED]).collect()
+        order = stamps.sort(INGESTED)[ID].str.head(1).unique(maintain_order=True).to_list()
+        assert order == list("01234")
+        assert stamps[INGESTED].n_unique() == 5
+
+    def test_scan_takes_time_columns_and_conditions(self, opened: Open) -> None:
+        store = opened()
+        store.append("access", accesses(3000))
+        found = store.scan(
+            "access",
+            START + timedelta(hours=23),
+            START + timedelta(hours=25),
+            columns=[ID, "http.response.bytes"],
+            where=[Condition("event.action", "==", "read"), Condition("http.response.bytes", ">=", 1400)],
+        ).collect()
+        assert found.columns == [ID, "http.response.bytes"]
+        assert found["http.response.bytes"].sort().to_list() == list(range(1401, 1500, 2))
+
+    @pytest.mark.parametrize(
+        ("condition", "count"),
+        [
+            (Condition("user.id", "in", ["user-0", "user-1"]), 20),
+            (Condition("user.id", "!=", "user-0"), 20),
+            (Condition("user.name", "not_null"), 0),
+            (Condition("user.name", "!=", "x"), 0),
+            (Condition("http.response.bytes", "<", 4), 4),
+            (Condition("http.response.bytes", "<=", 4), 5),
+            (Condition("http.response.bytes", ">", 27), 2),
+        ],
+    )
+    def test_conditions(self, opened: Open, condition: Condition, count: int) -> None:
+        store = opened()
+        store.append("access", accesses(30))
+        assert store.scan("access", where=[condition]).collect().height == count
+
+    def test_summarize(self, opened: Open) -> None:
+        store = opened()
+        store.append("access", accesses(30))
+        measures = [
+            COUNT,
+            Measure("actions", "distinct", "event.action"),
+            Measure("bytes", "sum", "http.response.bytes"),
+            Measure("least", "min", "http.response.bytes"),
+            Measure("most", "max", "http.response.bytes"),
+            Measure("mean", "mean", "http.response.bytes"),
+        ]
+        found = store.summarize("access", START, START + timedelta(minutes=30), ["user.id"], measures).sort(
+            "user.id"
+        )
+        assert found.columns == ["user.id", "count", "actions", "bytes", "least", "most", "mean"]
+        assert found.row(0) == ("user-0", 10, 2, 135, 0, 27, 13.5)
+        assert found.height == 3
+
+    def test_wrong_rows_are_refused(self, opened: Open) -> None:
+        store = opened()
+        with pytest.raises(StoreError, match="schema"):
+            store.append("access", accesses(1).drop("user.id"))
+        with pytest.raises(StoreError, match=r"event\.id"):
+            store.append("access", accesses(1).with_columns(pl.lit(None, dtype=pl.String).alias(ID)))
+
+    def test_keyed_state_is_compare_and_set(self, opened: Open) -> None:
+        store = opened()
+        first = store.put("lease", "a", {"by": "one"})
+        assert first is not None
+        assert store.put("lease", "a", {"by": "two"}) is None
+        second = store.put("lease", "a", {"by": "two"}, first.version)
+        assert second is not None
+        assert second.version > first.version
+        assert store.put("lease", "a", {"by": "three"}, first.version) is None
+        assert opened().get("lease", "a") == second
+        assert not store.delete("lease", "a", first.version)
+        assert store.delete("lease", "a", second.version)
+        assert store.get("lease", "a") is None
+        again = store.put("lease", "a", {})
+        assert again is not None
+        assert again.version > second.version
+
+    def test_entries_go_by_prefix(self, opened: Open) -> None:
+        store = opened()
+        for key in ("b/2", "a/1", "b/1", "b_/1"):
+            store.put("thing", key, {"key": key})
+        store.put("other", "b/9", {})
+        assert [e.key for e in store.entries("thing", "b/")] == ["b/1", "b/2"]
+        assert len(store.entries("thing")) == 4
+
+    def test_files_are_kept(self, opened: Open) -> None:
+        store = opened()
+        frame = pl.DataFrame({"x": [1.5, None]})
+        store.keep("folder/frame.parquet", frame.write_parquet)
+        with opened().kept("folder/frame.parquet") as path:
+            assert pl.read_parquet(path).equals(frame)
+        with pytest.raises(StoreError, match="keeps no"), store.kept("folder/none"):
+            pass
+
+    def test_two_processes_write_at_once(self, opened: Open) -> None:
+        """Both say partly the same; nothing is lost, nothing is there twice, the state counts right."""
+        opened().put("counter", "n", {"n": 0})
+        context = multiprocessing.get_context("spawn")
+        processes = [context.Process(target=_write, args=(opened, i)) for i in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+            assert process.exitcode == 0
+        store = opened()
+        ids = store.scan("access", columns=[ID, INGESTED]).collect()
+        assert ids.height == ids[ID].n_unique() == 20 + 2 * 20 * 10
+        assert ids[INGESTED].n_unique() <= 21 * 2
+        counted = store.get("counter", "n")
+        assert counted is not None
+        assert counted.value["n"] == 40
+        assert store.checkpoint("access", "writer-0") == store.checkpoint("access", "writer-1") == 19
+
+    def test_threads_may_share_a_store(self, opened: Open) -> None:
+        store = opened()
+        with ThreadPoolExecutor(4) as pool:
+            done = list(pool.map(lambda i: store.append("access", accesses(50, f"{i % 4}-")), range(8)))
+        assert sum(a.accepted for a in done) == 200
+        assert sum(a.duplicates for a in done) == 200
+
+    def test_upkeep_changes_nothing_that_is_read(self, opened: Open) -> None:
+        store = opened()
+        for i in range(60):
+            store.append("access", accesses(2, f"{i}-"))
+        before = store.scan("access").collect().sort(ID)
+        assert store.maintain()["compacted"] > 0
+        assert opened().scan("access").collect().sort(ID).equals(before)
+        assert store.append("access", accesses(2, "0-")) == (0, 2)
+
+
+def _write(opened: Open, number: int) -> None:
+    store = opened()
+    for i in range(20):
+        shared = accesses(1, f"both-{i}-")
+        own = accesses(10, f"{number}-{i}-")
+        store.append("access", pl.concat([shared, own]), {f"writer-{number}": i})
+        while True:
+            entry = store.get("counter", "n")
+            assert entry is not None
+            if store.put("counter", "n", {"n": entry.value["n"] + 1}, entry.version) is not None:
+                break

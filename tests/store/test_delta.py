@@ -1,0 +1,108 @@
+"""The embedded store: the conformance suite, and what is its own."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.store.conformance import StoreConformance, accesses
+from tocsin.clock import ScriptedClock
+from tocsin.errors import StoreError
+from tocsin.store.delta import DeltaStore
+from tocsin.store.known_ids import KnownIds
+from tocsin.streams import ID, TIME
+
+
+class TestDeltaStore(StoreConformance):
+    @pytest.fixture
+    def opened(self, tmp_path: Path):
+        return functools.partial(DeltaStore.open, tmp_path / "store")
+
+
+def test_another_namespace_is_refused(tmp_path: Path) -> None:
+    DeltaStore.open(tmp_path, "staging").close()
+    with pytest.raises(StoreError, match="belongs to namespace 'staging'"):
+        DeltaStore.open(tmp_path, "production")
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    DeltaStore.open(tmp_path).close()
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'store_version'")
+    connection.close()
+    with pytest.raises(StoreError, match="version 99"):
+        DeltaStore.open(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot make the store"):
+        DeltaStore.open(tmp_path / "file" / "store")
+
+
+def test_retention_drops_whole_days(tmp_path: Path) -> None:
+    clock = ScriptedClock(datetime(2026, 3, 20, 12, tzinfo=UTC))
+    store = DeltaStore.open(tmp_path, clock=clock, retention={"access": timedelta(days=10)})
+    store.append("access", accesses(20, step=timedelta(days=1)))
+    assert store.maintain()["dropped"] == 0, "what came in late is kept as long as all else"
+    clock.set(datetime(2026, 3, 31, 12, tzinfo=UTC))
+    store.append("access", accesses(1, "again-", start=datetime(2026, 3, 2, tzinfo=UTC)))
+    assert store.maintain()["dropped"] == 19
+    assert store.scan("access").collect().height == 2
+    clock.set(datetime(2026, 4, 20, tzinfo=UTC))
+    assert store.maintain()["dropped"] > 0
+    assert store.scan("access").collect().is_empty()
+
+
+def test_a_day_of_one_minute_ticks_stays_below_200_files(tmp_path: Path) -> None:
+    """Upkeep once an hour, as scheduled; a sixth of a day is enough to see the bound."""
+    store = DeltaStore.open(tmp_path)
+    for tick in range(240):
+        store.append("access", accesses(1, f"{tick}-"))
+        if tick % 60 == 59:
+            store.maintain()
+    table = store._table("access")
+    assert table is not None
+    assert len(table.file_uris()) < 200 / 6
+
+
+def _between(rows: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    return rows.filter(pl.col(TIME) >= start, pl.col(TIME) < end)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5)), max_size=60),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_known_ids_agree_with_a_set(said: list[tuple[int, int]], size: int, internal: bool) -> None:
+    """Whatever is cut into batches, and however little is remembered, every event is fresh once."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    stored = pl.DataFrame(schema={TIME: pl.Datetime("us", "UTC"), ID: pl.String})
+    ids, seen = KnownIds(internal=internal, capacity=3), set()
+    for at in range(0, len(said), size):
+        batch = said[at : at + size]
+        frame = pl.DataFrame(
+            {
+                TIME: [start + timedelta(hours=(hour % 3 if internal else hour)) for _, hour in batch],
+                ID: [str(number) for number, _ in batch],
+            },
+            schema=stored.schema,
+        )
+        kept = stored
+        fresh = ids.fresh(frame, functools.partial(_between, kept))
+        for mark, (number, hour) in zip(fresh.tolist(), batch, strict=True):
+            key = number if internal else (number, hour)
+            assert mark == (key not in seen)
+            seen.add(key)
+        rows = frame.filter(pl.Series(np.asarray(fresh)))
+        stored = pl.concat([stored, rows])
+        ids.add(rows)

@@ -1,0 +1,153 @@
+"""Every plug-in × every check; the template, the example package, and discovery."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tocsin import discovery
+from tocsin.errors import PluginError
+from tocsin.plugin import KINDS, Collector, Detector, Plugin, Receiver
+from tocsin.testing import cases as case_files
+from tocsin.testing.checks import Check, CheckError, checks
+from tocsin.testing.package import playbooks, run_checks
+
+BUILT_IN = {
+    Collector: {"access_log", "cloudtrail", "dataset", "ndjson"},
+    Detector: {
+        "dataset_profile",
+        "feature_drift",
+        "label_poisoning",
+        "model_extraction",
+        "prediction_drift",
+        "pyod",
+        "query_budget",
+        "registry_access",
+    },
+    Receiver: {"console", "email", "nobody", "webhook"},
+}
+
+
+def every_check() -> Iterator[Any]:
+    for (_, id), plugin in sorted(discovery.discover().plugins.items(), key=lambda p: p[0][1]):
+        file = ROOT / "tests" / "cases" / f"{id}.yaml"
+        cases = case_files.load(file) if file.exists() else []
+        for check in checks(plugin, cases, playbooks()):
+            yield pytest.param(check, id=f"{id}-{check.name}")
+
+
+@pytest.mark.parametrize("check", list(every_check()))
+def test_built_in(check: Check) -> None:
+    if check.skipped:
+        pytest.skip(check.skipped)
+    check()
+
+
+def test_the_built_ins_are_all_there() -> None:
+    catalogue = discovery.discover()
+    assert catalogue.failures == {}
+    for kind in KINDS:
+        assert set(catalogue.of(kind)) >= BUILT_IN[kind]
+
+
+def test_the_example_plug_in_passes() -> None:
+    rows = list(run_checks(ROOT / "examples" / "plugin"))
+    assert len(rows) > 15
+    assert {row["outcome"] for row in rows} == {"passed"}
+
+
+def test_the_example_is_what_the_template_writes(tmp_path: Path) -> None:
+    from tocsin.testing.template import write
+
+    made = write("failed_calls", tmp_path)
+    example = ROOT / "examples" / "plugin"
+    names = sorted(p.relative_to(made) for p in made.rglob("*") if p.is_file())
+    assert [n for n in names if (made / n).read_text() != (example / n).read_text()] == []
+
+
+def test_the_example_is_found_when_installed(tmp_path: Path) -> None:
+    """Installed by pip into a folder of its own, as a team would, and found without further ado."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    done = subprocess.run(
+        [*pip, str(tmp_path), str(ROOT / "examples" / "plugin")], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run(
+        [sys.executable, "-m", "tocsin", "plugins", "list", "--json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+    )
+    assert '"id": "failed_calls"' in listed.stdout, listed.stderr
+
+
+def test_a_package_that_breaks_the_contract_is_told_how(tmp_path: Path) -> None:
+    from tocsin.testing.template import write
+
+    folder = write("noisy", tmp_path)
+    module = folder / "tocsin_noisy" / "noisy.py"
+    module.write_text(
+        module.read_text()
+        .replace("Blind spots", "Weak spots")
+        .replace(
+            "threshold = 0.2",
+            'threshold = 0.01\n    atlas = ("AML.T9999", "AML.T0058")\n    playbook = "none"',
+        )
+    )
+    failed = {row["check"]: row["why"] for row in run_checks(folder) if row["outcome"] == "failed"}
+    assert "Blind spots" in failed["check_docstring"]
+    assert "AML.T9999" in failed["check_techniques"]
+    assert "no playbook 'none'" in failed["check_playbook"]
+    assert "was not expected" in failed["check_case[a few calls fail]"]
+
+
+def test_a_module_that_fails_is_reported_and_the_rest_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "half_broken"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "bad.py").write_text("import not_there\n")
+    (package / "good.py").write_text(
+        (ROOT / "examples/plugin/tocsin_failed_calls/failed_calls.py").read_text()
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = discovery.collect(["half_broken"])
+    assert [id for _, id in found.plugins] == ["failed_calls"]
+    assert "not_there" in found.failures["half_broken.bad"]
+    with pytest.raises(PluginError, match="not_there"):
+        found.get(Detector, "bad")  # type: ignore[type-abstract]
+
+
+def test_two_of_one_id_are_an_error_that_names_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "twice"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    for name in ("one", "two"):
+        (package / f"{name}.py").write_text(
+            (ROOT / "examples/plugin/tocsin_failed_calls/failed_calls.py").read_text()
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match=r"both twice\.one and twice\.two"):
+        discovery.collect(["twice"])
+
+
+def test_a_check_says_what_is_wrong() -> None:
+    class Bare(Plugin[Any]):
+        id = "Bare"
+
+    names = {}
+    for check in checks(Bare):
+        with pytest.raises((CheckError, PluginError)) as caught:
+            check()
+        names[check.name] = str(caught.value)
+    assert "lower_snake_case" in names["check_identity"]
+    assert "names no settings" in names["check_params"]

@@ -1,0 +1,110 @@
+"""Tocsin: security telemetry and anomaly detection for machine-learning pipelines.
+
+The public API, re-exports only. Names are imported when first used, so that `import tocsin` in a
+model server, for `tocsin.record`, costs nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tocsin.errors import (
+        BaselineError,
+        ConfigError,
+        DeliveryError,
+        InputError,
+        PluginError,
+        SnapshotError,
+        StoreError,
+        TocsinError,
+    )
+    from tocsin.findings import Finding, Score, Severity, Subject
+    from tocsin.plugin import (
+        Batch,
+        Collector,
+        Detector,
+        NoParams,
+        Receiver,
+        Rejected,
+        Requires,
+        Resume,
+        Stability,
+        param,
+    )
+    from tocsin.query import COUNT, Condition, Measure
+    from tocsin.recorder import Recorder, record
+    from tocsin.windows import Baseline, Window
+
+_HOME = {
+    "tocsin.errors": (
+        "BaselineError",
+        "ConfigError",
+        "DeliveryError",
+        "InputError",
+        "PluginError",
+        "SnapshotError",
+        "StoreError",
+        "TocsinError",
+    ),
+    "tocsin.findings": ("Finding", "Score", "Severity", "Subject"),
+    "tocsin.plugin": (
+        "Batch",
+        "Collector",
+        "Detector",
+        "NoParams",
+        "Receiver",
+        "Rejected",
+        "Requires",
+        "Resume",
+        "Stability",
+        "param",
+    ),
+    "tocsin.query": ("COUNT", "Condition", "Measure"),
+    "tocsin.recorder": ("Recorder", "record"),
+    "tocsin.windows": ("Baseline", "Window"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "COUNT",
+    "Baseline",
+    "BaselineError",
+    "Batch",
+    "Collector",
+    "Condition",
+    "ConfigError",
+    "DeliveryError",
+    "Detector",
+    "Finding",
+    "InputError",
+    "Measure",
+    "NoParams",
+    "PluginError",
+    "Receiver",
+    "Recorder",
+    "Rejected",
+    "Requires",
+    "Resume",
+    "Score",
+    "Severity",
+    "SnapshotError",
+    "Stability",
+    "StoreError",
+    "Subject",
+    "TocsinError",
+    "Window",
+    "param",
+    "record",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE:
+        return getattr(importlib.import_module(_MODULE[name]), name)
+    raise AttributeError(f"module 'tocsin' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,109 @@
+"""`tocsin baseline`: fit, list, show, pin."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from tocsin.cli.main import open_app
+from tocsin.cli.output import Time, json_option, plain, progress, show, text
+
+_COLUMNS = ("detector", "version", "start", "end", "threshold", "pinned", "digest")
+
+
+@click.group()
+def baseline() -> None:
+    """What detectors compare with."""
+
+
+@baseline.command()
+@click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
+@click.option(
+    "--from", "start", type=Time(), help="Start of the trusted time. Default: the baseline's length."
+)
+@click.option("--to", "end", type=Time(), help="End of the trusted time. Default: now.")
+@click.option("--pin", is_flag=True, help="Pin what was fitted.")
+@json_option
+@click.pass_context
+def fit(
+    ctx: click.Context,
+    detectors: tuple[str, ...],
+    start: datetime | None,
+    end: datetime | None,
+    pin: bool,
+    as_json: bool,
+) -> None:
+    """Fit baselines on trusted history."""
+    app = open_app(ctx)
+    chosen = [app.setting(d) for d in detectors] or [
+        s for s in app.settings if s.detector.requires.baseline is not None
+    ]
+    fitted: list[Any] = []
+    with progress("fitting") as at:
+        for setting in chosen:
+            at(setting.detector.id)
+            version = app.detect.fit(setting, end or app.clock.now(), start)
+            if pin:
+                version = app.detect.baselines.pin(version.detector, version.number) or version
+            app.audit("baseline fit", f"{version.detector}/{version.number}", pinned=pin)
+            fitted.append(version.to_dict())
+    show(fitted, _COLUMNS, as_json=as_json, empty="no detector that is turned on has a baseline")
+
+
+@baseline.command(name="list")
+@click.option("--detector", help="Only this detector.")
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, detector: str | None, as_json: bool) -> None:
+    """List all versions, oldest first."""
+    versions = open_app(ctx).detect.baselines.versions(detector)
+    show(
+        (v.to_dict() for v in versions),
+        _COLUMNS,
+        as_json=as_json,
+        empty="no baseline yet; see `tocsin baseline fit`",
+    )
+
+
+@baseline.command(name="show")
+@click.argument("detector")
+@click.argument("version", type=int)
+@json_option
+@click.pass_context
+def show_(ctx: click.Context, detector: str, version: int, as_json: bool) -> None:
+    """Show one version: its facts, its values and the shape of its frames."""
+    baselines = open_app(ctx).detect.baselines
+    known = baselines.version(detector, version)
+    loaded = baselines.load(known)
+    facts = {
+        **known.to_dict(),
+        "values": loaded.values,
+        "frames": {name: list(frame.shape) for name, frame in loaded.frames.items()},
+    }
+    if as_json:
+        show([facts], (), as_json=True, empty="")
+        return
+    for key, value in facts.items():
+        click.echo(f"{key}: {text(plain(value))}")
+
+
+@baseline.command()
+@click.argument("detector")
+@click.argument("version", type=int, required=False)
+@click.option("--off", is_flag=True, help="Unpin instead: only rolling baselines are compared with.")
+@click.option("--by", default="", help="Who decides.")
+@click.option("--reason", default="", help="Why.")
+@click.pass_context
+def pin(ctx: click.Context, detector: str, version: int | None, off: bool, by: str, reason: str) -> None:
+    """Pin VERSION of a detector's baselines, so that it is compared with from now on."""
+    if (version is None) != off:
+        raise click.UsageError("give a VERSION to pin, or --off")
+    app = open_app(ctx)
+    app.detect.baselines.pin(detector, version)
+    app.audit("baseline unpin" if off else "baseline pin", f"{detector}/{version or ''}", by, reason)
+    click.echo(f"{detector}: {'no version is pinned' if off else f'version {version} is pinned'}")
+
+
+COMMANDS = (baseline,)

@@ -1,0 +1,62 @@
+"""`tocsin collect`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import yaml
+
+from tocsin.cli.main import open_app
+from tocsin.cli.output import Exit, json_option, progress, show
+
+
+@click.command()
+@click.argument("kind")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--stream", help="The stream, for kinds that can fill any (ndjson).")
+@click.option(
+    "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A setting of the collector (value as YAML)."
+)
+@json_option
+@click.pass_context
+def collect(
+    ctx: click.Context,
+    kind: str,
+    paths: tuple[str, ...],
+    stream: str | None,
+    pairs: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Collect what is new in PATHS with the collector KIND: ndjson, access_log, cloudtrail, dataset, …
+
+    Running it again continues where it was: nothing is lost, nothing is counted twice.
+    """
+    settings: dict[str, Any] = {"paths": list(paths)}
+    if stream:
+        settings["stream"] = stream
+    settings.update(_setting(pair) for pair in pairs)
+    app = open_app(ctx)
+    collector = app.collector(kind, settings)
+    with progress(f"collecting {kind}") as at:
+        counts = app.ingest.run(collector, lambda c: at(f"{c.read:,} read"))
+    if as_json:
+        show([counts._asdict()], (), as_json=True, empty="")
+    else:
+        click.echo(", ".join(f"{name} {value:,}" for name, value in counts._asdict().items()))
+    if counts.rejected:
+        click.echo("see why with: tocsin events dead_letter", err=True)
+    ctx.exit(Exit.DONE)
+
+
+def _setting(pair: str) -> tuple[str, Any]:
+    key, equals, value = pair.partition("=")
+    if not equals or not key:
+        raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--set")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise click.BadParameter(f"the value of {key!r} is not YAML: {value}", param_hint="--set") from None
+
+
+COMMANDS = (collect,)

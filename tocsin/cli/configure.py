@@ -1,0 +1,76 @@
+"""`tocsin init` and `tocsin check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tocsin.cli.main import config_path, open_app
+from tocsin.errors import ConfigError
+
+_EXAMPLE = """\
+# Tocsin's configuration. Every setting: docs/configuration.md. Check it with `tocsin check`.
+namespace: default
+
+store:
+  path: tocsin-data
+
+ingest:
+  protect: []
+  # - {field: user.id, action: pseudonymize}      # also: mask, drop
+  # pseudonym_key: {env: TOCSIN_PSEUDONYM_KEY}    # openssl rand -hex 32
+
+collectors: []
+  # - {type: ndjson, params: {paths: [/var/spool/tocsin], stream: inference}}
+  # - {type: access_log, params: {paths: [/var/log/nginx/mlflow.log]}}
+  # - {type: dataset, params: {paths: [/data/training], label: default}}
+
+# Every detector that needs no setting is on. Change one, or turn it off:
+detectors: {}
+  # feature_drift: {window: 1d, baseline: 28d}
+  # latency: {type: pyod, params: {estimator: pyod.models.ecod.ECOD, columns: [event.duration]}}
+
+alerting:
+  route:
+    receiver: console
+    group_by: [detector, subject_id]
+    routes:
+      - {matchers: ['severity =~ "info|low"'], receiver: nobody}   # kept and listed, pages no one
+  receivers:
+    console: {type: console}
+    nobody: {type: nobody}
+"""
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=".")
+def init(directory: Path) -> None:
+    """Write a commented tocsin.yaml to start from."""
+    path = directory / "tocsin.yaml"
+    if path.exists():
+        raise ConfigError("is there already; it was left as it is", path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(_EXAMPLE)
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror}", path) from None
+    click.echo(f"wrote {path}; look it through, then: tocsin check")
+
+
+@click.command()
+@click.pass_context
+def check(ctx: click.Context) -> None:
+    """Check the configuration: every setting, plug-in, secret and route."""
+    app = open_app(ctx)
+    app.config.at(("alerting",), app.alerting.check)
+    for module, why in app.catalogue.failures.items():
+        click.echo(f"warning: plug-in module {module} cannot be imported: {why}", err=True)
+    path = config_path(ctx)
+    click.echo(
+        f"{path or 'defaults (no tocsin.yaml here)'}: good; {len(app.collectors)} collectors, "
+        f"{len(app.settings)} detectors, store {app.store.root}"
+    )
+
+
+COMMANDS = (init, check)

@@ -1,0 +1,92 @@
+"""`tocsin`: the command group, the configuration's place, and the fence that turns errors into lines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tocsin.cli.output import Exit
+from tocsin.errors import ConfigError, PluginError, TocsinError
+
+if TYPE_CHECKING:
+    from tocsin.app import App
+
+# Detectors fit many small models, and one after the other: OpenMP's threads spin while they wait for each
+# other, which on a busy machine made a fit of 0.3 s take 80 s (measured). Read when libgomp is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="TOCSIN_CONFIG",
+    help="Configuration file. Default: tocsin.yaml here, else all defaults.",
+)
+@click.version_option(package_name="tocsin")
+@click.pass_context
+def tocsin(ctx: click.Context, config: Path | None) -> None:
+    """Security telemetry and anomaly detection for machine-learning pipelines."""
+    ctx.obj = config
+
+
+def config_path(ctx: click.Context) -> Path | None:
+    """The configuration file in force, or None where there is none."""
+    given: Path | None = ctx.find_root().obj
+    if given is not None:
+        return given
+    default = Path("tocsin.yaml")
+    return default if default.exists() else None
+
+
+def open_app(ctx: click.Context) -> App:
+    """The app of the configuration in force; closed when the command ends."""
+    from tocsin.app import App
+
+    app = App.open(config_path(ctx))
+    ctx.call_on_close(app.close)
+    return app
+
+
+def _register() -> None:
+    from tocsin.cli import alerts, baseline, collect, configure, demo, detect, events, plugins, run
+
+    for module in (configure, collect, events, baseline, detect, alerts, run, plugins, demo):
+        for command in module.COMMANDS:
+            tocsin.add_command(command)
+
+
+_register()
+
+
+def main() -> None:
+    """Run a command; a mistake of the user's is one line on standard error, never a traceback."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.Formatter.converter = time.gmtime
+    logging.Formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"
+    logging.Formatter.default_msec_format = "%s.%03dZ"
+    try:
+        code = tocsin.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = Exit.USAGE
+    except click.exceptions.Abort:
+        click.echo("stopped", err=True)
+        code = Exit.FAILED
+    except (ConfigError, PluginError) as error:
+        click.echo(f"error: {error}", err=True)
+        code = Exit.USAGE
+    except TocsinError as error:
+        click.echo(f"error: {error}", err=True)
+        code = Exit.FAILED
+    except BrokenPipeError:  # `tocsin events … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.DONE
+    sys.exit(code or Exit.DONE)

@@ -1,0 +1,133 @@
+"""The copied model: the extracting principal among its peers, and how good its copy became."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from tocsin.demo.page import Html
+from tocsin.demo.pictures import canvas, scores
+from tocsin.findings import Subject
+from tocsin.store.protocol import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_USER = "user.id"
+_NAMED = 4  # peers with the most queries whose names are written
+_LOWEST, _UNJUDGED = 0.05, 0.02  # where scores near zero stand, and principals without any
+_HINT = 0.53  # height of the words beside the line, as fidelity
+
+
+def draw(
+    store: Store,
+    detector: str,
+    rogue: Subject,
+    time: tuple[datetime, datetime],
+    fidelity: Sequence[tuple[int, float]],
+    asked: int | None,
+) -> Html:
+    """Principals by different queries and worst score over a time; fidelity of the copy against queries.
+
+    `asked` is how many queries the extraction had asked when it was found.
+    """
+    peers = _queries(store, *time).join(_scores(store, detector, *time), on=_USER, how="left")
+    own, others = peers.filter(pl.col(_USER) == rogue.id), peers.filter(pl.col(_USER) != rogue.id)
+    with canvas.figure(11, 4.0) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+        _peers(left, own, others, detector)
+        _fidelity(right, fidelity, asked)
+        return canvas.inline(figure, "extraction", _words(own, others, fidelity, asked), _CAPTION)
+
+
+_CAPTION = (
+    "Left: every principal of that week, by how many different queries it asked and by its worst score; one "
+    "that asks too little on any day is not judged. Right: how often the copy decides as the model does, on "
+    "applicants that neither has seen."
+)
+
+
+def _queries(store: Store, start: datetime, end: datetime) -> pl.DataFrame:
+    rows = store.scan("inference", start, end, [_USER, "tocsin.features.values"])
+    return rows.unique().group_by(_USER).agg(pl.len().alias("queries")).sort(_USER).collect()
+
+
+def _scores(store: Store, detector: str, start: datetime, end: datetime) -> pl.DataFrame:
+    rows = scores.newest(store).filter(
+        pl.col("tocsin.detector.id") == detector,
+        pl.col("tocsin.subject.type") == "principal",
+        pl.col("tocsin.window.start") >= start,
+        pl.col("tocsin.window.end") <= end,
+    )
+    return rows.group_by(pl.col("tocsin.subject.id").alias(_USER)).agg(pl.col("ratio").max())
+
+
+def _words(
+    own: pl.DataFrame, others: pl.DataFrame, fidelity: Sequence[tuple[int, float]], asked: int | None
+) -> str:
+    said = [f"{len(own) + len(others)} principals by queries and score."]
+    for name, queries, ratio in own.drop_nulls().iter_rows():
+        said.append(
+            f"{name} asked {queries:,} different queries, its score is {ratio:.1f} times the threshold."
+        )
+    judged = others["ratio"].drop_nulls().to_list()
+    if judged:
+        said.append(f"No other principal is above {max(judged):.2g} times.")
+    if fidelity:
+        count, share = fidelity[-1]
+        said.append(f"After {count:,} queries the copy agrees with the model in {share:.1%} of cases.")
+    return " ".join([*said, f"It was found after {asked:,} queries." if asked else ""])
+
+
+def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -> None:
+    scores.shade_severities(axes)
+    judged, unjudged = others.drop_nulls(), others.filter(pl.col("ratio").is_null())
+    dots: Any = {"marker": "o", "linestyle": "none", "color": canvas.BLUE, "markersize": 6}
+    axes.plot(judged["queries"], judged["ratio"].clip(_LOWEST), alpha=0.8, **dots)
+    axes.plot(unjudged["queries"], [_UNJUDGED] * len(unjudged), markerfacecolor="none", **dots)
+    axes.plot(own["queries"], own["ratio"].fill_null(_UNJUDGED), "*", color=canvas.RED, markersize=16,
+              markeredgecolor=canvas.INK)  # fmt: skip
+    for place, (name, queries, ratio) in enumerate(judged.sort("queries").tail(_NAMED).iter_rows()):
+        aside = (0, -15 if place % 2 else 8)  # neighbors' names do not meet
+        _name(axes, name, (queries, max(ratio, _LOWEST)), aside, ha="center", fontsize=8, color=canvas.SOFT)
+    for name, queries, ratio in own.fill_null(_UNJUDGED).iter_rows():
+        _name(axes, name, (queries, ratio), (-11, -4), ha="right", fontweight="bold")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.minorticks_off()
+    axes.set_ylim(_UNJUDGED / 1.5, max([5.0, *own["ratio"].drop_nulls(), *judged["ratio"]]) * 2)
+    axes.set_yticks([_UNJUDGED, _LOWEST, 0.1, 1, 10], ["not judged", f"≤ {_LOWEST}", "0.1", "1", "10"])
+    ticks = [10**power * digit for power in range(6) for digit in (1, 2, 5)]
+    most, least = others["queries"].max(), others["queries"].min()
+    axes.set_xticks(ticks)
+    axes.set_xlim(0.7 * float(least or 1), 1.6 * max([float(most or 1), *own["queries"]]))  # type: ignore[arg-type]
+    axes.xaxis.set_major_formatter(canvas.thousands)
+    axes.set_xlabel("different queries in that week")
+    axes.set_ylabel("score ÷ threshold")
+    axes.set_title(f"The extracting principal among its peers ({detector})")
+
+
+def _name(
+    axes: Axes, text: str, place: tuple[float, float], aside: tuple[float, float], **style: Any
+) -> None:
+    axes.annotate(canvas.label(text), place, aside, textcoords="offset points", **style)
+
+
+def _fidelity(axes: Axes, fidelity: Sequence[tuple[int, float]], asked: int | None) -> None:
+    counts, shares = [count for count, _ in fidelity], [share for _, share in fidelity]
+    axes.plot(counts, shares, "o-", color=canvas.RED, markersize=7, linewidth=2)
+    for count, share in fidelity:
+        _name(axes, f"{share:.1%}", (count, share), (7, -15), fontsize=9)
+    if asked:
+        axes.axvline(asked, color=canvas.GREEN, linewidth=2, linestyle="--")
+        axes.text(asked, _HINT, f"  found after\n  {asked:,} queries", color=canvas.GREEN)
+    axes.set_xlim(0, max([1, *counts]) * 1.15)
+    axes.set_ylim(0.5, 1.02)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(axis="y")
+    axes.set_xlabel("queries asked")
+    axes.set_title("Fidelity of the copy")

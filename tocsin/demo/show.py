@@ -1,0 +1,118 @@
+"""What the demo prints: progress while it lives, the table of attacks, an incident, the verdict."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tocsin.clock import format_time
+from tocsin.demo import report
+from tocsin.demo.story import Detection, Story, live
+from tocsin.incidents import StepState
+
+
+def tell(folder: Path, seed: int) -> bool:
+    """Run the demo and print how it came out; true if every attack was caught and quiet weeks were quiet."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    began = time.monotonic()
+    if console.is_terminal:
+        with Console(stderr=True, highlight=False).status("starting") as status:
+            app, story = live(folder, seed, status.update)
+            status.update("writing the report")
+            report.write(app, story, folder / "report.html")
+    else:
+        app, story = live(folder, seed, _plain_lines())
+        report.write(app, story, folder / "report.html")
+    console.print()
+    console.print(_table(story))
+    _tell_facts(console, story)
+    _tell_incident(folder, story)
+    _tell_verdict(console, story)
+    click.echo(f"\nReport: {folder / 'report.html'}   ({time.monotonic() - began:.0f} s)")
+    click.echo(f"Look around: tocsin -c {folder / 'tocsin.yaml'} findings")
+    app.close()
+    return story.good
+
+
+def _plain_lines() -> Callable[[str], None]:
+    """Elsewhere than on a terminal: one line a week, not one a day."""
+    last = ""
+
+    def say(line: str) -> None:
+        nonlocal last
+        week = line.partition(", day")[0]
+        if week != last:
+            last = week
+            print(line.replace(", day 1", ""), file=sys.stderr, flush=True)  # noqa: T201
+
+    return say
+
+
+def _table(story: Story) -> Table:
+    table = Table(
+        title=f"{story.calls:,} calls by {story.principals} principals, seed {story.seed}", box=None
+    )
+    for column in ("attack", "technique", "started", "found by", "severity", "time to detect", "finding"):
+        table.add_column(column, overflow="fold")
+    for detection in story.detections:
+        attack = detection.attack
+        table.add_row(
+            attack.name,
+            attack.technique,
+            format_time(attack.started),
+            detection.detector or "nothing",
+            detection.severity.value if detection.severity else "missed",
+            _delay(detection),
+            detection.reason,
+        )
+    return table
+
+
+def _delay(detection: Detection) -> str:
+    if detection.delay is None:
+        return "–"
+    hours, rest = divmod(detection.delay, timedelta(hours=1))
+    return f"{hours} h {rest // timedelta(minutes=1)} min"
+
+
+def _tell_facts(console: Console, story: Story) -> None:
+    console.print()
+    for detection in story.detections:
+        if detection.attack.facts:
+            facts = ", ".join(f"{name} {value}" for name, value in detection.attack.facts.items())
+            console.print(f"{detection.attack.name}: {facts}")
+
+
+def _tell_incident(folder: Path, story: Story) -> None:
+    """The lender's own incident: who has it, and how far its playbook is."""
+    for incident in [i for i in story.incidents if i.subject.type == "dataset"][:1]:
+        click.echo(
+            f"\nIncident {incident.id}: {incident.severity}, {incident.subject.type} {incident.subject.id}, "
+            f"{incident.state}{f', owner {incident.owner}' if incident.owner else ''}, playbook {incident.playbook}"
+        )
+        for number, step in enumerate(incident.steps, 1):
+            mark = "x" if step.state is StepState.DONE else " "
+            click.echo(f"  {number:2}. [{mark}] {step.name} ({step.who})")
+        click.echo(f"  What to do in each step: tocsin -c {folder / 'tocsin.yaml'} incidents {incident.id}")
+
+
+def _tell_verdict(console: Console, story: Story) -> None:
+    caught = sum(d.caught for d in story.detections)
+    console.print(f"\n{caught} of {len(story.detections)} attacks found at high or above", end="; ")
+    if not story.false_alarms:
+        console.print("quiet weeks stayed quiet.")
+        return
+    console.print(f"{len(story.false_alarms)} findings above low in quiet weeks:")
+    for row in story.false_alarms:
+        console.print(
+            f"  {row['tocsin.window.start']:%Y-%m-%d} {row['tocsin.detector.id']} {row['tocsin.subject.id']} "
+            f"{row['tocsin.severity']}: {row['event.reason']}",
+            markup=False,
+        )

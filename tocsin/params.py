@@ -1,0 +1,88 @@
+"""Building a plug-in's settings from plain values, with errors that name the setting."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Mapping
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from tocsin.errors import ConfigError
+
+
+def build(type_: type[Any], values: Mapping[str, Any]) -> Any:
+    """An instance of a params dataclass.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest known one is named), a required one is missing, or a
+            value has the wrong type or lies out of bounds; `key` names the culprit.
+    """
+    hints = get_type_hints(type_)
+    fields = {f.name: f for f in dataclasses.fields(type_)}
+    for name in values:
+        if name not in fields:
+            raise ConfigError(unknown(name, fields), key=name)
+    arguments = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = _value(name, values[name], hints[name], field.metadata)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"setting {name!r} is missing: {field.metadata.get('doc', '')}", key=name)
+    return type_(**arguments)
+
+
+def unknown(name: str, known: Any, what: str = "key") -> str:
+    """The message for a name that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known)) or 'none'}"
+    return f"unknown {what} {name!r}{hint}"
+
+
+def _value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
+    value = _typed(name, value, hint)
+    ge, le, choices = metadata.get("ge"), metadata.get("le"), metadata.get("choices")
+    if ge is not None and value is not None and value < ge:
+        raise ConfigError(f"{name} is {value}; it must be at least {ge}", key=name)
+    if le is not None and value is not None and value > le:
+        raise ConfigError(f"{name} is {value}; it must be at most {le}", key=name)
+    if choices and value not in choices:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}", key=name)
+    return value
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _typed(name, value, next(a for a in arguments if a is not type(None)))
+    if origin in (tuple, list):
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{name} must be a list", key=name)
+        return origin(_typed(name, item, arguments[0]) for item in value)
+    if origin is dict or hint is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} must be a mapping", key=name)
+        return dict(value)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _nested(name, value, hint)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is not Any and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise ConfigError(f"{name} is {value!r}; it must be {_WORDS.get(hint, hint.__name__)}", key=name)
+    return value
+
+
+def _nested(name: str, value: Any, hint: type[Any]) -> Any:
+    """A setting that is a dataclass itself; the value is not shown, since it may be a secret by mistake."""
+    if not isinstance(value, Mapping):
+        known = ", ".join(f.name for f in dataclasses.fields(hint))
+        raise ConfigError(f"{name} must be a mapping with keys of {known}", key=name)
+    try:
+        return build(hint, value)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}", key=f"{name}.{error.key}".rstrip(".")) from None
+
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}

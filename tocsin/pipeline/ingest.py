@@ -1,0 +1,226 @@
+"""Ingest: normalize, validate, protect, stamp and append what collectors read.
+
+Delivery: at least once from the source, counted once in the stream. A batch's rejected events are
+appended first, then its rows in one commit with its checkpoint, so that a crash in between repeats
+nothing and loses nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from tocsin.clock import Clock, format_length, format_time
+from tocsin.errors import PluginError
+from tocsin.frames import conform
+from tocsin.pipeline.columns import to_frame, to_times
+from tocsin.pipeline.dead_letters import dead_letters
+from tocsin.pipeline.decode import EventError, Row, columns_of, fast, patient, runs, shape
+from tocsin.pipeline.protect import Protector
+from tocsin.plugin import Batch, Collector, Rejected
+from tocsin.store.protocol import Store
+from tocsin.streams import SOURCES, STREAMS, TIME
+
+_ROWS = 4096
+
+
+class Counts(NamedTuple):
+    """What became of what was read: read = accepted + duplicate + rejected."""
+
+    read: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        """The sum, figure by figure."""
+        return Counts(*map(sum, zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which event times are believed: not older than `past`, not more than `ahead` of the clock."""
+
+    past: timedelta = timedelta(days=20 * 365)
+    ahead: timedelta = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A batch on its way: its rows, the place of each, and what was rejected.
+
+    Decoded values become a frame every few thousand rows: their memory is then still in the cache and is
+    used again, which saves a third of the whole way (measured).
+    """
+
+    stream: str
+    rejected: list[Rejected]
+    places: list[int] = field(default_factory=list)
+    _columns: list[list[Any]] = field(default_factory=list)
+    _frames: list[pl.DataFrame] = field(default_factory=list)
+
+    def add(self, columns: Iterable[Sequence[Any]], places: Iterable[int]) -> None:
+        """Take rows, column by column."""
+        if not self._columns:
+            self._columns = [[] for _ in columns_of(self.stream)]
+        for column, values in zip(self._columns, columns, strict=True):
+            column.extend(values)
+        self.places.extend(places)
+        if len(self._columns[0]) >= _ROWS:
+            self._flush()
+
+    def frame(self) -> pl.DataFrame:
+        """All rows that were taken."""
+        if self._columns or not self._frames:
+            self._flush()
+        return pl.concat(self._frames, rechunk=True)
+
+    def _flush(self) -> None:
+        self._frames.append(to_frame(self.stream, self._columns or [[]] * len(columns_of(self.stream))))
+        self._columns = []
+
+
+class Ingest:
+    """Takes batches into a store."""
+
+    def __init__(
+        self, store: Store, clock: Clock, protector: Protector | None = None, limits: Limits | None = None
+    ) -> None:
+        self._store, self._clock = store, clock
+        self._protector, self._limits = protector or Protector(), limits or Limits()
+
+    def run(self, collector: Collector[Any], progress: Callable[[Counts], None] = lambda _: None) -> Counts:
+        """Take everything that a collector has now; `progress` hears of each batch.
+
+        Raises:
+            InputError: the source cannot be read at all.
+            StoreError: the store cannot be written.
+        """
+        total = Counts()
+        for batch in collector.collect(self._store.checkpoint):
+            total = total.plus(self.take(batch))
+            progress(total)
+        return total
+
+    def take(self, batch: Batch) -> Counts:
+        """Take one batch: its rows, its rejected events and its checkpoint.
+
+        Raises:
+            PluginError: the batch is for a stream that collectors may not write.
+        """
+        if batch.stream not in SOURCES:
+            raise PluginError(
+                batch.source, f"gave events for {batch.stream!r}; collectors write {', '.join(SOURCES)}"
+            )
+        taken = _Taken(batch.stream, list(batch.rejected))
+        self._decode(batch, taken)
+        frame = self._frame(batch, taken)
+        if taken.rejected:
+            self._store.append(
+                "dead_letter", dead_letters(batch, taken.rejected, self._protector, self._clock.now())
+            )
+        appended = self._store.append(batch.stream, frame, batch.checkpoint)
+        return Counts(
+            len(frame) + len(taken.rejected), appended.accepted, appended.duplicates, len(taken.rejected)
+        )
+
+    def _decode(self, batch: Batch, taken: _Taken) -> None:
+        place = itertools.count()
+        for run in (run for _, run in runs(batch.lines)):
+            columns = fast(batch.stream, run)
+            if columns:
+                taken.add(columns, itertools.islice(place, len(columns[0])))
+            else:
+                lines = [line for line in run.split(b"\n") if line.strip()]
+                self._patiently(batch, taken, place, patient, lines)
+        self._patiently(batch, taken, place, shape, batch.events)
+
+    def _patiently(
+        self,
+        batch: Batch,
+        taken: _Taken,
+        place: Iterator[int],
+        read: Callable[[str, Any], tuple[Row, dict[str, Any]]],
+        events: Iterable[Any],
+    ) -> None:
+        """Take events one by one, each with its own reason if it is none."""
+        rows: list[Row] = []
+        places: list[int] = []
+        for event, at in zip(events, place, strict=False):
+            try:
+                row, unmapped = read(batch.stream, event)
+                if self._protector:
+                    unmapped = self._protector.tree(batch.stream, "", unmapped)
+                if unmapped:
+                    row = (*row[:-1], msgspec.json.encode(unmapped, enc_hook=str).decode())
+            except EventError as error:
+                taken.rejected.append(Rejected(str(error), batch.position(at), _bytes(event)))
+            else:
+                rows.append(row)
+                places.append(at)
+        if rows:
+            taken.add(zip(*rows, strict=True), places)
+
+    def _frame(self, batch: Batch, taken: _Taken) -> pl.DataFrame:
+        stream = STREAMS[batch.stream]
+        frame = self._validated(batch, taken, taken.frame())
+        frame = frame.with_columns(pl.lit(batch.source).alias("tocsin.source.id"))
+        if self._protector:
+            frame = self._protector.frame(batch.stream, frame)
+        constants = [
+            pl.col(name).fill_null(pl.lit(value, dtype=frame.schema[name]))
+            for name, value in stream.constants.items()
+        ]
+        return conform(frame.with_columns(constants), batch.stream)
+
+    def _validated(self, batch: Batch, taken: _Taken, frame: pl.DataFrame) -> pl.DataFrame:
+        time = to_times(frame[TIME])
+        now = self._clock.now()
+        oldest, newest = now - self._limits.past, now + self._limits.ahead
+        checks: list[tuple[pl.Series, str]] = [
+            (frame[c.name].is_null(), f"{c.name}: required field is missing")
+            for c in STREAMS[batch.stream].columns
+            if c.required
+        ]
+        checks += [
+            (time.is_null(), "@timestamp: not an RFC 3339 time such as 2026-11-23T06:00:00Z"),
+            (
+                time < oldest,
+                f"@timestamp: before {format_time(oldest)}, older than the limit of {format_length(self._limits.past)}",
+            ),
+            (time > newest, f"@timestamp: after {format_time(newest)}, too far in the future"),
+        ]
+        bad = np.zeros(len(frame), dtype=bool)
+        for mask, reason in checks:
+            wrong = mask.fill_null(value=False).to_numpy() & ~bad
+            for at in np.flatnonzero(wrong).tolist():
+                taken.rejected.append(
+                    Rejected(
+                        reason,
+                        batch.position(taken.places[at]),
+                        _bytes(_filled(frame.row(at, named=True))),
+                    )
+                )
+            bad |= wrong
+        frame = frame.with_columns(time.alias(TIME))
+        return frame.filter(pl.Series(~bad)) if bad.any() else frame
+
+
+def _bytes(original: Any) -> bytes:
+    if isinstance(original, bytes):
+        return original
+    try:
+        return msgspec.json.encode(original, enc_hook=str)
+    except (TypeError, ValueError, RecursionError):
+        return repr(original).encode("utf-8", "replace")
+
+
+def _filled(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Pure mathematics, typed and free of Tocsin's other parts."""

@@ -1,0 +1,37 @@
+"""Densities on the circle of the day's hours."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+HOURS = 24
+#: Von Mises concentration: a kernel whose standard deviation is about an hour and a half.
+CONCENTRATION = 6.5
+
+
+def hour_density(counts: Floats, concentration: float = CONCENTRATION) -> Floats:
+    """Kernel density of the hour of day, with a von Mises kernel (Mardia and Jupp 2000, §12.4).
+
+    Args:
+        counts: how often each of the 24 hours was seen, in the last axis.
+        concentration: of the kernel; the greater, the narrower.
+
+    Returns:
+        Probabilities of the 24 hours in the same shape, each row summing to 1; 1/24 where nothing was seen.
+    """
+    angle = 2 * np.pi * np.arange(HOURS) / HOURS
+    kernel = np.exp(concentration * (np.cos(angle) - 1))
+    kernel /= kernel.sum()
+    circle = kernel[(np.arange(HOURS)[:, None] - np.arange(HOURS)[None, :]) % HOURS]
+    total = counts.sum(-1, keepdims=True)
+    even = np.full_like(counts, 1 / HOURS)
+    return np.where(total > 0, (counts @ circle) / np.maximum(total, 1e-12), even)
+
+
+def shrunk(own: Floats, team: Floats, strength: float) -> Floats:
+    """The density of `own` counts, drawn to the `team`'s as if that were `strength` of its observations."""
+    total: Floats = own.sum(-1, keepdims=True)
+    return (total * hour_density(own) + strength * team) / (total + strength)

@@ -1,0 +1,70 @@
+"""Counting sorted samples in bins that the baseline sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+#: Upper ends of the bins, as shares of the baseline: narrow in the tails, where wrong units show first.
+LEVELS = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.94, 0.97, 0.99)
+
+#: A column with no more values than this is counted value by value.
+FEW_VALUES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Where to count: between `marks`, each belonging to the bin below it, or exactly at each of them."""
+
+    marks: Floats
+    exact: bool
+
+    @classmethod
+    def of(cls, values: Floats, *, nominal: bool = False) -> Self:
+        """Bins for a sorted sample: its values if they are few or only names, else its quantiles."""
+        distinct = _distinct(values)
+        if len(distinct) <= FEW_VALUES:
+            return cls(distinct, exact=True)
+        return cls(_frequent(values, FEW_VALUES) if nominal else quantiles(values, LEVELS), exact=nominal)
+
+    def counts(self, values: Floats) -> Counts:
+        """How many of the sorted values lie in each bin; the last bin has those beyond the last mark.
+
+        Exact bins have in the last place the values that are none of the marks.
+        """
+        upto = np.searchsorted(values, self.marks, "right")
+        if not self.exact:
+            return np.diff(upto, prepend=0, append=len(values))
+        each = upto - np.searchsorted(values, self.marks, "left")
+        return np.append(each, len(values) - each.sum())
+
+
+def quantiles(values: Floats, levels: tuple[float, ...]) -> Floats:
+    """The different values at these shares of a sorted sample; each is a value of the sample.
+
+    Raises:
+        ValueError: the sample is empty.
+    """
+    if not len(values):
+        raise ValueError("a sample is empty; quantiles need values")
+    places = np.ceil(np.asarray(levels) * len(values)).astype(np.int64) - 1
+    return np.unique(values[np.clip(places, 0, len(values) - 1)])
+
+
+def _distinct(values: Floats) -> Floats:
+    if not len(values):
+        return values
+    first: NDArray[np.bool_] = np.append(True, values[1:] != values[:-1])
+    return values[first]
+
+
+def _frequent(values: Floats, limit: int) -> Floats:
+    """The most frequent values, in rising order; of equally frequent ones the lower."""
+    distinct, counts = np.unique(values, return_counts=True)
+    return np.sort(distinct[np.argsort(-counts, kind="stable")[:limit]])

@@ -1,0 +1,261 @@
+"""What trusted, labeled rows say of a batch: which labels do not fit, which combinations are new."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tocsin.stats.encoding import Encoder, different, ranks
+from tocsin.stats.itemsets import LABEL, ItemScan, ItemSet, excess
+from tocsin.stats.residuals import FlipNull, flip_deviates, flip_null
+from tocsin.stats.threads import one_thread
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+_FOLDS = 6  # with fewer, models of the folds know less than the one that judges, and the null is off
+_SCANNED = 5_000  # trusted rows in which combinations are counted
+_BATCHES, _BATCH = 30, 500  # quiet batches that say how odd the oddest combination usually is
+_DISTINCT = 0.9  # where so many trusted rows are unique, an equal row is taken for the same row
+_UNLIKELY = 5.2  # the least such z: one in ten million, since many thousands are compared
+_MOVED = 0.2  # a column with more of the batch outside its trusted range has moved: it is not scanned
+_UNHEARD = 5.0  # z of a label that no trusted row has
+_ALPHA = 0.01  # share of quiet batches in which any of the flip tests reaches its unit
+
+
+class Nulls(NamedTuple):
+    """What is usual among trusted rows; plain numbers, to be kept with them."""
+
+    flips: FlipNull
+    usual: tuple[float, ...]  # of the four kinds of combination: a z that quiet batches hardly reach
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        flips = self.flips
+        return {
+            "bias": flips.bias.tolist(),
+            "inflation": flips.inflation.tolist(),
+            "between": flips.between.tolist(),
+            "rows": flips.rows,
+            "priors": flips.priors.tolist(),
+            "usual": list(self.usual),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_dict` wrote."""
+        vectors = {key: np.asarray(values[key]) for key in ("bias", "inflation", "between", "priors")}
+        return cls(FlipNull(**vectors, rows=values["rows"]), tuple(values["usual"]))
+
+
+class Sign(NamedTuple):
+    """One test of a batch. `value` is in units that quiet batches seldom reach.
+
+    `rows` are those that the test speaks of, the least probable labels first.
+    """
+
+    value: float
+    words: str
+    rows: Codes
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model of the label, and the trusted rows themselves."""
+
+    encoder: Encoder
+    classes: pl.Enum
+    rows: Floats
+    labels: Codes
+    nulls: Nulls
+    model: Any
+    scan: ItemScan
+
+    @classmethod
+    @one_thread
+    def of(
+        cls,
+        trusted: pl.DataFrame,
+        labels: pl.Series,
+        snapshot: Codes,
+        share: float,
+        nulls: Nulls | None = None,
+        without: Sequence[str] = (),
+    ) -> Self:
+        """Fit on trusted rows, deterministic. Without `nulls` they are found by cross-fitting.
+
+        Args:
+            trusted: the feature columns, plain (`tocsin.stats.encoding`).
+            labels: their labels as text, none of them null, at least two different ones.
+            snapshot: which snapshot each row comes from.
+            share: share of flipped rows for which the flip tests are made.
+            nulls: as found before for the same rows and columns.
+            without: columns not to use.
+        """
+        encoder = Encoder.of(trusted, without)
+        rows, classes = encoder.encode(trusted), different(labels)
+        codes = ranks(labels, classes).astype(np.intp)
+        if nulls is None:
+            flips = flip_null(_out_of_fold(rows, codes, len(classes.categories)), codes, snapshot, share)
+            nulls = Nulls(flips, _usual(rows, codes))
+        scan = ItemScan(*_first(rows, codes, _SCANNED))
+        return cls(encoder, classes, rows, codes, nulls, _model(rows, codes), scan)
+
+    def codes(self, labels: pl.Series) -> Codes:
+        """Codes of labels; -1 for a label that the trusted rows do not hold."""
+        return ranks(labels, self.classes).astype(np.intp)
+
+    @functools.cached_property
+    def _trusted(self) -> frozenset[bytes]:
+        keys = frozenset(_keys(self.rows, self.labels))
+        return keys if len(keys) >= _DISTINCT * len(self.rows) else frozenset()
+
+    def known(self, rows: Floats, codes: Codes) -> NDArray[np.bool_]:
+        """Which rows are trusted ones over again, label and all; none where equal rows are common."""
+        return np.array([key in self._trusted for key in _keys(rows, codes)], dtype=np.bool_)
+
+    def words(self, found: ItemSet) -> dict[str, str | float | list[float | None]]:
+        """A combination as column → value, or column → [low, high) with null for no bound."""
+        names = list(self.encoder.texts)
+        words: dict[str, str | float | list[float | None]] = {}
+        for column, low, high in found.items:
+            if column == LABEL:
+                words["label"] = self.classes.categories[int(low)]
+                continue
+            texts = self.encoder.texts[names[column]]
+            if low != high:
+                words[names[column]] = [float(x) if np.isfinite(x) else None for x in (low, high)]
+            else:
+                words[names[column]] = low if texts is None or low < 0 else texts.categories[int(low)]
+        return words
+
+    @one_thread
+    def signs(self, rows: Floats, codes: Codes, share: float) -> tuple[list[Sign], Floats]:
+        """Test a batch of encoded rows for flips into each class, flips among all, odd combinations of
+        values, and labels unheard of; with the probability of each row's own label.
+        """
+        p = _probabilities(self.model, rows, len(self.classes.categories))
+        own = np.where(codes >= 0, p[np.arange(len(p)), codes], 0.0)
+        heard = np.flatnonzero(codes >= 0)
+        signs = [*self._unheard(codes)]
+        if len(heard):
+            signs += self._flips(p[heard], codes[heard], heard, own, share)
+            signs += self._combinations(rows[heard], codes[heard], heard, own)
+        return signs, own
+
+    def _flips(self, p: Floats, codes: Codes, places: Codes, own: Floats, share: float) -> Iterator[Sign]:
+        deviates = flip_deviates(p, codes, self.nulls.flips, share)
+        unit = NormalDist().inv_cdf(1 - _ALPHA / len(deviates))
+        classes = self.classes.categories.to_list()
+        surplus = np.bincount(codes, minlength=len(classes)) - p.sum(axis=0)
+        for into, z in enumerate(deviates.tolist()):
+            facts: dict[str, Any] = {"test": "flips", "deviate": round(z, 2)}
+            words, rows = "labels fit their rows worse than trusted ones do", places
+            if into < len(classes):
+                rows = places[codes == into]
+                facts |= {"into": classes[into], "surplus": round(float(surplus[into]), 1)}
+                words = f"about {max(surplus[into], 0):.0f} of {len(codes):,} labels look changed"
+                words += f" from {classes[1 - into]!r}" if len(classes) == 2 else ""
+                words += f" to {classes[into]!r}"
+            words += f" ({z:.1f} standard errors)"
+            yield Sign(z / unit, words, _ordered(rows, own), facts)
+
+    def _combinations(self, rows: Floats, codes: Codes, places: Codes, own: Floats) -> Iterator[Sign]:
+        found = self.scan.scan(rows, codes, self._moved(rows))
+        for combination, usual in zip(found, self.nulls.usual, strict=True):
+            if combination is None:
+                continue
+            named = self.words(combination)
+            facts = {
+                "test": "combination",
+                "combination": named,
+                "rows_sharing": len(combination.rows),
+                "trusted_rows": combination.trusted,
+                "trusted_of": self.scan.size,
+                "deviate": round(combination.z, 2),
+            }
+            words = (
+                f"{len(combination.rows)} of {len(rows):,} rows share {', '.join(named)}; "
+                f"{combination.trusted} of {self.scan.size:,} trusted rows do"
+            )
+            yield Sign(combination.z / usual, words, _ordered(places[combination.rows], own), facts)
+
+    def _unheard(self, codes: Codes) -> Iterator[Sign]:
+        rows = np.flatnonzero(codes < 0)
+        if not len(rows):
+            return
+        one, none = np.full(1, float(len(rows))), np.zeros(1)
+        z = float(excess(one, none, len(codes), len(self.labels), none)[0])
+        words = f"{len(rows)} of {len(codes):,} rows have a label that no trusted row has"
+        yield Sign(z / _UNHEARD, words, rows, {"test": "unheard labels", "rows_unheard": len(rows)})
+
+    def _moved(self, rows: Floats) -> set[int]:
+        low, high = np.fmin.reduce(self.rows, axis=0), np.fmax.reduce(self.rows, axis=0)
+        outside = (rows < low) | (rows > high)
+        return set(np.flatnonzero(outside.mean(axis=0) > _MOVED).tolist())
+
+
+def _ordered(rows: Codes, own: Floats) -> Codes:
+    return rows[np.argsort(own[rows], kind="stable")]
+
+
+def _keys(rows: Floats, codes: Codes) -> list[bytes]:
+    table = np.column_stack([rows, codes]) + 0.0  # no negative zeros
+    return [row.tobytes() for row in table]
+
+
+def _first(rows: Floats, codes: Codes, most: int) -> tuple[Floats, Codes]:
+    order = np.random.default_rng(0).permutation(len(rows))[:most]
+    return rows[order], codes[order]
+
+
+def _model(rows: Floats, codes: Codes) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        max_iter=100,
+        learning_rate=0.05,
+        max_leaf_nodes=16,
+        min_samples_leaf=max(5, min(60, len(rows) // 50)),
+        l2_regularization=10.0,
+        early_stopping=False,
+        random_state=0,
+    ).fit(rows, codes)
+
+
+def _probabilities(model: Any, rows: Floats, classes: int) -> Floats:
+    p = np.zeros((len(rows), classes))
+    p[:, model.classes_] = model.predict_proba(rows)
+    return p
+
+
+def _out_of_fold(rows: Floats, codes: Codes, classes: int) -> Floats:
+    fold = np.random.default_rng(0).permutation(len(rows)) % _FOLDS
+    p = np.empty((len(rows), classes))
+    for k in range(_FOLDS):
+        model = _model(rows[fold != k], codes[fold != k])
+        p[fold == k] = _probabilities(model, rows[fold == k], classes)
+    return p
+
+
+def _usual(rows: Floats, codes: Codes) -> tuple[float, ...]:
+    """Mean and five standard deviations of the oddest combinations in quiet batches."""
+    rows, codes = _first(rows, codes, _SCANNED)
+    cut = len(rows) // 4
+    scan = ItemScan(rows[cut:], codes[cut:])
+    random = np.random.default_rng(0)
+    size = min(_BATCH, max(cut // 2, 1))
+    found = []
+    for _ in range(_BATCHES):
+        batch = random.choice(cut, size, replace=False)
+        found.append([s.z if s else 0.0 for s in scan.scan(rows[batch], codes[batch])])
+    z = np.asarray(found)
+    return tuple(np.maximum(z.mean(axis=0) + 5 * z.std(axis=0), _UNLIKELY).tolist())

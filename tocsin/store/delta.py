@@ -1,0 +1,302 @@
+"""The embedded store: one Delta Lake table a stream, SQLite for the keyed state, no server.
+
+Delivery: an append is one Delta commit, wholly there or not at all; it carries the source's
+checkpoint. Several processes may read and write at once: readers see the last commit, writers of one
+stream take turns behind a file lock (one machine), which the kernel frees when a writer dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
+from tocsin.errors import StoreError
+from tocsin.frames import TIME_TYPE, schema
+from tocsin.query import Measure, Where
+from tocsin.store.known_ids import KnownIds
+from tocsin.store.protocol import Appended, Entry
+from tocsin.store.state import State
+from tocsin.streams import ID, INGESTED, STREAMS, TIME
+from tocsin.windows import aggregate, matches
+
+_DAY = "day"  # partition: the UTC date of the event time
+_STAMP = "tocsin/ingested"  # the stream's last ingest time, µs, as a Delta transaction
+_CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}  # event time, id and ingest time
+_MICROSECOND = timedelta(microseconds=1)
+#: A day with more files than this is compacted by `maintain`.
+_FILES_A_DAY = 24
+
+
+class DeltaStore:
+    """Implements `tocsin.store.protocol.Store` in a folder."""
+
+    def __init__(self, root: Path, namespace: str, clock: Clock, retention: Mapping[str, timedelta]) -> None:
+        self.root, self.namespace, self._clock = root, namespace, clock
+        self._retention = {s.name: parse_length(s.retention) for s in STREAMS.values()} | dict(retention)
+        try:
+            for folder in ("streams", "locks", "kept"):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the store {root}: {error.strerror}") from error
+        self._state = State(root / "state.db", namespace)
+        self._known: dict[str, tuple[int, KnownIds]] = {}
+        self._tables: dict[str, DeltaTable] = {}
+        self._mutex = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        namespace: str = "default",
+        clock: Clock | None = None,
+        retention: Mapping[str, timedelta] | None = None,
+    ) -> Self:
+        """Open the store in a folder, making it where it is not there yet.
+
+        `retention` says for single streams how long they are kept, in place of the catalogue.
+
+        Raises:
+            StoreError: the folder cannot be written, or its version or namespace is another.
+        """
+        return cls(root, namespace, clock or SystemClock(), retention or {})
+
+    # Streams
+
+    def append(
+        self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
+    ) -> Appended:
+        if frame.schema != schema(stream):
+            raise StoreError(f"rows for stream {stream} have not its schema: {frame.schema}")
+        if frame[TIME].null_count() or frame[ID].null_count():
+            raise StoreError(f"rows for stream {stream} must all have an @timestamp and an event.id")
+        if frame.is_empty() and not checkpoint:
+            return Appended(0, 0)
+        with self._mutex, self._turn(stream):
+            table = self._table(stream)
+            known = self._known_ids(stream, table)
+            fresh = frame.filter(pl.Series(known.fresh(frame, lambda a, b: self._ids(table, a, b))))
+            if len(fresh) or checkpoint:
+                self._commit(stream, table, fresh, dict(checkpoint or {}))
+                known.add(fresh)
+                self._known[stream] = (table.version() if table else 0, known)
+                if table is None:
+                    self._known.pop(stream)
+        return Appended(len(fresh), len(frame) - len(fresh))
+
+    def _commit(
+        self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, marks: dict[str, int]
+    ) -> None:
+        last = (table.transaction_version(_STAMP) or 0) if table else 0
+        stamp = max(self._clock.now(), EPOCH + timedelta(microseconds=last) + _MICROSECOND)
+        marks[_STAMP] = (stamp - EPOCH) // _MICROSECOND
+        rows = rows.with_columns(
+            pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED), pl.col(TIME).dt.date().alias(_DAY)
+        ).select(TIME, ID, INGESTED, pl.exclude(TIME, ID, INGESTED))
+        marked = CommitProperties(
+            app_transactions=[Transaction(key, number, None) for key, number in marks.items()]
+        )
+        try:
+            table = self._shaped(stream, table, rows.head(0))
+            added: list[AddAction | RemoveAction] = [
+                self._file(stream, day, part) for (day,), part in rows.group_by(_DAY, maintain_order=True)
+            ]
+            table.create_write_transaction(added, "append", table.schema(), [_DAY], commit_properties=marked)
+            table.update_incremental()
+        except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
+            raise StoreError(f"cannot append to stream {stream} in {self.root}: {error}") from error
+
+    def _shaped(self, stream: str, table: DeltaTable | None, empty: pl.DataFrame) -> DeltaTable:
+        """The table with all columns of these rows: made, or widened when the catalogue has grown."""
+        if table is None:
+            path = str(self._path(stream))
+            write_deltalake(path, empty, mode="append", partition_by=[_DAY], configuration=_CONFIGURATION)
+            self._tables[stream] = table = DeltaTable(path)
+        elif _columns(table) != set(empty.columns):
+            write_deltalake(table, empty, mode="append", schema_mode="merge")
+            table.update_incremental()
+        return table
+
+    def _file(self, stream: str, day: object, rows: pl.DataFrame) -> AddAction:
+        """One Parquet file of one day. Polars writes it with a fifth of the memory that deltalake takes."""
+        name = f"{_DAY}={day}/part-{uuid.uuid4()}.parquet"
+        path = self._path(stream) / name
+        path.parent.mkdir(exist_ok=True)
+        rows.drop(_DAY).write_parquet(path, compression="zstd", compression_level=1, row_group_size=131_072)
+        stats = {
+            "numRecords": len(rows),
+            "minValues": {c: _stat(rows[c].min()) for c in (TIME, INGESTED)},
+            "maxValues": {c: _stat(rows[c].max()) for c in (TIME, INGESTED)},
+            "nullCount": {TIME: 0, INGESTED: 0},
+        }
+        size, changed = path.stat().st_size, int(path.stat().st_mtime * 1000)
+        return AddAction(name, size, {_DAY: str(day)}, changed, True, json.dumps(stats))  # noqa: FBT003
+
+    def checkpoint(self, stream: str, key: str) -> int | None:
+        table = self._table(stream)
+        return None if table is None else table.transaction_version(key)
+
+    def scan(
+        self,
+        stream: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        wanted = schema(stream)
+        table = self._table(stream)
+        if table is None:
+            rows = pl.LazyFrame(schema=wanted)
+        else:
+            rows = pl.scan_delta(table)
+            if start is not None:
+                rows = rows.filter(pl.col(_DAY) >= start.date(), pl.col(TIME) >= start)
+            if end is not None:
+                rows = rows.filter(pl.col(_DAY) <= end.date(), pl.col(TIME) < end)
+            later = wanted.keys() - _columns(table)
+            rows = rows.with_columns(pl.lit(None, dtype=wanted[name]).alias(name) for name in later)
+        return rows.filter(*map(matches, where)).select(list(columns or wanted))
+
+    def summarize(
+        self,
+        stream: str,
+        start: datetime | None,
+        end: datetime | None,
+        by: Sequence[str],
+        measures: Sequence[Measure],
+        where: Where = (),
+    ) -> pl.DataFrame:
+        return aggregate(self.scan(stream, start, end, where=where), by, measures)
+
+    def _path(self, stream: str) -> Path:
+        return self.root / "streams" / stream
+
+    def _table(self, stream: str) -> DeltaTable | None:
+        """The stream's table at its newest commit; only the commits since the last look are read."""
+        try:
+            with self._mutex:
+                table = self._tables.get(stream)
+                if table is None:
+                    table = self._tables[stream] = DeltaTable(str(self._path(stream)))
+                else:
+                    table.update_incremental()
+            return table
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise StoreError(f"cannot read stream {stream} in {self.root}: {error}") from error
+
+    def _known_ids(self, stream: str, table: DeltaTable | None) -> KnownIds:
+        version, known = self._known.get(stream) or (-1, KnownIds(internal=STREAMS[stream].internal))
+        if table is None or version != table.version():
+            known.forget()
+        return known
+
+    def _ids(self, table: DeltaTable | None, start: datetime, end: datetime) -> pl.DataFrame:
+        if table is None:
+            return pl.DataFrame(schema={TIME: TIME_TYPE, ID: pl.String})
+        rows = pl.scan_delta(table).filter(pl.col(_DAY) >= start.date(), pl.col(_DAY) <= end.date())
+        return rows.filter(pl.col(TIME) >= start, pl.col(TIME) < end).select(TIME, ID).collect()
+
+    @contextmanager
+    def _turn(self, stream: str) -> Iterator[None]:
+        descriptor = os.open(self.root / "locks" / f"{stream}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    # Keyed state and files
+
+    def get(self, kind: str, key: str) -> Entry | None:
+        return self._state.get(kind, key)
+
+    def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
+        return self._state.put(kind, key, value, expected)
+
+    def delete(self, kind: str, key: str, expected: int) -> bool:
+        return self._state.delete(kind, key, expected)
+
+    def entries(self, kind: str, prefix: str = "") -> list[Entry]:
+        return self._state.entries(kind, prefix)
+
+    def keep(self, name: str, write: Callable[[str], None]) -> None:
+        target = self.root / "kept" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        write(str(unfinished))
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+
+    @contextmanager
+    def kept(self, name: str) -> Iterator[str]:
+        path = self.root / "kept" / name
+        if not path.is_file():
+            raise StoreError(f"the store {self.root} keeps no {name}")
+        yield str(path)
+
+    # Upkeep
+
+    def maintain(self) -> Mapping[str, int]:
+        done = {"compacted": 0, "dropped": 0}
+        for stream in STREAMS:
+            with self._mutex, self._turn(stream):
+                table = self._table(stream)
+                if table is None:
+                    continue
+                dropped = self._drop(table, self._clock.now() - self._retention[stream])
+                days = pl.Series(f.rpartition("/")[0] for f in table.file_uris()).value_counts()
+                compacted = 0
+                if len(days) and (days["count"].max() or 0) > _FILES_A_DAY:  # type: ignore[operator]
+                    compacted = table.optimize.compact()["numFilesRemoved"]
+                if dropped or compacted:
+                    table.vacuum(24, dry_run=False, enforce_retention_duration=False)
+                done["dropped"] += dropped
+                done["compacted"] += compacted
+        return done
+
+    def _drop(self, table: DeltaTable, oldest: datetime) -> int:
+        """Drop the days that lie before `oldest` and of which nothing was ingested since then.
+
+        What is taken in late, such as the logs of an old incident, is kept as long as all else.
+        """
+        days = (
+            pl.scan_delta(table)
+            .filter(pl.col(_DAY) < oldest.date())
+            .group_by(_DAY)
+            .agg(pl.col(INGESTED).max())
+        )
+        gone = days.filter(pl.col(INGESTED) < oldest).collect()[_DAY]
+        if gone.is_empty():
+            return 0
+        words = ", ".join(f"'{day.isoformat()}'" for day in gone.sort())
+        return int(table.delete(f"{_DAY} IN ({words})")["num_removed_files"])
+
+    def close(self) -> None:
+        self._state.close()
+
+
+def _stat(value: object) -> str:
+    """A time as Delta's statistics write it: milliseconds, which readers widen."""
+    assert isinstance(value, datetime)
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _columns(table: DeltaTable) -> set[str]:
+    return {field.name for field in table.schema().fields}

@@ -1,0 +1,120 @@
+"""What a store promises. `tests/conformance/store.py` holds every store to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import polars as pl
+
+from tocsin.query import Measure, Where
+
+
+class Appended(NamedTuple):
+    """What became of the rows of one append."""
+
+    accepted: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the keyed state. `version` rises with every write and is never used again."""
+
+    kind: str
+    key: str
+    value: Mapping[str, Any]
+    version: int
+
+
+class Store(Protocol):
+    """Append-only streams and a small keyed state.
+
+    Delivery: an append that returned is durable; one that was cut off by a crash is either wholly
+    there or not at all, and doing it again changes nothing, since `event.id` is the key.
+    """
+
+    namespace: str
+
+    def append(
+        self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
+    ) -> Appended:
+        """Append rows of a stream's schema; rows whose `event.id` is already there are duplicates.
+
+        Stamps `event.ingested`, later than every stamp before it in the stream. The checkpoint
+        (a number for each key) becomes visible with the rows, in the same commit, even without rows.
+
+        Raises:
+            StoreError: the frame has not the stream's schema, or the rows cannot be written.
+        """
+        ...
+
+    def checkpoint(self, stream: str, key: str) -> int | None:
+        """The committed number for a key of a stream, or None."""
+        ...
+
+    def scan(
+        self,
+        stream: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        """Rows with `start <= @timestamp < end` that meet every condition, each event once."""
+        ...
+
+    def summarize(
+        self,
+        stream: str,
+        start: datetime | None,
+        end: datetime | None,
+        by: Sequence[str],
+        measures: Sequence[Measure],
+        where: Where = (),
+    ) -> pl.DataFrame:
+        """One row a group: the columns of `by`, then one column a measure."""
+        ...
+
+    def get(self, kind: str, key: str) -> Entry | None:
+        """A record of the keyed state, or None."""
+        ...
+
+    def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
+        """Write a record if its version is still `expected` (None: it must not exist yet).
+
+        Returns:
+            The new entry, or None where another writer was first.
+        """
+        ...
+
+    def delete(self, kind: str, key: str, expected: int) -> bool:
+        """Remove a record if its version is still `expected`."""
+        ...
+
+    def entries(self, kind: str, prefix: str = "") -> list[Entry]:
+        """All records of a kind whose key begins with `prefix`, by key."""
+        ...
+
+    def keep(self, name: str, write: Callable[[str], None]) -> None:
+        """Keep a file (a baseline's frames) under a name, atomically; `write` gets a path to fill."""
+        ...
+
+    def kept(self, name: str) -> AbstractContextManager[str]:
+        """A path at which a kept file can be read.
+
+        Raises:
+            StoreError: nothing is kept under that name.
+        """
+        ...
+
+    def maintain(self) -> Mapping[str, int]:
+        """Compact small files and drop what is past its retention; says how much of each."""
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds open."""
+        ...

@@ -1,0 +1,122 @@
+"""The keyed state of the embedded store: SQLite in WAL mode, shared by several processes."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tocsin.errors import StoreError
+from tocsin.store.protocol import Entry
+
+#: What this code writes. An older store is migrated on opening, a newer one is refused.
+STORE_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS state (
+    kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, version INTEGER NOT NULL,
+    PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class State:
+    """Records by kind and key, written by compare-and-set. Durable when `put` returns."""
+
+    def __init__(self, path: Path, namespace: str) -> None:
+        self._mutex = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            with self._write():
+                for statement in _SCHEMA.split(";\n"):
+                    self._connection.execute(statement)
+                self._own(path, namespace)
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot open the keyed state {path}: {error}") from error
+
+    def _own(self, path: Path, namespace: str) -> None:
+        meta = dict(self._connection.execute("SELECT key, value FROM meta"))
+        version = int(meta.get("store_version", STORE_VERSION))
+        if version != STORE_VERSION:
+            raise StoreError(
+                f"the store {path.parent} has version {version}, this Tocsin writes {STORE_VERSION}; "
+                "upgrade Tocsin or open another store"
+            )
+        if meta.get("namespace", namespace) != namespace:
+            raise StoreError(
+                f"the store {path.parent} belongs to namespace {meta['namespace']!r}, "
+                f"not {namespace!r}; set `namespace` in tocsin.yaml to match, or open another store"
+            )
+        for key, value in (
+            ("store_version", str(STORE_VERSION)),
+            ("namespace", namespace),
+            ("sequence", "0"),
+        ):
+            self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        with self._mutex:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def get(self, kind: str, key: str) -> Entry | None:
+        with self._mutex:
+            row = self._connection.execute(
+                "SELECT value, version FROM state WHERE kind = ? AND key = ?", (kind, key)
+            ).fetchone()
+        return None if row is None else Entry(kind, key, msgspec.json.decode(row[0]), row[1])
+
+    def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None) -> Entry | None:
+        text = msgspec.json.encode(value).decode()
+        with self._write():
+            (sequence,) = self._connection.execute(
+                "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'sequence' "
+                "RETURNING CAST(value AS INTEGER)"
+            ).fetchone()
+            if expected is None:
+                changed = self._connection.execute(
+                    "INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?)", (kind, key, text, sequence)
+                )
+            else:
+                changed = self._connection.execute(
+                    "UPDATE state SET value = ?, version = ? WHERE kind = ? AND key = ? AND version = ?",
+                    (text, sequence, kind, key, expected),
+                )
+            if changed.rowcount != 1:
+                return None
+        return Entry(kind, key, msgspec.json.decode(text), sequence)
+
+    def delete(self, kind: str, key: str, expected: int) -> bool:
+        with self._write():
+            changed = self._connection.execute(
+                "DELETE FROM state WHERE kind = ? AND key = ? AND version = ?", (kind, key, expected)
+            )
+            return changed.rowcount == 1
+
+    def entries(self, kind: str, prefix: str) -> list[Entry]:
+        with self._mutex:
+            rows = self._connection.execute(
+                "SELECT key, value, version FROM state WHERE kind = ? AND substr(key, 1, ?) = ? ORDER BY key",
+                (kind, len(prefix), prefix),
+            ).fetchall()
+        return [Entry(kind, key, msgspec.json.decode(value), version) for key, value, version in rows]
+
+    def close(self) -> None:
+        with self._mutex:
+            self._connection.close()

@@ -1,0 +1,275 @@
+"""The conformance suite: a generator of small named checks, the same for built-ins and for plug-ins.
+
+`for check in checks(plugin, cases): check()` raises `CheckError` where a plug-in breaks the contract.
+Skipping one is declared on the class, with its reason: `skip_checks = {"check_row_order_…": "why"}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from tocsin import atlas
+from tocsin import params as settings
+from tocsin.clock import EPOCH
+from tocsin.errors import ConfigError
+from tocsin.evaluation import judge
+from tocsin.plugin import Detector, Plugin, Stability
+from tocsin.streams import SOURCES, STREAMS
+from tocsin.testing import cases as case_files
+from tocsin.testing.cases import BUDGET, KINDS, Case
+from tocsin.testing.evaluate import Evaluation, evaluate
+from tocsin.windows import FrameSource, Window
+
+HEADINGS = ("What it sees", "Method", "Blind spots", "False alarms", "Respond")
+_SAID = 20  # characters under a heading of the docstring
+_ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+class CheckError(AssertionError):
+    """A plug-in does not keep the contract; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One named check of one plug-in."""
+
+    name: str
+    run: Callable[[], None]
+    skipped: str = ""
+
+    def __call__(self) -> None:
+        self.run()
+
+
+def checks(
+    plugin: type[Plugin[Any]], cases: Sequence[Case] = (), playbooks: Sequence[str] = ()
+) -> Iterator[Check]:
+    """Every check that applies to a plug-in.
+
+    Args:
+        plugin: the class.
+        cases: a detector's cases; its behavior is checked on them.
+        playbooks: ids of the playbooks there are; empty skips that check.
+    """
+    skipped: dict[str, str] = getattr(plugin, "skip_checks", {})
+    found: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+        (check, (plugin,)) for check in (check_identity, check_params, check_docstring)
+    ]
+    if issubclass(plugin, Detector):
+        found += [(check, (plugin,)) for check in (check_techniques, check_streams)]
+        found.append((check_playbook, (plugin, playbooks)))
+        found.append((check_cases_of_every_kind, (plugin, cases)))
+        behavior = (
+            check_is_deterministic,
+            check_row_order_does_not_matter,
+            check_unknown_columns_are_ignored,
+            check_evidence_is_json,
+            check_leaves_rows_unchanged,
+            check_missing_columns,
+            check_empty_window,
+        )
+        first = next((c for c in cases if c.kind == "fires"), None)
+        found += [(check_case, (plugin, case)) for case in cases]
+        if first is not None:
+            found += [(check, (plugin, first)) for check in behavior]
+    for function, arguments in found:
+        name = function.__name__
+        if arguments[1:] and isinstance(arguments[1], Case):
+            name = f"{name}[{arguments[1].name}]"
+        yield Check(name, functools.partial(function, *arguments), skipped.get(function.__name__, ""))
+
+
+def check_identity(plugin: type[Plugin[Any]]) -> None:
+    """`id` is lower_snake_case and equal to the module's name; `stability` is declared."""
+    _must(bool(_ID.fullmatch(plugin.id)), f"id {plugin.id!r} is not lower_snake_case")
+    module = plugin.__module__.rpartition(".")[2]
+    _must(module == plugin.id, f"id {plugin.id!r} stands in module {module!r}; name the file {plugin.id}.py")
+    _must(isinstance(plugin.stability, Stability), "stability is not declared")
+
+
+def check_params(plugin: type[Plugin[Any]]) -> None:
+    """Settings are a frozen dataclass; each has a line of documentation, defaults keep their bounds."""
+    type_ = plugin.params_type()
+    _must(type_.__dataclass_params__.frozen, f"{type_.__name__} is not frozen")
+    for item in dataclasses.fields(type_):
+        _must(
+            bool(item.metadata.get("doc")), f"setting {item.name} has no doc; declare it with param(…, doc=…)"
+        )
+    required = [f.name for f in dataclasses.fields(type_) if _is_required(f)]
+    if not required:
+        try:
+            settings.build(type_, {f.name: getattr(type_(), f.name) for f in dataclasses.fields(type_)})
+        except ConfigError as error:
+            raise CheckError(f"a default breaks its own declaration: {error}") from None
+
+
+def check_docstring(plugin: type[Plugin[Any]]) -> None:
+    """A detector's docstring is a form with five headings; other plug-ins say what they guarantee."""
+    words = plugin.__doc__ or ""
+    if not issubclass(plugin, Detector):
+        _must("once" in words, "the docstring does not say what is guaranteed (at least once? at most once?)")
+        return
+    lines = [line.strip() for line in words.splitlines()]
+    found = [heading for heading in HEADINGS if heading in lines]
+    _must(found == list(HEADINGS), f"the docstring needs these headings in this order: {', '.join(HEADINGS)}")
+    at = [lines.index(heading) for heading in HEADINGS]
+    _must(at == sorted(at), "the docstring's headings are out of order")
+    for start, end in zip(at, [*at[1:], len(lines)], strict=True):
+        said = " ".join(lines[start + 1 : end]).strip()
+        _must(len(said) >= _SAID, f"{said!r} under {lines[start]!r} says too little")
+
+
+def check_techniques(plugin: type[Detector[Any]]) -> None:
+    """Every technique id exists in MITRE ATLAS."""
+    for technique in plugin.atlas:
+        try:
+            atlas.name(technique)
+        except KeyError as error:
+            raise CheckError(str(error.args[0])) from None
+
+
+def check_streams(plugin: type[Detector[Any]]) -> None:
+    """The streams that it requires exist and are filled by collectors."""
+    requires = getattr(plugin, "requires", None)
+    for stream in requires.streams if requires is not None else ():
+        _must(stream in SOURCES, f"requires stream {stream!r}; there are {', '.join(SOURCES)}")
+
+
+def check_playbook(plugin: type[Detector[Any]], playbooks: Sequence[str]) -> None:
+    """The playbook that it names exists."""
+    if plugin.playbook and playbooks:
+        _must(
+            plugin.playbook in playbooks, f"no playbook {plugin.playbook!r}; there are {', '.join(playbooks)}"
+        )
+
+
+def check_cases_of_every_kind(plugin: type[Detector[Any]], cases: Sequence[Case]) -> None:
+    """There is a case that fires, one that stays quiet, and a near miss."""
+    lacking = [kind for kind in KINDS if kind not in {case.kind for case in cases}]
+    _must(not lacking, f"cases/{plugin.id}.yaml lacks: {', '.join(lacking)}")
+
+
+def check_case(plugin: type[Detector[Any]], case: Case) -> None:
+    """The case gives the findings that it expects, within the time budget."""
+    began = time.process_time()
+    problems = case_files.failures(case, case_files.run(case, plugin).findings)
+    _must(not problems, f"case {case.name!r}: {'; '.join(problems)}")
+    took = time.process_time() - began
+    _must(took < BUDGET, f"case {case.name!r} took {took:.0f} s of CPU; the budget is {BUDGET:.0f} s")
+
+
+def check_is_deterministic(plugin: type[Detector[Any]], case: Case) -> None:
+    """The same rows, fitted and judged anew, give the same scores."""
+    _same(
+        _result(plugin, case), case_files.run(case, plugin), "the same rows gave other scores the second time"
+    )
+
+
+def check_row_order_does_not_matter(plugin: type[Detector[Any]], case: Case) -> None:
+    """Rows in another order give the same scores."""
+    shuffled = _again(
+        plugin, case, lambda frame: frame.sample(fraction=1.0, shuffle=True, seed=1), refit=True
+    )
+    _same(_result(plugin, case), shuffled, "rows in another order gave other scores")
+
+
+def check_unknown_columns_are_ignored(plugin: type[Detector[Any]], case: Case) -> None:
+    """A column that the stream does not have changes nothing."""
+    wider = _again(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.never.heard.of")))
+    _same(_result(plugin, case), wider, "an unknown column changed the scores")
+
+
+def check_missing_columns(plugin: type[Detector[Any]], case: Case) -> None:
+    """Events with nothing but their required fields are no reason to fail."""
+    required = {c.name for s in STREAMS.values() for c in s.columns if c.required} | {"event.id"}
+    _again(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
+
+
+def check_empty_window(plugin: type[Detector[Any]], case: Case) -> None:
+    """A window without rows is judged without failing and without a finding."""
+    detector = _detector(plugin, case)
+    start = EPOCH
+    window = Window(
+        start, start + detector.requires.window, FrameSource.of({}), _result(plugin, case).baseline
+    )
+    _must(not any(judged.finding for judged in judge(detector, window)), "an empty window gave a finding")
+
+
+def check_evidence_is_json(plugin: type[Detector[Any]], case: Case) -> None:
+    """Evidence is plain JSON without NaN, and every finding has a reason."""
+    for finding in _result(plugin, case).findings:
+        _must(bool(finding.reason.strip()), "a finding has no reason")
+        try:
+            json.dumps(finding.evidence, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise CheckError(f"evidence is not JSON: {error}") from None
+
+
+def check_leaves_rows_unchanged(plugin: type[Detector[Any]], case: Case) -> None:
+    """Scoring does not change the frames that it is given."""
+    frames = {stream: case_files.rows(given) for stream, given in case.events.items()}
+    before = {stream: frame.clone() for stream, frame in frames.items()}
+    fitted = _result(plugin, case).baseline
+    evaluate(
+        _detector(plugin, case),
+        frames,
+        baseline=fitted,
+        snapshots=case_files.snapshots(case),
+        window=case.window,
+    )
+    for stream, frame in frames.items():
+        _must(frame.equals(before[stream]), f"the rows of {stream} were changed")
+
+
+@functools.lru_cache(maxsize=8)
+def _result(plugin: type[Detector[Any]], case: Case) -> Evaluation:
+    return case_files.run(case, plugin)
+
+
+def _again(
+    plugin: type[Detector[Any]],
+    case: Case,
+    change: Callable[[pl.DataFrame], pl.DataFrame],
+    *,
+    refit: bool = False,
+) -> Evaluation:
+    baseline: Any = _result(plugin, case).baseline
+    if refit and case.baseline is not None:
+        baseline = {stream: change(case_files.rows(given)) for stream, given in case.baseline.items()}
+    elif baseline is None and case.baseline is not None:  # history only
+        baseline = {stream: case_files.rows(given) for stream, given in case.baseline.items()}
+    return evaluate(
+        _detector(plugin, case),
+        {stream: change(case_files.rows(given)) for stream, given in case.events.items()},
+        baseline=baseline,
+        snapshots=case_files.snapshots(case),
+        window=case.window,
+    )
+
+
+def _detector(plugin: type[Detector[Any]], case: Case) -> Detector[Any]:
+    detector: Detector[Any] = plugin(settings.build(plugin.params_type(), case.params))
+    return detector
+
+
+def _same(first: Evaluation, second: Evaluation, words: str) -> None:
+    columns = ["subject.type", "subject.id", "window.start", "score", "threshold"]
+    _must(first.scores.select(columns).equals(second.scores.select(columns)), words)
+
+
+def _is_required(item: dataclasses.Field[Any]) -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+
+
+def _must(true: bool, words: str) -> None:
+    if not true:
+        raise CheckError(words)

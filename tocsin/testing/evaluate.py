@@ -1,0 +1,126 @@
+"""One detector over frames: for notebooks and tests, with no store and no configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from tocsin import discovery
+from tocsin import params as settings
+from tocsin.clock import floor_time, parse_length
+from tocsin.errors import BaselineError, InputError
+from tocsin.evaluation import fit, judge
+from tocsin.findings import Finding
+from tocsin.frames import TIME_TYPE
+from tocsin.plugin import Detector
+from tocsin.streams import TIME
+from tocsin.windows import Baseline, FrameSource, Window
+
+_SCHEMA = pl.Schema(
+    {
+        "subject.type": pl.String(),
+        "subject.id": pl.String(),
+        "window.start": TIME_TYPE,
+        "window.end": TIME_TYPE,
+        "score": pl.Float64(),
+        "threshold": pl.Float64(),
+        "reason": pl.String(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What `evaluate` returns: a row for every score, the findings, and the baseline that was used."""
+
+    scores: pl.DataFrame
+    findings: list[Finding]
+    baseline: Baseline | None
+
+
+def evaluate(
+    detector_id: str | Detector[Any],
+    events: Mapping[str, pl.DataFrame],
+    params: Mapping[str, Any] | None = None,
+    baseline: Mapping[str, pl.DataFrame] | Baseline | None = None,
+    snapshots: Mapping[str, pl.LazyFrame] | None = None,
+    *,
+    window: str | None = None,
+    false_alarms: float = 0.01,
+) -> Evaluation:
+    """Run a detector over every tumbling window that the events touch.
+
+    Args:
+        detector_id: an installed detector's id, or an instance of one.
+        events: rows by stream, with at least `@timestamp` and what the detector needs; other columns
+            of the stream are null where they are missing.
+        params: the detector's settings; its defaults where left out.
+        baseline: trusted events by stream to fit and calibrate on, or a baseline fitted before
+            (`Evaluation.baseline`). Trusted events also serve as history.
+        snapshots: rows of dataset snapshots by `tocsin.dataset.digest`, for events and baseline.
+        window: length of a window, in place of the detector's own.
+        false_alarms: wanted rate of false alarms for the calibrated threshold.
+
+    Raises:
+        PluginError: there is no such detector.
+        ConfigError: a setting is wrong.
+        BaselineError: it needs a baseline and has none, or the baseline is too small.
+        InputError: no events were given, or a frame does not fit its stream.
+    """
+    detector = detector_id if isinstance(detector_id, Detector) else _load(detector_id, params or {})
+    source = FrameSource.of(events, snapshots)
+    past = source
+    fitted = baseline if isinstance(baseline, Baseline) else None
+    if isinstance(baseline, Mapping):
+        trusted = FrameSource.of(baseline, snapshots)
+        past = _joined(trusted, source)
+        if detector.requires.baseline is not None:
+            fitted = fit(detector, Window(*_span(trusted), trusted), false_alarms)
+    if detector.requires.baseline is not None and fitted is None:
+        raise BaselineError(
+            f"detector {detector.id} compares with a baseline; pass baseline={{stream: frame}} of trusted events"
+        )
+    length = parse_length(window) if window else detector.requires.window
+    rows: list[tuple[Any, ...]] = []
+    findings: list[Finding] = []
+    for start in _starts(source, detector, length):
+        for judged in judge(detector, Window(start, start + length, source, fitted, past)):
+            score = judged.score
+            rows.append((*score.subject, start, start + length, score.value, judged.threshold, score.reason))
+            if judged.finding is not None:
+                findings.append(judged.finding)
+    return Evaluation(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), findings, fitted)
+
+
+def _load(detector_id: str, params: Mapping[str, Any]) -> Detector[Any]:
+    plugin = discovery.discover().get(Detector, detector_id)  # type: ignore[type-abstract]
+    return plugin(settings.build(plugin.params_type(), params))
+
+
+def _span(source: FrameSource) -> tuple[Any, Any]:
+    times = pl.concat([frame[TIME] for frame in source.frames.values()]).drop_nulls()
+    if times.is_empty():
+        raise InputError("the baseline's frames hold no event with an @timestamp")
+    return times.min(), times.max() + timedelta(microseconds=1)  # type: ignore[operator]
+
+
+def _starts(source: FrameSource, detector: Detector[Any], length: timedelta) -> list[Any]:
+    needed = [source.frames[s][TIME] for s in detector.requires.streams if s in source.frames]
+    if not needed:
+        raise InputError(
+            f"detector {detector.id} reads {', '.join(detector.requires.streams)}; "
+            f"events holds {', '.join(source.frames) or 'nothing'}"
+        )
+    times = pl.concat(needed).drop_nulls().unique()
+    return sorted({floor_time(time, length) for time in times.to_list()})
+
+
+def _joined(first: FrameSource, second: FrameSource) -> FrameSource:
+    frames = dict(first.frames)
+    for name, frame in second.frames.items():
+        frames[name] = pl.concat([frames[name], frame]) if name in frames else frame
+    return FrameSource(frames, second.snapshots)
