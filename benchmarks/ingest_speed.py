@@ -45,6 +45,8 @@ def write(path: Path, events: int) -> int:
                         },
                         "user": {"id": f"user-{int(rng.paretovariate(0.7)) % PRINCIPALS}"},
                         "source": {"ip": f"192.0.2.{rng.randrange(256)}"},
+                        "trace": {"id": f"{rng.getrandbits(128):032x}"},
+                        "service": {"name": "scoring-api", "environment": "production"},
                         "tocsin": {
                             "model": {"name": f"model-{rng.randrange(8)}", "version": "3"},
                             "features": {

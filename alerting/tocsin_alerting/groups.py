@@ -71,7 +71,12 @@ class Group:
         return told is None or told.state is not alert.state or alert.severity.rank > told.severity.rank
 
     def notify(self, alerts: Sequence[Alert], reason: str, now: datetime) -> Group:
-        """With a notification about these alerts in the outbox, and a note of what it says."""
+        """With a notification about these alerts in the outbox, and a note of what it says.
+
+        Who never heard of an alert hears first that it fires, even if it is over by now: a pager drops the
+        end of what never began. Its end is news for the next notification.
+        """
+        alerts = [alert if alert.id in self.told else _begun(alert) for alert in alerts]
         said = sorted(f"{alert.id} {alert.state} {alert.severity}" for alert in alerts)
         started = format_time(self.created)
         key = digest("notification", self.id, started, str(self.number), *said)
@@ -107,6 +112,10 @@ class Group:
             for p in self.outbox
         )
         return replace(self, outbox=outbox)
+
+
+def _begun(alert: Alert) -> Alert:
+    return alert if alert.firing else replace(alert, state=AlertState.FIRING, resolved=None)
 
 
 def group_of(alert: Alert, route: Route) -> tuple[str, str, dict[str, str]]:

@@ -16,8 +16,8 @@ from tocsin_collectors._find import Found, find, log
 from tocsin_collectors._follow import Follower, Piece, Progress, positions
 from tocsin_collectors._lines import head
 
-#: Most bytes of lines in one batch: about 50,000 events.
-RUN = 32 * 1024 * 1024
+#: Most bytes of lines in one batch: about 20,000 events; more would only take more memory.
+RUN = 12 * 1024 * 1024
 _WANTED = re.compile(r"\.(ndjson|jsonl)([.-]\d[\d.-]*)?(\.gz)?$")
 _NAMED = re.compile(rf"({'|'.join(SOURCES)})(?![a-z])")
 _FIRST = 64 * 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from tocsin.findings import Json, Score, Subject
 from tocsin.plugin import Detector, Requires, Stability, param
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.histogram import Bins
-from tocsin.stats.multiplicity import benjamini_hochberg
+from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin.windows import Baseline, Window
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
@@ -26,7 +25,6 @@ Floats = NDArray[np.float64]
 _COLUMNS = (model_rows.VERSION, NAMES, VALUES)
 _TOP = 5  # features that the evidence describes
 _SIGNIFICANT = 0.01
-_SMALLEST_P = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,10 @@ class FeatureDrift(Detector[Params]):
         For each feature a Kolmogorov-Smirnov test, and a chi-squared test of counts in the baseline's
         quantile bins (for categories: only that, over the codes). For each feature given all others, the
         same counts of its residual from a linear regression on normal scores (conditional distribution
-        tests: Kulinski, Bagchi & Inouye, NeurIPS 2020). The score is -log10 of the smallest p-value that
-        Benjamini and Hochberg (1995) adjust over all of them. Above `row_limit` calls p-values no longer
-        follow the number of calls, so that a tiny change in a large window stays quiet.
+        tests: Kulinski, Bagchi & Inouye, NeurIPS 2020). The score is the smallest p-value that
+        Benjamini and Hochberg (1995) adjust over all of them, as a normal deviate. Above `row_limit`
+        calls p-values no longer follow the number of calls, so that a tiny change in a large window
+        stays quiet.
     Blind spots
         A new relation between inputs and truth (concept drift) with the same inputs; relations that no
         linear regression sees; changes in a few calls out of a thousand; a baseline that drifted too.
@@ -84,7 +83,7 @@ class FeatureDrift(Detector[Params]):
     atlas = ("AML.T0031", "AML.T0015")
     playbook = "model-drift"
     stability = Stability.BETA
-    floor = -math.log10(0.005)  # feature_drift and prediction_drift share one false alarm in a hundred
+    floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
 
     def split(self, window: Window) -> tuple[Window, Window]:
         # The score is a p-value, right in theory for independent calls. Chunks only raise the threshold where
@@ -139,10 +138,8 @@ class FeatureDrift(Detector[Params]):
             "versions": model_rows.versions(calls),
             "baseline.versions": normal.versions,
         }
-        value = max(0.0, -math.log10(max(smallest, _SMALLEST_P)))
-        return Score(
-            Subject("model", model), value, _reason(smallest, worst, len(moved), len(samples)), evidence
-        )
+        reason = _reason(smallest, worst, len(moved), len(samples))
+        return Score(Subject("model", model), normal_deviate(smallest), reason, evidence)
 
     def _shifts(self, samples: dict[str, Sample], normal: Features) -> Iterator[_Test]:
         for name, sample in samples.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from tocsin.stats.chi_squared import chi_squared
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.histogram import Bins
 from tocsin.stats.location import mean_shift_p_value
-from tocsin.stats.multiplicity import benjamini_hochberg
+from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin.windows import Baseline, Window
 from tocsin_detectors import _model_rows as model_rows
 
@@ -24,7 +23,6 @@ _LABEL = "tocsin.output.label"
 _NUMBERS = {"score": "tocsin.output.score", "confidence": "tocsin.output.confidence"}
 _COLUMNS = (model_rows.VERSION, _LABEL, *_NUMBERS.values())
 _SIGNIFICANT = 0.01
-_SMALLEST_P = 1e-300
 _LABELS_SHOWN = 20
 _MEAN_WEIGHT = 6.0  # the test of the mean counts as much as this many others
 _NUMBERS_SCHEMA = {
@@ -99,8 +97,8 @@ class PredictionDrift(Detector[Params]):
         Two-sample tests on the model's outputs (black box shift detection; Rabanser, Guennemann & Lipton,
         Failing Loudly, NeurIPS 2019): on the score a z-test of the mean, a Kolmogorov-Smirnov test and a
         chi-squared test of counts in the baseline's bins; a Kolmogorov-Smirnov test on the confidence; a
-        chi-squared test on the labels. The score is -log10 of the smallest p-value that Benjamini and
-        Hochberg (1995) adjust over all of them. Above `row_limit` calls p-values no longer follow the
+        chi-squared test on the labels. The score is the smallest p-value that Benjamini and Hochberg (1995)
+        adjust over all of them, as a normal deviate. Above `row_limit` calls p-values no longer follow the
         number of calls, so that a tiny change in a large window stays quiet.
     Blind spots
         Concept drift: truth changes while inputs and answers do not (only labels show it). A shift of
@@ -120,7 +118,7 @@ class PredictionDrift(Detector[Params]):
     atlas = ("AML.T0031", "AML.T0015")
     playbook = "model-drift"
     stability = Stability.BETA
-    floor = -math.log10(0.005)  # feature_drift and prediction_drift share one false alarm in a hundred
+    floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
 
     def split(self, window: Window) -> tuple[Window, Window]:
         # The score is a p-value, right in theory for independent calls. Chunks only raise the threshold where
@@ -182,8 +180,7 @@ class PredictionDrift(Detector[Params]):
             "versions": now.versions,
             "baseline.versions": before.versions,
         }
-        value = max(0.0, -math.log10(max(p, _SMALLEST_P)))
-        return Score(Subject("model", model), value, _reason(p, worst, before, now), evidence)
+        return Score(Subject("model", model), normal_deviate(p), _reason(p, worst, before, now), evidence)
 
     def _tests(self, before: _Outputs, now: _Outputs) -> Iterator[tuple[str, float]]:
         limit = self.params.row_limit

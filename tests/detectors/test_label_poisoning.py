@@ -20,13 +20,14 @@ from tocsin.evaluation import fit
 from tocsin.findings import Severity
 from tocsin.stats.encoding import Encoder, label_text, plain
 from tocsin.stats.itemsets import ItemScan, excess
-from tocsin.stats.residuals import flip_deviates, flip_null, flip_terms
+from tocsin.stats.residuals import flip_deviates, flip_null, flip_terms, unskewed
 from tocsin.testing.evaluate import Evaluation, evaluate
 from tocsin.windows import Baseline, FrameSource, Window
 from tocsin_detectors.label_poisoning import LabelPoisoning, Params
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 QUICK = Params(chunks=20)
+DEFAULT = Params()
 
 
 def event(digest: str, day: int = 0, dataset: str = "loans", label: str | None = LABEL) -> dict[str, object]:
@@ -40,7 +41,10 @@ def event(digest: str, day: int = 0, dataset: str = "loans", label: str | None =
 
 
 def judged(
-    frames: dict[str, pl.DataFrame], baseline: dict[str, pl.DataFrame] | Baseline, label: str = LABEL
+    frames: dict[str, pl.DataFrame],
+    baseline: dict[str, pl.DataFrame] | Baseline,
+    label: str = LABEL,
+    settings: Params = QUICK,
 ) -> Evaluation:
     """Frames as snapshots of one day, against frames or a fitted baseline."""
     rows = dict(frames)
@@ -49,7 +53,7 @@ def judged(
         trusted = {"dataset": pl.DataFrame([event(d, i, label=label) for i, d in enumerate(baseline)])}
         rows |= baseline
     events = {"dataset": pl.DataFrame([event(digest, 50, label=label) for digest in frames])}
-    return evaluate(LabelPoisoning(QUICK), events, baseline=trusted, snapshots=_lazy(rows))
+    return evaluate(LabelPoisoning(settings), events, baseline=trusted, snapshots=_lazy(rows))
 
 
 def found(result: Evaluation) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def _lazy(frames: dict[str, pl.DataFrame]) -> dict[str, pl.LazyFrame]:
 @functools.cache
 def loans() -> Baseline:
     trusted = {f"t{i}": applications(1000, i) for i in range(2)}
-    baseline = judged({"b": applications(1000, 9)}, trusted).baseline
+    baseline = judged({"b": applications(1000, 9)}, trusted, settings=DEFAULT).baseline
     assert baseline is not None
     return baseline
 
@@ -80,7 +84,7 @@ def window(frames: dict[str, pl.DataFrame]) -> Window:
 
 
 @given(st.integers(2, 5), st.integers(0, 1000), st.floats(0.001, 0.3))
-def test_a_flip_statistic_has_mean_zero_and_the_stated_variance_under_the_reference(classes, seed, share):
+def test_a_flip_statistic_has_the_stated_moments_under_the_reference(classes, seed, share):
     rng = np.random.default_rng(seed)
     p, priors = rng.dirichlet(np.ones(classes), 4), rng.dirichlet(np.ones(classes))
     p = 0.95 * p + 0.05 / classes  # none is as rare as those that are held up
@@ -89,7 +93,9 @@ def test_a_flip_statistic_has_mean_zero_and_the_stated_variance_under_the_refere
     mean = (statistic * p.T[:, :, None]).sum(axis=0)
     variance = (statistic**2 * p.T[:, :, None]).sum(axis=0)
     np.testing.assert_allclose(mean, 0, atol=1e-9)
+    third = (statistic**3 * p.T[:, :, None]).sum(axis=0)
     np.testing.assert_allclose(variance, terms[0][1], atol=1e-9)
+    np.testing.assert_allclose(third, terms[0][2], atol=1e-9)
 
 
 def test_deviates_of_quiet_batches_are_normal_whatever_their_size():
@@ -105,6 +111,19 @@ def test_deviates_of_quiet_batches_are_normal_whatever_their_size():
         assert np.abs(z.mean(axis=0)).max() < 0.6  # the error of the null itself, common to all batches
         assert z.std(axis=0).min() > 0.8
         assert z.std(axis=0).max() < 1.15
+
+
+def test_a_sum_of_few_skewed_terms_passes_a_deviate_no_more_often_than_a_normal_one():
+    rng = np.random.default_rng(0)
+    shape = 3.0  # gamma variables: skewness 2 / √shape
+    sums = (rng.gamma(shape, size=400_000) - shape) / np.sqrt(shape)
+    skewness = np.full(len(sums), 2 / np.sqrt(shape))
+    for z, share in ((2.326, 0.01), (3.09, 0.001)):
+        assert np.mean(sums > z) > 1.8 * share
+        assert np.mean(unskewed(sums, skewness) > z) == pytest.approx(share, rel=0.2)
+    far = unskewed(np.array([5.0, 40.0, 4000.0]), np.array([0.5, 0.5, 0.5]))
+    assert (np.diff(far) > 0).all()
+    np.testing.assert_array_equal(unskewed(np.array([-3.0, 3.0]), np.array([-1.0, 0.0])), [-3.0, 3.0])
 
 
 def test_snapshots_that_differ_beyond_sampling_error_widen_the_null():

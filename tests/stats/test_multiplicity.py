@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tocsin.stats.multiplicity import benjamini_hochberg
+from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 
 P = st.lists(st.floats(0, 1), min_size=1, max_size=50)
 
@@ -30,3 +30,8 @@ def test_nothing_gives_nothing():
 def test_what_is_no_probability_is_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
         benjamini_hochberg([0.5, 1.5])
+
+
+@pytest.mark.parametrize(("p", "deviate"), [(1, 0), (0.5, 0), (0.005, 2.576), (1e-300, 37.05), (0, 37.05)])
+def test_a_p_value_as_a_score(p, deviate):
+    assert normal_deviate(p) == pytest.approx(deviate, abs=0.005)

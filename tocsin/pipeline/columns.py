@@ -18,10 +18,20 @@ _NULL = msgspec.Raw(b"null")
 
 
 def to_frame(stream: str, columns: Sequence[Sequence[Any]]) -> pl.DataFrame:
-    """A frame of `columns_of(stream)`; times and JSON are still texts."""
+    """A frame of those of `columns_of(stream)` that hold a value; times and JSON are still texts."""
     return pl.DataFrame(
-        [_series(c.name, c.type, v) for c, v in zip(columns_of(stream), columns, strict=True)]
+        [
+            _series(c.name, c.type, values)
+            for c, values in zip(columns_of(stream), columns, strict=True)
+            if values and (values[0] is not None or values.count(None) < len(values))
+        ]
     )
+
+
+def joined(stream: str, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Frames made by `to_frame` as one, with every column of the stream."""
+    nothing = pl.DataFrame(schema={c.name: _TYPES[c.type] for c in columns_of(stream)})
+    return pl.concat([nothing, *frames], how="diagonal", rechunk=True)
 
 
 def to_times(texts: pl.Series) -> pl.Series:
@@ -31,18 +41,13 @@ def to_times(texts: pl.Series) -> pl.Series:
 
 
 def _series(name: str, type_: Type, values: Sequence[Any]) -> pl.Series:
-    dtype = pl.String if type_ in (Type.DATE, Type.JSON) else _TYPES[type_]
-    if not values or (values[0] is None and values.count(None) == len(values)):
-        return pl.Series(name, [None] * bool(values), dtype=dtype).extend_constant(
-            None, max(len(values) - 1, 0)
-        )
     if type_ is Type.JSON and name != UNMAPPED:
         return pl.Series(
-            name, [None if v is None or v == _NULL else bytes(v).decode() for v in values], dtype=dtype
+            name, [None if v is None or v == _NULL else bytes(v).decode() for v in values], dtype=pl.String
         )
     if type_ is Type.DOUBLES:
         return _vectors(name, values)
-    return pl.Series(name, values, dtype=dtype)
+    return pl.Series(name, values, dtype=_TYPES[type_])
 
 
 _TYPES = {
@@ -51,6 +56,8 @@ _TYPES = {
     Type.LONG: pl.Int64(),
     Type.DOUBLE: pl.Float64(),
     Type.BOOLEAN: pl.Boolean(),
+    Type.DATE: pl.String(),
+    Type.JSON: pl.String(),
     Type.IP: pl.String(),
     Type.KEYWORDS: pl.List(pl.String()),
     Type.DOUBLES: pl.List(pl.Float64()),

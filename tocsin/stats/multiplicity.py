@@ -1,4 +1,4 @@
-"""Many tests at once: p-values adjusted so that their number raises no false alarm."""
+"""Many tests at once: p-values adjusted so that their number raises no false alarm, and as a score."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum.accumulate(stepped[::-1])[::-1]
     return np.minimum(adjusted, 1.0)
+
+
+def normal_deviate(p: float) -> float:
+    """A p-value as the standard normal deviate that is exceeded with this probability; 0 from a half on.
+
+    On this scale half as much again is far rarer (0.005 becomes 0.00006), so severities, which are ratios of a
+    score to its threshold, tell what may happen by chance from what does not. At most 37 (p = 1e-300).
+    """
+    from scipy.special import ndtri
+
+    return max(0.0, -float(ndtri(max(p, 1e-300))))
