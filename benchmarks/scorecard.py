@@ -34,7 +34,7 @@ def measure(family: str, seeds: int) -> tuple[list[Row], float]:
 def main() -> int:
     """Print the scorecard."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; all if left out"

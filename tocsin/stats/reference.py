@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -45,14 +44,16 @@ class Nulls(NamedTuple):
             "between": flips.between.tolist(),
             "rows": flips.rows,
             "priors": flips.priors.tolist(),
+            "correlation": flips.correlation.tolist(),
             "usual": list(self.usual),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """What `to_dict` wrote."""
-        vectors = {key: np.asarray(values[key]) for key in ("bias", "inflation", "between", "priors")}
-        return cls(FlipNull(**vectors, rows=values["rows"]), tuple(values["usual"]))
+        arrays = ("bias", "inflation", "between", "priors", "correlation")
+        flips = FlipNull(**{key: np.asarray(values[key]) for key in arrays}, rows=values["rows"])
+        return cls(flips, tuple(values["usual"]))
 
 
 class Sign(NamedTuple):
@@ -114,6 +115,10 @@ class Reference:
         return ranks(labels, self.classes).astype(np.intp)
 
     @functools.cached_property
+    def _unit(self) -> float:
+        return self.nulls.flips.largest(_ALPHA)
+
+    @functools.cached_property
     def _trusted(self) -> frozenset[bytes]:
         keys = frozenset(_keys(self.rows, self.labels))
         return keys if len(keys) >= _DISTINCT * len(self.rows) else frozenset()
@@ -153,7 +158,6 @@ class Reference:
 
     def _flips(self, p: Floats, codes: Codes, places: Codes, own: Floats, share: float) -> Iterator[Sign]:
         deviates = flip_deviates(p, codes, self.nulls.flips, share)
-        unit = NormalDist().inv_cdf(1 - _ALPHA / len(deviates))
         classes = self.classes.categories.to_list()
         surplus = np.bincount(codes, minlength=len(classes)) - p.sum(axis=0)
         for into, z in enumerate(deviates.tolist()):
@@ -166,7 +170,7 @@ class Reference:
                 words += f" from {classes[1 - into]!r}" if len(classes) == 2 else ""
                 words += f" to {classes[into]!r}"
             words += f" ({z:.1f} standard errors)"
-            yield Sign(z / unit, words, _ordered(rows, own), facts)
+            yield Sign(z / self._unit, words, _ordered(rows, own), facts)
 
     def _combinations(self, rows: Floats, codes: Codes, places: Codes, own: Floats) -> Iterator[Sign]:
         found = self.scan.scan(rows, codes, self._moved(rows))
