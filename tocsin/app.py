@@ -233,7 +233,7 @@ def _setting(config: Config, id: str, section: DetectorSection, plugin: type[Det
         section.false_alarms,
         config.length(section.lateness, *place, "lateness"),
         section.rolling,
-        config.length(section.refit, *place, "refit"),
+        config.length(section.refit, *place, "refit") if section.refit else None,
     )
 
 

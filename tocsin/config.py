@@ -77,7 +77,9 @@ class DetectorSection:
     rolling: bool = param(
         True, doc="fit baselines anew as time goes on; a pinned one is compared with as well"
     )
-    refit: str = param("7d", doc="age at which a rolling baseline is fitted anew")
+    refit: str | None = param(
+        None, doc="age at which a rolling baseline is fitted anew; left out: a quarter of its length"
+    )
     false_alarms: float = param(
         0.01, ge=1e-6, le=0.5, doc="wanted probability that a quiet score reaches the threshold"
     )

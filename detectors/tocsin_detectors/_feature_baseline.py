@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tocsin.stats.conditional import conditional_weights, normal_scores
+from tocsin.stats.conditional import NormalScores, conditional_weights, normal_scores
 from tocsin.stats.drift import Sample
 from tocsin_detectors._vectors import Vectors, is_nominal
 
@@ -28,7 +29,7 @@ SCHEMA = {
 _ROWS_A_FEATURE = 20  # fewer rows than this for each feature, and regressions only fit noise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Features:
     """A model's part of the baseline. `related` are the features of `weights` and `residuals`, in order."""
 
@@ -53,9 +54,19 @@ class Features:
             [Sample(column.to_numpy()) for column in related["residuals"]],
         )
 
+    @classmethod
+    def by_model(cls, rows: pl.DataFrame) -> dict[str, Features]:
+        """Read all models of a baseline."""
+        parts = rows.partition_by("model", as_dict=True, maintain_order=True)
+        return {str(model): cls.of(part) for (model,), part in parts.items()}
+
+    @functools.cached_property
+    def _normal(self) -> list[NormalScores]:
+        return [NormalScores.of(self.samples[name].values) for name in self.related]
+
     def left(self, matrix: Floats) -> Floats:
         """What is left of each related feature when the others predict it; rows by features."""
-        scores = normal_scores(matrix, [self.samples[name].values for name in self.related])
+        scores = normal_scores(matrix, self._normal)
         left: Floats = scores @ self.weights
         return left
 
@@ -67,7 +78,8 @@ def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
     weights: dict[str, Floats] = {}
     residuals: dict[str, Floats] = {}
     if related:
-        scores = normal_scores(vectors.matrix(related), [samples[name].values for name in related])
+        normal = [NormalScores.of(samples[name].values) for name in related]
+        scores = normal_scores(vectors.matrix(related), normal)
         square = conditional_weights(scores)
         left = np.sort(scores @ square, axis=0)
         weights = dict(zip(related, square.T, strict=True))

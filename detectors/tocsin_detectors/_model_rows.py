@@ -15,7 +15,7 @@ STREAM = "inference"
 MODEL = "tocsin.model.name"
 VERSION = "tocsin.model.version"
 
-_CHUNKS = 200
+_CHUNKS = 100
 
 
 def by_model(window: Window, columns: Sequence[str]) -> dict[str, pl.DataFrame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from tocsin.findings import Json, Score, Subject
 from tocsin.plugin import Detector, Requires, Stability, param
 from tocsin.stats.drift import Sample, counts, effect, shift
-from tocsin.stats.histogram import Bins
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin.windows import Baseline, Window
 from tocsin_detectors import _model_rows as model_rows
@@ -85,6 +85,10 @@ class FeatureDrift(Detector[Params]):
     stability = Stability.BETA
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
 
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self._read: WeakKeyDictionary[Baseline, dict[str, Features]] = WeakKeyDictionary()
+
     def split(self, window: Window) -> tuple[Window, Window]:
         # The score is a p-value, right in theory for independent calls. Chunks only raise the threshold where
         # calls are not independent, and a stretch of a tenth shows that against the whole baseline too.
@@ -105,11 +109,12 @@ class FeatureDrift(Detector[Params]):
     def score(self, window: Window) -> Iterator[Score]:
         if window.baseline is None:
             return
-        known = window.baseline.frames["features"]
+        if window.baseline not in self._read:
+            self._read[window.baseline] = Features.by_model(window.baseline.frames["features"])
+        known = self._read[window.baseline]
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
-            rows = known.filter(pl.col("model") == model)
-            if len(calls) >= self.params.min_rows and len(rows):
-                yield self._judge(model, calls, Features.of(rows))
+            if len(calls) >= self.params.min_rows and model in known:
+                yield self._judge(model, calls, known[model])
 
     def _judge(self, model: str, calls: pl.DataFrame, normal: Features) -> Score:
         judged = model_rows.thinned(calls, self.params.max_rows)
@@ -170,7 +175,7 @@ def _describe(
         return facts
     nominal = is_nominal(name)
     size = effect(before, now, nominal=nominal)
-    bins = Bins.of(before.values, nominal=nominal)
+    bins, _ = before.named if nominal else before.ordered
     was, is_now = counts(before, now, nominal=nominal)
     return facts | {
         "psi": size.psi,

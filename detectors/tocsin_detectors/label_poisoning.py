@@ -21,6 +21,7 @@ from tocsin import (
     Window,
     param,
 )
+from tocsin.digest import digest_frame
 from tocsin.findings import Json
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
@@ -112,10 +113,14 @@ class LabelPoisoning(Detector[Params]):
             if rows is None or reason:
                 datasets[name] = {"reason": reason}
                 continue
-            nulls = self._fitted(rows).nulls.to_dict()
             frame = f"rows-{len(frames)}"
             frames[frame] = rows
-            datasets[name] = {"frame": frame, "label": snapshots[-1].label, "nulls": nulls}
+            datasets[name] = facts = {
+                "frame": frame,
+                "digest": digest_frame(rows),
+                "label": snapshots[-1].label,
+            }
+            datasets[name]["nulls"] = self._reference(frames, facts, ()).nulls.to_dict()
         if datasets and not frames:
             reasons = "; ".join(f"{name}: {facts['reason']}" for name, facts in datasets.items())
             raise BaselineError(f"detector {self.id} can judge none of the datasets ({reasons})")
@@ -171,12 +176,14 @@ class LabelPoisoning(Detector[Params]):
             return not_judged(str(error))
         if rows is None:
             return not_judged(f"the snapshot has no column {facts['label']}")
-        reference = self._reference(window, facts, ())
+        assert window.baseline is not None
+        frames = window.baseline.frames
+        reference = self._reference(frames, facts, ())
         missing = reference.encoder.missing(rows)
         if len(missing) == len(reference.encoder.texts):
             return not_judged("the snapshot has none of the columns of the trusted rows")
         if missing:
-            reference = self._reference(window, facts, missing)
+            reference = self._reference(frames, facts, missing)
         encoded, codes = reference.encoder.encode(rows), reference.codes(rows[LABEL])
         new = np.flatnonzero(~reference.known(encoded, codes))
         if len(new) < self.params.min_batch:
@@ -197,22 +204,20 @@ class LabelPoisoning(Detector[Params]):
         }
         return Score(subject, max(worst.value, 0.0), worst.words, evidence)
 
-    def _reference(self, window: Window, facts: Mapping[str, Any], missing: Sequence[str]) -> Reference:
+    def _reference(
+        self, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, Any], missing: Sequence[str]
+    ) -> Reference:
         """Fitted on the trusted rows without the missing columns; the last few are kept."""
-        assert window.baseline is not None
-        key = (window.baseline.digest, facts["frame"], *missing)
+        key = (facts["digest"], *missing)
         if key not in self._references:
-            nulls = None if missing else Nulls.from_dict(facts["nulls"])
+            nulls = Nulls.from_dict(facts["nulls"]) if "nulls" in facts and not missing else None
             while len(self._references) >= _KEPT:
                 del self._references[next(iter(self._references))]
-            self._references[key] = self._fitted(window.baseline.frames[facts["frame"]], nulls, missing)
+            rows = frames[facts["frame"]]
+            features, place = rows.drop(LABEL, PLACE), rows[PLACE].to_numpy().astype(np.intp)
+            share = self.params.share
+            self._references[key] = Reference.of(features, rows[LABEL], place, share, nulls, missing)
         return self._references[key]
-
-    def _fitted(
-        self, rows: pl.DataFrame, nulls: Nulls | None = None, missing: Sequence[str] = ()
-    ) -> Reference:
-        features, place = rows.drop(LABEL, PLACE), rows[PLACE].to_numpy().astype(np.intp)
-        return Reference.of(features, rows[LABEL], place, self.params.share, nulls, missing)
 
 
 def _datasets(window: Window) -> dict[str, Any]:

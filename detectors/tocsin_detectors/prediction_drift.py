@@ -13,7 +13,6 @@ from tocsin.findings import Json, Score, Subject
 from tocsin.plugin import Detector, Requires, Stability, param
 from tocsin.stats.chi_squared import chi_squared
 from tocsin.stats.drift import Sample, counts, effect, shift
-from tocsin.stats.histogram import Bins
 from tocsin.stats.location import mean_shift_p_value
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin.windows import Baseline, Window
@@ -212,7 +211,7 @@ def _adjusted(tests: Mapping[str, float]) -> dict[str, float]:
 
 def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
     size = effect(before, now)
-    bins = Bins.of(before.values)
+    bins, _ = before.ordered
     was, is_now = counts(before, now)
     return {
         "output": name,

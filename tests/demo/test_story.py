@@ -29,14 +29,8 @@ def test_three_seeds(shared_data: Any, tmp_path: Path) -> None:
             check=False,
         )
 
-    loud = []
     with ThreadPoolExecutor(2) as pool:
         for seed, done in zip(SEEDS, pool.map(live, SEEDS), strict=True):
-            assert "4 of 4 attacks found at high or above" in done.stdout, (
-                f"seed {seed}\n{done.stdout}\n{done.stderr}"
-            )
+            assert done.returncode == 0, f"seed {seed}\n{done.stdout}\n{done.stderr}"
+            assert "4 of 4 attacks found at high or above; quiet weeks stayed quiet." in done.stdout
             assert (tmp_path / str(seed) / "report.html").stat().st_size > 100_000
-            if done.returncode != 0:
-                loud.append(seed)
-    if loud:  # issue 3's bar that is not met yet: see the closing note of the session that wrote this
-        pytest.xfail(f"quiet weeks raise a drift alert above low for seeds {loud}")

@@ -159,7 +159,9 @@ def test_a_baseline_rolls_and_a_pinned_one_stands(bench: Bench) -> None:
     skipped = [hour for outcome, hour, _ in runs if outcome == "skipped"]
     assert skipped == list(range(24))
     versions = bench.detect.baselines.versions("learned")
-    assert len(versions) == 1
+    assert [version.end for version in versions] == [
+        START + h * HOUR for h in (24, 36, 48, 60)
+    ]  # a quarter of 2 d
     reasons = bench.stream("run").filter(pl.col("event.action") == "skipped")["event.reason"]
     assert reasons.str.contains("shorter than half").all()
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from tocsin.stats.conditional import conditional_weights, normal_scores
+from tocsin.stats.conditional import NormalScores, conditional_weights, normal_scores
 
 
 def test_residuals_are_those_of_least_squares():
@@ -41,8 +42,15 @@ def test_a_broken_relation_shows_in_the_residual_alone():
 def test_normal_scores_are_finite_and_keep_the_order(values):
     column = np.array(values)
     baseline = np.sort(np.random.default_rng(4).normal(0, 1e6, 50))
-    scores = normal_scores(column[:, None], [baseline])[:, 0]
+    scores = normal_scores(column[:, None], [NormalScores.of(baseline)])[:, 0]
     assert np.isfinite(scores).all()
     assert (scores[~np.isfinite(column)] == 0).all()
     finite = np.argsort(column[np.isfinite(column)])
     assert (np.diff(scores[np.isfinite(column)][finite]) >= 0).all()
+
+
+def test_a_normal_score_is_the_middle_of_its_ties():
+    normal = NormalScores.of(np.array([1.0, 2.0, 2.0, 2.0, 5.0]))
+    ranks = np.array([0, 0.5, 1, 2.5, 4, 4.5, 5])  # below, at 1, between, at 2, between, at 5, above
+    expected = stats.norm.ppf((ranks + 0.5) / 6)
+    assert normal.of_column(np.array([0.0, 1, 1.5, 2, 3, 5, 9])) == pytest.approx(expected)

@@ -45,7 +45,7 @@ class Setting:
     false_alarms: float = 0.01
     lateness: timedelta = timedelta(0)
     rolling: bool | None = None  # None: only while no version is pinned
-    refit: timedelta = timedelta(days=7)
+    refit: timedelta | None = None  # None: a quarter of the baseline's length
 
 
 class Detect:
@@ -173,7 +173,8 @@ class Detect:
         if pinned is not None and not setting.rolling:
             return [pinned]
         rolling = self.baselines.rolling(detector.id, window.start)
-        if rolling is None or window.start - rolling.end >= setting.refit:
+        refit = setting.refit or detector.requires.baseline / 4
+        if rolling is None or window.start - rolling.end >= refit:
             try:
                 rolling = self.fit(setting, window.start)
             except BaselineError:

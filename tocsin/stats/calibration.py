@@ -14,9 +14,10 @@ MIN_SCORES = 8
 def calibrate(scores: Sequence[float], false_alarms: float) -> float:
     """The threshold that quiet scores reach with probability `false_alarms`.
 
-    With at least 2 / `false_alarms` scores it is their empirical quantile (the next score above it).
-    With fewer, the tail beyond the median is taken as exponential, its scale the mean excess; the
-    largest score seen is a lower bound, so that what the baseline did is never an alarm.
+    With 1 / `false_alarms` scores or more it is the order statistic that a new quiet score passes with at most
+    that probability, whatever their distribution (split conformal; Lei et al. 2018). With fewer, the tail
+    beyond the median is taken as exponential, its scale the mean excess; the largest score seen is a lower
+    bound, so that what the baseline did is never an alarm.
 
     Args:
         scores: scores of chunks of the baseline that were not used to fit it.
@@ -29,10 +30,11 @@ def calibrate(scores: Sequence[float], false_alarms: float) -> float:
         raise ValueError(f"false_alarms is {false_alarms}; it lies above 0 and at most at 0.5")
     if len(scores) < MIN_SCORES:
         raise ValueError(f"{len(scores)} quiet scores; a threshold needs at least {MIN_SCORES}")
-    values = np.asarray(scores, dtype=np.float64)
-    if len(values) >= 2 / false_alarms:
-        return float(np.quantile(values, 1 - false_alarms, method="higher"))
+    values = np.sort(np.asarray(scores, dtype=np.float64))
+    place = math.ceil((len(values) + 1) * (1 - false_alarms) - 1e-9)
+    if place <= len(values):
+        return float(values[place - 1])
     median = float(np.median(values))
     excess = values[values > median] - median
     scale = float(excess.mean()) if len(excess) else 0.0
-    return max(median + scale * math.log(0.5 / false_alarms), float(values.max()))
+    return max(median + scale * math.log(0.5 / false_alarms), float(values[-1]))

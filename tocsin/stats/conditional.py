@@ -8,6 +8,8 @@ Bagchi & Inouye, Feature Shift Detection, NeurIPS 2020).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +20,42 @@ Floats = NDArray[np.float64]
 RIDGE = 1e-3
 
 
-def normal_scores(matrix: Floats, baseline: Sequence[Floats]) -> Floats:
-    """Each value's rank in the baseline as a normal quantile, so that no outlier carries weight.
-
-    Args:
-        matrix: rows by features; NaN and infinity are missing and become 0.
-        baseline: the baseline's sorted values of each feature.
+@dataclass(frozen=True, slots=True)
+class NormalScores:
+    """A baseline's column, ready to give values their rank in it as a normal quantile, so that no outlier
+    carries weight. `at` are the scores of its different values, `between` those of the gaps around them.
     """
-    from scipy.special import ndtri
 
-    scores = np.zeros(matrix.shape)
-    for place, values in enumerate(baseline):
-        column = matrix[:, place]
-        rank = (np.searchsorted(values, column, "left") + np.searchsorted(values, column, "right")) / 2
-        scores[:, place] = np.where(np.isfinite(column), ndtri((rank + 0.5) / (len(values) + 1)), 0.0)
-    return scores
+    values: Floats
+    at: Floats
+    between: Floats
+
+    @classmethod
+    def of(cls, column: Floats) -> Self:
+        """Prepare sorted, finite values."""
+        from scipy.special import ndtri
+
+        values, counts = np.unique(column, return_counts=True)
+        below = np.concatenate(([0], np.cumsum(counts)))
+        ranks = (below[:-1] + below[1:]) / 2
+        at, between = (ndtri((rank + 0.5) / (len(column) + 1)) for rank in (ranks, below))
+        return cls(values, at, between)
+
+    def of_column(self, column: Floats) -> Floats:
+        """The scores of a column; NaN and infinity are missing and become 0."""
+        if not len(self.values):
+            return np.zeros(len(column))
+        place = np.searchsorted(self.values, column)
+        there = np.minimum(place, len(self.values) - 1)
+        scores = np.where(self.values[there] == column, self.at[there], self.between[place])
+        scores[~np.isfinite(column)] = 0.0
+        return scores
+
+
+def normal_scores(matrix: Floats, baseline: Sequence[NormalScores]) -> Floats:
+    """The normal scores of a matrix, rows by features; `baseline` has one entry for each feature."""
+    columns = [known.of_column(column) for known, column in zip(baseline, matrix.T, strict=True)]
+    return np.column_stack(columns) if columns else np.zeros(matrix.shape)
 
 
 def conditional_weights(scores: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -19,9 +20,12 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sample:
-    """A column: its finite values, sorted, and how many rows have none (NaN and infinity are missing)."""
+    """A column: its finite values, sorted, and how many rows have none (NaN and infinity are missing).
+
+    What a baseline's column is asked for again and again is kept: its bins and its own counts in them.
+    """
 
     values: Floats
     missing: int = 0
@@ -37,6 +41,24 @@ class Sample:
     def rows(self) -> int:
         """How many rows the column has, missing values included."""
         return len(self.values) + self.missing
+
+    @functools.cached_property
+    def ordered(self) -> tuple[Bins, Counts]:
+        """Bins for values that have an order, and the counts of this column in them; the last is missing."""
+        return self._binned(nominal=False)
+
+    @functools.cached_property
+    def named(self) -> tuple[Bins, Counts]:
+        """The same for values that are codes of names."""
+        return self._binned(nominal=True)
+
+    def counted(self, bins: Bins) -> Counts:
+        """The counts of this column in some bins; the last one counts missing values."""
+        return np.append(bins.counts(self.values), self.missing)
+
+    def _binned(self, *, nominal: bool) -> tuple[Bins, Counts]:
+        bins = Bins.of(self.values, nominal=nominal)
+        return bins, self.counted(bins)
 
 
 class Shift(NamedTuple):
@@ -95,8 +117,5 @@ def effect(baseline: Sample, current: Sample, *, nominal: bool = False) -> Effec
 
 def counts(baseline: Sample, current: Sample, *, nominal: bool = False) -> tuple[Counts, Counts]:
     """Counts of both columns in the baseline's bins; the last one counts missing values."""
-    bins = Bins.of(baseline.values, nominal=nominal)
-    return (
-        np.append(bins.counts(baseline.values), baseline.missing),
-        np.append(bins.counts(current.values), current.missing),
-    )
+    bins, before = baseline.named if nominal else baseline.ordered
+    return before, current.counted(bins)

@@ -138,8 +138,8 @@ def _oddest(batch: _Table, trusted: _Table, skip: Collection[int]) -> list[ItemS
     column = np.array([item.column for item in batch.items])
     single = batch.pairs.diagonal().astype(np.float64)
     usable = ((single <= _COMMON * n) | (column == LABEL)) & ~np.isin(column, list(skip))
-    a, b = np.nonzero(np.triu((batch.pairs >= MIN_COUNT) & usable & usable[:, None], 1))
-    apart = column[a] != column[b]
+    a, b = np.divmod(np.flatnonzero(batch.pairs >= MIN_COUNT), len(column))
+    apart = (a < b) & usable[a] & usable[b] & (column[a] != column[b])
     a, b = a[apart], b[apart]
     if not len(a):
         return [None, None]

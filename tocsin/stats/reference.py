@@ -33,7 +33,10 @@ class Nulls(NamedTuple):
     """What is usual among trusted rows; plain numbers, to be kept with them."""
 
     flips: FlipNull
-    usual: tuple[float, ...]  # of the four kinds of combination: a z that quiet batches hardly reach
+    usual: tuple[
+        tuple[float, float], ...
+    ]  # of each kind of combination: z of the oddest in a quiet batch, and
+    # a z that quiet batches hardly reach
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -45,7 +48,7 @@ class Nulls(NamedTuple):
             "rows": flips.rows,
             "priors": flips.priors.tolist(),
             "correlation": flips.correlation.tolist(),
-            "usual": list(self.usual),
+            "usual": [list(pair) for pair in self.usual],
         }
 
     @classmethod
@@ -53,7 +56,7 @@ class Nulls(NamedTuple):
         """What `to_dict` wrote."""
         arrays = ("bias", "inflation", "between", "priors", "correlation")
         flips = FlipNull(**{key: np.asarray(values[key]) for key in arrays}, rows=values["rows"])
-        return cls(flips, tuple(values["usual"]))
+        return cls(flips, tuple((mean, least) for mean, least in values["usual"]))
 
 
 class Sign(NamedTuple):
@@ -174,7 +177,7 @@ class Reference:
 
     def _combinations(self, rows: Floats, codes: Codes, places: Codes, own: Floats) -> Iterator[Sign]:
         found = self.scan.scan(rows, codes, self._moved(rows))
-        for combination, usual in zip(found, self.nulls.usual, strict=True):
+        for combination, (mean, least) in zip(found, self.nulls.usual, strict=True):
             if combination is None:
                 continue
             named = self.words(combination)
@@ -190,7 +193,8 @@ class Reference:
                 f"{len(combination.rows)} of {len(rows):,} rows share {', '.join(named)}; "
                 f"{combination.trusted} of {self.scan.size:,} trusted rows do"
             )
-            yield Sign(combination.z / usual, words, _ordered(places[combination.rows], own), facts)
+            value = (combination.z - mean) / (least - mean)
+            yield Sign(value, words, _ordered(places[combination.rows], own), facts)
 
     def _unheard(self, codes: Codes) -> Iterator[Sign]:
         rows = np.flatnonzero(codes < 0)
@@ -250,8 +254,11 @@ def _out_of_fold(rows: Floats, codes: Codes, classes: int) -> Floats:
     return p
 
 
-def _usual(rows: Floats, codes: Codes) -> tuple[float, ...]:
-    """Mean and five standard deviations of the oddest combinations in quiet batches."""
+def _usual(rows: Floats, codes: Codes) -> tuple[tuple[float, float], ...]:
+    """Of each kind of combination the mean of the oddest in quiet batches, and five standard deviations above.
+
+    The largest of many deviates has Gumbel's tail: five are passed once in a thousand, ten once in a million.
+    """
     rows, codes = _first(rows, codes, _SCANNED)
     cut = len(rows) // 4
     scan = ItemScan(rows[cut:], codes[cut:])
@@ -262,4 +269,5 @@ def _usual(rows: Floats, codes: Codes) -> tuple[float, ...]:
         batch = random.choice(cut, size, replace=False)
         found.append([s.z if s else 0.0 for s in scan.scan(rows[batch], codes[batch])])
     z = np.asarray(found)
-    return tuple(np.maximum(z.mean(axis=0) + 5 * z.std(axis=0), _UNLIKELY).tolist())
+    mean, least = z.mean(axis=0), np.maximum(z.mean(axis=0) + 5 * z.std(axis=0), _UNLIKELY)
+    return tuple(zip(mean.tolist(), least.tolist(), strict=True))

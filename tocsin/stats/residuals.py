@@ -110,7 +110,7 @@ def flip_null(p: Floats, labels: Codes, snapshot: Codes, share: float) -> FlipNu
         effective = sizes.sum() - (sizes**2).sum() / sizes.sum()
         real = cochran > chi2.ppf(0.99, degrees)
         between = np.where(real, (cochran - degrees) * spread / effective, 0.0)
-    correlation = np.corrcoef(statistic, rowvar=False)
+    correlation = np.atleast_2d(np.corrcoef(statistic, rowvar=False))
     return FlipNull(bias, spread / variance.mean(axis=0), between, len(labels), priors, correlation)
 
 

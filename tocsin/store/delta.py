@@ -55,6 +55,8 @@ class DeltaStore:
         self._state = State(root / "state.db", namespace)
         self._known: dict[str, tuple[int, KnownIds]] = {}
         self._tables: dict[str, DeltaTable] = {}
+        self._logs: dict[str, int] = {}
+        self._scans: dict[str, tuple[int, pl.LazyFrame]] = {}
         self._mutex = threading.RLock()
 
     @classmethod
@@ -162,13 +164,11 @@ class DeltaStore:
         if table is None:
             rows = pl.LazyFrame(schema=wanted)
         else:
-            rows = pl.scan_delta(table)
+            rows = self._rows(stream, table)
             if start is not None:
                 rows = rows.filter(pl.col(_DAY) >= start.date(), pl.col(TIME) >= start)
             if end is not None:
                 rows = rows.filter(pl.col(_DAY) <= end.date(), pl.col(TIME) < end)
-            later = wanted.keys() - _columns(table)
-            rows = rows.with_columns(pl.lit(None, dtype=wanted[name]).alias(name) for name in later)
         return rows.filter(*map(matches, where)).select(list(columns or wanted))
 
     def summarize(
@@ -190,15 +190,39 @@ class DeltaStore:
         try:
             with self._mutex:
                 table = self._tables.get(stream)
+                changed = (self._path(stream) / "_delta_log").stat().st_mtime_ns
                 if table is None:
                     table = self._tables[stream] = DeltaTable(str(self._path(stream)))
-                else:
+                elif (
+                    changed != self._logs.get(stream)
+                    or self._commit_file(stream, table.version() + 1).exists()
+                ):
                     table.update_incremental()
+                self._logs[stream] = changed
             return table
+        except FileNotFoundError:
+            return None
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
             raise StoreError(f"cannot read stream {stream} in {self.root}: {error}") from error
+
+    def _commit_file(self, stream: str, version: int) -> Path:
+        return self._path(stream) / "_delta_log" / f"{version:020}.json"
+
+    def _rows(self, stream: str, table: DeltaTable) -> pl.LazyFrame:
+        """All rows of a table's version, with the columns that the catalogue got later."""
+        version = table.version()
+        with self._mutex:
+            known, rows = self._scans.get(stream, (-1, None))
+            if rows is None or known != version:
+                wanted = schema(stream)
+                later = wanted.keys() - _columns(table)
+                rows = pl.scan_delta(table).with_columns(
+                    pl.lit(None, dtype=wanted[name]).alias(name) for name in later
+                )
+                self._scans[stream] = version, rows
+        return rows
 
     def _known_ids(self, stream: str, table: DeltaTable | None) -> KnownIds:
         version, known = self._known.get(stream) or (-1, KnownIds(internal=STREAMS[stream].internal))
