@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -67,18 +68,21 @@ def test_no_committed_file_names_a_package_registry() -> None:
     assert named == []
 
 
-def test_files_and_functions_keep_the_house_limits() -> None:
-    import ast
+def _code_lines(function: ast.FunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    first = function.body[0]
+    docs = (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(function, clean=False) else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - docs
 
+
+def test_files_and_functions_keep_the_house_limits() -> None:
     long = []
     for folder in ("tocsin", "collectors", "detectors", "alerting", "dashboards"):
         for path in (ROOT / folder).rglob("*.py"):
             text = path.read_text()
-            if len(text.splitlines()) > (
-                450 if path.name == "streams.py" else 350
-            ):  # the catalogue is one table
+            if len(text.splitlines()) > 300 and path.name != "streams.py":  # the catalogue is one table
                 long.append(f"{path.relative_to(ROOT)}: {len(text.splitlines())} lines")
             for node in ast.walk(ast.parse(text)):
-                if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 60:
+                if isinstance(node, ast.FunctionDef) and _code_lines(node) > 40:
                     long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert long == []

@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 
 from tocsin import discovery, params
-from tocsin.clock import Clock, SystemClock, parse_length
+from tocsin.clock import Clock, SystemClock, format_time, parse_length, parse_time
 from tocsin.config import Config, DetectorSection, load
 from tocsin.discovery import Catalogue
 from tocsin.errors import ConfigError, InputError, PluginError
@@ -33,7 +33,6 @@ from tocsin.streams import TIME
 if TYPE_CHECKING:
     from tocsin_alerting.engine import Alerting, TickResult
 
-
 log = logging.getLogger("tocsin")
 
 
@@ -42,6 +41,7 @@ class Tick:
     """What one round of collecting, detecting and alerting did."""
 
     counts: Counts
+    away: int  # sources that could not be read
     runs: Sequence[Run]
     alerts: TickResult
 
@@ -111,26 +111,38 @@ class App:
         known = ", ".join(s.detector.id for s in self.settings) or "none"
         raise PluginError(detector, f"no such detector is turned on; there are: {known}")
 
-    def collect(self, progress: Callable[[str], None] = lambda _: None) -> Counts:
-        """Take what every configured source has now; one that is away is logged and stops no other."""
-        total = Counts()
+    def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
+        """Take what every configured source has now; one that is away is logged, counted, and stops no other."""
+        total, away = Counts(), 0
         for collector in self.collectors:
             progress(f"collecting from {collector.id}")
             try:
                 counts = self.ingest.run(collector)
             except InputError as error:
                 log.warning("%s: %s", collector.id, error)
+                away += 1
                 continue
             total = total.plus(counts)
             if counts.read:
                 log.info("collected from %s: %s", collector.id, counts._asdict())
-        return total
+        return total, away
+
+    def maintain(self) -> Mapping[str, int]:
+        """Compact and drop, if that was last done longer ago than `schedule.maintain`."""
+        now, entry = self.clock.now(), self.store.get("upkeep", "last")
+        every = parse_length(self.config.schedule.maintain)
+        if entry is not None and now < parse_time(entry.value["at"]) + every:
+            return {}
+        self.store.put("upkeep", "last", {"at": format_time(now)}, entry.version if entry else None)
+        return self.store.maintain()
 
     def tick(self, progress: Callable[[str], None] = lambda _: None) -> Tick:
         """Collect, detect and alert, once, with no round to follow soon."""
-        counts = self.collect(progress)
+        counts, away = self.collect(progress)
         runs = self.detect.run(self.settings, progress=lambda run: progress(_line(run)))
-        return Tick(counts, runs, self.alerting.tick(last=True))
+        done = Tick(counts, away, runs, self.alerting.tick(last=True))
+        self.maintain()
+        return done
 
     def audit(self, action: str, subject: str, by: str = "", reason: str = "", **details: Any) -> None:
         """Write down who did what to Tocsin."""
@@ -231,7 +243,7 @@ def _setting(config: Config, id: str, section: DetectorSection, plugin: type[Det
     return Setting(
         detector,
         section.false_alarms,
-        config.length(section.lateness, *place, "lateness"),
+        config.length(section.lateness, *place, "lateness", zero=True),
         section.rolling,
         config.length(section.refit, *place, "refit") if section.refit else None,
     )

@@ -6,6 +6,7 @@ generated from them. Secrets never stand here: they come from an environment var
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -160,16 +161,19 @@ class Config:
                 raise
             raise self.error(str(error), _deeper(place, error.key)) from None
 
-    def length(self, text: str, *place: str | int) -> timedelta:
-        """A length of time that stands at `place`.
+    def length(self, text: str, *place: str | int, zero: bool = False) -> timedelta:
+        """A length of time that stands at `place`; `zero` says that it may be none.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: it is no length, or is too long for any clock, or is zero.
         """
         try:
-            return parse_length(text)
-        except ValueError as error:
+            length = parse_length(text)
+        except (ValueError, OverflowError) as error:
             raise self.error(str(error), place) from None
+        if not length and not zero:
+            raise self.error(f"{place[-1]} is {text}; it must be longer than nothing", place)
+        return length
 
 
 def load(path: Path | None = None) -> Config:
@@ -194,7 +198,10 @@ def load(path: Path | None = None) -> Config:
             f"is not YAML: {getattr(error, 'problem', error)}", path, mark.line + 1 if mark else None
         ) from None
     lines: dict[Place, int] = {}
-    values = {} if node is None else _value(node, (), path, lines)
+    try:
+        values = {} if node is None else _value(node, (), path, lines)
+    except RecursionError:
+        raise ConfigError("an alias stands for what it is part of", path, 1) from None
     if not isinstance(values, dict):
         raise ConfigError("must be a mapping of settings", path, 1)
     return _config(values, path, lines)
@@ -229,6 +236,8 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
 
 
 def _check(config: Config) -> None:
+    for setting in dataclasses.fields(ScheduleSection):
+        config.length(getattr(config.schedule, setting.name), "schedule", setting.name)
     for stream, length in config.store.retention.items():
         if stream not in STREAMS:
             raise config.error(params.unknown(stream, STREAMS, "stream"), ("store", "retention", stream))
@@ -263,8 +272,11 @@ def _value(node: yaml.Node, place: Place, path: Path, lines: dict[Place, int]) -
         return found
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*place, i), path, lines) for i, item in enumerate(node.value)]
-    loader = yaml.SafeLoader("")
-    value = loader.construct_object(node)
+    try:
+        value = yaml.SafeLoader("").construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        why = getattr(error, "problem", None) or error
+        raise ConfigError(f"{node.value!r} cannot be read: {why}", path, node.start_mark.line + 1) from None
     return value if value is None or isinstance(value, bool | int | float | str) else str(node.value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tocsin.errors import ConfigError
@@ -54,9 +54,7 @@ def _value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any
 def _typed(name: str, value: Any, hint: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _typed(name, value, next(a for a in arguments if a is not type(None)))
+        return None if value is None and type(None) in arguments else _one_of(name, value, arguments)
     if origin in (tuple, list):
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{name} must be a list", key=name)
@@ -72,6 +70,14 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     if hint is not Any and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
         raise ConfigError(f"{name} is {value!r}; it must be {_WORDS.get(hint, hint.__name__)}", key=name)
     return value
+
+
+def _one_of(name: str, value: Any, hints: Sequence[Any]) -> Any:
+    """A value of the type that it looks like: a mapping is a dataclass, anything else the first that is named."""
+    nested = next((hint for hint in hints if dataclasses.is_dataclass(hint)), None)
+    if isinstance(value, Mapping) and isinstance(nested, type):
+        return _nested(name, value, nested)
+    return _typed(name, value, next(hint for hint in hints if hint is not type(None)))
 
 
 def _nested(name: str, value: Any, hint: type[Any]) -> Any:

@@ -163,7 +163,8 @@ class Batch:
 
     `events` are nested or dotted ECS mappings, `lines` is a run of whole ndjson lines; a batch has
     one of the two. `position` names each event's place for the dead letter. `checkpoint` is committed
-    together with the rows: for each key, where to go on (a byte offset or a count).
+    together with the rows: for each key, where to go on (a byte offset or a count). `derived_ids` says that
+    the collector made each `event.id` from the event's contents, which may be secret.
     """
 
     stream: str
@@ -173,6 +174,7 @@ class Batch:
     lines: bytes = b""
     position: Callable[[int], str] = str
     rejected: Sequence[Rejected] = ()
+    derived_ids: bool = False
 
 
 Resume = Callable[[str, str], int | None]

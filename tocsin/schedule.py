@@ -15,7 +15,9 @@ from datetime import timedelta
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from tocsin.errors import TocsinError
+from tocsin.tables import FAULTS
 
+_FAULTS: tuple[type[BaseException], ...] = (TocsinError, *FAULTS)
 log = logging.getLogger("tocsin")
 
 
@@ -23,7 +25,7 @@ def serve(jobs: Mapping[str, tuple[timedelta, Callable[[], object]]]) -> None:
     """Run each job at once and then at its interval, until SIGINT or SIGTERM; a job under way ends first.
 
     Args:
-        jobs: by name, the interval and the function. A `TocsinError` of a job is logged and the job
+        jobs: by name, the interval and the function. What a job cannot do is logged, and it
             goes on at its next time.
     """
     stop = threading.Event()
@@ -53,7 +55,7 @@ def _guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
     def run() -> None:
         try:
             job()
-        except TocsinError as error:
+        except _FAULTS as error:
             log.error("%s: %s", name, error)  # noqa: TRY400 — the message is for people, not a trace
 
     return run

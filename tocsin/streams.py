@@ -369,6 +369,7 @@ _STREAMS = (
             Column("tocsin.run.rows", L, "events read"),
             Column("tocsin.run.scores", L, "subjects judged"),
             Column("tocsin.run.findings", L, "findings made"),
+            Column("tocsin.run.attempt", L, "1, and one more after each attempt at the window that failed"),
             Column("event.duration", L, "nanoseconds"),
             Column("event.reason", T, "why it was skipped or failed"),
             Column("tocsin.baseline.digest", K, "digest of the baseline that was used"),
@@ -414,7 +415,7 @@ _STREAMS = (
             Column("tocsin.dead_letter.position", K, "source position: file and line or byte offset"),
             Column("tocsin.dead_letter.bytes", L, "size of the original"),
             Column("error.message", T, "why it was rejected"),
-            Column("event.hash", K, "SHA-256 of the original"),
+            Column("event.hash", K, "digest of the original, keyed where events are protected"),
             Column("event.original", T, "the original, protected by the same rules; shortened if long"),
         ),
         {

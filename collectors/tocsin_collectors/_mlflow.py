@@ -76,7 +76,6 @@ _VERBS = {
 }
 _METHODS = {"GET": "read", "HEAD": "read", "POST": "update", "PUT": "update", "PATCH": "update"}
 _PROXIED = {"PUT": "upload", "POST": "upload", "DELETE": "delete", "HEAD": "read"}
-_PROXIED = {"PUT": "upload", "POST": "upload", "DELETE": "delete", "HEAD": "read"}
 _ALIAS = {"GET": "read", "POST": "promote", "DELETE": "delete_alias"}
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from zoneinfo import ZoneInfo
 
 from tocsin.clock import format_time
-from tocsin.errors import InputError
+from tocsin.errors import ConfigError
 from tocsin.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin_collectors._find import find
 from tocsin_collectors._follow import Follower, Piece, Progress
@@ -78,8 +78,8 @@ class AccessLog(Collector[Params]):
         try:
             ZoneInfo(params.zone)
         except (KeyError, ValueError, OSError) as error:
-            raise InputError(
-                f"zone {params.zone!r} is unknown; write one like UTC or Europe/Berlin"
+            raise ConfigError(
+                f"zone {params.zone!r} is unknown; write one like UTC or Europe/Berlin", key="zone"
             ) from error
         self._told: set[str] = set()
         self._follower = Follower(self.id, lambda _: False, _RUN)
@@ -104,7 +104,9 @@ class AccessLog(Collector[Params]):
         for at, line in piece.split():
             place = f"{piece.found.path}@{at}"
             try:
-                to.events.append(self._event(piece.key, at, line.decode("utf-8", "replace").rstrip("\r")))
+                to.events.append(
+                    self._event(piece.key.partition(".")[0], at, line.decode("utf-8", "replace").rstrip("\r"))
+                )
                 to.places.append(place)
             except ValueError as error:
                 to.rejected.append(Rejected(str(error), place, line[:SHOWN]))
@@ -117,6 +119,7 @@ class AccessLog(Collector[Params]):
             waiting.events,
             position=waiting.places.__getitem__,
             rejected=waiting.rejected,
+            derived_ids=True,
         )
 
     def _event(self, key: str, at: int, line: str) -> dict[str, Any]:

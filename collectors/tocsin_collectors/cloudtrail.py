@@ -20,7 +20,6 @@ from tocsin_collectors._lines import SHOWN, fill, opened
 LARGEST = 256 * 1024 * 1024
 _WANTED = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$")
 _EVENTS = 10_000
-_KNOWN = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +71,14 @@ class Cloudtrail(Collector[Params]):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self._told: set[str] = set()
+        self._known: dict[Path, tuple[int, int, str]] = {}
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}
         done: set[str] = set()
         for found in find(self.params.paths, _WANTED, self._told):
             try:
-                key = f"{self.id}:{_identity(found.path)}"
+                key = f"{self.id}:{self._identity(found.path)}"
                 if key in done or resume("access", key) is not None:
                     continue
                 done.add(key)
@@ -107,6 +107,16 @@ class Cloudtrail(Collector[Params]):
         checkpoint = pending.setdefault(found.root, _Pending()).checkpoint
         checkpoint.pop(part, None)
         checkpoint[key] = number
+
+    def _identity(self, path: Path) -> str:
+        """What a file is known by: its content. It is read again only after it has changed."""
+        stat = path.stat()
+        size, changed, digest = self._known.get(path, (0, 0, ""))
+        if (size, changed) != (stat.st_size, stat.st_mtime_ns):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+            self._known[path] = stat.st_size, stat.st_mtime_ns, digest
+        return digest
 
     def _batch(self, root: str, waiting: _Pending) -> Batch:
         return Batch(
@@ -187,12 +197,3 @@ def _content(path: Path) -> bytes:
     if not data.strip():
         raise Unreadable("the file is empty")
     return data
-
-
-def _identity(path: Path) -> str:
-    """What a file is known by: its size, its first and its last bytes."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        first = file.read(_KNOWN)
-        file.seek(max(size - _KNOWN, 0))
-        return hashlib.sha256(b"%d\n" % size + first + file.read(_KNOWN)).hexdigest()[:32]

@@ -383,6 +383,19 @@ def test_webhook_with_a_secret_that_is_none(endpoint: Endpoint, tmp_path: Path, 
     assert endpoint.requests == []
 
 
+def test_webhook_whose_url_is_a_secret(endpoint: Endpoint, tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text(f"http://127.0.0.1:{endpoint.server_port}/hidden\n")
+    receiver = build(Webhook, url={"file": str(file)}, allow_private=True)
+    receiver.send(notification())
+    assert endpoint.requests[0][0] == "/hidden"
+    file.write_text("no url at all")
+    with pytest.raises(DeliveryError) as caught:
+        receiver.send(notification())
+    assert caught.value.retry
+    assert "no url at all" not in str(caught.value)
+
+
 def test_webhook_body_is_alertmanagers(endpoint: Endpoint) -> None:
     over = alert(state=AlertState.RESOLVED, resolved=NOW, severity=Severity.LOW)
     hook(endpoint).send(notification(alert(), over))

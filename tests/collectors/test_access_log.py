@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tocsin.errors import InputError
+from tocsin.errors import ConfigError
 from tocsin_collectors._mlflow import registry_request
 from tocsin_collectors.access_log import AccessLog
 
@@ -74,6 +74,19 @@ def test_identical_lines_are_several_events_and_the_same_ones_when_read_again(ma
     assert [e["event.id"] for e in committed.events] == ids + ids
 
 
+def test_a_mended_line_makes_no_other_line_a_new_event(make, committed, tmp_path):
+    file = tmp_path / "access.log"
+    first, second = GOLDEN.read_bytes().splitlines()[4:6]
+    file.write_bytes(first + b"\n" + b"x" * len(second) + b"\n")
+    committed.take(make(AccessLog, file))
+    before = [e["event.id"] for e in committed.events]
+    assert len(before) == len(committed.rejected) == 1
+    file.write_bytes(first + b"\n" + second + b"\n")
+    committed.take(make(AccessLog, file))
+    assert len(committed.events) == 3
+    assert len({e["event.id"] for e in committed.events}) == 2
+
+
 def test_a_half_written_line_waits(make, committed, tmp_path):
     file = tmp_path / "access.log"
     line = GOLDEN.read_bytes().splitlines()[5]
@@ -126,7 +139,7 @@ def test_a_time_without_zone_is_in_the_zone_of_the_setting(make, committed, tmp_
     line = '2026/07/01 12:00:00 INFO:     192.0.2.1:5 - "GET / HTTP/1.1" 200 OK'
     event = one(make, committed, tmp_path, line, zone="Europe/Berlin")
     assert event["@timestamp"] == "2026-07-01T10:00:00Z"
-    with pytest.raises(InputError, match="zone 'Mars' is unknown"):
+    with pytest.raises(ConfigError, match="zone 'Mars' is unknown"):
         make(AccessLog, tmp_path, zone="Mars")
 
 

@@ -189,3 +189,19 @@ def test_a_file_that_is_too_large_and_damaged_gzip(tmp_path, make, committed, mo
         "the gzip file is damaged or cut short",
         "the gzip file is damaged or cut short",
     ]
+
+
+def test_files_that_differ_only_in_the_middle_are_two_files(tmp_path, make, committed):
+    def record(number):
+        event = {
+            "eventTime": "2026-03-02T09:00:00Z",
+            "eventName": "GetObject",
+            "eventSource": "s3.amazonaws.com",
+        }
+        return {**event, "eventID": f"{number:08}", "awsRegion": "eu-central-1", "padding": "x" * 40}
+
+    for name, middle in (("a.json", range(100)), ("b.json", range(100, 200))):
+        records = [record(n) for n in (*range(900, 950), *middle, *range(950, 999))]
+        (tmp_path / name).write_text(json.dumps({"Records": records}))
+    committed.take(make(Cloudtrail, tmp_path))
+    assert len({e["event.id"] for e in committed.events}) == 299

@@ -16,8 +16,8 @@ from tocsin.config import load
 from tocsin.demo.attacks import ROGUE, VICTIM, Poisoned
 from tocsin.demo.data import LABEL
 from tocsin.demo.lender import MODEL, START
+from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, Attack, Detection, Story
 from tocsin.demo.pictures import canvas
-from tocsin.demo.story import EXTRACT, INTRUDE, POISON, SHIFT, Attack, Detection, Story
 from tocsin.digest import digest_file
 from tocsin.findings import Severity, Subject, finding_id
 from tocsin.frames import conform

@@ -17,8 +17,8 @@ from tocsin import atlas
 from tocsin.app import App
 from tocsin.demo import evidence, page, report
 from tocsin.demo.lender import START
+from tocsin.demo.outcome import Attack, Detection, Story
 from tocsin.demo.pictures import canvas
-from tocsin.demo.story import Attack, Detection, Story
 from tocsin.errors import TocsinError
 
 

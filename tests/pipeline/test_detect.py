@@ -69,9 +69,11 @@ class Bench:
         self.store = DeltaStore.open(folder, clock=self.clock)
         self.detect = Detect(self.store, self.clock)
 
-    def add(self, hour: int, count: int, user: str = "ana", prefix: str = "") -> None:
+    def add(
+        self, hour: int, count: int, user: str = "ana", prefix: str = "", at: timedelta = timedelta(0)
+    ) -> None:
         rows = {
-            TIME: [START + hour * HOUR + timedelta(seconds=i) for i in range(count)],
+            TIME: [START + hour * HOUR + at + timedelta(seconds=i) for i in range(count)],
             ID: [f"{prefix}{hour}-{user}-{i}" for i in range(count)],
             "user.id": [user] * count,
         }
@@ -189,9 +191,8 @@ def test_a_changed_baseline_is_not_trusted(bench: Bench, tmp_path: Path) -> None
     for hour in range(60):
         bench.add(hour, 5)
     version = bench.detect.fit(Setting(Learned(NoParams())), START + 60 * HOUR)
-    (tmp_path / "kept" / "baselines" / "learned" / "000001" / "values.json").write_text(
-        '{"values": {"most": 999}, "threshold": 99999.0}'
-    )
+    (values,) = (tmp_path / "kept" / "baselines" / "learned").glob("000001-*/values.json")
+    values.write_text('{"values": {"most": 999}, "threshold": 99999.0}')
     with pytest.raises(BaselineError, match="is not what was fitted"):
         Detect(bench.store, bench.clock).baselines.load(version)
     bench.detect.baselines.pin("learned", version.number)
@@ -210,7 +211,10 @@ def test_one_that_fails_is_recorded_retried_and_stops_nobody(bench: Bench) -> No
         assert [r.outcome for r in bench.detect.run(both)] == ["failed"]
     assert bench.detect.run(both) == []
     failed = bench.stream("run").filter(pl.col("event.action") == "failed")
-    assert failed["event.reason"].to_list() == ["ZeroDivisionError: no"]
+    assert failed["event.reason"].unique().sort().to_list() == [
+        "ZeroDivisionError: no",
+        "ZeroDivisionError: no; given up after 5 attempts",
+    ]
 
 
 def test_a_window_without_baseline_is_recorded_as_skipped(bench: Bench) -> None:
@@ -229,3 +233,40 @@ def test_a_time_that_is_named_is_evaluated_whole(bench: Bench) -> None:
     runs = bench.detect.run([Setting(Count(NoParams()))], middle, START + 3 * HOUR)
     assert [(r.start - START) // HOUR for r in runs] == [1, 2]
     assert [r.rows for r in runs] == [12, 12]
+
+
+def test_events_that_come_during_an_attempt_keep_the_window_pending(bench: Bench) -> None:
+    """Two processes: one evaluates an open window again while the other takes in more of it."""
+    bench.add(0, 3)
+    other, setting = Detect(bench.store, bench.clock), Setting(Count(NoParams()))
+
+    class Slow(Count):
+        def score(self, window: Window) -> Iterator[Score]:
+            yield from super().score(window)
+            bench.add(0, 9, prefix="meanwhile-")
+            other.due(setting)  # its cursor moves past them
+
+    bench.detect.run([Setting(Slow(NoParams()))], START, START + HOUR)
+    bench.clock.set(START + HOUR)
+    assert [(run.outcome, run.rows) for run in other.run([setting])] == [("evaluated", 12)]
+
+
+def test_every_attempt_has_a_record_and_the_last_says_that_it_was(bench: Bench) -> None:
+    bench.add(0, 3)
+    bench.clock.set(START + HOUR)
+    for _ in range(7):
+        bench.run(Broken)
+    runs = bench.stream("run").sort("tocsin.run.attempt")
+    assert runs["tocsin.run.attempt"].to_list() == [1, 2, 3, 4, 5]
+    assert [("given up after 5 attempts" in reason) for reason in runs["event.reason"]] == [False] * 4 + [
+        True
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "first"), [(30, 90), (90, 90)])
+def test_a_backfill_finds_the_windows_of_any_length(bench: Bench, seconds: int, first: int) -> None:
+    bench.add(0, 1, at=timedelta(seconds=105))
+    detector = Count(NoParams())
+    detector.configure("count", Requires("access", window=f"{seconds}s"), None)
+    runs = bench.detect.run([Setting(detector)], START, START + HOUR)
+    assert [run.start for run in runs] == [START + timedelta(seconds=first)]

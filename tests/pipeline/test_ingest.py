@@ -29,9 +29,9 @@ KEY = b"0123456789abcdef0123456789abcdef"
 class Bench:
     """A store, an ingest, and a way to give it lines."""
 
-    def __init__(self, folder: Path, *rules: Rule) -> None:
+    def __init__(self, folder: Path, *rules: Rule, key: bytes = KEY) -> None:
         self.store = DeltaStore.open(folder, clock=ScriptedClock(NOW))
-        self.ingest = Ingest(self.store, ScriptedClock(NOW), Protector(rules, KEY))
+        self.ingest = Ingest(self.store, ScriptedClock(NOW), Protector(rules, key))
 
     def take(self, *events: Any, stream: str = "access", key: int = 1) -> Counts:
         lines = b"".join((e if isinstance(e, bytes) else json.dumps(e).encode()) + b"\n" for e in events)
@@ -200,6 +200,31 @@ def test_what_a_collector_rejects_is_counted(bench: Bench) -> None:
 
 
 # Protection
+
+
+def test_an_id_gives_nobody_away(tmp_path: Path) -> None:
+    """Events without an id get one from their content; with a key, nobody else can try out contents on it."""
+    event = {"@timestamp": "2026-03-02T09:00:00Z", "event": {"action": "read"}, "user": {"id": "alice"}}
+    plain = Bench(tmp_path / "plain")
+    keyed = Bench(tmp_path / "keyed", Rule("user.id", "pseudonymize"))
+    masked = Bench(tmp_path / "masked", Rule("user.id", "mask"), key=b"")
+    for bench in (plain, keyed, masked):
+        bench.take(event, event, b"{broken")
+    assert plain.rows()[0]["event.id"] not in {keyed.rows()[0]["event.id"], masked.rows()[0]["event.id"]}
+    assert len(keyed.rows()) == 1  # still the same event twice
+    assert len(masked.rows()) == 2  # without a key only the place tells events apart
+    hashes = {bench.rows("dead_letter")[0]["event.hash"] for bench in (plain, keyed, masked)}
+    assert len(hashes) == 3
+
+
+def test_what_a_protected_field_says_is_protected_in_unknown_fields_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Rule("user", "pseudonymize"))
+    arn = "arn:aws:iam::1:user/alice"
+    bench.take(access(user={"id": arn, "name": "alice"}, aws={"identity": {"arn": arn, "who": ["alice", 7]}}))
+    (row,) = bench.rows()
+    assert "alice" not in json.dumps(row, default=str)
+    assert row["user.id"] in row["tocsin.unmapped"]
+    assert row["user.name"] in row["tocsin.unmapped"]
 
 
 def test_secrets_are_protected_before_anything_is_written(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from tocsin.cli.main import open_app
-from tocsin.cli.output import Time, json_option, plain, progress, show, text
+from tocsin.cli.output import Exit, Time, json_option, plain, progress, show, text
+from tocsin.errors import BaselineError
 
 _COLUMNS = ("detector", "version", "start", "end", "threshold", "pinned", "digest")
 
@@ -35,7 +36,7 @@ def fit(
     pin: bool,
     as_json: bool,
 ) -> None:
-    """Fit baselines on trusted history."""
+    """Fit baselines on trusted history; without --detector of every detector that has enough of it."""
     app = open_app(ctx)
     chosen = [app.setting(d) for d in detectors] or [
         s for s in app.settings if s.detector.requires.baseline is not None
@@ -44,12 +45,20 @@ def fit(
     with progress("fitting") as at:
         for setting in chosen:
             at(setting.detector.id)
-            version = app.detect.fit(setting, end or app.clock.now(), start)
+            try:
+                version = app.detect.fit(setting, end or app.clock.now(), start)
+            except BaselineError as error:
+                if detectors:
+                    raise
+                click.echo(f"skipped: {error}", err=True)
+                continue
             if pin:
                 version = app.detect.baselines.pin(version.detector, version.number) or version
             app.audit("baseline fit", f"{version.detector}/{version.number}", pinned=pin)
             fitted.append(version.to_dict())
-    show(fitted, _COLUMNS, as_json=as_json, empty="no detector that is turned on has a baseline")
+    show(fitted, _COLUMNS, as_json=as_json, empty="no baseline was fitted")
+    if chosen and not fitted:
+        ctx.exit(Exit.FAILED)
 
 
 @baseline.command(name="list")

@@ -66,6 +66,12 @@ def _register() -> None:
 _register()
 
 
+def _store_faults() -> tuple[type[BaseException], ...]:
+    """What Polars raises when a file of the store is damaged; nothing while it is not even loaded."""
+    polars = sys.modules.get("polars")
+    return (polars.exceptions.PolarsError, polars.exceptions.PanicException) if polars else ()
+
+
 def main() -> None:
     """Run a command; a mistake of the user's is one line on standard error, never a traceback."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
@@ -85,6 +91,9 @@ def main() -> None:
         code = Exit.USAGE
     except TocsinError as error:
         click.echo(f"error: {error}", err=True)
+        code = Exit.FAILED
+    except _store_faults() as error:
+        click.echo(f"error: the store cannot be read: {str(error).partition(chr(10))[0]}", err=True)
         code = Exit.FAILED
     except BrokenPipeError:  # `tocsin events … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

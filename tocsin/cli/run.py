@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,17 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
     with progress("running") as at:
         tick = app.tick(at)
     worst = [f.severity for r in tick.runs for f in r.findings]
-    failed = sum(r.outcome == "failed" for r in tick.runs)
+    outcomes = Counter(r.outcome for r in tick.runs)
     click.echo(
         f"{tick.counts.accepted:,} events accepted, {tick.counts.rejected:,} rejected; "
-        f"{len(tick.runs):,} windows evaluated, {failed:,} failed; {len(worst):,} findings; "
+        f"{outcomes['evaluated']:,} windows evaluated, {outcomes['skipped']:,} skipped, "
+        f"{outcomes['failed']:,} failed; {len(worst):,} findings; "
         f"{tick.alerts.notified:,} notifications sent"
     )
     if fail_on and any(s.rank >= Severity(fail_on).rank for s in worst):
         ctx.exit(Exit.FOUND)
+    if tick.away or outcomes["failed"]:
+        ctx.exit(Exit.FAILED)
 
 
 def _serve(app: App) -> None:

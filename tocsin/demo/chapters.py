@@ -14,9 +14,9 @@ from tocsin.app import App
 from tocsin.clock import format_length
 from tocsin.demo.evidence import readable
 from tocsin.demo.lender import START
+from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Detection, Story
 from tocsin.demo.page import Html, chip, details, facts, join, table, tag, when
 from tocsin.demo.pictures import canvas, extraction, intruder, poisoning, shift
-from tocsin.demo.story import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Detection, Story
 from tocsin.findings import Severity
 from tocsin.query import Condition
 from tocsin.streams import INGESTED, TIME

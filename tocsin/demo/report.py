@@ -19,9 +19,9 @@ from tocsin import atlas
 from tocsin.app import App
 from tocsin.demo.chapters import chapter, delay, finding_table, technique
 from tocsin.demo.data import CREDIT
+from tocsin.demo.outcome import QUIET, Detection, Story
 from tocsin.demo.page import Html, chip, details, document, facts, join, table, tag, when
 from tocsin.demo.pictures import canvas, scores, timeline
-from tocsin.demo.story import QUIET, Detection, Story
 from tocsin.incidents import Incident, IncidentStep
 from tocsin.pipeline.records import newest_findings
 from tocsin.streams import TIME

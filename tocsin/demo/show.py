@@ -14,7 +14,8 @@ from rich.table import Table
 
 from tocsin.clock import format_time
 from tocsin.demo import report
-from tocsin.demo.story import Detection, Story, live
+from tocsin.demo.outcome import Detection, Story
+from tocsin.demo.story import live
 from tocsin.incidents import StepState
 
 

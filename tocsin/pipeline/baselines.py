@@ -96,7 +96,7 @@ class Baselines:
             if (version.digest, version.start, version.end) == (baseline.digest, start, end):
                 return version
         number = known[-1].number + 1 if known else 1
-        folder = f"baselines/{detector}/{number:06d}"
+        folder = _folder(detector, number, baseline.digest)
         for name, frame in baseline.frames.items():
             self._store.keep(f"{folder}/{name}.parquet", frame.write_parquet)
         content = msgspec.json.encode({"values": baseline.values, "threshold": baseline.threshold})
@@ -123,7 +123,7 @@ class Baselines:
         """
         key = (version.detector, version.number)
         if key not in self._read:
-            folder = f"baselines/{version.detector}/{version.number:06d}"
+            folder = _folder(version.detector, version.number, version.digest)
             frames: dict[str, pl.DataFrame] = {}
             for name in version.frames:
                 with self._store.kept(f"{folder}/{name}.parquet") as path:
@@ -151,6 +151,11 @@ class Baselines:
             if entry.value["pinned"] != wanted:
                 self._store.put(KIND, entry.key, {**entry.value, "pinned": wanted}, entry.version)
         return None if chosen is None else replace(chosen, pinned=True)
+
+
+def _folder(detector: str, number: int, digest: str) -> str:
+    """Where a version's files are; two processes that fit at once do not write over one another."""
+    return f"baselines/{detector}/{number:06d}-{digest}"
 
 
 def _key(detector: str, number: int) -> str:

@@ -25,19 +25,20 @@ def dead_letters(
     """Rows of the dead-letter stream. What the rules protect is protected here as well."""
     rows = []
     for item in rejected:
-        digest = hashlib.sha256(item.original).hexdigest()
-        key = "\x1f".join((batch.source, batch.stream, item.position, digest, item.reason))
+        place = "\x1f".join((batch.source, batch.stream, item.position))
+        bare = item.reason[:_REASON] if not protector else _bare(item.reason)
+        key = "\x1f".join((place, hashlib.sha256(item.original).hexdigest(), item.reason))
         rows.append(
             {
                 TIME: now,
-                "event.id": hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32],
+                "event.id": protector.identity(key.encode("utf-8", "replace"), f"{place}\x1f{bare}"),
                 "event.kind": "pipeline_error",
                 "tocsin.source.id": batch.source,
                 "tocsin.dead_letter.stream": batch.stream,
                 "tocsin.dead_letter.position": item.position,
                 "tocsin.dead_letter.bytes": len(item.original),
-                "error.message": item.reason[:_REASON] if not protector else _bare(item.reason),
-                "event.hash": digest,
+                "error.message": bare,
+                "event.hash": protector.identity(item.original, place),
                 "event.original": _original(batch.stream, item.original, protector),
             }
         )

@@ -10,15 +10,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import keyword
-import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from tocsin.clock import EPOCH, format_time
+from tocsin.pipeline.casts import EventError, cast, kind
 from tocsin.streams import ID, INGESTED, STREAMS, UNMAPPED, Column, Type
 
 #: Runs of about this many bytes stay in the processor's cache (measured: 2.2 times faster than 4 MiB).
@@ -28,10 +26,6 @@ STAMPED = frozenset({INGESTED, UNMAPPED, "tocsin.source.id"})
 _DEEPEST = 64
 
 Row = tuple[Any, ...]
-
-
-class EventError(ValueError):
-    """Why something is not an event of its stream."""
 
 
 def columns_of(stream: str) -> tuple[Column, ...]:
@@ -147,9 +141,18 @@ def _attribute(key: str) -> str:
 
 # The patient decoder
 
+Identify = Callable[[bytes], str]
 
-def patient(stream: str, line: bytes) -> tuple[Row, dict[str, Any]]:
+
+def content_id(content: bytes) -> str:
+    """An id that follows from an event's content."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def patient(stream: str, line: bytes, identify: Identify = content_id) -> tuple[Row, dict[str, Any]]:
     """One line's row, and its unmapped fields (not yet in the row: they may need protection).
+
+    `identify` makes an id from the content of an event that has none.
 
     Raises:
         EventError: it is no event of this stream; the message names the field.
@@ -161,11 +164,13 @@ def patient(stream: str, line: bytes) -> tuple[Row, dict[str, Any]]:
     except RecursionError:
         raise EventError("not JSON that can be read: nested too deeply") from None
     if not isinstance(event, dict):
-        raise EventError(f"a JSON object is needed, not {_kind(event)}")
-    return shape(stream, event)
+        raise EventError(f"a JSON object is needed, not {kind(event)}")
+    return shape(stream, event, identify)
 
 
-def shape(stream: str, event: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:
+def shape(
+    stream: str, event: Mapping[str, Any], identify: Identify = content_id
+) -> tuple[Row, dict[str, Any]]:
     """One event's row and its unmapped fields; fields may be nested, dotted, or both.
 
     Raises:
@@ -180,8 +185,8 @@ def shape(stream: str, event: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:
             raise EventError(f"{name}: given twice, nested and dotted")
         into[name] = value
     if found.get(ID) is None:
-        found[ID] = _id(stream, found, unmapped)
-    return tuple(_typed(c, found.get(c.name)) for c in columns.values()) + (None,), unmapped
+        found[ID] = identify(_content(stream, found, unmapped))
+    return tuple(cast(c, found.get(c.name)) for c in columns.values()) + (None,), unmapped
 
 
 @functools.cache
@@ -203,105 +208,8 @@ def _flatten(
             yield name, value
 
 
-def _id(stream: str, found: Mapping[str, Any], unmapped: Mapping[str, Any]) -> str:
+def _content(stream: str, found: Mapping[str, Any], unmapped: Mapping[str, Any]) -> bytes:
     try:
-        content = msgspec.json.encode([stream, found, unmapped], order="deterministic", enc_hook=str)
+        return msgspec.json.encode([stream, found, unmapped], order="deterministic", enc_hook=str)
     except (TypeError, ValueError, RecursionError) as error:
         raise EventError(f"cannot be written as JSON: {error}") from None
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
-def _typed(column: Column, value: Any) -> Any:
-    if value is None:
-        return None
-    try:
-        return _CASTS[column.type](value)
-    except (TypeError, ValueError, OverflowError):
-        shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}…"
-        raise EventError(
-            f"{column.name}: {column.type.value} is needed, not {_kind(value)} {shown}"
-        ) from None
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        value.encode()  # a lone surrogate cannot be written anywhere
-        return value
-    if isinstance(value, int | float):
-        return str(value)
-    raise TypeError
-
-
-def _long(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise TypeError
-    if not -(2**63) <= value < 2**63:
-        raise OverflowError
-    return int(value)
-
-
-def _double(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError
-    return float(value)
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _date(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise TypeError
-    if isinstance(value, int):  # Elasticsearch's other form of a date: milliseconds since 1970
-        return format_time(EPOCH + timedelta(milliseconds=value))
-    return _text(value)
-
-
-def _keywords(value: Any) -> list[str]:
-    return [_text(item) for item in (value if isinstance(value, list | tuple) else [value])]
-
-
-def _doubles(value: Any) -> list[float]:
-    if not isinstance(value, list | tuple):
-        raise TypeError
-    return [math.nan if item is None else _double(item) for item in value]
-
-
-def _json(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value))
-
-
-_CASTS: Mapping[Type, Callable[[Any], Any]] = {
-    Type.KEYWORD: _text,
-    Type.TEXT: _text,
-    Type.LONG: _long,
-    Type.DOUBLE: _double,
-    Type.BOOLEAN: _boolean,
-    Type.DATE: _date,
-    Type.IP: _text,
-    Type.JSON: _json,
-    Type.KEYWORDS: _keywords,
-    Type.DOUBLES: _doubles,
-}
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true/false"
-        case int() | float():
-            return "number"
-        case str():
-            return "text"
-        case Mapping():
-            return "object"
-        case Sequence():
-            return "list"
-    return type(value).__name__

@@ -31,6 +31,7 @@ from tocsin.streams import INGESTED, STREAMS, TIME
 from tocsin.windows import Baseline, Window
 
 _STATE = "detect"
+_Pending = dict[str, Any]  # of a window: the ingest time up to which it was touched, and failed attempts
 _COMMIT = 200  # attempts that are written down together
 _ATTEMPTS = 5  # a window that fails this often is given up, and its record says so
 #: A finding of this severity keeps its window out of rolling baselines.
@@ -53,7 +54,7 @@ class Detect:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        self._unrecorded: list[Run] = []
+        self._unrecorded: list[tuple[Run, _Pending]] = []
         self.baselines = Baselines(store, clock)
 
     def due(self, setting: Setting) -> list[datetime]:
@@ -68,7 +69,7 @@ class Detect:
             if newest is not None:
                 cursors[stream] = format_time(newest)
             for start in starts:
-                pending[format_time(start)] = 0
+                pending[format_time(start)] = {"seen": format_time(newest or since), "attempts": 0}
         if cursors != value["cursors"]:
             self._store.put(
                 _STATE,
@@ -83,13 +84,8 @@ class Detect:
         self, stream: str, since: datetime, length: timedelta
     ) -> tuple[list[datetime], datetime | None]:
         new = self._store.scan(stream, columns=[TIME, INGESTED], where=[Condition(INGESTED, ">", since)])
-        step = length // timedelta(microseconds=1)
         found = new.select(
-            (pl.col(TIME).to_physical() // step * step)
-            .cast(pl.Datetime("us", "UTC"))
-            .unique()
-            .implode()
-            .alias("starts"),
+            _starts(length).implode().alias("starts"),
             pl.col(INGESTED).max().alias("newest"),
         ).collect()
         newest = found["newest"][0]
@@ -111,8 +107,9 @@ class Detect:
         runs: list[Run] = []
         for setting in settings:
             for begin in self._between(setting, start, end) if explicit else self.due(setting):
+                seen = self._seen(setting, begin)
                 run = self._attempt(setting, begin)
-                self._unrecorded.append(run)
+                self._unrecorded.append((run, seen))
                 progress(run)
                 runs.append(run)
                 if len(self._unrecorded) >= _COMMIT:
@@ -123,9 +120,14 @@ class Detect:
     def _between(self, setting: Setting, start: datetime | None, end: datetime | None) -> list[datetime]:
         length, starts = setting.detector.requires.window, set()
         for stream in setting.detector.requires.streams:
-            times = self._store.scan(stream, start and floor_time(start, length), end, [TIME]).collect()[TIME]
-            starts |= {floor_time(t, length) for t in times.dt.truncate("1m").unique().to_list()}
+            times = self._store.scan(stream, start and floor_time(start, length), end, [TIME])
+            starts |= set(times.select(_starts(length)).collect().to_series().to_list())
         return sorted(starts)
+
+    def _seen(self, setting: Setting, start: datetime) -> _Pending:
+        """What is known of a window before an attempt at it, to be compared when it is crossed off."""
+        entry = self._store.get(_STATE, setting.detector.id)
+        return dict(entry.value["pending"].get(format_time(start), {})) if entry else {}
 
     def _attempt(self, setting: Setting, start: datetime) -> Run:
         detector, began = setting.detector, time.perf_counter()
@@ -228,24 +230,38 @@ class Detect:
         return tuple(pairs.iter_rows())
 
     def _record(self) -> None:
-        """Write down the attempts since the last time, one commit a stream, then cross them off."""
-        runs, self._unrecorded = self._unrecorded, []
-        if not runs:
+        """Write down the attempts since the last time, one commit a stream, then cross them off.
+
+        A window into which more events came since its attempt began is not crossed off.
+        """
+        attempts, self._unrecorded = self._unrecorded, []
+        if not attempts:
             return
+        runs = [_numbered(run, seen) for run, seen in attempts]
         evaluated = [run for run in runs if run.outcome == "evaluated"]
         self._append("score", [score_row(run, j) for run in evaluated for j in run.judged])
         self._append("finding", revisions(self._store, evaluated))
         self._append("run", [run_row(run) for run in runs])
-        for detector in {run.detector for run in runs}:
-            entry = self._store.get(_STATE, detector)
-            if entry is None:
-                continue
-            pending = dict(entry.value["pending"])
-            for run in (r for r in runs if r.detector == detector):
-                attempts = pending.pop(format_time(run.start), 0) + 1
-                if run.outcome == "failed" and attempts < _ATTEMPTS:
-                    pending[format_time(run.start)] = attempts
-            self._store.put(_STATE, detector, {**entry.value, "pending": pending}, entry.version)
+        for detector in sorted({run.detector for run in runs}):
+            own = [
+                (run, seen) for run, (_, seen) in zip(runs, attempts, strict=True) if run.detector == detector
+            ]
+            while not self._cross_off(detector, own):
+                pass  # another process wrote this record meanwhile
+
+    def _cross_off(self, detector: str, attempts: Sequence[tuple[Run, _Pending]]) -> bool:
+        entry = self._store.get(_STATE, detector)
+        if entry is None:
+            return True
+        pending = dict(entry.value["pending"])
+        for run, seen in attempts:
+            start = format_time(run.start)
+            if pending.get(start, {}) == seen:
+                pending.pop(start, None)
+                if run.outcome == "failed" and run.attempt < _ATTEMPTS:
+                    pending[start] = {"seen": seen.get("seen", ""), "attempts": run.attempt}
+        value = {**entry.value, "pending": pending}
+        return value == entry.value or self._store.put(_STATE, detector, value, entry.version) is not None
 
     def _append(self, stream: str, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -254,6 +270,20 @@ class Detect:
                 pl.lit(v, dtype=frame.schema[k]).alias(k) for k, v in STREAMS[stream].constants.items()
             ]
             self._store.append(stream, frame.with_columns(constants))
+
+
+def _starts(length: timedelta) -> pl.Expr:
+    """The starts of the windows that hold the rows' event times, each once."""
+    step = length // timedelta(microseconds=1)
+    return (pl.col(TIME).to_physical() // step * step).cast(pl.Datetime("us", "UTC")).unique()
+
+
+def _numbered(run: Run, seen: _Pending) -> Run:
+    """With the number of the attempt; the last one that failed says that it was the last."""
+    attempt = seen.get("attempts", 0) + 1
+    if run.outcome != "failed" or attempt < _ATTEMPTS:
+        return replace(run, attempt=attempt)
+    return replace(run, attempt=attempt, reason=f"{run.reason}; given up after {attempt} attempts")
 
 
 def _one_thread() -> AbstractContextManager[object]:

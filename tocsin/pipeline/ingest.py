@@ -20,13 +20,23 @@ import polars as pl
 from tocsin.clock import Clock, format_length, format_time
 from tocsin.errors import PluginError
 from tocsin.frames import conform
+from tocsin.pipeline.casts import EventError
 from tocsin.pipeline.columns import joined, to_frame, to_times
 from tocsin.pipeline.dead_letters import dead_letters
-from tocsin.pipeline.decode import EventError, Row, fast, patient, runs, shape
+from tocsin.pipeline.decode import (
+    Identify,
+    Row,
+    columns_of,
+    content_id,
+    fast,
+    patient,
+    runs,
+    shape,
+)
 from tocsin.pipeline.protect import Protector
 from tocsin.plugin import Batch, Collector, Rejected
 from tocsin.store.protocol import Store
-from tocsin.streams import SOURCES, STREAMS, TIME
+from tocsin.streams import ID, SOURCES, STREAMS, TIME
 
 
 class Counts(NamedTuple):
@@ -86,7 +96,7 @@ class Ingest:
             StoreError: the store cannot be written.
         """
         total = Counts()
-        for batch in collector.collect(self._store.checkpoint):
+        for batch in collector.collect(lambda s, key: self._store.checkpoint(s, self._mark(key))):
             total = total.plus(self.take(batch))
             progress(total)
         return total
@@ -108,10 +118,15 @@ class Ingest:
             self._store.append(
                 "dead_letter", dead_letters(batch, taken.rejected, self._protector, self._clock.now())
             )
-        appended = self._store.append(batch.stream, frame, batch.checkpoint)
+        marks = {self._mark(key): number for key, number in batch.checkpoint.items()}
+        appended = self._store.append(batch.stream, frame, marks)
         return Counts(
             len(frame) + len(taken.rejected), appended.accepted, appended.duplicates, len(taken.rejected)
         )
+
+    def _mark(self, key: str) -> str:
+        """The key of a checkpoint: a source may have made it from contents (a file's first line)."""
+        return self._protector.identity(key.encode(), key) if self._protector else key
 
     def _decode(self, batch: Batch, taken: _Taken) -> None:
         place = itertools.count()
@@ -129,7 +144,7 @@ class Ingest:
         batch: Batch,
         taken: _Taken,
         place: Iterator[int],
-        read: Callable[[str, Any], tuple[Row, dict[str, Any]]],
+        read: Callable[[str, Any, Identify], tuple[Row, dict[str, Any]]],
         events: Iterable[Any],
     ) -> None:
         """Take events one by one, each with its own reason if it is none."""
@@ -137,9 +152,9 @@ class Ingest:
         places: list[int] = []
         for event, at in zip(events, place, strict=False):
             try:
-                row, unmapped = read(batch.stream, event)
+                row, unmapped = read(batch.stream, event, self._identify(batch, at))
                 if self._protector:
-                    unmapped = self._protector.tree(batch.stream, "", unmapped)
+                    row, unmapped = self._protected(batch, at, row, unmapped)
                 if unmapped:
                     row = (*row[:-1], msgspec.json.encode(unmapped, enc_hook=str).decode())
             except EventError as error:
@@ -149,6 +164,22 @@ class Ingest:
                 places.append(at)
         if rows:
             taken.add(list(zip(*rows, strict=True)), places)
+
+    def _identify(self, batch: Batch, at: int) -> Identify:
+        if not self._protector:
+            return content_id
+        return lambda content: self._protector.identity(content, f"{batch.source} {batch.position(at)}")
+
+    def _protected(
+        self, batch: Batch, at: int, row: Row, unmapped: dict[str, Any]
+    ) -> tuple[Row, dict[str, Any]]:
+        """What only single events show: ids that their collector made from contents, and unknown fields."""
+        given = dict(zip((c.name for c in columns_of(batch.stream)), row, strict=True))
+        if batch.derived_ids:
+            id = self._identify(batch, at)(given[ID].encode())
+            row = tuple(id if name == ID else value for name, value in given.items())
+        unmapped = self._protector.tree(batch.stream, "", unmapped)
+        return row, self._protector.echoes(batch.stream, given, unmapped)
 
     def _frame(self, batch: Batch, taken: _Taken) -> pl.DataFrame:
         stream = STREAMS[batch.stream]

@@ -7,6 +7,7 @@ nobody without the key can tell who it is or try out names.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tocsin.streams import STREAMS, Type
 Action = Literal["pseudonymize", "mask", "drop"]
 MASK = "***"
 _REMEMBERED = 100_000
+_TELLING = 4  # a text of fewer characters is found everywhere by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,34 @@ class Protector:
 
     def __bool__(self) -> bool:
         return bool(self._rules)
+
+    def identity(self, content: bytes, place: str) -> str:
+        """An id for something that has none; nobody can try out contents on it.
+
+        Without rules it is a digest of the content, with a key a keyed one. With rules but no key it follows
+        from the place alone, since a digest would give away what is masked.
+        """
+        if not self._rules:
+            return hashlib.sha256(content).hexdigest()[:32]
+        if self._key:
+            return hmac.digest(self._key, content, "sha256")[:16].hex()
+        return hashlib.sha256(place.encode("utf-8", "replace")).hexdigest()[:32]
+
+    def echoes(self, stream: str, given: Mapping[str, Any], value: Any) -> Any:
+        """Unknown fields with every text that a protected field also has protected in the same way.
+
+        Args:
+            stream: the stream.
+            given: the event's known fields as they came.
+            value: its unknown fields.
+        """
+        said = {
+            text: str(self._act(rule.action)(text) or MASK)
+            for name, text in given.items()
+            if isinstance(text, str) and len(text) >= _TELLING and (rule := self._rule(stream, name))
+        }
+        longest_first = sorted(said, key=len, reverse=True)
+        return _replaced(value, {text: said[text] for text in longest_first}) if said else value
 
     def pseudonym(self, value: str) -> str:
         """The pseudonym of a text."""
@@ -124,6 +154,17 @@ class Protector:
             ],
             dtype=pl.String,
         )
+
+
+def _replaced(value: Any, said: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _replaced(item, said) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, said) for item in value]
+    if isinstance(value, str):
+        for text, instead in said.items():
+            value = value.replace(text, instead)
+    return value
 
 
 def _each(value: Any, act: Callable[[Any], Any]) -> Any:

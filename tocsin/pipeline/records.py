@@ -34,6 +34,7 @@ class Run:
     judged: tuple[Judgement, ...] = ()
     baseline: str = ""
     seconds: float = 0.0
+    attempt: int = 1
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -137,6 +138,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.run.rows": run.rows,
         "tocsin.run.scores": len(run.judged),
         "tocsin.run.findings": len(run.findings),
+        "tocsin.run.attempt": run.attempt,
         "tocsin.baseline.digest": run.baseline or None,
     }
     row["event.id"] = _digest(*row.values())

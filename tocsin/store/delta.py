@@ -8,13 +8,11 @@ stream take turns behind a file lock (one machine), which the kernel frees when 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,18 +25,16 @@ from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
 from tocsin.errors import StoreError
 from tocsin.frames import TIME_TYPE, schema
 from tocsin.query import Measure, Where
+from tocsin.store.delta_files import DAY, durable, part_file, upkeep
 from tocsin.store.known_ids import KnownIds
 from tocsin.store.protocol import Appended, Entry
 from tocsin.store.state import State
 from tocsin.streams import ID, INGESTED, STREAMS, TIME
 from tocsin.windows import aggregate, matches
 
-_DAY = "day"  # partition: the UTC date of the event time
 _STAMP = "tocsin/ingested"  # the stream's last ingest time, µs, as a Delta transaction
 _CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}  # event time, id and ingest time
 _MICROSECOND = timedelta(microseconds=1)
-#: A day with more files than this is compacted by `maintain`.
-_FILES_A_DAY = 24
 
 
 class DeltaStore:
@@ -106,7 +102,7 @@ class DeltaStore:
         stamp = max(self._clock.now(), EPOCH + timedelta(microseconds=last) + _MICROSECOND)
         marks[_STAMP] = (stamp - EPOCH) // _MICROSECOND
         rows = rows.with_columns(
-            pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED), pl.col(TIME).dt.date().alias(_DAY)
+            pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED), pl.col(TIME).dt.date().alias(DAY)
         ).select(TIME, ID, INGESTED, pl.exclude(TIME, ID, INGESTED))
         marked = CommitProperties(
             app_transactions=[Transaction(key, number, None) for key, number in marks.items()]
@@ -114,10 +110,12 @@ class DeltaStore:
         try:
             table = self._shaped(stream, table, rows.head(0))
             added: list[AddAction | RemoveAction] = [
-                self._file(stream, day, part) for (day,), part in rows.group_by(_DAY, maintain_order=True)
+                part_file(self._path(stream), day, part)
+                for (day,), part in rows.group_by(DAY, maintain_order=True)
             ]
-            table.create_write_transaction(added, "append", table.schema(), [_DAY], commit_properties=marked)
+            table.create_write_transaction(added, "append", table.schema(), [DAY], commit_properties=marked)
             table.update_incremental()
+            durable(self._commit_file(stream, table.version()))
         except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
             raise StoreError(f"cannot append to stream {stream} in {self.root}: {error}") from error
 
@@ -125,27 +123,12 @@ class DeltaStore:
         """The table with all columns of these rows: made, or widened when the catalogue has grown."""
         if table is None:
             path = str(self._path(stream))
-            write_deltalake(path, empty, mode="append", partition_by=[_DAY], configuration=_CONFIGURATION)
+            write_deltalake(path, empty, mode="append", partition_by=[DAY], configuration=_CONFIGURATION)
             self._tables[stream] = table = DeltaTable(path)
         elif _columns(table) != set(empty.columns):
             write_deltalake(table, empty, mode="append", schema_mode="merge")
             table.update_incremental()
         return table
-
-    def _file(self, stream: str, day: object, rows: pl.DataFrame) -> AddAction:
-        """One Parquet file of one day. Polars writes it with a fifth of the memory that deltalake takes."""
-        name = f"{_DAY}={day}/part-{uuid.uuid4()}.parquet"
-        path = self._path(stream) / name
-        path.parent.mkdir(exist_ok=True)
-        rows.drop(_DAY).write_parquet(path, compression="zstd", compression_level=1, row_group_size=131_072)
-        stats = {
-            "numRecords": len(rows),
-            "minValues": {c: _stat(rows[c].min()) for c in (TIME, INGESTED)},
-            "maxValues": {c: _stat(rows[c].max()) for c in (TIME, INGESTED)},
-            "nullCount": {TIME: 0, INGESTED: 0},
-        }
-        size, changed = path.stat().st_size, int(path.stat().st_mtime * 1000)
-        return AddAction(name, size, {_DAY: str(day)}, changed, True, json.dumps(stats))  # noqa: FBT003
 
     def checkpoint(self, stream: str, key: str) -> int | None:
         table = self._table(stream)
@@ -166,9 +149,9 @@ class DeltaStore:
         else:
             rows = self._rows(stream, table)
             if start is not None:
-                rows = rows.filter(pl.col(_DAY) >= start.date(), pl.col(TIME) >= start)
+                rows = rows.filter(pl.col(DAY) >= start.date(), pl.col(TIME) >= start)
             if end is not None:
-                rows = rows.filter(pl.col(_DAY) <= end.date(), pl.col(TIME) < end)
+                rows = rows.filter(pl.col(DAY) <= end.date(), pl.col(TIME) < end)
         return rows.filter(*map(matches, where)).select(list(columns or wanted))
 
     def summarize(
@@ -233,7 +216,7 @@ class DeltaStore:
     def _ids(self, table: DeltaTable | None, start: datetime, end: datetime) -> pl.DataFrame:
         if table is None:
             return pl.DataFrame(schema={TIME: TIME_TYPE, ID: pl.String})
-        rows = pl.scan_delta(table).filter(pl.col(_DAY) >= start.date(), pl.col(_DAY) <= end.date())
+        rows = pl.scan_delta(table).filter(pl.col(DAY) >= start.date(), pl.col(DAY) <= end.date())
         return rows.filter(pl.col(TIME) >= start, pl.col(TIME) < end).select(TIME, ID).collect()
 
     @contextmanager
@@ -264,9 +247,9 @@ class DeltaStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f".{target.name}.{os.getpid()}")
         write(str(unfinished))
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
+        durable(unfinished)
         unfinished.replace(target)
+        durable(target)
 
     @contextmanager
     def kept(self, name: str) -> Iterator[str]:
@@ -284,42 +267,13 @@ class DeltaStore:
                 table = self._table(stream)
                 if table is None:
                     continue
-                dropped = self._drop(table, self._clock.now() - self._retention[stream])
-                days = pl.Series(f.rpartition("/")[0] for f in table.file_uris()).value_counts()
-                compacted = 0
-                if len(days) and (days["count"].max() or 0) > _FILES_A_DAY:  # type: ignore[operator]
-                    compacted = table.optimize.compact()["numFilesRemoved"]
-                if dropped or compacted:
-                    table.vacuum(24, dry_run=False, enforce_retention_duration=False)
+                dropped, compacted = upkeep(table, self._clock.now() - self._retention[stream])
                 done["dropped"] += dropped
                 done["compacted"] += compacted
         return done
 
-    def _drop(self, table: DeltaTable, oldest: datetime) -> int:
-        """Drop the days that lie before `oldest` and of which nothing was ingested since then.
-
-        What is taken in late, such as the logs of an old incident, is kept as long as all else.
-        """
-        days = (
-            pl.scan_delta(table)
-            .filter(pl.col(_DAY) < oldest.date())
-            .group_by(_DAY)
-            .agg(pl.col(INGESTED).max())
-        )
-        gone = days.filter(pl.col(INGESTED) < oldest).collect()[_DAY]
-        if gone.is_empty():
-            return 0
-        words = ", ".join(f"'{day.isoformat()}'" for day in gone.sort())
-        return int(table.delete(f"{_DAY} IN ({words})")["num_removed_files"])
-
     def close(self) -> None:
         self._state.close()
-
-
-def _stat(value: object) -> str:
-    """A time as Delta's statistics write it: milliseconds, which readers widen."""
-    assert isinstance(value, datetime)
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _columns(table: DeltaTable) -> set[str]:

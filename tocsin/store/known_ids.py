@@ -83,16 +83,17 @@ class KnownIds:
         return times // self._width, hashes
 
     def _load(self, spans: NDArray[np.int64], load: Load) -> None:
-        missing = [span for span in spans.tolist() if span not in self._spans]
-        if not missing:
-            return
-        ends = pl.Series([missing[0] * self._width, (missing[-1] + 1) * self._width])
-        start, end = ends.cast(pl.Datetime("us", "UTC"))
-        found_spans, hashes = self._keys(load(start, end))
-        found = dict(_groups(found_spans))
+        missing = np.array([span for span in spans.tolist() if span not in self._spans], dtype=np.int64)
         nothing = np.empty(0, dtype=np.uint64)
-        for span in missing:
-            self._spans[span] = np.sort(hashes[found[span]]) if span in found else nothing
+        for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
+            if not len(run):
+                continue
+            ends = pl.Series([int(run[0]) * self._width, (int(run[-1]) + 1) * self._width])
+            start, end = ends.cast(pl.Datetime("us", "UTC"))
+            found_spans, hashes = self._keys(load(start, end))
+            found = dict(_groups(found_spans))
+            for span in run.tolist():
+                self._spans[span] = np.sort(hashes[found[span]]) if span in found else nothing
 
 
 def _groups(spans: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:

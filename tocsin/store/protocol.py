@@ -1,4 +1,4 @@
-"""What a store promises. `tests/conformance/store.py` holds every store to it."""
+"""What a store promises. `tests/store/conformance.py` holds every store to it."""
 
 from __future__ import annotations
 

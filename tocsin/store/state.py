@@ -30,7 +30,7 @@ class State:
     """Records by kind and key, written by compare-and-set. Durable when `put` returns."""
 
     def __init__(self, path: Path, namespace: str) -> None:
-        self._mutex = threading.Lock()
+        self._mutex, self._path = threading.Lock(), path
         try:
             self._connection = sqlite3.connect(
                 path, timeout=30, isolation_level=None, check_same_thread=False
@@ -65,8 +65,17 @@ class State:
             self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
 
     @contextmanager
-    def _write(self) -> Iterator[None]:
+    def _told(self) -> Iterator[None]:
+        """The mutex, and an error of SQLite as a `StoreError`."""
         with self._mutex:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StoreError(f"the keyed state {self._path} cannot be used: {error}") from error
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        with self._told():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -76,7 +85,7 @@ class State:
             self._connection.execute("COMMIT")
 
     def get(self, kind: str, key: str) -> Entry | None:
-        with self._mutex:
+        with self._told():
             row = self._connection.execute(
                 "SELECT value, version FROM state WHERE kind = ? AND key = ?", (kind, key)
             ).fetchone()
@@ -110,7 +119,7 @@ class State:
             return changed.rowcount == 1
 
     def entries(self, kind: str, prefix: str) -> list[Entry]:
-        with self._mutex:
+        with self._told():
             rows = self._connection.execute(
                 "SELECT key, value, version FROM state WHERE kind = ? AND substr(key, 1, ?) = ? ORDER BY key",
                 (kind, len(prefix), prefix),

@@ -33,7 +33,9 @@ _BUSY = (429, 503)  # these may say in Retry-After when to come again
 class Params:
     """Settings of the webhook receiver."""
 
-    url: str = param(doc="where to post to: https://… or http://…")
+    url: str | Secret = param(
+        doc="where to post to: https://… or http://…; {env: NAME} or {file: PATH} where the URL is a secret"
+    )
     secret: Secret | None = param(
         None, doc="signing secret `whsec_<base64>`, as {env: NAME} or {file: PATH}; unsigned without"
     )
@@ -42,15 +44,18 @@ class Params:
     max_alerts: int = param(0, ge=0, doc="alerts in one request at most; 0 is all of them")
 
     def __post_init__(self) -> None:
-        try:
-            url = urlsplit(self.url)
-            good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-        except ValueError:
-            good = False
-        if not good:
-            raise ConfigError(f"url is {self.url!r}; it must be like https://host/path", key="url")
-        if "@" in url.netloc:
-            raise ConfigError("url must hold no user or password", key="url")
+        if isinstance(self.url, str):
+            _checked(self.url, f"url is {self.url!r}")
+
+    def target(self) -> SplitResult:
+        """Where to post to, read now.
+
+        Raises:
+            ConfigError: the secret is not there, or is no URL.
+        """
+        if isinstance(self.url, str):
+            return urlsplit(self.url)
+        return _checked(self.url.reveal(), "the secret is no URL")
 
 
 class Webhook(Receiver[Params]):
@@ -65,23 +70,24 @@ class Webhook(Receiver[Params]):
     stability = Stability.BETA
 
     def send(self, notification: Notification) -> None:
+        try:
+            target = self.params.target()
+        except ConfigError as error:
+            raise DeliveryError(str(error), retry=True) from None
         content = msgspec.json.encode(body(notification, self.params.max_alerts))
         headers = {"Content-Type": "application/json", "User-Agent": "tocsin", "Connection": "close"}
         if self.params.secret is not None:
             headers |= sign(self.params.secret.reveal(), notification.key, notification.sent, content)
-        status, retry_after = self._post(content, headers)
+        status, retry_after = self._post(target, content, headers)
         if 200 <= status < 300:
             return
-        reason = (
-            f"{_place(self.params.url)} answered {status} {http.client.responses.get(status, '')}".strip()
-        )
+        reason = f"{_place(target)} answered {status} {http.client.responses.get(status, '')}".strip()
         if 300 <= status < 400:
             raise DeliveryError(f"{reason}; redirects are not followed: configure the final URL", retry=False)
         after = _wait(retry_after, notification.sent) if status in _BUSY else None
         raise DeliveryError(reason, retry=status >= 500 or status in _BUSY, after=after)
 
-    def _post(self, content: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
-        url = urlsplit(self.params.url)
+    def _post(self, url: SplitResult, content: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
         connection = _connect(url, allow_private=self.params.allow_private, timeout=self.params.timeout)
         try:
@@ -89,7 +95,7 @@ class Webhook(Receiver[Params]):
             answer = connection.getresponse()
             return answer.status, answer.getheader("Retry-After")
         except (OSError, http.client.HTTPException) as error:
-            place = _place(self.params.url)
+            place = _place(url)
             raise DeliveryError(f"{place}: {type(error).__name__}: {error}", retry=True) from error
         finally:
             connection.close()
@@ -190,6 +196,18 @@ def _wait(retry_after: str | None, now: datetime) -> float | None:
         return None
 
 
-def _place(url: str) -> str:
-    parts = urlsplit(url)  # the path may be a secret
-    return f"{parts.scheme}://{parts.netloc}"
+def _place(url: SplitResult) -> str:
+    return f"{url.scheme}://{url.netloc}"  # the path may be a secret
+
+
+def _checked(text: str, wrong: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(f"{wrong}; it must be like https://host/path", key="url")
+    if "@" in url.netloc:
+        raise ConfigError("url must hold no user or password", key="url")
+    return url

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.clock import EPOCH
 from tocsin.demo.lender import START, WEEKS
+from tocsin.demo.outcome import QUIET, TRUSTED
 from tocsin.demo.page import Html, picture
-from tocsin.demo.story import QUIET, TRUSTED
 from tocsin.errors import TocsinError
 from tocsin.findings import Severity
 

@@ -1,0 +1,83 @@
+"""The files of a Delta table: writing one for a day, compacting many, dropping what is old."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.transaction import AddAction
+
+from tocsin.streams import INGESTED, TIME
+
+DAY = "day"  # partition: the UTC date of the event time
+#: A day with more files than this is compacted.
+_FILES_A_DAY = 24
+
+
+def part_file(table: Path, day: object, rows: pl.DataFrame) -> AddAction:
+    """Write the rows of one day as a Parquet file, which a commit then adds.
+
+    Polars writes it with a fifth of the memory that deltalake takes.
+    """
+    name = f"{DAY}={day}/part-{uuid.uuid4()}.parquet"
+    path = table / name
+    path.parent.mkdir(exist_ok=True)
+    rows.drop(DAY).write_parquet(path, compression="zstd", compression_level=1, row_group_size=131_072)
+    durable(path)
+    stats = {
+        "numRecords": len(rows),
+        "minValues": {c: _stat(rows[c].min()) for c in (TIME, INGESTED)},
+        "maxValues": {c: _stat(rows[c].max()) for c in (TIME, INGESTED)},
+        "nullCount": {TIME: 0, INGESTED: 0},
+    }
+    size, changed = path.stat().st_size, int(path.stat().st_mtime * 1000)
+    return AddAction(name, size, {DAY: str(day)}, changed, True, json.dumps(stats))  # noqa: FBT003
+
+
+def upkeep(table: DeltaTable, oldest: datetime) -> tuple[int, int]:
+    """Drop the days before `oldest` and compact days of many files.
+
+    Returns:
+        How many files were dropped, and how many were compacted.
+    """
+    dropped, compacted = _drop(table, oldest), 0
+    days = pl.Series(f.rpartition("/")[0] for f in table.file_uris()).value_counts()
+    if len(days) and (days["count"].max() or 0) > _FILES_A_DAY:  # type: ignore[operator]
+        compacted = int(table.optimize.compact()["numFilesRemoved"])
+    if dropped or compacted:
+        table.vacuum(24, dry_run=False, enforce_retention_duration=False)
+    return dropped, compacted
+
+
+def _drop(table: DeltaTable, oldest: datetime) -> int:
+    """Drop the days that lie before `oldest` and of which nothing was ingested since then.
+
+    What is taken in late, such as the logs of an old incident, is kept as long as all else.
+    """
+    days = pl.scan_delta(table).filter(pl.col(DAY) < oldest.date()).group_by(DAY).agg(pl.col(INGESTED).max())
+    gone = days.filter(pl.col(INGESTED) < oldest).collect()[DAY]
+    if gone.is_empty():
+        return 0
+    words = ", ".join(f"'{day.isoformat()}'" for day in gone.sort())
+    return int(table.delete(f"{DAY} IN ({words})")["num_removed_files"])
+
+
+def durable(path: Path) -> None:
+    """Bring a file and its name to the disk, so that it outlives a power cut."""
+    for place in (path, path.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _stat(value: object) -> str:
+    """A time as Delta's statistics write it: milliseconds, which readers widen."""
+    assert isinstance(value, datetime)
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
