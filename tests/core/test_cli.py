@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -210,3 +211,49 @@ def test_times_in_every_output_have_their_zone(tmp_path: Path) -> None:
     row = lines(run(tmp_path, "events", "inference", "--json"))[0]
     assert str(row["@timestamp"]).endswith("Z")
     assert "2026-03-02T09:49:30Z" in run(tmp_path, "events", "inference", "--limit", "1").stdout
+
+
+def test_a_round_from_cron_keeps_the_store_in_shape_and_says_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "tocsin.yaml").write_text(
+        "collectors: [{type: ndjson, params: {paths: [inference.ndjson]}}]\n"
+    )
+    assert "no such file" in run(tmp_path, "run", "--once", code=1).stderr.lower()
+    for minute in range(30):
+        event = {"@timestamp": f"2026-03-02T09:{minute:02}:00Z", "tocsin": {"model": {"name": "credit"}}}
+        (tmp_path / "inference.ndjson").write_text(json.dumps(event) + "\n")
+        run(tmp_path, "collect", "ndjson", "inference.ndjson")
+    state = tmp_path / "tocsin-data" / "state.db"
+    with sqlite3.connect(state) as connection:  # as if the last upkeep had been long ago
+        connection.execute("DELETE FROM state WHERE kind = 'upkeep'")
+    connection.close()
+    run(tmp_path, "run", "--once")
+    log = tmp_path / "tocsin-data" / "streams" / "inference" / "_delta_log"
+    assert any('"remove"' in commit.read_text() for commit in log.glob("*.json"))
+
+
+def test_a_damaged_store_is_one_clear_line(tmp_path: Path) -> None:
+    failing_calls(tmp_path / "inference.ndjson", 10)
+    run(tmp_path, "collect", "ndjson", "inference.ndjson")
+    (part,) = (tmp_path / "tocsin-data" / "streams" / "inference").glob("day=*/*.parquet")
+    part.write_bytes(part.read_bytes()[:100])
+    assert "the store cannot be read" in run(tmp_path, "events", "inference", code=1).stderr
+
+
+def test_a_baseline_of_what_there_is_enough_of(tmp_path: Path) -> None:
+    """The README's own way: with one kind of events only, the detectors of the others are skipped, and told."""
+    rows = [
+        {
+            "@timestamp": f"2026-03-{day:02}T09:{i:02}:00Z",
+            "event": {"id": f"{day}-{i}", "action": "read", "outcome": "success"},
+            "user": {"id": f"user-{i % 6}"},
+            "tocsin": {"resource": {"type": "model", "id": f"m{i % 5}"}},
+        }
+        for day in range(1, 31)
+        for i in range(15)
+    ]
+    (tmp_path / "access.ndjson").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    run(tmp_path, "collect", "ndjson", "access.ndjson")
+    done = run(tmp_path, "baseline", "fit", "--from", "2026-03-01", "--to", "2026-03-31", "--pin", "--json")
+    assert [row["detector"] for row in lines(done)] == ["registry_access"]
+    assert "skipped: detector feature_drift" in done.stderr
+    run(tmp_path, "baseline", "fit", "--detector", "feature_drift", "--to", "2026-03-31", code=1)
