@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -68,6 +69,10 @@ class ModelExtraction(Detector[Params]):
     #: Six statistics with exponential tails pass this together once in a hundred: ln(6 · 0.2 / 0.01).
     floor = 4.8
 
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self._read: WeakKeyDictionary[Baseline, list[tuple[str, HonestQueries]]] = WeakKeyDictionary()
+
     def split(self, window: Window) -> tuple[Window, Window]:
         """The earlier half of each principal's queries to fit on, the later half to calibrate on."""
         calls = distinct(window, self.requires.window, sampled(window, BASELINE_CALLS))
@@ -104,7 +109,9 @@ class ModelExtraction(Detector[Params]):
         users = counts.filter(pl.col("count") >= self.params.min_queries)[USER].unique().to_list()
         calls = distinct(window, where=[Condition(USER, "in", users)])
         best: dict[str, Score] = {}
-        for model, known in HonestQueries.kept(window.baseline):
+        if window.baseline not in self._read:
+            self._read[window.baseline] = list(HonestQueries.kept(window.baseline))
+        for model, known in self._read[window.baseline]:
             of_model = calls.filter(pl.col(MODEL) == model)
             for queries, rows in known.queries(of_model, self.params.sub_windows):
                 score = self._judge(queries, rows, model, known)
