@@ -15,8 +15,8 @@ import click
 from tocsin import atlas, discovery
 from tocsin.cli.main import tocsin as commands
 from tocsin.clock import format_length
-from tocsin.config import SECTIONS
 from tocsin.plugin import KINDS, Detector, Plugin
+from tocsin.sections import SECTIONS
 from tocsin.streams import STREAMS
 
 HERE = Path(__file__).parent

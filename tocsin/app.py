@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import hashlib
 import logging
@@ -15,18 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import polars as pl
 
-from tocsin import discovery, params
+from tocsin import assembly, params
 from tocsin.clock import Clock, SystemClock, format_time, parse_length, parse_time
-from tocsin.config import Config, DetectorSection, load
-from tocsin.discovery import Catalogue
-from tocsin.errors import ConfigError, InputError, PluginError
+from tocsin.config import Config, load
+from tocsin.errors import InputError, PluginError
 from tocsin.frames import conform
 from tocsin.pipeline.detect import Detect, Setting
-from tocsin.pipeline.ingest import Counts, Ingest, Limits
-from tocsin.pipeline.protect import Protector, Rule
+from tocsin.pipeline.ingest import Counts, Ingest
 from tocsin.pipeline.records import Run
-from tocsin.plugin import Collector, Detector, Plugin, Receiver, Requires
-from tocsin.secret import Secret
+from tocsin.plugin import Collector, Receiver
+from tocsin.sections import CollectorSection
 from tocsin.store.delta import DeltaStore
 from tocsin.streams import TIME
 
@@ -51,16 +50,10 @@ class App:
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self.config, self.clock = config, clock
-        self.catalogue = _catalogue(config)
-        self.settings = _settings(config, self.catalogue)
-        self.collectors = [
-            config.at(
-                ("collectors", i, "params"),
-                lambda section=section: self.collector(section.type, _absolute(config, section.params)),  # type: ignore[misc]
-            )
-            for i, section in enumerate(config.collectors)
-        ]
-        protector, limits = _protector(config), _limits(config)
+        self.catalogue = assembly.catalogue(config)
+        self.settings = assembly.settings(config, self.catalogue)
+        self.collectors = [self._configured(i, section) for i, section in enumerate(config.collectors)]
+        protector, limits = assembly.protector(config), assembly.limits(config)
         self.store = DeltaStore.open(
             config.folder / config.store.path,
             config.namespace,
@@ -96,8 +89,16 @@ class App:
             ConfigError: a setting is wrong.
         """
         plugin = self.catalogue.get(Collector, kind)  # type: ignore[type-abstract]
-        collector: Collector[Any] = _instance(plugin, settings)
+        collector: Collector[Any] = assembly.instance(plugin, settings)
         return collector
+
+    def _configured(self, number: int, section: CollectorSection) -> Collector[Any]:
+        place = ("collectors", number)
+        known = self.catalogue.of(Collector)  # type: ignore[type-abstract]
+        if section.type not in known:
+            raise self.config.error(params.unknown(section.type, known, "collector"), (*place, "type"))
+        settings = assembly.absolute(self.config, section.params)
+        return self.config.at((*place, "params"), lambda: self.collector(section.type, settings))
 
     def setting(self, detector: str) -> Setting:
         """The setting of a configured detector.
@@ -189,103 +190,17 @@ def build_alerting(app: App) -> Alerting:
         place = ("alerting", "receivers", name)
         if not isinstance(given, Mapping) or "type" not in given:
             raise config.error(f"receiver {name!r} needs a type, such as console, email or webhook", place)
-        plugin = app.catalogue.get(Receiver, given["type"])  # type: ignore[type-abstract]
+        known = app.catalogue.of(Receiver)  # type: ignore[type-abstract]
+        if given["type"] not in known:
+            raise config.error(params.unknown(str(given["type"]), known, "receiver"), (*place, "type"))
+        plugin = known[given["type"]]
         values = {key: value for key, value in given.items() if key != "type"}
-        receivers[name] = config.at(place, lambda plugin=plugin, values=values: _instance(plugin, values))  # type: ignore[misc]
+        make = functools.partial(assembly.instance, plugin, values)
+        receivers[name] = config.at(place, make)
     return config.at(
         ("alerting",),
         lambda: Alerting.build(app.store, app.clock, config.alerting, receivers, config.folder),
     )
-
-
-def _instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
-    return plugin(params.build(plugin.params_type(), settings))
-
-
-def _catalogue(config: Config) -> Catalogue:
-    found = discovery.discover()
-    if not config.plugins:
-        return found
-    more = discovery.collect(list(config.plugins))
-    for module, why in more.failures.items():
-        if module in config.plugins:
-            raise config.error(f"plug-in module {module} cannot be imported: {why}", ("plugins",))
-    both = {**found.plugins, **more.plugins}
-    return Catalogue(both, {**found.failures, **more.failures})
-
-
-def _settings(config: Config, catalogue: Catalogue) -> list[Setting]:
-    available = catalogue.of(Detector)  # type: ignore[type-abstract]
-    sections: dict[str, DetectorSection] = dict(config.detectors)
-    for id, plugin in available.items():
-        if id not in sections and _needs_nothing(plugin):
-            sections[id] = DetectorSection()
-    settings = []
-    for id, section in sections.items():
-        kind = section.type or id
-        if kind not in available:
-            raise config.error(params.unknown(kind, available, "detector"), ("detectors", id))
-        if section.enabled:
-            settings.append(_setting(config, id, section, available[kind]))
-    return sorted(settings, key=lambda s: s.detector.id)
-
-
-def _setting(config: Config, id: str, section: DetectorSection, plugin: type[Detector[Any]]) -> Setting:
-    place = ("detectors", id)
-    detector: Detector[Any] = config.at((*place, "params"), lambda: _instance(plugin, section.params))
-    requires = detector.requires
-    changed = Requires(*requires.streams, window="1s")
-    window = config.length(section.window, *place, "window") if section.window else requires.window
-    baseline = config.length(section.baseline, *place, "baseline") if section.baseline else requires.baseline
-    for name, value in (("window", window), ("baseline", baseline), ("history", requires.history)):
-        object.__setattr__(changed, name, value)
-    detector.configure(id, changed, section.threshold)
-    return Setting(
-        detector,
-        section.false_alarms,
-        config.length(section.lateness, *place, "lateness", zero=True),
-        section.rolling,
-        config.length(section.refit, *place, "refit") if section.refit else None,
-    )
-
-
-def _needs_nothing(plugin: type[Plugin[Any]]) -> bool:
-    try:
-        params.build(plugin.params_type(), {})
-    except ConfigError:
-        return False
-    return True
-
-
-def _protector(config: Config) -> Protector:
-    rules = [Rule(r.field, r.action, tuple(r.streams)) for r in config.protect]  # type: ignore[arg-type]
-    if not any(r.action == "pseudonymize" for r in rules):
-        return Protector(rules)
-    key = config.at(
-        ("ingest", "pseudonym_key"),
-        lambda: Secret.parse(config.ingest.pseudonym_key, config.folder).reveal(),
-    )
-    if len(key) < 16:
-        raise config.error(
-            "the pseudonym key is shorter than 16 bytes; make one with `openssl rand -hex 32`",
-            ("ingest", "pseudonym_key"),
-        )
-    return Protector(rules, key.encode())
-
-
-def _limits(config: Config) -> Limits:
-    return Limits(
-        config.length(config.ingest.max_age, "ingest", "max_age"),
-        config.length(config.ingest.max_ahead, "ingest", "max_ahead"),
-    )
-
-
-def _absolute(config: Config, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Paths in a collector's settings are relative to the configuration file."""
-    settings = dict(given)
-    if isinstance(paths := settings.get("paths"), list):
-        settings["paths"] = [str(config.folder / p) if isinstance(p, str) else p for p in paths]
-    return settings
 
 
 def _line(run: Run) -> str:

@@ -9,6 +9,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+#: No length of time in a configuration is longer: a hundred years.
+LONGEST = timedelta(days=36_525)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _LENGTH = re.compile(r"(\d+)([smhdw])")
@@ -73,11 +75,11 @@ def parse_time(text: str) -> datetime:
     """
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter at the ends of the calendar
         raise ValueError(
             f"{text!r} is not a time; write one like 2026-11-23 or 2026-11-23T06:00:00Z"
         ) from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def parse_length(text: str) -> timedelta:
@@ -86,10 +88,13 @@ def parse_length(text: str) -> timedelta:
     Raises:
         ValueError: `text` is not a length.
     """
-    parts = _LENGTH.findall(text)
+    parts = _LENGTH.findall(text) if isinstance(text, str) else ()
     if not parts or "".join(n + u for n, u in parts) != text:
         raise ValueError(f"{text!r} is not a length of time; write one like 30s, 5m, 1h, 14d or 2w")
-    return timedelta(seconds=sum(int(n) * _UNITS[u] for n, u in parts))
+    seconds = sum(int(n[:20]) * _UNITS[u] for n, u in parts)
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{text[:30]} is longer than {LONGEST.days}d, the longest length of time there is")
+    return timedelta(seconds=seconds)
 
 
 def format_length(length: timedelta) -> str:

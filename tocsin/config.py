@@ -7,6 +7,7 @@ generated from them. Secrets never stand here: they come from an environment var
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,109 +19,23 @@ import yaml
 from tocsin import params
 from tocsin.clock import parse_length
 from tocsin.errors import ConfigError
-from tocsin.plugin import param
+from tocsin.sections import (
+    CollectorSection,
+    DetectorSection,
+    IngestSection,
+    ProtectRule,
+    ScheduleSection,
+    StoreSection,
+    Top,
+)
 from tocsin.streams import SOURCES, STREAMS
 
 DEFAULT_PATH = Path("tocsin.yaml")
 Place = tuple[str | int, ...]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSection:
-    """`store:` where streams and state are kept."""
-
-    path: str = param("tocsin-data", doc="folder of the embedded store; relative to the configuration file")
-    retention: dict[str, str] = param(
-        {}, doc="how long a stream is kept, in place of its default: `access: 400d`"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class IngestSection:
-    """`ingest:` what is done to events before they are written."""
-
-    protect: list[dict[str, Any]] = param([], doc="rules for sensitive fields: `{field, action, streams}`")
-    pseudonym_key: dict[str, str] | None = param(
-        None, doc="where the key is: `{env: NAME}` or `{file: PATH}`"
-    )
-    max_age: str = param("7300d", doc="an event older than this is rejected")
-    max_ahead: str = param("1d", doc="an event further in the future than this is rejected")
-
-
-@dataclass(frozen=True, slots=True)
-class ProtectRule:
-    """`ingest.protect[]` one rule for a field and all below it."""
-
-    field: str = param(doc="dotted name of a field, known or not: `user.id`, `customer`")
-    action: str = param(doc="what is done to it", choices=("pseudonymize", "mask", "drop"))
-    streams: list[str] = param([], doc="the streams it is done in; all where left out")
-
-
-@dataclass(frozen=True, slots=True)
-class CollectorSection:
-    """`collectors[]` one source to collect from while `tocsin run` runs."""
-
-    type: str = param(doc="the collector: ndjson, access_log, cloudtrail, dataset or a plug-in's id")
-    params: dict[str, Any] = param({}, doc="the collector's own settings")
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorSection:
-    """`detectors.<id>:` changes to one detector; every detector that needs no setting is on by default."""
-
-    type: str | None = param(None, doc="the detector, where it is not the key itself: `{type: pyod}`")
-    enabled: bool = param(True, doc="false turns it off")
-    params: dict[str, Any] = param({}, doc="the detector's own settings")
-    window: str | None = param(None, doc="length of a window of event time")
-    lateness: str = param("0s", doc="how long after its end a window waits for late events")
-    baseline: str | None = param(None, doc="how much history a baseline covers")
-    rolling: bool = param(
-        True, doc="fit baselines anew as time goes on; a pinned one is compared with as well"
-    )
-    refit: str | None = param(
-        None, doc="age at which a rolling baseline is fitted anew; left out: a quarter of its length"
-    )
-    false_alarms: float = param(
-        0.01, ge=1e-6, le=0.5, doc="wanted probability that a quiet score reaches the threshold"
-    )
-    threshold: float | None = param(None, ge=0, doc="a fixed threshold in place of the calibrated one")
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleSection:
-    """`schedule:` how often `tocsin run` does what."""
-
-    collect: str = param("1m", doc="between two visits of a collector")
-    detect: str = param("1m", doc="between two looks for windows that are due")
-    alert: str = param("15s", doc="between two rounds of alerting and delivery")
-    maintain: str = param("1h", doc="between two compactions")
-
-
-@dataclass(frozen=True, slots=True)
-class Top:
-    """The top level of `tocsin.yaml`."""
-
-    namespace: str = param("default", doc="keeps the data of one environment apart from another's")
-    store: dict[str, Any] = param({}, doc="see `store`")
-    ingest: dict[str, Any] = param({}, doc="see `ingest`")
-    collectors: list[dict[str, Any]] = param([], doc="see `collectors[]`")
-    detectors: dict[str, Any] = param({}, doc="see `detectors.<id>`")
-    alerting: dict[str, Any] = param({}, doc="route, receivers, incidents; see the on-call page")
-    schedule: dict[str, Any] = param({}, doc="see `schedule`")
-    plugins: list[str] = param([], doc="modules to load plug-ins from, beside the installed packages")
-
-
-#: Every section with the heading it has in the docs.
-SECTIONS: Mapping[str, type[Any]] = {
-    "Top level": Top,
-    "store": StoreSection,
-    "ingest": IngestSection,
-    "ingest.protect[]": ProtectRule,
-    "collectors[]": CollectorSection,
-    "detectors.<id>": DetectorSection,
-    "schedule": ScheduleSection,
-}
+_MOST = 100_000  # values in a configuration
+_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_.]{0,99}")
+_KEPT_BY = ("@timestamp", "event.id", "event.ingested")  # what events are kept by
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,21 +105,31 @@ def load(path: Path | None = None) -> Config:
         raise ConfigError(f"cannot be read: {error.strerror}", path) from None
     except UnicodeDecodeError:
         raise ConfigError("is not UTF-8 text", path) from None
+    lines: dict[Place, int] = {}
+    values = parse(text, path, lines)
+    if not isinstance(values, dict):
+        raise ConfigError("must be a mapping of settings", path, 1)
+    return _config(values, path, lines)
+
+
+def parse(text: str, path: Path | None, lines: dict[Place, int]) -> Any:
+    """YAML as plain values, a time as its text; `lines` gets the line of every one. An empty text is a mapping.
+
+    Raises:
+        ConfigError: it is not YAML, or holds more than a configuration does.
+    """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return {} if node is None else _value(node, (), path, lines)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(
             f"is not YAML: {getattr(error, 'problem', error)}", path, mark.line + 1 if mark else None
         ) from None
-    lines: dict[Place, int] = {}
-    try:
-        values = {} if node is None else _value(node, (), path, lines)
     except RecursionError:
-        raise ConfigError("an alias stands for what it is part of", path, 1) from None
-    if not isinstance(values, dict):
-        raise ConfigError("must be a mapping of settings", path, 1)
-    return _config(values, path, lines)
+        raise ConfigError(
+            "is nested too deeply, or an alias stands for what it is part of", path, 1
+        ) from None
 
 
 def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, int]) -> Config:
@@ -236,6 +161,10 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
 
 
 def _check(config: Config) -> None:
+    if not _NAMESPACE.fullmatch(config.namespace):
+        raise config.error(
+            f"namespace is {config.namespace!r}; write up to 100 of a-z, 0-9, _ and .", ("namespace",)
+        )
     for setting in dataclasses.fields(ScheduleSection):
         config.length(getattr(config.schedule, setting.name), "schedule", setting.name)
     for stream, length in config.store.retention.items():
@@ -248,10 +177,7 @@ def _check(config: Config) -> None:
                 raise config.error(
                     params.unknown(stream, SOURCES, "stream"), ("ingest", "protect", i, "streams")
                 )
-        if rule.field in {"@timestamp", "event.id", "event.ingested"}:
-            raise config.error(
-                f"{rule.field} cannot be protected: events are kept by it", ("ingest", "protect", i)
-            )
+        _check_rule(config, i, rule)
     if any(r.action == "pseudonymize" for r in config.protect) and not config.ingest.pseudonym_key:
         raise config.error(
             "a rule pseudonymizes but there is no key; set `ingest.pseudonym_key: {env: NAME}` or `{file: PATH}`",
@@ -259,8 +185,29 @@ def _check(config: Config) -> None:
         )
 
 
-def _value(node: yaml.Node, place: Place, path: Path, lines: dict[Place, int]) -> Any:
+def _check_rule(config: Config, number: int, rule: ProtectRule) -> None:
+    place = ("ingest", "protect", number)
+    if not rule.field:
+        raise config.error("a rule needs the name of a field", place)
+
+    def covered(name: str) -> bool:
+        return name == rule.field or name.startswith(f"{rule.field}.")
+
+    for name in filter(covered, _KEPT_BY):
+        raise config.error(f"{name} cannot be protected: events are kept by it", place)
+    if rule.action == "drop":
+        for stream in rule.streams or SOURCES:
+            needed = [c.name for c in STREAMS[stream].columns if c.required and covered(c.name)]
+            if needed:
+                raise config.error(
+                    f"{needed[0]} cannot be dropped: no {stream} event is one without it", place
+                )
+
+
+def _value(node: yaml.Node, place: Place, path: Path | None, lines: dict[Place, int]) -> Any:
     lines.setdefault(place, node.start_mark.line + 1)
+    if len(lines) > _MOST:  # aliases of aliases
+        raise ConfigError(f"holds more than {_MOST:,} values", path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:

@@ -226,7 +226,10 @@ def _microseconds(present: pl.Series) -> pl.Series:
         return present.to_physical() // 1000
     if present.dtype == pl.Duration:
         return present.dt.total_microseconds()
-    return present.dt.timestamp("us")
+    times = present.dt.timestamp("us")
+    if times.null_count():
+        raise ValueError("holds a date that lies outside of every calendar")
+    return times
 
 
 def _text(present: pl.Series) -> bytes:

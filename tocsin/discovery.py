@@ -93,7 +93,7 @@ def _modules(package: str, failures: dict[str, str]) -> Iterator[ModuleType]:
 def _import(name: str, failures: dict[str, str]) -> ModuleType | None:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # noqa: BLE001 — the fence around plug-in import: any error is the plug-in's
+    except (Exception, SystemExit) as error:  # noqa: BLE001 — the fence around plug-in import: any error is the plug-in's
         failures[name] = f"{type(error).__name__}: {error}"
         return None
 

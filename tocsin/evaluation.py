@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tocsin.clock import format_time
 from tocsin.errors import BaselineError, PluginError
 from tocsin.findings import Finding, Score, finding_id, severity_of
 from tocsin.plugin import Detector
@@ -72,7 +73,8 @@ def _fitted(detector: Detector[Any], window: Window) -> Baseline:
     baseline = detector.fit(window)
     if baseline is None:
         raise BaselineError(
-            f"detector {detector.id}: too little history from {window.start} to {window.end} for a baseline"
+            f"detector {detector.id}: too little history from {format_time(window.start)} to "
+            f"{format_time(window.end)} for a baseline"
         )
     return baseline
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -65,7 +66,9 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         return dict(value)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _nested(name, value, hint)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{name} is {value}; it must be a finite number", key=name)
         return float(value)
     if hint is not Any and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
         raise ConfigError(f"{name} is {value!r}; it must be {_WORDS.get(hint, hint.__name__)}", key=name)

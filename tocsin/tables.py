@@ -17,7 +17,13 @@ LARGEST = 2 * 1024**3
 #: A file of up to this many bytes is read at once, so that it cannot change while it is looked at.
 AT_ONCE = 64 * 1024**2
 #: What Polars raises for files that are not what they should be.
-FAULTS: tuple[type[BaseException], ...] = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+FAULTS: tuple[type[BaseException], ...] = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    OSError,
+    ValueError,  # a date that Python's calendar has not
+    OverflowError,
+)
 
 #: The names that a dataset file may have.
 SUFFIXES = re.compile(r"\.(csv|csv\.gz|parquet|pq)$")

@@ -14,7 +14,7 @@ import polars as pl
 
 from tocsin.clock import floor_time, format_length, parse_length
 from tocsin.digest import digest_frame
-from tocsin.errors import SnapshotError
+from tocsin.errors import InputError, SnapshotError
 from tocsin.findings import Json
 from tocsin.frames import conform, empty
 from tocsin.query import COUNT, Condition, Measure, Where
@@ -97,6 +97,9 @@ class FrameSource:
         Raises:
             InputError: a stream is unknown or a column cannot be read as its type.
         """
+        for name, frame in frames.items():
+            if not isinstance(frame, pl.DataFrame):
+                raise InputError(f"stream {name}: a polars.DataFrame is needed, not {type(frame).__name__}")
         return cls({name: conform(frame, name) for name, frame in frames.items()}, snapshots or {})
 
     def scan(

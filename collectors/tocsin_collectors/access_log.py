@@ -41,6 +41,7 @@ _KINDS = {
 }  # fmt: skip
 _BATCH = 20_000  # events, after the piece that reaches it
 _RUN = 4 * 1024 * 1024
+_DIGITS = 18  # of a size or a duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class AccessLog(Collector[Params]):
                     self._event(piece.key.partition(".")[0], at, line.decode("utf-8", "replace").rstrip("\r"))
                 )
                 to.places.append(place)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 to.rejected.append(Rejected(str(error), place, line[:SHOWN]))
 
     def _batch(self, root: str, waiting: _Pending) -> Batch:
@@ -179,6 +180,8 @@ def _address(host: str) -> dict[str, str]:
 
 def _rest(parts: dict[str, Any]) -> dict[str, Any]:
     size, seconds = parts.get("bytes"), parts.get("seconds")
+    if len(size or "") > _DIGITS or len(seconds or "") > _DIGITS:
+        raise ValueError("a number in the line has too many digits")
     referrer = _given(parts.get("referrer"))
     forwarded = _given(parts.get("forwarded"))
     return {

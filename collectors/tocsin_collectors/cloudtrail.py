@@ -171,7 +171,7 @@ def _lines(path: Path, data: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
 
 def _unpacked(data: bytes) -> list[bytes]:
     """The records in a JSON text: of `{"Records": […]}`, of an array, or the one object itself."""
-    if data[:64].lstrip().startswith(b"["):
+    if data.lstrip()[:1] == b"[":
         return [bytes(raw) for raw in msgspec.json.decode(data, type=list[msgspec.Raw])]
     records = msgspec.json.decode(data, type=_Records).Records
     return [data] if records is msgspec.UNSET else [bytes(raw) for raw in records]
@@ -196,4 +196,4 @@ def _content(path: Path) -> bytes:
         raise Unreadable(f"the file holds more than {LARGEST >> 20} MiB; split it", data)
     if not data.strip():
         raise Unreadable("the file is empty")
-    return data
+    return data.removeprefix(b"\xef\xbb\xbf")

@@ -15,7 +15,7 @@ import yaml
 
 from tocsin.clock import format_time, parse_time
 from tocsin.digest import content
-from tocsin.errors import InputError, SnapshotError
+from tocsin.errors import ConfigError, InputError, SnapshotError
 from tocsin.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin.tables import FAULTS, SUFFIXES, read_snapshot, unreadable
 from tocsin_collectors._find import Found, find, log
@@ -77,7 +77,7 @@ class Dataset(Collector[Params]):
             try:
                 parse_time(params.time)
             except ValueError as error:
-                raise InputError(f"time: {error}, or mtime") from None
+                raise ConfigError(f"time: {error}, or mtime", key="time") from None
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.errors import InputError
+from tocsin.errors import ConfigError, InputError
 from tocsin.plugin import Batch, Collector, Resume, Stability, param
 from tocsin.streams import SOURCES
 from tocsin_collectors._find import Found, find, log
@@ -56,7 +56,9 @@ class Ndjson(Collector[Params]):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         if params.stream and params.stream not in SOURCES:
-            raise InputError(f"stream {params.stream!r} takes no events; write one of {', '.join(SOURCES)}")
+            raise ConfigError(
+                f"stream {params.stream!r} takes no events; write one of {', '.join(SOURCES)}", key="stream"
+            )
         self._told: set[str] = set()
         self._follower = Follower(self.id, _is_object, RUN)
 

@@ -67,7 +67,7 @@ def profile_of(event: Mapping[str, Any]) -> Profile:
     if labels:
         counts[""] = labels
     figures: dict[Name, Figure] = {}
-    if rows is not None:
+    if rows is not None and rows >= 0:
         figures[Name("", ROWS)] = Figure(math.log(rows + 1), _ROWS_ERROR, rows)
         figures |= {Name(c, m): f for c, facts in columns.items() for m, f in _figures(facts, rows)}
     schema = _decoded(event["tocsin.dataset.schema"], list[tuple[str, str]])

@@ -143,6 +143,22 @@ def test_a_time_without_zone_is_in_the_zone_of_the_setting(make, committed, tmp_
         make(AccessLog, tmp_path, zone="Mars")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '192.0.2.1 - - [02/Mar/2026:09:31:44 +0000] "GET / HTTP/1.1" 200 5 "-" "x" rt=' + "9" * 400 + ".0",
+        '192.0.2.1 - - [02/Mar/2026:09:31:44 +0000] "GET / HTTP/1.1" 200 ' + "9" * 5000,
+        '192.0.2.1 - - [01/Jan/0001:00:00:44 +1400] "GET / HTTP/1.1" 200 5',
+        '192.0.2.1 - - [31/Dec/9999:23:59:44 -1400] "GET / HTTP/1.1" 200 5',
+    ],
+)
+def test_numbers_and_times_beyond_all_bounds_are_rejections(make, committed, tmp_path, line):
+    file = tmp_path / "access.log"
+    file.write_bytes(GOLDEN.read_bytes().splitlines()[4] + b"\n" + line.encode() + b"\n")
+    committed.take(make(AccessLog, file))
+    assert len(committed.events) == len(committed.rejected) == 1
+
+
 def test_hostile_lines_take_no_time(make, committed, tmp_path):
     lines = ["1.2.3.4 - " + " [" * 300_000, '1.2.3.4 - - [x] "' + "\\" * 300_000, "a " * 300_000]
     (tmp_path / "access.log").write_text("\n".join(lines) + "\n")

@@ -205,3 +205,11 @@ def test_files_that_differ_only_in_the_middle_are_two_files(tmp_path, make, comm
         (tmp_path / name).write_text(json.dumps({"Records": records}))
     committed.take(make(Cloudtrail, tmp_path))
     assert len({e["event.id"] for e in committed.events}) == 299
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b" " * 100, b"\xef\xbb\xbf" + b"\n" * 100])
+def test_what_editors_put_before_the_json_does_no_harm(tmp_path, make, committed, before):
+    event = {"eventTime": "2026-03-02T09:00:00Z", "eventName": "GetObject", "eventSource": "s3.amazonaws.com"}
+    (tmp_path / "a.json").write_bytes(before + json.dumps([{**event, "eventID": "1"}]).encode())
+    committed.take(make(Cloudtrail, tmp_path))
+    assert len(committed.events) == 1

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from tocsin.digest import digest_file
-from tocsin.errors import InputError
+from tocsin.errors import ConfigError
 from tocsin_collectors._profile import profile
 from tocsin_collectors.dataset import Dataset
 
@@ -234,7 +234,7 @@ def test_a_measure_is_no_label(folder, make, committed):
 
 
 def test_wrong_settings_are_named(folder, make):
-    with pytest.raises(InputError, match=r"time: 'soon' is not a time; .*or mtime"):
+    with pytest.raises(ConfigError, match=r"time: 'soon' is not a time; .*or mtime"):
         make(Dataset, folder, time="soon")
 
 
@@ -244,3 +244,23 @@ def test_real_data(shared_data, make, committed):
     assert event["tocsin.dataset.rows"] == 30_000
     assert event["tocsin.dataset.labels"] == {"0": 23364, "1": 6636}
     assert event["tocsin.dataset.name"] == "UCI_Credit_Card"
+
+
+@pytest.mark.parametrize("dtype", [pl.Datetime("us"), pl.Duration("ms"), pl.Date])
+def test_times_that_no_calendar_has_stop_nothing(make, committed, tmp_path, dtype):
+    numbers = [2**30, -(2**30)] if dtype == pl.Date else [2**62, -(2**62)]
+    raw = pl.Series("x", numbers, dtype=pl.Int32 if dtype == pl.Date else pl.Int64)
+    pl.DataFrame({"x": raw.cast(dtype)}).write_parquet(tmp_path / "odd.parquet")
+    pl.DataFrame({"x": [1, 2]}).write_parquet(tmp_path / "good.parquet")
+    committed.take(make(Dataset, tmp_path))
+    taken = {e["tocsin.dataset.path"] for e in committed.events} | {r.position for r in committed.rejected}
+    assert taken == {str(tmp_path / "good.parquet"), str(tmp_path / "odd.parquet")}
+    assert "good" in {e["tocsin.dataset.name"] for e in committed.events}
+
+
+def test_a_sidecar_from_before_the_calendar_is_a_rejection(make, committed, tmp_path):
+    pl.DataFrame({"x": [1, 2]}).write_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.parquet.meta.json").write_text('{"time": "0001-01-01T00:00:00+14:00"}')
+    committed.take(make(Dataset, tmp_path))
+    assert not committed.events
+    assert "is not a time" in committed.rejected[0].reason

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.collectors.conftest import Committed
-from tocsin.errors import InputError
+from tocsin.errors import ConfigError, InputError
 from tocsin_collectors import ndjson
 from tocsin_collectors.ndjson import Ndjson
 
@@ -236,7 +236,7 @@ def test_a_stream_that_nobody_tells_is_an_error_or_left_alone(tmp_path, make, co
 def test_wrong_paths_and_streams_are_named(tmp_path, make, committed):
     with pytest.raises(InputError, match=r"nowhere\.ndjson: there is no such file"):
         committed.take(make(Ndjson, tmp_path / "nowhere.ndjson"))
-    with pytest.raises(InputError, match="'finding' takes no events"):
+    with pytest.raises(ConfigError, match="'finding' takes no events"):
         make(Ndjson, tmp_path, stream="finding")
 
 

@@ -127,6 +127,19 @@ def test_a_wrong_configuration_is_exit_2_with_its_line(tmp_path: Path) -> None:
         (["ack", "abc"], 2, "--by"),
         (["incidents", "nothing"], 1, "nothing"),
         (["run", "--fail-on", "high"], 2, "--once"),
+        (["events", "inference", "--from", "0001-01-01T00:00:00+14:00"], 2, "is not a time"),
+        (["events", "inference", "--limit", "-1"], 2, "-1 is not in the range"),
+        (["events", "inference", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "does not lie before"),
+        (["baseline", "fit", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "does not lie before"),
+        (["findings", "--detector", "nope", "--fail-on", "low"], 2, "no such detector"),
+        (["scores", "--detector", "nope"], 2, "no such detector"),
+        (["baseline", "list", "--detector", "nope"], 2, "no such detector"),
+        (["plugins", "new", "detector", "a" * 300], 2, "no name for a detector"),
+        (["plugins", "new", "detector", "class"], 2, "no name for a detector"),
+        (["plugins", "new", "detector", "feature_drift"], 2, "already"),
+        (["collect", "ndjson", "x", "--set", "remove=" + "[" * 3000], 2, "nested too deeply"),
+        (["collect", "ndjson", "x", "--set", "remove=!!int x"], 2, "cannot be read"),
+        (["collect", "ndjson", "x", "--stream", "nope"], 2, "takes no events"),
         (["plugins", "check", "missing"], 2, "does not exist"),
         (["plugins", "new", "detector", "Bad-Name"], 2, "lower_snake_case"),
     ],
@@ -257,3 +270,25 @@ def test_a_baseline_of_what_there_is_enough_of(tmp_path: Path) -> None:
     assert [row["detector"] for row in lines(done)] == ["registry_access"]
     assert "skipped: detector feature_drift" in done.stderr
     run(tmp_path, "baseline", "fit", "--detector", "feature_drift", "--to", "2026-03-31", code=1)
+
+
+def test_a_time_may_be_set_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    run(tmp_path, "collect", "dataset", "a.csv", "--set", "time=2026-03-02T03:00:00Z")
+    (row,) = lines(run(tmp_path, "events", "dataset", "--json"))
+    assert row["@timestamp"] == "2026-03-02T03:00:00Z"
+
+
+def test_a_plugin_that_ends_the_process_does_not(tmp_path: Path) -> None:
+    (tmp_path / "quitter.py").write_text("raise SystemExit(0)\n")
+    assert "cannot be imported" in run(tmp_path, "plugins", "check", "quitter.py", code=2).stderr
+
+
+def test_json_on_a_terminal_of_another_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    event = {"@timestamp": "2026-03-02T09:00:00Z", "event": {"action": "läuft ✓"}}
+    (tmp_path / "access.ndjson").write_text(json.dumps(event) + "\n")
+    run(tmp_path, "collect", "ndjson", "access.ndjson")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    (row,) = lines(run(tmp_path, "events", "access", "--json"))
+    assert row["event.action"] == "läuft ✓"
+    run(tmp_path, "events", "access")

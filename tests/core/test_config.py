@@ -9,8 +9,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tocsin.app import App
-from tocsin.config import SECTIONS, load
+from tocsin.config import load
 from tocsin.errors import ConfigError
+from tocsin.sections import SECTIONS
 
 CONFIGS = ROOT / "tests" / "configs"
 

@@ -199,6 +199,11 @@ def test_what_a_collector_rejects_is_counted(bench: Bench) -> None:
     assert bench.rows("dead_letter")[0]["error.message"] == "no CloudTrail record"
 
 
+def test_an_empty_id_is_none(bench: Bench) -> None:
+    events = [{"@timestamp": "2026-03-02T09:00:00Z", "event": {"id": "", "action": a}} for a in "abc"]
+    assert bench.take(*events) == Counts(3, 3, 0, 0)
+
+
 # Protection
 
 
@@ -215,6 +220,20 @@ def test_an_id_gives_nobody_away(tmp_path: Path) -> None:
     assert len(masked.rows()) == 2  # without a key only the place tells events apart
     hashes = {bench.rows("dead_letter")[0]["event.hash"] for bench in (plain, keyed, masked)}
     assert len(hashes) == 3
+
+
+def test_what_is_in_the_source_s_own_words_is_not_kept(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Rule("user.id", "pseudonymize"))
+    seen = Rejected('cannot be read: could not parse `"SECRET"x` as "SECRET"', "d.csv", b'{"who": "SECRET"}')
+    bench.ingest.take(Batch("access", "test", {"k": 1}, rejected=[seen]))
+    bench.take({"@timestamp": "2026-03-02T09:00:00Z", "labels": '{"email": "SECRET"}'})
+    assert "SECRET" not in json.dumps(bench.rows("dead_letter"), default=str)
+
+
+def test_json_in_a_text_is_looked_into(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Rule("labels.email", "mask"))
+    bench.take(access(labels='{"email": "SECRET", "team": "risk"}'))
+    assert json.loads(bench.rows()[0]["labels"]) == {"email": "***", "team": "risk"}
 
 
 def test_what_a_protected_field_says_is_protected_in_unknown_fields_too(tmp_path: Path) -> None:
@@ -302,7 +321,9 @@ numbers = st.integers(-(2**40), 2**40)
 events = st.fixed_dictionaries(
     {
         "@timestamp": st.just("2026-03-02T09:00:00Z"),
-        "event": st.fixed_dictionaries({"id": texts}, optional={"duration": numbers, "outcome": texts}),
+        "event": st.fixed_dictionaries(
+            {"id": texts.filter(bool)}, optional={"duration": numbers, "outcome": texts}
+        ),
         "tocsin": st.fixed_dictionaries(
             {"model": st.fixed_dictionaries({"name": texts})},
             optional={

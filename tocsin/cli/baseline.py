@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tocsin.cli.main import open_app
-from tocsin.cli.output import Exit, Time, json_option, plain, progress, show, text
+from tocsin.cli.output import Exit, Time, in_order, json_option, plain, progress, show, text
 from tocsin.errors import BaselineError
 
 _COLUMNS = ("detector", "version", "start", "end", "threshold", "pinned", "digest")
@@ -37,6 +37,7 @@ def fit(
     as_json: bool,
 ) -> None:
     """Fit baselines on trusted history; without --detector of every detector that has enough of it."""
+    in_order(start, end)
     app = open_app(ctx)
     chosen = [app.setting(d) for d in detectors] or [
         s for s in app.settings if s.detector.requires.baseline is not None
@@ -67,7 +68,10 @@ def fit(
 @click.pass_context
 def list_(ctx: click.Context, detector: str | None, as_json: bool) -> None:
     """List all versions, oldest first."""
-    versions = open_app(ctx).detect.baselines.versions(detector)
+    app = open_app(ctx)
+    versions = app.detect.baselines.versions(detector)
+    if detector and not versions:
+        app.setting(detector)
     show(
         (v.to_dict() for v in versions),
         _COLUMNS,

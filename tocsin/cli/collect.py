@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import yaml
 
 from tocsin.cli.main import open_app
 from tocsin.cli.output import Exit, json_option, progress, show
+from tocsin.config import parse
+from tocsin.errors import ConfigError
 
 
 @click.command()
@@ -54,9 +55,9 @@ def _setting(pair: str) -> tuple[str, Any]:
     if not equals or not key:
         raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--set")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise click.BadParameter(f"the value of {key!r} is not YAML: {value}", param_hint="--set") from None
+        return key, parse(value, None, {}) if value else None
+    except ConfigError as error:
+        raise click.BadParameter(f"the value of {key!r} {error}", param_hint="--set") from None
 
 
 COMMANDS = (collect,)

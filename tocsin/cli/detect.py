@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.main import open_app
-from tocsin.cli.output import Exit, fail_on_option, from_option, json_option, progress, show, to_option
+from tocsin.cli.output import (
+    Exit,
+    fail_on_option,
+    from_option,
+    in_order,
+    json_option,
+    progress,
+    show,
+    to_option,
+)
 from tocsin.clock import format_time
 from tocsin.findings import Severity
 
@@ -49,6 +58,7 @@ def detect(
     as_json: bool,
 ) -> None:
     """Evaluate every window that is due; with --from or --to every window of that time again."""
+    in_order(start, end)
     app = open_app(ctx)
     settings = [app.setting(d) for d in detectors] or app.settings
     with progress("detecting") as at:
@@ -73,11 +83,14 @@ def scores(
     """Show every subject's score in every window, below the threshold too."""
     from tocsin.query import Condition
 
+    in_order(start, end)
     app = open_app(ctx)
     rows = app.store.scan("score", where=[Condition("tocsin.detector.id", "==", detector)])
     frame = _in_time(rows.collect(), start, end).sort("event.ingested", maintain_order=True)
     key = ["tocsin.window.start", "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id"]
     newest = frame.unique(key, keep="last", maintain_order=True).sort(key)
+    if newest.is_empty():
+        app.setting(detector)  # an id that nobody knows is a mistake, not a quiet detector
     show(
         (
             {
@@ -121,9 +134,13 @@ def findings(
     from tocsin.pipeline.records import newest_findings
     from tocsin.query import Condition
 
+    in_order(start, end)
     app = open_app(ctx)
     where = [Condition("tocsin.detector.id", "==", detector)] if detector else []
-    frame = _in_time(newest_findings(app.store, where), start, end)
+    found = newest_findings(app.store, where)
+    if detector and found.is_empty():
+        app.setting(detector)
+    frame = _in_time(found, start, end)
     rows = [
         row
         for row in map(finding_row, frame.iter_rows(named=True))

@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 
 from tocsin.cli.main import open_app
-from tocsin.cli.output import from_option, json_option, show, to_option
+from tocsin.cli.output import from_option, in_order, json_option, show, to_option
 from tocsin.streams import ID, INGESTED, STREAMS, TIME
 
 _DULL = {ID, INGESTED, "event.kind", "event.category", "event.type", "tocsin.source.id"}
@@ -17,7 +17,13 @@ _DULL = {ID, INGESTED, "event.kind", "event.category", "event.type", "tocsin.sou
 @click.argument("stream", type=click.Choice(list(STREAMS)))
 @from_option
 @to_option
-@click.option("--limit", default=100, show_default=True, help="The newest so many; 0 for all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="The newest so many; 0 for all.",
+)
 @json_option
 @click.pass_context
 def events(
@@ -26,6 +32,7 @@ def events(
     """Show the events of a STREAM, oldest first."""
     import polars as pl
 
+    in_order(start, end)
     app = open_app(ctx)
     rows = app.store.scan(stream, start, end)
     total = rows.select(pl.len()).collect().item()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -74,6 +75,9 @@ def _store_faults() -> tuple[type[BaseException], ...]:
 
 def main() -> None:
     """Run a command; a mistake of the user's is one line on standard error, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows another one
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.Formatter.converter = time.gmtime
     logging.Formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"

@@ -42,6 +42,14 @@ class Time(click.ParamType[datetime]):
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 from_option = click.option("--from", "start", type=Time(), help="Only event times from here on (UTC).")
 to_option = click.option("--to", "end", type=Time(), help="Only event times before this (UTC).")
+
+
+def in_order(start: datetime | None, end: datetime | None) -> None:
+    """Refuse a time that ends before it begins."""
+    if start is not None and end is not None and start >= end:
+        raise click.UsageError(f"--from {format_time(start)} does not lie before --to {format_time(end)}")
+
+
 fail_on_option = click.option(
     "--fail-on",
     type=click.Choice(["info", "low", "medium", "high", "critical"]),
@@ -53,7 +61,9 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: 
     """Print rows: every field as JSON, or the named columns as a table."""
     if as_json:
         for row in rows:
-            click.echo(json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=False))
+            click.echo(
+                json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=not _unicode())
+            )
         return
     rows = list(rows)
     if not rows:
@@ -69,6 +79,10 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: 
         table.add_row(*(clean(text(row.get(column))) for column in columns))
     console = Console(markup=False, highlight=False, emoji=False)
     console.print(table, width=None if console.is_terminal else 200)
+
+
+def _unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16", "utf32")
 
 
 def plain(value: Any) -> Any:

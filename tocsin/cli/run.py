@@ -40,9 +40,16 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
         f"{outcomes['failed']:,} failed; {len(worst):,} findings; "
         f"{tick.alerts.notified:,} notifications sent"
     )
+    undelivered = tick.alerts.failed + tick.alerts.retried
+    if undelivered:
+        click.echo(
+            f"{tick.alerts.failed:,} notifications refused for good, {tick.alerts.retried:,} receivers to be tried again; "
+            "see why with: tocsin events alert_history",
+            err=True,
+        )
     if fail_on and any(s.rank >= Severity(fail_on).rank for s in worst):
         ctx.exit(Exit.FOUND)
-    if tick.away or outcomes["failed"]:
+    if tick.away or outcomes["failed"] or undelivered:
         ctx.exit(Exit.FAILED)
 
 

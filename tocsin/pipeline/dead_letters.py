@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from tocsin.streams import STREAMS, TIME, Column, Type
 
 _ORIGINAL = 8192  # bytes of a rejected event that are kept
 _REASON = 500  # characters
+_QUOTED = re.compile(r"`.*`|\".*\"|'.*'", re.DOTALL)
 
 
 def dead_letters(
@@ -24,9 +26,10 @@ def dead_letters(
 ) -> pl.DataFrame:
     """Rows of the dead-letter stream. What the rules protect is protected here as well."""
     rows = []
-    for item in rejected:
+    for number, item in enumerate(rejected):
+        foreign = number < len(batch.rejected)  # in the source's own words, to which no rule applies
         place = "\x1f".join((batch.source, batch.stream, item.position))
-        bare = item.reason[:_REASON] if not protector else _bare(item.reason)
+        bare = item.reason[:_REASON] if not protector else _bare(item.reason, foreign=foreign)
         key = "\x1f".join((place, hashlib.sha256(item.original).hexdigest(), item.reason))
         rows.append(
             {
@@ -39,16 +42,18 @@ def dead_letters(
                 "tocsin.dead_letter.bytes": len(item.original),
                 "error.message": bare,
                 "event.hash": protector.identity(item.original, place),
-                "event.original": _original(batch.stream, item.original, protector),
+                "event.original": _original(batch.stream, item.original, protector, foreign=foreign),
             }
         )
     known = schema("dead_letter")
     return conform(pl.DataFrame(rows, schema={name: known[name] for name in rows[0]}), "dead_letter")
 
 
-def _original(stream: str, original: bytes, protector: Protector) -> str | None:
+def _original(stream: str, original: bytes, protector: Protector, *, foreign: bool) -> str | None:
     if not protector:
         return original[:_ORIGINAL].decode("utf-8", "replace")
+    if foreign:
+        return None
     try:  # what the rules cannot be applied to is not written: its place and digest are
         event = msgspec.json.decode(original)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -57,11 +62,14 @@ def _original(stream: str, original: bytes, protector: Protector) -> str | None:
         return None
     dotted = dict(_dotted(event, STREAMS[stream].by_name))
     protected = {name: protector.tree(stream, name, value) for name, value in dotted.items()}
+    protected = protector.echoes(stream, dotted, protected)
     return msgspec.json.encode(protected)[:_ORIGINAL].decode("utf-8", "replace")
 
 
-def _bare(reason: str) -> str:
+def _bare(reason: str, *, foreign: bool) -> str:
     """A reason without the value that it quotes: the value may be what a rule protects."""
+    if foreign:
+        return _QUOTED.sub("…", reason)[:_REASON]
     head, _, _ = reason.partition(" is needed, not ")
     return (f"{head} is needed" if head != reason else reason)[:_REASON]
 

@@ -71,7 +71,14 @@ def fast(stream: str, run: bytes) -> list[Sequence[Any]] | None:
     columns: list[Sequence[Any]] = [(None,) * len(events)] * len(columns_of(stream))
     if events:
         root.fill(columns, events)
+        if "" in columns[_id_place(stream)]:  # as good as none: the patient decoder makes one
+            return None
     return columns
+
+
+@functools.cache
+def _id_place(stream: str) -> int:
+    return [column.name for column in columns_of(stream)].index(ID)
 
 
 class _Branch:
@@ -184,7 +191,7 @@ def shape(
         if name in into:
             raise EventError(f"{name}: given twice, nested and dotted")
         into[name] = value
-    if found.get(ID) is None:
+    if not found.get(ID):
         found[ID] = identify(_content(stream, found, unmapped))
     return tuple(cast(c, found.get(c.name)) for c in columns.values()) + (None,), unmapped
 

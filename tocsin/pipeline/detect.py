@@ -142,7 +142,7 @@ class Detect:
             )
         except BaselineError as error:
             outcome = Run(detector.id, start, window.end, "skipped", str(error))
-        except Exception as error:  # noqa: BLE001 — the fence around plug-in calls: one detector never stops another
+        except (Exception, SystemExit) as error:  # noqa: BLE001 — the fence around plug-in calls: one detector never stops another
             outcome = Run(detector.id, start, window.end, "failed", f"{type(error).__name__}: {error}")
         else:
             digest = ",".join(v.digest for v in versions)

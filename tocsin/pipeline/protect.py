@@ -7,6 +7,7 @@ nobody without the key can tell who it is or try out names.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
@@ -147,13 +148,20 @@ class Protector:
     def _texts(self, stream: str, name: str, series: pl.Series) -> pl.Series:
         return pl.Series(
             [
-                None
-                if text is None
-                else msgspec.json.encode(self.tree(stream, name, msgspec.json.decode(text))).decode()
+                None if text is None else msgspec.json.encode(self.tree(stream, name, _value(text))).decode()
                 for text in series.to_list()
             ],
             dtype=pl.String,
         )
+
+
+def _value(text: str) -> Any:
+    """A JSON value; one that is a text with JSON in it is what that text says."""
+    value = msgspec.json.decode(text)
+    if isinstance(value, str):
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(value)
+    return value
 
 
 def _replaced(value: Any, said: Mapping[str, str]) -> Any:

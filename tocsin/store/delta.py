@@ -46,8 +46,9 @@ class DeltaStore:
         try:
             for folder in ("streams", "locks", "kept"):
                 (root / folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the store {root}: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise StoreError(f"cannot make the store {root}: {why}") from error
         self._state = State(root / "state.db", namespace)
         self._known: dict[str, tuple[int, KnownIds]] = {}
         self._tables: dict[str, DeltaTable] = {}

@@ -102,7 +102,8 @@ def _load(detector_id: str, params: Mapping[str, Any]) -> Detector[Any]:
 
 
 def _span(source: FrameSource) -> tuple[Any, Any]:
-    times = pl.concat([frame[TIME] for frame in source.frames.values()]).drop_nulls()
+    frames = [frame[TIME] for frame in source.frames.values()]
+    times = pl.concat(frames).drop_nulls() if frames else pl.Series()
     if times.is_empty():
         raise InputError("the baseline's frames hold no event with an @timestamp")
     return times.min(), times.max() + timedelta(microseconds=1)  # type: ignore[operator]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 
+from tocsin import discovery
 from tocsin.errors import ConfigError
+from tocsin.plugin import Detector
 
+_LONGEST = 60
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 _PYPROJECT = """\
@@ -145,8 +149,13 @@ def write(name: str, directory: Path) -> Path:
     Raises:
         ConfigError: the name is not lower_snake_case, or the folder is already there.
     """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is not lower_snake_case, such as failed_calls")
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST or keyword.iskeyword(name):
+        raise ConfigError(
+            f"{name[:_LONGEST]!r} is no name for a detector: lower_snake_case of up to {_LONGEST} characters, "
+            "such as failed_calls"
+        )
+    if name in discovery.discover().of(Detector):  # type: ignore[type-abstract]
+        raise ConfigError(f"there is a detector {name!r} already; give yours another name")
     folder = directory / f"tocsin-{name.replace('_', '-')}"
     if folder.exists():
         raise ConfigError("is there already; it was left as it is", folder)

@@ -1,0 +1,123 @@
+"""Parts of an app, each from its section of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tocsin import discovery, params
+from tocsin.config import Config
+from tocsin.discovery import Catalogue
+from tocsin.errors import ConfigError
+from tocsin.pipeline.detect import Setting
+from tocsin.pipeline.ingest import Limits
+from tocsin.pipeline.protect import Protector, Rule
+from tocsin.plugin import Detector, Plugin, Requires
+from tocsin.secret import Secret
+from tocsin.sections import DetectorSection
+
+
+def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
+    """A plug-in with its settings.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    return plugin(params.build(plugin.params_type(), settings))
+
+
+def absolute(config: Config, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths in a collector's settings are relative to the configuration file."""
+    settings = dict(given)
+    if isinstance(paths := settings.get("paths"), list):
+        settings["paths"] = [str(config.folder / p) if isinstance(p, str) else p for p in paths]
+    return settings
+
+
+def catalogue(config: Config) -> Catalogue:
+    """All plug-ins that are installed or that the configuration names.
+
+    Raises:
+        ConfigError: a module that it names cannot be imported, or holds none.
+    """
+    found = discovery.discover()
+    if not config.plugins:
+        return found
+    more = discovery.collect(list(config.plugins))
+    for module, why in more.failures.items():
+        if module in config.plugins:
+            raise config.error(f"plug-in module {module} cannot be imported: {why}", ("plugins",))
+    for module in config.plugins:
+        if not any(f"{plugin.__module__}.".startswith(f"{module}.") for plugin in more.plugins.values()):
+            raise config.error(f"plug-in module {module} holds no plug-in", ("plugins",))
+    both = {**found.plugins, **more.plugins}
+    return Catalogue(both, {**found.failures, **more.failures})
+
+
+def settings(config: Config, known: Catalogue) -> list[Setting]:
+    """The detectors that are turned on, each as it is set."""
+    available = known.of(Detector)  # type: ignore[type-abstract]
+    sections: dict[str, DetectorSection] = dict(config.detectors)
+    for id, plugin in available.items():
+        if id not in sections and _needs_nothing(plugin):
+            sections[id] = DetectorSection()
+    settings = []
+    for id, section in sections.items():
+        kind = section.type or id
+        if kind not in available:
+            raise config.error(params.unknown(kind, available, "detector"), ("detectors", id))
+        if section.enabled:
+            settings.append(_setting(config, id, section, available[kind]))
+    return sorted(settings, key=lambda s: s.detector.id)
+
+
+def _setting(config: Config, id: str, section: DetectorSection, plugin: type[Detector[Any]]) -> Setting:
+    place = ("detectors", id)
+    detector: Detector[Any] = config.at((*place, "params"), lambda: instance(plugin, section.params))
+    requires = detector.requires
+    changed = Requires(*requires.streams, window="1s")
+    window = config.length(section.window, *place, "window") if section.window else requires.window
+    baseline = config.length(section.baseline, *place, "baseline") if section.baseline else requires.baseline
+    for name, value in (("window", window), ("baseline", baseline), ("history", requires.history)):
+        object.__setattr__(changed, name, value)
+    detector.configure(id, changed, section.threshold)
+    return Setting(
+        detector,
+        section.false_alarms,
+        config.length(section.lateness, *place, "lateness", zero=True),
+        section.rolling,
+        config.length(section.refit, *place, "refit") if section.refit else None,
+    )
+
+
+def _needs_nothing(plugin: type[Plugin[Any]]) -> bool:
+    try:
+        params.build(plugin.params_type(), {})
+    except ConfigError:
+        return False
+    return True
+
+
+def protector(config: Config) -> Protector:
+    """The rules for sensitive fields, with their key."""
+    rules = [Rule(r.field, r.action, tuple(r.streams)) for r in config.protect]  # type: ignore[arg-type]
+    if not any(r.action == "pseudonymize" for r in rules):
+        return Protector(rules)
+    key = config.at(
+        ("ingest", "pseudonym_key"),
+        lambda: Secret.parse(config.ingest.pseudonym_key, config.folder).reveal(),
+    )
+    if len(key) < 16:
+        raise config.error(
+            "the pseudonym key is shorter than 16 bytes; make one with `openssl rand -hex 32`",
+            ("ingest", "pseudonym_key"),
+        )
+    return Protector(rules, key.encode())
+
+
+def limits(config: Config) -> Limits:
+    """Which event times are believed."""
+    return Limits(
+        config.length(config.ingest.max_age, "ingest", "max_age"),
+        config.length(config.ingest.max_ahead, "ingest", "max_ahead"),
+    )
