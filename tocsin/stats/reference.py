@@ -193,7 +193,8 @@ class Reference:
                 f"{len(combination.rows)} of {len(rows):,} rows share {', '.join(named)}; "
                 f"{combination.trusted} of {self.scan.size:,} trusted rows do"
             )
-            value = (combination.z - mean) / (least - mean)
+            # Below the unit quiet batches lie close together; above it five of their standard deviations are one.
+            value = max(combination.z / least, (combination.z - mean) / (least - mean))
             yield Sign(value, words, _ordered(places[combination.rows], own), facts)
 
     def _unheard(self, codes: Codes) -> Iterator[Sign]:
