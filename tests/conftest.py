@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the command line sets it, before libgomp is loaded
@@ -11,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+_NAMESPACES = itertools.count()
 
 
 def missing(reason: str) -> None:
@@ -18,6 +21,28 @@ def missing(reason: str) -> None:
     if os.environ.get("TOCSIN_REQUIRE") == "all":
         pytest.fail(f"{reason} (TOCSIN_REQUIRE=all)")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real node for the session, or the one that TOCSIN_TEST_ELASTICSEARCH_URL names, or a skip."""
+    from tests.nodes.node import Missing, running
+
+    given = os.environ.get("TOCSIN_TEST_ELASTICSEARCH_URL")
+    if given:
+        yield given
+        return
+    try:
+        with running(tmp_path_factory.mktemp("elasticsearch")) as node:
+            yield node.url
+    except Missing as error:
+        missing(str(error))
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace of a cluster that no other test uses."""
+    return f"test{os.getpid()}x{next(_NAMESPACES)}"
 
 
 @pytest.fixture(scope="session")

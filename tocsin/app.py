@@ -26,7 +26,6 @@ from tocsin.pipeline.ingest import Counts, Ingest
 from tocsin.pipeline.records import Run
 from tocsin.plugin import Collector, Receiver
 from tocsin.sections import CollectorSection
-from tocsin.store.delta import DeltaStore
 from tocsin.streams import TIME
 
 if TYPE_CHECKING:
@@ -54,12 +53,7 @@ class App:
         self.settings = assembly.settings(config, self.catalogue)
         self.collectors = [self._configured(i, section) for i, section in enumerate(config.collectors)]
         protector, limits = assembly.protector(config), assembly.limits(config)
-        self.store = DeltaStore.open(
-            config.folder / config.store.path,
-            config.namespace,
-            clock,
-            {stream: parse_length(length) for stream, length in config.store.retention.items()},
-        )
+        self.store = assembly.store(config, clock)
         self.ingest = Ingest(self.store, clock, protector, limits)
         self.detect = Detect(self.store, clock)
         self._alerting: Alerting | None = None

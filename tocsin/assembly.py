@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tocsin import discovery, params
+from tocsin.clock import Clock, parse_length
 from tocsin.config import Config
 from tocsin.discovery import Catalogue
 from tocsin.errors import ConfigError
@@ -15,6 +16,8 @@ from tocsin.pipeline.protect import Protector, Rule
 from tocsin.plugin import Detector, Plugin, Requires
 from tocsin.secret import Secret
 from tocsin.sections import DetectorSection
+from tocsin.store.delta import DeltaStore
+from tocsin.store.protocol import Store
 
 
 def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
@@ -121,3 +124,26 @@ def limits(config: Config) -> Limits:
         config.length(config.ingest.max_age, "ingest", "max_age"),
         config.length(config.ingest.max_ahead, "ingest", "max_ahead"),
     )
+
+
+def store(config: Config, clock: Clock) -> Store:
+    """The store that the configuration names.
+
+    Raises:
+        ConfigError: a secret is not there.
+        StoreError: it cannot be opened.
+    """
+    section = config.store
+    retention = {stream: parse_length(length) for stream, length in section.retention.items()}
+    if section.type == "delta":
+        return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
+    from tocsin.store.elastic import ElasticStore
+
+    security: dict[str, Any] = {}
+    if section.api_key is not None:
+        place = ("store", "api_key")
+        security["api_key"] = config.at(place, lambda: Secret.parse(section.api_key, config.folder).reveal())
+    if section.ca_certs is not None:
+        security["ca_certs"] = str(config.folder / section.ca_certs)
+    copies = {"shards": section.shards, "replicas": section.replicas}
+    return ElasticStore.open(section.hosts, config.namespace, clock, retention, **copies, **security)

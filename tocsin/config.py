@@ -161,6 +161,10 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
 
 
 def _check(config: Config) -> None:
+    if config.store.type == "elasticsearch" and not config.store.hosts:
+        raise config.error(
+            "store type elasticsearch needs hosts, such as [https://localhost:9200]", ("store", "type")
+        )
     if not _NAMESPACE.fullmatch(config.namespace):
         raise config.error(
             f"namespace is {config.namespace!r}; write up to 100 of a-z, 0-9, _ and .", ("namespace",)

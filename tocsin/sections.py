@@ -13,7 +13,19 @@ from tocsin.plugin import param
 class StoreSection:
     """`store:` where streams and state are kept."""
 
+    type: str = param(
+        "delta", doc="delta: the embedded store; elasticsearch: a cluster", choices=("delta", "elasticsearch")
+    )
     path: str = param("tocsin-data", doc="folder of the embedded store; relative to the configuration file")
+    hosts: list[str] = param([], doc="URLs of the cluster: `https://elastic-1:9200`")
+    api_key: dict[str, str] | None = param(
+        None, doc="where the cluster's API key is: `{env: NAME}` or `{file: PATH}`"
+    )
+    ca_certs: str | None = param(
+        None, doc="file of the certificate authority that the cluster's certificate must come from"
+    )
+    shards: int = param(1, ge=1, le=64, doc="primary shards of a new backing index")
+    replicas: int = param(1, ge=0, le=8, doc="copies of each shard")
     retention: dict[str, str] = param(
         {}, doc="how long a stream is kept, in place of its default: `access: 400d`"
     )

@@ -46,11 +46,13 @@ class News:
 
 
 def read(store: Store, position: Position, alerts: Sequence[Alert]) -> News:
-    """Everything said since a position; every append to a stream has a later ingest time than the last."""
-    new = (_EVALUATED, Condition(INGESTED, ">", position.runs))
+    """Everything said since a position, and what may have come into sight behind it. Reading it again is harmless:
+    alerts follow from what the windows say, not from how often they say it.
+    """
+    new = (_EVALUATED, Condition(INGESTED, ">", position.runs - store.overlap))
     runs = store.scan("run", columns=[_DETECTOR, INGESTED], where=new).collect()
     columns = [_DETECTOR, _TYPE, _SUBJECT, _START, INGESTED]
-    where = [Condition(INGESTED, ">", position.findings)]
+    where = [Condition(INGESTED, ">", position.findings - store.overlap)]
     findings = store.scan("finding", columns=columns, where=where).collect()
     since = _since(store.namespace, set(runs[_DETECTOR]), findings, alerts)
     reached = Position(_newest(runs, position.runs), _newest(findings, position.findings))

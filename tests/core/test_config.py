@@ -38,7 +38,7 @@ def test_good(path: Path, tmp_path: Path) -> None:
 
 def test_relative_paths_begin_at_the_file(tmp_path: Path) -> None:
     app = build(CONFIGS / "good" / "everything.yaml", tmp_path)
-    assert app.store.root == tmp_path / "data"
+    assert app.store.place == str(tmp_path / "data")
     assert app.collectors[0].params.paths == (str(tmp_path / "spool"),)
     app.close()
 

@@ -17,6 +17,8 @@ from tocsin.pipeline.detect import Detect, Setting
 from tocsin.pipeline.records import newest_findings
 from tocsin.plugin import Detector, NoParams, Requires
 from tocsin.store.delta import DeltaStore
+from tocsin.store.elastic import ElasticStore
+from tocsin.store.protocol import Store
 from tocsin.streams import ID, TIME
 from tocsin.windows import Baseline, Window
 
@@ -64,10 +66,9 @@ class Broken(Detector[NoParams]):
 
 
 class Bench:
-    def __init__(self, folder: Path, now: datetime = START) -> None:
-        self.clock = ScriptedClock(now)
-        self.store = DeltaStore.open(folder, clock=self.clock)
-        self.detect = Detect(self.store, self.clock)
+    def __init__(self, clock: ScriptedClock, store: Store) -> None:
+        self.clock, self.store = clock, store
+        self.detect = Detect(store, clock)
 
     def add(
         self, hour: int, count: int, user: str = "ana", prefix: str = "", at: timedelta = timedelta(0)
@@ -87,9 +88,16 @@ class Bench:
         return self.store.scan(name).collect()
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+@pytest.fixture(params=["delta", "elasticsearch"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Bench]:
+    """Every test runs on both stores: what is found must not depend on where events live."""
+    clock = ScriptedClock(START)
+    store: Store = DeltaStore.open(tmp_path, clock=clock)
+    if request.param == "elasticsearch":
+        url = request.getfixturevalue("elasticsearch_url")
+        store = ElasticStore.open(url, namespace, clock, replicas=0)
+    yield Bench(clock, store)
+    store.close()
 
 
 def test_only_windows_that_are_over_are_evaluated(bench: Bench) -> None:
@@ -187,12 +195,13 @@ def test_an_attack_does_not_teach_a_rolling_baseline(bench: Bench) -> None:
     assert version.threshold == 5.0
 
 
-def test_a_changed_baseline_is_not_trusted(bench: Bench, tmp_path: Path) -> None:
+def test_a_changed_baseline_is_not_trusted(bench: Bench) -> None:
     for hour in range(60):
         bench.add(hour, 5)
     version = bench.detect.fit(Setting(Learned(NoParams())), START + 60 * HOUR)
-    (values,) = (tmp_path / "kept" / "baselines" / "learned").glob("000001-*/values.json")
-    values.write_text('{"values": {"most": 999}, "threshold": 99999.0}')
+    forged = b'{"values": {"most": 999}, "threshold": 99999.0}'
+    name = f"baselines/learned/000001-{version.digest}/values.json"
+    bench.store.keep(name, lambda path: _write(Path(path), forged))
     with pytest.raises(BaselineError, match="is not what was fitted"):
         Detect(bench.store, bench.clock).baselines.load(version)
     bench.detect.baselines.pin("learned", version.number)
@@ -270,3 +279,7 @@ def test_a_backfill_finds_the_windows_of_any_length(bench: Bench, seconds: int, 
     detector.configure("count", Requires("access", window=f"{seconds}s"), None)
     runs = bench.detect.run([Setting(detector)], START, START + HOUR)
     assert [run.start for run in runs] == [START + timedelta(seconds=first)]
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -27,6 +27,13 @@ class TestDeltaStore(StoreConformance):
         return functools.partial(DeltaStore.open, tmp_path / "store")
 
 
+def test_upkeep_compacts_days_of_many_files(tmp_path: Path) -> None:
+    store = DeltaStore.open(tmp_path)
+    for i in range(60):
+        store.append("access", accesses(2, f"{i}-"))
+    assert store.maintain()["compacted"] > 0
+
+
 def test_another_namespace_is_refused(tmp_path: Path) -> None:
     DeltaStore.open(tmp_path, "staging").close()
     with pytest.raises(StoreError, match="belongs to namespace 'staging'"):

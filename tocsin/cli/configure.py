@@ -69,7 +69,7 @@ def check(ctx: click.Context) -> None:
     path = config_path(ctx)
     click.echo(
         f"{path or 'defaults (no tocsin.yaml here)'}: good; {len(app.collectors)} collectors, "
-        f"{len(app.settings)} detectors, store {app.store.root}"
+        f"{len(app.settings)} detectors, store {app.store.place}"
     )
 
 

@@ -16,18 +16,19 @@ from typing import Any
 
 import polars as pl
 
-from tocsin.clock import EPOCH, Clock, floor_time, format_time, parse_time
+from tocsin.clock import Clock, floor_time, format_time, parse_time
 from tocsin.errors import BaselineError
 from tocsin.evaluation import Judgement, fit, judge
 from tocsin.findings import Severity
 from tocsin.frames import conform
 from tocsin.pipeline.baselines import Baselines, Version
+from tocsin.pipeline.cursors import Cursor, window_starts
 from tocsin.pipeline.records import Run, newest_findings, revisions, run_row, score_row
 from tocsin.pipeline.source import StoreSource
 from tocsin.plugin import Detector
 from tocsin.query import Condition
 from tocsin.store.protocol import Store
-from tocsin.streams import INGESTED, STREAMS, TIME
+from tocsin.streams import STREAMS, TIME
 from tocsin.windows import Baseline, Window
 
 _STATE = "detect"
@@ -64,12 +65,11 @@ class Detect:
         value: dict[str, Any] = dict(entry.value) if entry else {"cursors": {}, "pending": {}}
         cursors, pending = dict(value["cursors"]), dict(value["pending"])
         for stream in detector.requires.streams:
-            since = parse_time(cursors[stream]) if stream in cursors else EPOCH
-            starts, newest = self._touched(stream, since, length)
-            if newest is not None:
-                cursors[stream] = format_time(newest)
-            for start in starts:
-                pending[format_time(start)] = {"seen": format_time(newest or since), "attempts": 0}
+            cursor = Cursor.read(cursors.get(stream))
+            touched = cursor.look(self._store, stream, length)
+            cursors[stream] = touched.cursor.to_dict()
+            for start, seen in touched.windows.items():
+                pending[format_time(start)] = {"seen": seen, "attempts": 0}
         if cursors != value["cursors"]:
             self._store.put(
                 _STATE,
@@ -79,17 +79,6 @@ class Detect:
             )
         over = self._clock.now() - setting.lateness - length
         return sorted(t for t in map(parse_time, pending) if t <= over)
-
-    def _touched(
-        self, stream: str, since: datetime, length: timedelta
-    ) -> tuple[list[datetime], datetime | None]:
-        new = self._store.scan(stream, columns=[TIME, INGESTED], where=[Condition(INGESTED, ">", since)])
-        found = new.select(
-            _starts(length).implode().alias("starts"),
-            pl.col(INGESTED).max().alias("newest"),
-        ).collect()
-        newest = found["newest"][0]
-        return ([] if newest is None else found["starts"][0].to_list()), newest
 
     def run(
         self,
@@ -121,7 +110,7 @@ class Detect:
         length, starts = setting.detector.requires.window, set()
         for stream in setting.detector.requires.streams:
             times = self._store.scan(stream, start and floor_time(start, length), end, [TIME])
-            starts |= set(times.select(_starts(length)).collect().to_series().to_list())
+            starts |= set(times.select(window_starts(length).unique()).collect().to_series().to_list())
         return sorted(starts)
 
     def _seen(self, setting: Setting, start: datetime) -> _Pending:
@@ -270,12 +259,6 @@ class Detect:
                 pl.lit(v, dtype=frame.schema[k]).alias(k) for k, v in STREAMS[stream].constants.items()
             ]
             self._store.append(stream, frame.with_columns(constants))
-
-
-def _starts(length: timedelta) -> pl.Expr:
-    """The starts of the windows that hold the rows' event times, each once."""
-    step = length // timedelta(microseconds=1)
-    return (pl.col(TIME).to_physical() // step * step).cast(pl.Datetime("us", "UTC")).unique()
 
 
 def _numbered(run: Run, seen: _Pending) -> Run:

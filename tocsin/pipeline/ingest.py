@@ -114,15 +114,17 @@ class Ingest:
         taken = _Taken(batch.stream, list(batch.rejected))
         self._decode(batch, taken)
         frame = self._frame(batch, taken)
-        if taken.rejected:
-            self._store.append(
-                "dead_letter", dead_letters(batch, taken.rejected, self._protector, self._clock.now())
-            )
+        self._bury(batch, taken.rejected)
         marks = {self._mark(key): number for key, number in batch.checkpoint.items()}
         appended = self._store.append(batch.stream, frame, marks)
-        return Counts(
-            len(frame) + len(taken.rejected), appended.accepted, appended.duplicates, len(taken.rejected)
-        )
+        self._bury(batch, [Rejected(r.reason, f"event.id {r.id}", b"") for r in appended.refused])
+        rejected = len(taken.rejected) + len(appended.refused)
+        return Counts(len(frame) + len(taken.rejected), appended.accepted, appended.duplicates, rejected)
+
+    def _bury(self, batch: Batch, rejected: Sequence[Rejected]) -> None:
+        if rejected:
+            letters = dead_letters(batch, rejected, self._protector, self._clock.now())
+            self._store.append("dead_letter", letters)
 
     def _mark(self, key: str) -> str:
         """The key of a checkpoint: a source may have made it from contents (a file's first line)."""

@@ -40,6 +40,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class DeltaStore:
     """Implements `tocsin.store.protocol.Store` in a folder."""
 
+    overlap = timedelta(0)  # ingest times are given and become visible under one lock
+
     def __init__(self, root: Path, namespace: str, clock: Clock, retention: Mapping[str, timedelta]) -> None:
         self.root, self.namespace, self._clock = root, namespace, clock
         self._retention = {s.name: parse_length(s.retention) for s in STREAMS.values()} | dict(retention)
@@ -55,6 +57,10 @@ class DeltaStore:
         self._logs: dict[str, int] = {}
         self._scans: dict[str, tuple[int, pl.LazyFrame]] = {}
         self._mutex = threading.RLock()
+
+    @property
+    def place(self) -> str:
+        return str(self.root)
 
     @classmethod
     def open(

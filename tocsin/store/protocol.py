@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 import polars as pl
@@ -13,11 +13,19 @@ import polars as pl
 from tocsin.query import Measure, Where
 
 
+class Refused(NamedTuple):
+    """A row that the store cannot hold, by its `event.id`, and why."""
+
+    id: str
+    reason: str
+
+
 class Appended(NamedTuple):
-    """What became of the rows of one append."""
+    """What became of the rows of one append: every row is accepted, a duplicate, or refused."""
 
     accepted: int
     duplicates: int
+    refused: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,13 @@ class Store(Protocol):
     """
 
     namespace: str
+    #: How far behind the newest ingest time of a stream rows may still come into sight.
+    overlap: timedelta
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: a folder or a URL."""
+        ...
 
     def append(
         self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None

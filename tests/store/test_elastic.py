@@ -1,0 +1,243 @@
+"""Elasticsearch as the store, on a real node: the conformance suite, and what is its own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import elasticsearch
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.nodes.node import free_port
+from tests.store.conformance import START, StoreConformance, accesses
+from tocsin.clock import ScriptedClock
+from tocsin.errors import StoreError
+from tocsin.frames import conform
+from tocsin.pipeline.ingest import Counts, Ingest, Limits
+from tocsin.plugin import Batch
+from tocsin.store import mappings
+from tocsin.store.bulk import Lost, Sent, backoff, send
+from tocsin.store.documents import ids
+from tocsin.store.elastic import ElasticStore
+from tocsin.store.protocol import Appended
+from tocsin.streams import ID, STREAMS, TIME
+
+
+class TestElasticStore(StoreConformance):
+    @pytest.fixture
+    def opened(self, elasticsearch_url: str, namespace: str):
+        return functools.partial(ElasticStore.open, elasticsearch_url, namespace, replicas=0)
+
+
+@pytest.fixture
+def client(elasticsearch_url: str) -> Iterator[elasticsearch.Elasticsearch]:
+    found = elasticsearch.Elasticsearch(elasticsearch_url)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def store(elasticsearch_url: str, namespace: str) -> Iterator[ElasticStore]:
+    found = ElasticStore.open(elasticsearch_url, namespace, replicas=0)
+    yield found
+    found.close()
+
+
+# Templates
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_every_column_has_a_field(stream: str) -> None:
+    tree = mappings.properties(STREAMS[stream])
+    for column in STREAMS[stream].columns:
+        node: Any = {"properties": tree}
+        for part in column.name.split("."):
+            node = node["properties"][part]
+        assert "type" in node
+
+
+def test_templates_are_put_once_and_mended(
+    store: ElasticStore, namespace: str, client: elasticsearch.Elasticsearch
+) -> None:
+    assert set(store.status().values()) == {"current"}
+    assert set(store.setup().values()) == {"current"}
+    name = f"tocsin.access-{namespace}"
+    client.indices.delete_index_template(name=name)
+    assert store.status()[name] == "missing"
+    template = store.templates()[name]
+    client.indices.put_index_template(
+        name=name, **{**template, "meta": {**template["meta"], "digest": "other"}}
+    )
+    assert store.setup()[name] == "changed"
+    assert store.status()[name] == "current"
+
+
+def test_a_newer_template_is_left_alone(
+    store: ElasticStore, namespace: str, client: elasticsearch.Elasticsearch, elasticsearch_url: str
+) -> None:
+    name = f"tocsin.access-{namespace}"
+    template = store.templates()[name]
+    client.indices.put_index_template(name=name, **{**template, "meta": {**template["meta"], "version": 99}})
+    with pytest.raises(StoreError, match="written by a newer Tocsin"):
+        ElasticStore.open(elasticsearch_url, namespace, replicas=0)
+
+
+def test_events_are_data_streams_in_logsdb_with_a_lifecycle(
+    store: ElasticStore, namespace: str, client: elasticsearch.Elasticsearch
+) -> None:
+    store.append("access", accesses(3))
+    (index,) = client.indices.get(index=f"logs-tocsin.access-{namespace}").values()
+    assert index["data_stream"] == f"logs-tocsin.access-{namespace}"
+    assert index["settings"]["index"]["mode"] == "logsdb"
+    assert store.templates()[f"tocsin.access-{namespace}"]["template"]["lifecycle"] == {
+        "data_retention": "400d"
+    }
+
+
+def test_a_cluster_that_is_away_is_named() -> None:
+    with pytest.raises(StoreError, match="Elasticsearch cannot read its templates"):
+        ElasticStore.open(f"http://127.0.0.1:{free_port()}")
+
+
+# Appending
+
+
+def test_after_a_rollover_nothing_doubles(
+    store: ElasticStore, namespace: str, client: elasticsearch.Elasticsearch
+) -> None:
+    store.append("access", accesses(20))
+    client.indices.rollover(alias=f"logs-tocsin.access-{namespace}")
+    assert store.append("access", accesses(30)) == Appended(10, 20)
+    assert store.scan("access").collect().height == 30
+
+
+def test_what_the_cluster_will_not_take_is_a_dead_letter(store: ElasticStore) -> None:
+    """`date_nanos` begins in 1970; a configuration may believe older times."""
+    clock = ScriptedClock(datetime(2026, 3, 10, tzinfo=UTC))
+    rows = accesses(2).with_columns(
+        pl.Series(TIME, [START, datetime(1960, 1, 1, tzinfo=UTC)]).cast(pl.Datetime("us", "UTC"))
+    )
+    done = store.append("access", rows)
+    assert done[:2] == (1, 0)
+    assert [r.id for r in done.refused] == ["e1"]
+    ingest = Ingest(store, clock, limits=Limits(past=timedelta(days=36_000)))
+    events = [{"@timestamp": t, "event": {"id": t}} for t in ("1960-01-01T00:00:00Z", "2026-03-02T00:00:00Z")]
+    assert ingest.take(Batch("access", "test", {"k": 1}, events)) == Counts(2, 1, 0, 1)
+    (letter,) = store.scan("dead_letter").collect().to_dicts()
+    assert letter["error.message"].startswith("Elasticsearch refused it")
+
+
+def test_long_values_and_odd_json_come_back_as_they_were(store: ElasticStore) -> None:
+    rows = accesses(3).with_columns(
+        pl.Series("user.id", ["x" * 10_000, "y", None], dtype=pl.String),
+        pl.Series("labels", ['{"a":{"b":1.0}}', "[1,2]", None], dtype=pl.String),
+        pl.Series("user.roles", [["b", "a", "b"], [], None], dtype=pl.List(pl.String)),
+    )
+    store.append("access", rows)
+    for columns in (["user.id"], ["user.id", "labels", "user.roles"]):
+        back = store.scan("access", columns=[TIME, *columns]).collect().sort(TIME)
+        assert back.select(columns).equals(rows.select(columns))
+
+
+def test_vectors_keep_their_order_and_have_slots(
+    store: ElasticStore, namespace: str, client: elasticsearch.Elasticsearch
+) -> None:
+    vectors = [[3.0, float("nan"), 1.0], [2.0, 2.0], None]
+    rows = conform(
+        pl.DataFrame(
+            {
+                TIME: [START] * 3,
+                ID: ["a", "b", "c"],
+                "tocsin.features.values": vectors,
+                "tocsin.model.name": "m",
+            }
+        ),
+        "inference",
+    )
+    store.append("inference", rows)
+    back = store.scan("inference", columns=[ID, "tocsin.features.values"]).collect().sort(ID)
+    assert back["tocsin.features.values"].to_list()[1:] == vectors[1:]
+    np.testing.assert_array_equal(back["tocsin.features.values"][0].to_numpy(), vectors[0])
+    index = f"logs-tocsin.inference-{namespace}"
+    mean = client.search(index=index, size=0, aggs={"m": {"avg": {"field": "tocsin.features.slot.000"}}})
+    assert mean["aggregations"]["m"]["value"] == 2.5
+
+
+def test_pages_are_read_to_the_end(store: ElasticStore) -> None:
+    rows = accesses(25_000, step=timedelta(seconds=1))
+    assert store.append("access", rows) == Appended(25_000, 0)
+    assert store.scan("access", columns=[ID]).collect()[ID].n_unique() == 25_000
+    head = store.scan("access", columns=[ID, "http.response.bytes"]).filter(
+        pl.col("http.response.bytes") >= 24_000
+    )
+    assert head.head(10).collect().height == 10
+
+
+# Retries
+
+
+class Cluster:
+    """The way to a data stream: answers that are lost, and documents that are turned away."""
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        self.failures, self.documents = list(failures), dict[str, bytes]()
+        self.requests = 0
+
+    def post(self, body: bytes) -> bytes:
+        self.requests += 1
+        failure = self.failures.pop(0) if self.failures else ""
+        if failure == "not sent":
+            raise Lost("connection refused")
+        lines, items = body.split(b"\n"), list[dict[str, dict[str, int]]]()
+        for action, document in zip(lines[::2], lines[1::2], strict=True):
+            key = msgspec.json.decode(action)["create"]["_id"]
+            status = 429 if failure == "busy" and len(items) % 2 else 409 if key in self.documents else 201
+            if status == 201:
+                self.documents[key] = document
+            items.append({"create": {"status": status}})
+        if failure == "lost":
+            raise Lost("the connection was closed before an answer came")
+        return msgspec.json.encode(
+            {"errors": any(i["create"]["status"] != 201 for i in items), "items": items}
+        )
+
+    def find(self, keys: Sequence[str]) -> set[str]:
+        return {key for key in keys if key in self.documents}
+
+
+@pytest.mark.parametrize(
+    "failures", [[], ["lost"], ["not sent", "lost"], ["busy", "busy"], ["busy", "lost", "not sent", "busy"]]
+)
+def test_whatever_happens_on_the_way_every_event_is_there_once(failures: list[str]) -> None:
+    cluster, pauses = Cluster(failures), list[float]()
+    rows = accesses(60)
+    sent = send("access", rows, ids("access", rows), cluster.post, cluster.find, pauses.append)
+    assert sent == Sent(60, 0)
+    assert len(cluster.documents) == 60
+    assert len(pauses) == cluster.requests - 1
+
+
+def test_after_eight_attempts_it_is_an_error() -> None:
+    cluster = Cluster(["not sent"] * 20)
+    rows = accesses(2)
+    with pytest.raises(StoreError, match="did not take 2 events of stream access: connection refused"):
+        send("access", rows, ids("access", rows), cluster.post, cluster.find, lambda _: None)
+    assert cluster.requests == 8
+
+
+def test_waits_grow_and_are_not_all_alike() -> None:
+    waits = [{backoff(attempt) for _ in range(50)} for attempt in (1, 4, 12)]
+    assert all(len(found) > 40 for found in waits)
+    assert max(waits[0]) < min(waits[1]) < max(waits[1]) < 10 <= min(waits[2]) < max(waits[2]) <= 20
+
+
+def test_keys_do_not_follow_the_length_of_ids() -> None:
+    rows = accesses(2).with_columns(pl.Series(ID, ["short", "long" * 500]))
+    keys = ids("access", rows)
+    assert keys[0].startswith("short@")
+    assert len(keys[1]) == 64

@@ -1,0 +1,196 @@
+"""Sending documents to a data stream: several connections, retries by document, nothing doubled.
+
+A data stream only takes `create`, so a document that is there already is a conflict, and that is a duplicate. Which
+of a batch's documents are there is asked for where a conflict would not tell: after an answer was lost, and in
+backing indices from before a rollover, to which `create` does not look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from tocsin.errors import StoreError
+from tocsin.store.documents import bodies
+
+CONNECTIONS = 4
+#: Bytes of one bulk request.
+SIZE = 1024 * 1024
+_ATTEMPTS = 8
+_LONGEST_WAIT = 20.0
+_IDS = 5_000  # of one search
+#: Statuses after which the same may be tried again.
+BUSY = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A document that Elasticsearch will not take: its place among the rows, and why."""
+
+    place: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of rows: how many were created, how many were there already, and what was refused."""
+
+    created: int
+    duplicates: int
+    refused: tuple[Failure, ...] = ()
+
+    def plus(self, other: Sent) -> Sent:
+        """Both together."""
+        refused = (*self.refused, *other.refused)
+        return Sent(self.created + other.created, self.duplicates + other.duplicates, refused)
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    reason: str | None = None
+
+
+class _Result(msgspec.Struct):
+    status: int
+    error: _Error | None = None
+
+
+class _Item(msgspec.Struct):
+    create: _Result
+
+
+class _Answer(msgspec.Struct):
+    errors: bool
+    items: list[_Item] = []
+
+
+_DECODER = msgspec.json.Decoder(_Answer)
+
+
+class Lost(Exception):  # noqa: N818 — told to the caller by `send`, never raised to a user
+    """A request may or may not have been carried out."""
+
+
+Post = Callable[[bytes], bytes]
+Find = Callable[[Sequence[str]], set[str]]
+
+
+def send(
+    stream: str, rows: pl.DataFrame, keys: pl.Series, post: Post, find: Find, pause: Callable[[float], None]
+) -> Sent:
+    """Create a document for each row.
+
+    Args:
+        stream: the stream.
+        rows: rows of its schema; equal keys among them must be taken out before.
+        keys: their `_id`s.
+        post: sends a bulk body and gives the answer.
+        find: which of some `_id`s the data stream holds, in all of its backing indices.
+        pause: waits for some seconds.
+
+    Raises:
+        StoreError: Elasticsearch did not answer, or stayed too busy.
+    """
+    chunks: list[tuple[int, int, bytes]] = []
+    start = 0
+    for count, body in bodies(stream, rows, keys, SIZE):
+        chunks.append((start, count, body))
+        start += count
+    one = _Sender(stream, rows, keys, post, find, pause)
+    if len(chunks) == 1:
+        done = [one(chunks[0])]
+    else:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            done = list(pool.map(one, chunks))
+    return functools.reduce(Sent.plus, done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    stream: str
+    rows: pl.DataFrame
+    keys: pl.Series
+    post: Post
+    find: Find
+    pause: Callable[[float], None]
+
+    def __call__(self, chunk: tuple[int, int, bytes]) -> Sent:
+        start, count, body = chunk
+        left, total, why = list(range(start, start + count)), Sent(0, 0), ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self.pause(backoff(attempt))
+                body = self._body(left)
+            try:
+                sent, left = _sorted_out(left, self._results(body, len(left)))
+                why = "it is too busy"
+            except Lost as error:
+                there = self._there(left)  # ours: nobody else sends these rows at the same moment
+                sent, left = Sent(len(there), 0), [place for place in left if place not in there]
+                why = str(error)
+            total = total.plus(sent)
+            if not left:
+                return total
+        raise StoreError(f"Elasticsearch did not take {len(left)} events of stream {self.stream}: {why}")
+
+    def _body(self, places: Sequence[int]) -> bytes:
+        rows, keys = self.rows[list(places)], self.keys[list(places)]
+        return b"\n".join(lines for _, lines in bodies(self.stream, rows, keys, SIZE))
+
+    def _results(self, body: bytes, count: int) -> list[_Result]:
+        answer = _DECODER.decode(self.post(body))
+        if not answer.errors:
+            return [_Result(201)] * count
+        return [item.create for item in answer.items]
+
+    def _there(self, places: Sequence[int]) -> set[int]:
+        keys = {self.keys[place]: place for place in places}
+        with contextlib.suppress(Lost):
+            return {keys[key] for key in self.find(list(keys))}
+        return set()
+
+
+def _sorted_out(places: Sequence[int], results: Sequence[_Result]) -> tuple[Sent, list[int]]:
+    """What became of the documents at these places, and those to be sent again."""
+    created, duplicates, refused, again = 0, 0, [], []
+    for place, result in zip(places, results, strict=True):
+        if result.status in (200, 201):
+            created += 1
+        elif result.status == 409:
+            duplicates += 1
+        elif result.status in BUSY:
+            again.append(place)
+        else:
+            refused.append(Failure(place, _reason(result)))
+    return Sent(created, duplicates, tuple(refused)), again
+
+
+def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many `_id`s as one search may ask for, at a time."""
+    for i in range(0, len(values), _IDS):
+        yield values[i : i + _IDS]
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait before an attempt: doubling, half of it at random, so that writers do not come back at once."""
+    wait: float = min(0.25 * 2**attempt, _LONGEST_WAIT)
+    return wait * random.uniform(0.5, 1.0)  # noqa: S311 — no secret
+
+
+def wait(seconds: float) -> None:
+    """Let some time pass."""
+    time.sleep(seconds)
+
+
+def _reason(result: _Result) -> str:
+    error: Any = result.error or _Error()
+    return f"Elasticsearch refused it: {error.reason or error.type or result.status}"

@@ -1,0 +1,244 @@
+"""Elasticsearch 9 as the store: data streams for events, ordinary indices for the keyed state and kept files.
+
+Delivery: an append that returned is durable (acknowledged by the primary and its replicas). A document's `_id`
+follows from its event, so that doing an append again adds nothing. A checkpoint is written after its rows: a crash in
+between reads them again, and they count as duplicates. Every worker of a cluster may use one namespace at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import elasticsearch
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from tocsin.clock import Clock, SystemClock, parse_length
+from tocsin.errors import StoreError
+from tocsin.frames import schema
+from tocsin.query import Measure, Where
+from tocsin.store import mappings, pages, templates
+from tocsin.store.buckets import in_buckets, summarize
+from tocsin.store.cluster import connect, told
+from tocsin.store.elastic_append import Way, create
+from tocsin.store.elastic_scan import read_pages
+from tocsin.store.elastic_state import ElasticState
+from tocsin.store.protocol import Appended, Entry
+from tocsin.streams import ID, STREAMS, TIME
+from tocsin.windows import aggregate
+
+_MARK = "source"  # kind of a source's checkpoints
+_TRIES = 20
+_FRESH = timedelta(seconds=1)
+
+
+class ElasticStore:
+    """Implements `tocsin.store.protocol.Store` on a cluster."""
+
+    #: Rows may appear this much behind the newest ingest time: the longest request, and a refresh.
+    overlap = timedelta(seconds=90)
+
+    def __init__(
+        self,
+        client: elasticsearch.Elasticsearch,
+        raw: elasticsearch.Elasticsearch,
+        namespace: str,
+        clock: Clock,
+        retention: Mapping[str, timedelta],
+        shards: int = 1,
+        replicas: int = 1,
+    ) -> None:
+        self.namespace, self._client, self._raw, self._clock = namespace, client, raw, clock
+        self._retention = {s.name: parse_length(s.retention) for s in STREAMS.values()} | dict(retention)
+        self._shards, self._replicas = shards, replicas
+        self._state = ElasticState(client, namespace)
+        self._stamp: datetime | None = None
+        self._refreshed: dict[str, datetime] = {}
+        self._mutex = threading.RLock()
+
+    @property
+    def place(self) -> str:
+        nodes = (node.config for node in self._client.transport.node_pool.all())
+        return ", ".join(f"{node.scheme}://{node.host}:{node.port}" for node in nodes)
+
+    @classmethod
+    def open(
+        cls,
+        url: str | Sequence[str],
+        namespace: str = "default",
+        clock: Clock | None = None,
+        retention: Mapping[str, timedelta] | None = None,
+        *,
+        shards: int = 1,
+        replicas: int = 1,
+        **connection: Any,
+    ) -> Self:
+        """Connect to a cluster and set up what is missing of templates and indices.
+
+        `connection` goes to the client: `api_key`, `ca_certs`, `basic_auth`.
+
+        Raises:
+            StoreError: the cluster cannot be reached, or its templates are newer than this Tocsin.
+        """
+        hosts = [url] if isinstance(url, str) else url
+        client, raw = connect(hosts, **connection), connect(hosts, raw=True, **connection)
+        store = cls(client, raw, namespace, clock or SystemClock(), retention or {}, shards, replicas)
+        store.setup()
+        return store
+
+    def templates(self) -> dict[str, dict[str, Any]]:
+        """The index template of each stream, by its name."""
+        return {
+            f"tocsin.{stream}-{self.namespace}": mappings.template(
+                stream, self.namespace, self._retention[stream], self._shards, self._replicas
+            )
+            for stream in STREAMS
+        }
+
+    def setup(self) -> dict[str, str]:
+        """Put the templates and make the indices that are not there as they should be.
+
+        Raises:
+            StoreError: a template is newer than this Tocsin.
+        """
+        before = templates.setup(self._client, self.templates())
+        self._state.setup(self._replicas)
+        return before
+
+    def status(self) -> dict[str, str]:
+        """For each template: missing, current, older, newer or changed."""
+        return templates.status(self._client, self.templates())
+
+    # Streams
+
+    def append(
+        self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
+    ) -> Appended:
+        if frame.schema != schema(stream):
+            raise StoreError(f"rows for stream {stream} have not its schema: {frame.schema}")
+        if frame[TIME].null_count() or frame[ID].null_count():
+            raise StoreError(f"rows for stream {stream} must all have an @timestamp and an event.id")
+        target, done = mappings.name(stream, self.namespace), Appended(0, 0)
+        if len(frame):
+            done = create(Way(self._client, self._raw, target), stream, frame, self._next_stamp())
+            self._refreshed.pop(stream, None)
+        for key, number in (checkpoint or {}).items():
+            self._mark(f"{stream}/{key}", number)
+        return done
+
+    def _next_stamp(self) -> datetime:
+        """The present, later than every stamp that this process has given."""
+        with self._mutex:
+            now = self._clock.now()
+            if self._stamp is not None and now <= self._stamp:
+                now = self._stamp + timedelta(microseconds=1)
+            self._stamp = now
+        return now
+
+    def checkpoint(self, stream: str, key: str) -> int | None:
+        entry = self.get(_MARK, f"{stream}/{key}")
+        return None if entry is None else int(entry.value["number"])
+
+    def _mark(self, key: str, number: int) -> None:
+        for _ in range(_TRIES):
+            entry = self.get(_MARK, key)
+            if self.put(_MARK, key, {"number": number}, entry.version if entry else None) is not None:
+                return
+        raise StoreError(f"other processes keep writing the checkpoint {key}")
+
+    def scan(
+        self,
+        stream: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        wanted = schema(stream)
+        names = list(columns or wanted)
+        filters, target = pages.filters(start, end, where), mappings.name(stream, self.namespace)
+
+        def read(
+            projection: list[str] | None, predicate: pl.Expr | None, rows: int | None, _batch: int | None
+        ) -> Iterator[pl.DataFrame]:
+            left = rows
+            self._refresh(stream)
+            for frame in read_pages(self._client, self._raw, target, stream, projection or names, filters):
+                kept = frame if predicate is None else frame.filter(predicate)
+                yield kept if left is None else kept.head(left)
+                if left is not None:
+                    left -= len(kept)
+                    if left <= 0:
+                        return
+
+        shape = pl.Schema({name: wanted[name] for name in names})
+        return register_io_source(read, schema=shape)
+
+    def summarize(
+        self,
+        stream: str,
+        start: datetime | None,
+        end: datetime | None,
+        by: Sequence[str],
+        measures: Sequence[Measure],
+        where: Where = (),
+    ) -> pl.DataFrame:
+        if not in_buckets(stream, by, measures):
+            return aggregate(self.scan(stream, start, end, where=where), by, measures)
+        self._refresh(stream)
+        target = mappings.name(stream, self.namespace)
+
+        def search(**asked: Any) -> dict[str, Any]:
+            with told(f"summarize stream {stream}"):
+                try:
+                    body: dict[str, Any] = self._client.search(index=target, **asked).body
+                except elasticsearch.NotFoundError:
+                    return {}
+            return body
+
+        return summarize(stream, by, measures, pages.filters(start, end, where), search)
+
+    def _refresh(self, stream: str) -> None:
+        """Make what was appended visible: at once what this process wrote, within a second what others did."""
+        now = self._clock.now()
+        last = self._refreshed.get(stream)
+        if last is not None and last <= now < last + _FRESH:
+            return
+        with told(f"refresh stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
+            self._client.indices.refresh(index=mappings.name(stream, self.namespace))
+        self._refreshed[stream] = now
+
+    # Keyed state and files
+
+    def get(self, kind: str, key: str) -> Entry | None:
+        return self._state.get(kind, key)
+
+    def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
+        return self._state.put(kind, key, value, expected)
+
+    def delete(self, kind: str, key: str, expected: int) -> bool:
+        return self._state.delete(kind, key, expected)
+
+    def entries(self, kind: str, prefix: str = "") -> list[Entry]:
+        return self._state.entries(kind, prefix)
+
+    def keep(self, name: str, write: Callable[[str], None]) -> None:
+        self._state.keep(name, write)
+
+    def kept(self, name: str) -> AbstractContextManager[str]:
+        return self._state.kept(name)
+
+    # Upkeep
+
+    def maintain(self) -> Mapping[str, int]:
+        """Nothing: merging and retention are the cluster's own work (`lifecycle` in the templates)."""
+        return {"compacted": 0, "dropped": 0}
+
+    def close(self) -> None:
+        self._client.close()
+        self._raw.close()

@@ -1,0 +1,109 @@
+"""Appending rows to a data stream: every event once, also after a lost answer and behind a rollover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import elasticsearch
+import polars as pl
+
+from tocsin.errors import StoreError
+from tocsin.frames import TIME_TYPE
+from tocsin.store.bulk import BUSY, Lost, parts, send, wait
+from tocsin.store.cluster import RAW, told
+from tocsin.store.documents import ids
+from tocsin.store.protocol import Appended, Refused
+from tocsin.streams import ID, INGESTED
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way to one data stream."""
+
+    client: elasticsearch.Elasticsearch
+    raw: elasticsearch.Elasticsearch
+    target: str
+
+    def post(self, body: bytes) -> bytes:
+        """Send a bulk body.
+
+        Raises:
+            Lost: it may or may not have been carried out.
+            StoreError: it was refused as a whole.
+        """
+        try:
+            answer = self.raw.options(max_retries=0).bulk(
+                index=self.target,
+                operations=[body],  # type: ignore[list-item]  # lines are passed on as they are
+                require_data_stream=True,
+                filter_path="errors,items.create.status,items.create.error",
+            )
+        except elasticsearch.ApiError as error:
+            if error.status_code in BUSY:
+                raise Lost(str(error)) from None
+            raise StoreError(f"Elasticsearch refused a bulk request: {error}") from None
+        except elasticsearch.TransportError as error:
+            raise Lost(str(error)) from None
+        found: bytes = answer.body[RAW]
+        return found
+
+    def find(self, keys: Sequence[str], index: str = "") -> set[str]:
+        """Which documents the data stream holds, in all of its backing indices or in some.
+
+        Raises:
+            Lost: the cluster did not answer.
+        """
+        found: set[str] = set()
+        try:
+            self.client.indices.refresh(index=index or self.target)
+            for part in parts(keys):
+                answer = self.client.search(
+                    index=index or self.target,
+                    query={"ids": {"values": list(part)}},
+                    size=len(part),
+                    source=False,
+                    filter_path="hits.hits._id",
+                )
+                found |= {hit["_id"] for hit in answer.get("hits", {}).get("hits", [])}
+        except elasticsearch.NotFoundError:
+            return set()
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise Lost(str(error)) from None
+        return found
+
+    def before_rollover(self, keys: Sequence[str]) -> set[str]:
+        """Those of the documents that stand in a backing index to which `create` does not look any more.
+
+        Raises:
+            StoreError: the cluster did not answer.
+        """
+        with told(f"look what {self.target} holds"):
+            try:
+                backing = sorted(self.client.indices.get(index=self.target, features=["aliases"]).body)
+            except elasticsearch.NotFoundError:
+                return set()
+        try:
+            return self.find(keys, ",".join(backing[:-1])) if len(backing) > 1 else set()
+        except Lost as error:
+            raise StoreError(f"Elasticsearch cannot look what {self.target} holds: {error}") from None
+
+
+def create(way: Way, stream: str, frame: pl.DataFrame, stamp: datetime) -> Appended:
+    """Append rows, with `stamp` as their ingest time.
+
+    Raises:
+        StoreError: the cluster did not take them.
+    """
+    keyed = frame.with_columns(ids(stream, frame)).unique("_id", keep="first", maintain_order=True)
+    before = way.before_rollover(keyed["_id"].to_list())
+    known = len(frame) - len(keyed) + len(before)
+    if before:
+        keyed = keyed.filter(~pl.col("_id").is_in(list(before)))
+    if keyed.is_empty():
+        return Appended(0, known)
+    rows = keyed.drop("_id").with_columns(pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED))
+    sent = send(stream, rows, keyed["_id"], way.post, way.find, wait)
+    refused = tuple(Refused(rows[ID][failure.place], failure.reason) for failure in sent.refused)
+    return Appended(sent.created, known + sent.duplicates, refused)

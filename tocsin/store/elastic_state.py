@@ -1,0 +1,149 @@
+"""The keyed state and kept files of a cluster: two ordinary indices, written by compare-and-set."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import elasticsearch
+import msgspec
+
+from tocsin.errors import StoreError
+from tocsin.store.cluster import told
+from tocsin.store.protocol import Entry
+
+#: A record's version holds the primary term above so many bits of sequence number.
+_TERM = 40
+_CHUNK = 6 * 1024 * 1024  # bytes of a kept file in one document
+_STATE: Mapping[str, Any] = {
+    "dynamic": False,
+    "properties": {
+        "kind": {"type": "keyword"},
+        "key": {"type": "keyword"},
+        "value": {"type": "object", "enabled": False},
+    },
+}
+_KEPT: Mapping[str, Any] = {"dynamic": False, "properties": {"name": {"type": "keyword"}}}
+
+
+class ElasticState:
+    """Records by kind and key, and files by name, of one namespace."""
+
+    def __init__(self, client: elasticsearch.Elasticsearch, namespace: str) -> None:
+        self._client, self._namespace = client, namespace
+        self._records, self._files = f"tocsin-state-{namespace}", f"tocsin-files-{namespace}"
+
+    def setup(self, replicas: int) -> None:
+        """Make the two indices where they are not there yet."""
+        settings = {"number_of_shards": 1, "number_of_replicas": replicas}
+        for index, mapping in ((self._records, _STATE), (self._files, _KEPT)):
+            with told("set up its indices"):
+                if not self._client.indices.exists(index=index):
+                    with contextlib.suppress(elasticsearch.BadRequestError):  # another process was first
+                        self._client.indices.create(index=index, mappings=mapping, settings=settings)
+
+    def get(self, kind: str, key: str) -> Entry | None:
+        with told("read the keyed state"):
+            try:
+                found = self._client.get(index=self._records, id=_record(kind, key)).body
+            except elasticsearch.NotFoundError:
+                return None
+        return _entry(found)
+
+    def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
+        text = msgspec.json.encode(value)
+        document = {"kind": kind, "key": key, "value": msgspec.json.decode(text)}
+        how: dict[str, Any] = {"op_type": "create"} if expected is None else _expecting(expected)
+        with told("write the keyed state"):
+            try:
+                done = self._client.index(
+                    index=self._records, id=_record(kind, key), document=document, **how
+                )
+            except elasticsearch.ConflictError:
+                return None
+        return Entry(kind, key, document["value"], _version(done.body))
+
+    def delete(self, kind: str, key: str, expected: int) -> bool:
+        how: dict[str, Any] = _expecting(expected)
+        with told("write the keyed state"):
+            try:
+                self._client.delete(index=self._records, id=_record(kind, key), **how)
+            except (elasticsearch.ConflictError, elasticsearch.NotFoundError):
+                return False
+        return True
+
+    def entries(self, kind: str, prefix: str = "") -> list[Entry]:
+        filters: list[Any] = [{"term": {"kind": kind}}]
+        if prefix:
+            filters.append({"prefix": {"key": prefix}})
+        found: list[Entry] = []
+        after: Any = None
+        with told("read the keyed state"):
+            self._client.indices.refresh(index=self._records)
+            while True:
+                asked: dict[str, Any] = {} if after is None else {"search_after": after}
+                hits = self._client.search(
+                    index=self._records,
+                    query={"bool": {"filter": filters}},
+                    sort=["key"],
+                    size=1_000,
+                    seq_no_primary_term=True,
+                    **asked,
+                )["hits"]["hits"]
+                if not hits:
+                    return found
+                found += map(_entry, hits)
+                after = hits[-1]["sort"]
+
+    def keep(self, name: str, write: Callable[[str], None]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "file"
+            write(str(path))
+            content = path.read_bytes()
+        parts_ = [content[i : i + _CHUNK] for i in range(0, len(content), _CHUNK)] or [b""]
+        with told(f"keep {name}"):
+            for number, part in enumerate(parts_):
+                document = {"name": name, "content": base64.b64encode(part).decode(), "parts": len(parts_)}
+                self._client.index(index=self._files, id=f"{name}#{number}", document=document)
+
+    @contextmanager
+    def kept(self, name: str) -> Iterator[str]:
+        content, number, count = b"", 0, 1
+        with told(f"read {name}"):
+            while number < count:
+                try:
+                    part = self._client.get(index=self._files, id=f"{name}#{number}")["_source"]
+                except elasticsearch.NotFoundError:
+                    raise StoreError(f"the store of namespace {self._namespace} keeps no {name}") from None
+                content += base64.b64decode(part["content"])
+                number, count = number + 1, part["parts"]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / Path(name).name
+            path.write_bytes(content)
+            yield str(path)
+
+
+def _record(kind: str, key: str) -> str:
+    """The `_id` of a state record; a key that is too long for one is digested."""
+    name = f"{kind}/{key}"
+    return name if len(name.encode()) <= 500 else f"{kind}/{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _version(answer: Mapping[str, Any]) -> int:
+    """A number that rises with every write: a new primary counts on from the old one's sequence."""
+    return int(answer["_primary_term"]) << _TERM | int(answer["_seq_no"])
+
+
+def _expecting(version: int) -> dict[str, Any]:
+    return {"if_primary_term": version >> _TERM, "if_seq_no": version & ((1 << _TERM) - 1)}
+
+
+def _entry(hit: Mapping[str, Any]) -> Entry:
+    source = hit["_source"]
+    return Entry(source["kind"], source["key"], source["value"], _version(hit))
