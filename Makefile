@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEED ?= 1
 
-.PHONY: demo test check format docs scorecard bench clean
+.PHONY: demo test check format docs scorecard bench elasticsearch clean
 
 demo: $(READY)
 	$(BIN)/tocsin demo --dir demo-out --seed $(SEED)
@@ -29,6 +29,9 @@ docs: $(READY)
 
 scorecard: $(READY)
 	$(BIN)/python -m benchmarks.scorecard
+
+elasticsearch: $(READY)
+	$(BIN)/python -m tests.nodes.node
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.ingest_speed

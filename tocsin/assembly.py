@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tocsin import discovery, params
 from tocsin.clock import Clock, parse_length
@@ -18,6 +18,9 @@ from tocsin.secret import Secret
 from tocsin.sections import DetectorSection
 from tocsin.store.delta import DeltaStore
 from tocsin.store.protocol import Store
+
+if TYPE_CHECKING:
+    from tocsin.store.elastic import ElasticStore
 
 
 def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
@@ -127,7 +130,7 @@ def limits(config: Config) -> Limits:
 
 
 def store(config: Config, clock: Clock) -> Store:
-    """The store that the configuration names.
+    """The store that the configuration names, ready for use.
 
     Raises:
         ConfigError: a secret is not there.
@@ -137,8 +140,22 @@ def store(config: Config, clock: Clock) -> Store:
     retention = {stream: parse_length(length) for stream, length in section.retention.items()}
     if section.type == "delta":
         return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
+    return cluster(config, clock)
+
+
+def cluster(config: Config, clock: Clock, *, prepare: bool = True) -> ElasticStore:
+    """The cluster that the configuration names; without `prepare` nothing on it is changed.
+
+    Raises:
+        ConfigError: a secret is not there, or the store is no cluster.
+        StoreError: it cannot be reached.
+    """
     from tocsin.store.elastic import ElasticStore
 
+    section = config.store
+    if section.type != "elasticsearch":
+        raise config.error("the store is a folder: there are no templates to set up", ("store", "type"))
+    retention = {stream: parse_length(length) for stream, length in section.retention.items()}
     security: dict[str, Any] = {}
     if section.api_key is not None:
         place = ("store", "api_key")
@@ -146,4 +163,6 @@ def store(config: Config, clock: Clock) -> Store:
     if section.ca_certs is not None:
         security["ca_certs"] = str(config.folder / section.ca_certs)
     copies = {"shards": section.shards, "replicas": section.replicas}
-    return ElasticStore.open(section.hosts, config.namespace, clock, retention, **copies, **security)
+    return ElasticStore.open(
+        section.hosts, config.namespace, clock, retention, prepare=prepare, **copies, **security
+    )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import elasticsearch
@@ -241,3 +244,30 @@ def test_keys_do_not_follow_the_length_of_ids() -> None:
     keys = ids("access", rows)
     assert keys[0].startswith("short@")
     assert len(keys[1]) == 64
+
+
+def test_a_cluster_is_set_up_from_the_command_line(
+    elasticsearch_url: str, namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tocsin.yaml").write_text(
+        f"namespace: {namespace}\nstore: {{type: elasticsearch, hosts: ['{elasticsearch_url}'], replicas: 0}}\n"
+    )
+
+    def tocsin(*arguments: str) -> tuple[int, str]:
+        command = [str(Path(sys.executable).with_name("tocsin")), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = tocsin("store", "status", "--json")
+    assert code == 1
+    assert said.count('"missing"') == len(STREAMS)
+    assert tocsin("store", "setup", "--json")[0] == 0
+    assert tocsin("store", "setup")[1].strip() == "every template was current"
+    assert tocsin("store", "status")[0] == 0
+    (tmp_path / "access.ndjson").write_text('{"@timestamp": "2026-03-02T09:00:00Z", "user": {"id": "ana"}}\n')
+    assert "accepted 1" in tocsin("collect", "ndjson", "access.ndjson")[1]
+    assert "accepted 0" in tocsin("collect", "ndjson", "access.ndjson")[1]
+    assert '"user.id": "ana"' in tocsin("events", "access", "--json")[1]
+    (tmp_path / "tocsin.yaml").write_text("store: {type: delta}\n")
+    assert tocsin("store", "status")[0] == 2

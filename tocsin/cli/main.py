@@ -57,9 +57,9 @@ def open_app(ctx: click.Context) -> App:
 
 
 def _register() -> None:
-    from tocsin.cli import alerts, baseline, collect, configure, demo, detect, events, plugins, run
+    from tocsin.cli import alerts, baseline, collect, configure, demo, detect, events, plugins, run, store
 
-    for module in (configure, collect, events, baseline, detect, alerts, run, plugins, demo):
+    for module in (configure, collect, events, baseline, detect, alerts, run, plugins, store, demo):
         for command in module.COMMANDS:
             tocsin.add_command(command)
 

@@ -76,9 +76,10 @@ class ElasticStore:
         *,
         shards: int = 1,
         replicas: int = 1,
+        prepare: bool = True,
         **connection: Any,
     ) -> Self:
-        """Connect to a cluster and set up what is missing of templates and indices.
+        """Connect to a cluster and, with `prepare`, set up what is missing of templates and indices.
 
         `connection` goes to the client: `api_key`, `ca_certs`, `basic_auth`.
 
@@ -88,7 +89,8 @@ class ElasticStore:
         hosts = [url] if isinstance(url, str) else url
         client, raw = connect(hosts, **connection), connect(hosts, raw=True, **connection)
         store = cls(client, raw, namespace, clock or SystemClock(), retention or {}, shards, replicas)
-        store.setup()
+        if prepare:
+            store.setup()
         return store
 
     def templates(self) -> dict[str, dict[str, Any]]:
