@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from typing import Any
 
 import elasticsearch
@@ -14,6 +16,7 @@ from tocsin.store import pages
 from tocsin.store.cluster import RAW, told
 
 _KEEP_ALIVE = "5m"
+_SLICES = 2
 
 
 def read_pages(
@@ -27,7 +30,7 @@ def read_pages(
     """The rows of a data stream that pass the filters; none where there is no such data stream yet.
 
     Columns of one plain value are read from doc values, which is faster than from the documents. A page with a
-    value that is too long for those is read again.
+    value that is too long for those is read again. What fills more than one page is read in slices at once.
 
     Raises:
         StoreError: the cluster did not answer, or could not read all of it.
@@ -39,35 +42,54 @@ def read_pages(
         except elasticsearch.NotFoundError:
             return
         try:
-            whole, after = not pages.light(stream, columns), None
-            while True:
-                page = _page(raw, pit, stream, columns, filters, after, whole=whole)
-                if page.incomplete:
-                    page = _page(raw, pit, stream, columns, filters, after, whole=True)
-                if not len(page.rows):
-                    return
-                yield page.rows
-                after = page.after
+            whole = _Slice(raw, pit, stream, columns, filters)
+            first = whole.page(None)
+            if len(first.rows) < pages.PAGE:
+                yield first.rows
+                return
+            yield from _together([replace(whole, number=number) for number in range(_SLICES)])
         finally:
             with contextlib.suppress(elasticsearch.ApiError, elasticsearch.TransportError):
                 client.close_point_in_time(id=pit)
 
 
-def _page(
-    raw: elasticsearch.Elasticsearch,
-    pit: str,
-    stream: str,
-    columns: Sequence[str],
-    filters: list[Any],
-    after: Any,
-    *,
-    whole: bool,
-) -> pages.Page:
-    asked = pages.request(columns, filters, whole=whole)
-    if after is not None:
-        asked["search_after"] = after
-    answer: bytes = raw.search(pit={"id": pit, "keep_alive": _KEEP_ALIVE}, **asked).body[RAW]
-    page = pages.page(stream, columns, answer, whole=whole)
-    if page.partial:
-        raise StoreError(f"Elasticsearch could not read all of stream {stream}; try again")
-    return page
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """A part of what a point in time holds; without a number all of it."""
+
+    raw: elasticsearch.Elasticsearch
+    pit: str
+    stream: str
+    columns: Sequence[str]
+    filters: list[Any]
+    number: int | None = None
+
+    def page(self, after: list[Any] | None) -> pages.Page:
+        """The page that follows."""
+        found = self._page(after, whole=not pages.light(self.stream, self.columns))
+        return self._page(after, whole=True) if found.incomplete else found
+
+    def _page(self, after: list[Any] | None, *, whole: bool) -> pages.Page:
+        asked = pages.request(self.columns, self.filters, whole=whole)
+        if after is not None:
+            asked["search_after"] = after
+        if self.number is not None:
+            asked["slice"] = {"id": self.number, "max": _SLICES}
+        answer: bytes = self.raw.search(pit={"id": self.pit, "keep_alive": _KEEP_ALIVE}, **asked).body[RAW]
+        page = pages.page(self.stream, self.columns, answer, whole=whole)
+        if page.partial:
+            raise StoreError(f"Elasticsearch could not read all of stream {self.stream}; try again")
+        return page
+
+
+def _together(slices: Sequence[_Slice]) -> Iterator[pl.DataFrame]:
+    """The pages of all slices as they come; of each slice one is on its way."""
+    with ThreadPoolExecutor(len(slices)) as pool:
+        waiting = {pool.submit(part.page, None): part for part in slices}
+        while waiting:
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                part, page = waiting.pop(future), future.result()
+                if len(page.rows):
+                    waiting[pool.submit(part.page, page.after)] = part
+                    yield page.rows
