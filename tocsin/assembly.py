@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tocsin import discovery, params
@@ -137,7 +138,7 @@ def store(config: Config, clock: Clock) -> Store:
         StoreError: it cannot be opened.
     """
     section = config.store
-    retention = {stream: parse_length(length) for stream, length in section.retention.items()}
+    retention = _retention(config)
     if section.type == "delta":
         return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
     return cluster(config, clock)
@@ -155,7 +156,7 @@ def cluster(config: Config, clock: Clock, *, prepare: bool = True) -> ElasticSto
     section = config.store
     if section.type != "elasticsearch":
         raise config.error("the store is a folder: there are no templates to set up", ("store", "type"))
-    retention = {stream: parse_length(length) for stream, length in section.retention.items()}
+    retention = _retention(config)
     security: dict[str, Any] = {}
     if section.api_key is not None:
         place = ("store", "api_key")
@@ -166,3 +167,7 @@ def cluster(config: Config, clock: Clock, *, prepare: bool = True) -> ElasticSto
     return ElasticStore.open(
         section.hosts, config.namespace, clock, retention, prepare=prepare, **copies, **security
     )
+
+
+def _retention(config: Config) -> dict[str, timedelta]:
+    return {stream: parse_length(length) for stream, length in config.store.retention.items()}

@@ -175,7 +175,7 @@ def _describe(
         return facts
     nominal = is_nominal(name)
     size = effect(before, now, nominal=nominal)
-    bins, _ = before.named if nominal else before.ordered
+    bins, _ = before.binned(nominal=nominal)
     was, is_now = counts(before, now, nominal=nominal)
     return facts | {
         "psi": size.psi,

@@ -115,12 +115,8 @@ class LabelPoisoning(Detector[Params]):
                 continue
             frame = f"rows-{len(frames)}"
             frames[frame] = rows
-            datasets[name] = facts = {
-                "frame": frame,
-                "digest": digest_frame(rows),
-                "label": snapshots[-1].label,
-            }
-            datasets[name]["nulls"] = self._reference(frames, facts, ()).nulls.to_dict()
+            facts = {"frame": frame, "digest": digest_frame(rows), "label": snapshots[-1].label}
+            datasets[name] = facts | {"nulls": self._reference(frames, facts, ()).nulls.to_dict()}
         if datasets and not frames:
             reasons = "; ".join(f"{name}: {facts['reason']}" for name, facts in datasets.items())
             raise BaselineError(f"detector {self.id} can judge none of the datasets ({reasons})")

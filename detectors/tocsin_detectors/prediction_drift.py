@@ -211,7 +211,7 @@ def _adjusted(tests: Mapping[str, float]) -> dict[str, float]:
 
 def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
     size = effect(before, now)
-    bins, _ = before.ordered
+    bins, _ = before.binned(nominal=False)
     was, is_now = counts(before, now)
     return {
         "output": name,

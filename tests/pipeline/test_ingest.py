@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from tocsin.clock import ScriptedClock
 from tocsin.errors import PluginError
+from tocsin.params import build
 from tocsin.pipeline.decode import RUN, fast, patient, runs
 from tocsin.pipeline.ingest import Counts, Ingest
 from tocsin.pipeline.protect import Protector, Rule
 from tocsin.plugin import Batch, Rejected
 from tocsin.store.delta import DeltaStore
 from tocsin.streams import SOURCES, STREAMS, UNMAPPED
+from tocsin_collectors.ndjson import Ndjson
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -31,7 +33,7 @@ class Bench:
 
     def __init__(self, folder: Path, *rules: Rule, key: bytes = KEY) -> None:
         self.store = DeltaStore.open(folder, clock=ScriptedClock(NOW))
-        self.ingest = Ingest(self.store, ScriptedClock(NOW), Protector(rules, key))
+        self.ingest = Ingest(self.store, ScriptedClock(NOW), Protector(rules, key if rules else b""))
 
     def take(self, *events: Any, stream: str = "access", key: int = 1) -> Counts:
         lines = b"".join((e if isinstance(e, bytes) else json.dumps(e).encode()) + b"\n" for e in events)
@@ -220,6 +222,18 @@ def test_an_id_gives_nobody_away(tmp_path: Path) -> None:
     assert len(masked.rows()) == 2  # without a key only the place tells events apart
     hashes = {bench.rows("dead_letter")[0]["event.hash"] for bench in (plain, keyed, masked)}
     assert len(hashes) == 3
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+def test_rules_that_come_later_do_not_begin_a_source_anew(tmp_path: Path, key: bytes) -> None:
+    (tmp_path / "access.ndjson").write_text(
+        '{"@timestamp": "2026-03-02T09:00:00Z", "user": {"id": "alice"}}\n'
+    )
+    source = Ndjson(build(Ndjson.params_type(), {"paths": [str(tmp_path / "access.ndjson")]}))
+    before = Bench(tmp_path / "store")
+    assert before.ingest.run(source).accepted == 1
+    after = Bench(tmp_path / "store", Rule("user.id", "pseudonymize" if key else "mask"), key=key)
+    assert after.ingest.run(source) == Counts()
 
 
 def test_what_is_in_the_source_s_own_words_is_not_kept(tmp_path: Path) -> None:

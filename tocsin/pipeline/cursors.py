@@ -46,16 +46,17 @@ class Cursor:
         """The windows of a length that were touched since, and the cursor for the next time."""
         since = max(self.newest - store.overlap, EPOCH)
         new = store.scan(stream, columns=[TIME, INGESTED], where=[Condition(INGESTED, ">", since)])
-        rows = new.select(window_starts(length).alias("start"), INGESTED).collect()
-        newest = rows[INGESTED].max()
+        groups = new.group_by(window_starts(length).alias("start"), INGESTED).agg(pl.len().alias("rows"))
+        appended = groups.collect()  # a row for each window and append, however many events there are
+        newest = appended[INGESTED].max()
         if not isinstance(newest, datetime):
             return Touched({}, self)
-        ingested = pl.col(INGESTED)
-        found = rows.group_by("start").agg(
-            pl.len().alias("rows"),
-            (ingested > self.newest).sum().alias("new"),
-            (ingested <= self.newest).sum().alias("old"),
-            (ingested > newest - store.overlap).sum().alias("recent"),
+        rows, ingested = pl.col("rows"), pl.col(INGESTED)
+        found = appended.group_by("start").agg(
+            rows.sum().alias("rows"),
+            rows.filter(ingested > self.newest).sum().alias("new"),
+            rows.filter(ingested <= self.newest).sum().alias("old"),
+            rows.filter(ingested > newest - store.overlap).sum().alias("recent"),
         )
         windows, recent = {}, {}
         for start, count, fresh, old, late in found.iter_rows():

@@ -25,9 +25,9 @@ def dead_letters(
     batch: Batch, rejected: Sequence[Rejected], protector: Protector, now: datetime
 ) -> pl.DataFrame:
     """Rows of the dead-letter stream. What the rules protect is protected here as well."""
-    rows = []
-    for number, item in enumerate(rejected):
-        foreign = number < len(batch.rejected)  # in the source's own words, to which no rule applies
+    rows, collectors = [], set(map(id, batch.rejected))
+    for item in rejected:
+        foreign = id(item) in collectors  # in the source's own words, to which no rule applies
         place = "\x1f".join((batch.source, batch.stream, item.position))
         bare = item.reason[:_REASON] if not protector else _bare(item.reason, foreign=foreign)
         key = "\x1f".join((place, hashlib.sha256(item.original).hexdigest(), item.reason))

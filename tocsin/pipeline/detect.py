@@ -95,10 +95,11 @@ class Detect:
         explicit = start is not None or end is not None
         runs: list[Run] = []
         for setting in settings:
-            for begin in self._between(setting, start, end) if explicit else self.due(setting):
-                seen = self._seen(setting, begin)
+            starts = self._between(setting, start, end) if explicit else self.due(setting)
+            pending = self._pending(setting)  # before any attempt: what comes from now on is not crossed off
+            for begin in starts:
                 run = self._attempt(setting, begin)
-                self._unrecorded.append((run, seen))
+                self._unrecorded.append((run, pending.get(format_time(begin), {})))
                 progress(run)
                 runs.append(run)
                 if len(self._unrecorded) >= _COMMIT:
@@ -113,10 +114,10 @@ class Detect:
             starts |= set(times.select(window_starts(length).unique()).collect().to_series().to_list())
         return sorted(starts)
 
-    def _seen(self, setting: Setting, start: datetime) -> _Pending:
-        """What is known of a window before an attempt at it, to be compared when it is crossed off."""
+    def _pending(self, setting: Setting) -> dict[str, _Pending]:
+        """A detector's touched windows by their start, to be compared when they are crossed off."""
         entry = self._store.get(_STATE, setting.detector.id)
-        return dict(entry.value["pending"].get(format_time(start), {})) if entry else {}
+        return dict(entry.value["pending"]) if entry else {}
 
     def _attempt(self, setting: Setting, start: datetime) -> Run:
         detector, began = setting.detector, time.perf_counter()

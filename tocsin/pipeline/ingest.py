@@ -96,7 +96,7 @@ class Ingest:
             StoreError: the store cannot be written.
         """
         total = Counts()
-        for batch in collector.collect(lambda s, key: self._store.checkpoint(s, self._mark(key))):
+        for batch in collector.collect(self._resume):
             total = total.plus(self.take(batch))
             progress(total)
         return total
@@ -115,7 +115,7 @@ class Ingest:
         self._decode(batch, taken)
         frame = self._frame(batch, taken)
         self._bury(batch, taken.rejected)
-        marks = {self._mark(key): number for key, number in batch.checkpoint.items()}
+        marks = {self._protector.mark(key): number for key, number in batch.checkpoint.items()}
         appended = self._store.append(batch.stream, frame, marks)
         self._bury(batch, [Rejected(r.reason, f"event.id {r.id}", b"") for r in appended.refused])
         rejected = len(taken.rejected) + len(appended.refused)
@@ -126,9 +126,10 @@ class Ingest:
             letters = dead_letters(batch, rejected, self._protector, self._clock.now())
             self._store.append("dead_letter", letters)
 
-    def _mark(self, key: str) -> str:
-        """The key of a checkpoint: a source may have made it from contents (a file's first line)."""
-        return self._protector.identity(key.encode(), key) if self._protector else key
+    def _resume(self, stream: str, key: str) -> int | None:
+        """Where a source is; a checkpoint from before there was a pseudonym key counts as well."""
+        number = self._store.checkpoint(stream, self._protector.mark(key))
+        return self._store.checkpoint(stream, key) if number is None else number
 
     def _decode(self, batch: Batch, taken: _Taken) -> None:
         place = itertools.count()

@@ -66,6 +66,10 @@ class Protector:
             return hmac.digest(self._key, content, "sha256")[:16].hex()
         return hashlib.sha256(place.encode("utf-8", "replace")).hexdigest()[:32]
 
+    def mark(self, key: str) -> str:
+        """The key of a checkpoint: a source may have made it from contents, such as a file's first line."""
+        return hmac.digest(self._key, key.encode(), "sha256")[:16].hex() if self._key else key
+
     def echoes(self, stream: str, given: Mapping[str, Any], value: Any) -> Any:
         """Unknown fields with every text that a protected field also has protected in the same way.
 

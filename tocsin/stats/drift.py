@@ -42,22 +42,23 @@ class Sample:
         """How many rows the column has, missing values included."""
         return len(self.values) + self.missing
 
-    @functools.cached_property
-    def ordered(self) -> tuple[Bins, Counts]:
-        """Bins for values that have an order, and the counts of this column in them; the last is missing."""
-        return self._binned(nominal=False)
-
-    @functools.cached_property
-    def named(self) -> tuple[Bins, Counts]:
-        """The same for values that are codes of names."""
-        return self._binned(nominal=True)
+    def binned(self, *, nominal: bool) -> tuple[Bins, Counts]:
+        """Bins for such values (`nominal`: codes of names), and this column's counts in them; the last is missing."""
+        return self._named if nominal else self._ordered
 
     def counted(self, bins: Bins) -> Counts:
         """The counts of this column in some bins; the last one counts missing values."""
         return np.append(bins.counts(self.values), self.missing)
 
-    def _binned(self, *, nominal: bool) -> tuple[Bins, Counts]:
-        bins = Bins.of(self.values, nominal=nominal)
+    @functools.cached_property
+    def _ordered(self) -> tuple[Bins, Counts]:
+        return self._in(Bins.of(self.values))
+
+    @functools.cached_property
+    def _named(self) -> tuple[Bins, Counts]:
+        return self._in(Bins.of(self.values, nominal=True))
+
+    def _in(self, bins: Bins) -> tuple[Bins, Counts]:
         return bins, self.counted(bins)
 
 
@@ -117,5 +118,5 @@ def effect(baseline: Sample, current: Sample, *, nominal: bool = False) -> Effec
 
 def counts(baseline: Sample, current: Sample, *, nominal: bool = False) -> tuple[Counts, Counts]:
     """Counts of both columns in the baseline's bins; the last one counts missing values."""
-    bins, before = baseline.named if nominal else baseline.ordered
+    bins, before = baseline.binned(nominal=nominal)
     return before, current.counted(bins)
