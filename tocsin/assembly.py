@@ -11,9 +11,9 @@ from tocsin.clock import Clock, parse_length
 from tocsin.config import Config
 from tocsin.discovery import Catalogue
 from tocsin.errors import ConfigError
-from tocsin.pipeline.detect import Setting
 from tocsin.pipeline.ingest import Limits
 from tocsin.pipeline.protect import Protector, Rule
+from tocsin.pipeline.settings import Setting
 from tocsin.plugin import Detector, Plugin, Requires
 from tocsin.secret import Secret
 from tocsin.sections import DetectorSection
@@ -130,8 +130,8 @@ def limits(config: Config) -> Limits:
     )
 
 
-def store(config: Config, clock: Clock) -> Store:
-    """The store that the configuration names, ready for use.
+def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
+    """The store that the configuration names, ready for use; without `prepare` it must have been used before.
 
     Raises:
         ConfigError: a secret is not there.
@@ -141,7 +141,7 @@ def store(config: Config, clock: Clock) -> Store:
     retention = _retention(config)
     if section.type == "delta":
         return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
-    return cluster(config, clock)
+    return cluster(config, clock, prepare=prepare)
 
 
 def cluster(config: Config, clock: Clock, *, prepare: bool = True) -> ElasticStore:

@@ -6,6 +6,7 @@ Every time in Tocsin is an aware `datetime` in UTC. Windows are `[start, end)`.
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -23,12 +24,19 @@ class Clock(Protocol):
         """The present, aware, in UTC."""
         ...
 
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back, also where `now` is set back."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 class ScriptedClock:
@@ -39,6 +47,9 @@ class ScriptedClock:
 
     def now(self) -> datetime:
         return self._now
+
+    def monotonic(self) -> float:
+        return self._now.timestamp()
 
     def set(self, now: datetime) -> None:
         """Put the clock at `now`, never backwards.

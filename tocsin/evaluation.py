@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from tocsin.clock import format_time
 from tocsin.errors import BaselineError, PluginError
-from tocsin.findings import Finding, Score, finding_id, severity_of
+from tocsin.findings import Finding, Score, Subject, finding_id, severity_of
 from tocsin.plugin import Detector
 from tocsin.stats.calibration import MIN_SCORES, calibrate
 from tocsin.windows import Baseline, Window
@@ -110,10 +112,12 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
     """A detector's scores, each held to what a score must be.
 
     Raises:
-        PluginError: a value is not finite or below 0, or a subject is judged twice.
+        PluginError: it is no score, a value is not finite or below 0, evidence is no JSON, or a subject is
+            judged twice.
     """
     seen = set()
-    for score in detector.score(window):
+    for given in detector.score(window):
+        score = _plain(detector, given)
         if not (math.isfinite(score.value) and score.value >= 0):
             raise PluginError(
                 detector.id, f"score {score.value!r} of {score.subject}: must be finite and at least 0"
@@ -122,6 +126,21 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
             raise PluginError(detector.id, f"judged {score.subject} twice in one window")
         seen.add(score.subject)
         yield score
+
+
+def _plain(detector: Detector[Any], given: Any) -> Score:
+    """A score of nothing but plain values, so that it can be sent and kept."""
+    if not isinstance(given, Score):
+        raise PluginError(detector.id, f"gave {type(given).__name__} where a Score is due")
+    try:
+        value = float(given.value)
+        evidence = msgspec.json.decode(msgspec.json.encode(given.evidence))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PluginError(detector.id, f"score of {given.subject}: {error}") from None
+    words = (*given.subject, given.reason) if isinstance(given.subject, Subject) else (None,)
+    if not all(isinstance(word, str) for word in words):
+        raise PluginError(detector.id, f"score of {given.subject!r}: subject and reason must be text")
+    return replace(given, value=value, evidence=evidence)
 
 
 def _finding(detector: Detector[Any], window: Window, score: Score, threshold: float) -> Finding | None:

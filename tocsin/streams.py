@@ -75,6 +75,8 @@ K, T, L, D, B = Type.KEYWORD, Type.TEXT, Type.LONG, Type.DOUBLE, Type.BOOLEAN
 
 UNMAPPED = "tocsin.unmapped"
 INGESTED = "event.ingested"
+FENCE = "tocsin.run.fence"
+SILENT = "tocsin.run.silent"
 TIME = "@timestamp"
 ID = "event.id"
 
@@ -119,6 +121,10 @@ _FINDING_KEY = (
     Column("tocsin.window.start", Type.DATE, "start of the window, inclusive", required=True),
     Column("tocsin.window.end", Type.DATE, "end of the window, exclusive", required=True),
 )
+_CLAIM = Column(
+    FENCE, L, "number of the claim under which it was written; of two revisions the higher one counts"
+)
+_SILENT = Column(SILENT, Type.BOOLEAN, "true: of a backfill that pages nobody")
 _SUBJECT = (
     Column("tocsin.subject.type", K, "model, dataset, principal, artifact or pipeline"),
     Column("tocsin.subject.id", K, "which one"),
@@ -278,7 +284,7 @@ _STREAMS = (
     Stream(
         "score",
         "A detector's score of one subject in one window, the quiet ones too.",
-        (*_COMMON, *_FINDING_KEY, *_SUBJECT, *_VERDICT),
+        (*_COMMON, *_FINDING_KEY, *_SUBJECT, *_VERDICT, _CLAIM),
         {
             "@timestamp": "2026-03-03T00:00:00Z",
             "event": {"reason": "PSI 0.04 over 1d"},
@@ -307,6 +313,8 @@ _STREAMS = (
             Column("tocsin.playbook.id", K, "the playbook for an incident of this kind"),
             Column("threat.framework", K, "MITRE ATLAS"),
             Column("threat.technique.id", Type.KEYWORDS, "ATLAS techniques"),
+            _CLAIM,
+            _SILENT,
         ),
         {
             "@timestamp": "2026-03-03T00:00:00Z",
@@ -362,7 +370,7 @@ _STREAMS = (
     ),
     Stream(
         "run",
-        "One attempt of one detector on one window: evaluated, skipped or failed, and why.",
+        "One attempt of one detector on one window: evaluated, late, filled, skipped or failed, and why; or its gap.",
         (
             *_COMMON,
             *_FINDING_KEY,
@@ -371,8 +379,14 @@ _STREAMS = (
             Column("tocsin.run.findings", L, "findings made"),
             Column("tocsin.run.attempt", L, "1, and one more after each attempt at the window that failed"),
             Column("event.duration", L, "nanoseconds"),
-            Column("event.reason", T, "why it was skipped or failed"),
+            Column("event.reason", T, "why it was skipped, failed or is a gap"),
+            Column("error.type", K, "how it failed: raised, output, hang, memory or crash"),
+            Column(
+                "tocsin.run.searched", Type.DATE, "oldest event time that was read, with history and baseline"
+            ),
             Column("tocsin.baseline.digest", K, "digest of the baseline that was used"),
+            _CLAIM,
+            _SILENT,
         ),
         {
             "@timestamp": "2026-03-03T00:05:00Z",

@@ -21,12 +21,13 @@ from tocsin.clock import EPOCH
 from tocsin.findings import WITHDRAWN, Finding, Severity, Subject
 from tocsin.query import Condition
 from tocsin.store.protocol import Store
-from tocsin.streams import ID, INGESTED
+from tocsin.streams import FENCE, ID, INGESTED, SILENT
 from tocsin_alerting.episodes import Episode, Verdict, episodes
 
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 _TYPE, _SUBJECT, _FINDING = "tocsin.subject.type", "tocsin.subject.id", "tocsin.finding.id"
-_EVALUATED = Condition("event.action", "==", "evaluated")
+_EVALUATED = Condition("event.action", "in", ("evaluated", "late", "filled"))
+_LOUD = pl.col(SILENT).ne_missing(True)  # noqa: FBT003 — not of a backfill that pages nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def read(store: Store, position: Position, alerts: Sequence[Alert]) -> News:
     alerts follow from what the windows say, not from how often they say it.
     """
     new = (_EVALUATED, Condition(INGESTED, ">", position.runs - store.overlap))
-    runs = store.scan("run", columns=[_DETECTOR, INGESTED], where=new).collect()
+    runs = store.scan("run", columns=[_DETECTOR, SILENT, INGESTED], where=new).filter(_LOUD).collect()
     columns = [_DETECTOR, _TYPE, _SUBJECT, _START, INGESTED]
     where = [Condition(INGESTED, ">", position.findings - store.overlap)]
     findings = store.scan("finding", columns=columns, where=where).collect()
@@ -86,7 +87,8 @@ def _evaluated(
     detectors = sorted({detector for detector, _ in since.values()})
     start = min(start for _, start in since.values())
     where = (Condition(_DETECTOR, "in", detectors), Condition(_START, ">=", start))
-    windows = _windows(store.scan("run", columns=[_DETECTOR, _START, _END], where=(*where, _EVALUATED)))
+    runs = store.scan("run", columns=[_DETECTOR, _START, _END, SILENT], where=(*where, _EVALUATED))
+    windows = _windows(runs.filter(_LOUD).select(_DETECTOR, _START, _END))
     found: dict[str, list[Verdict]] = defaultdict(list)
     for row in _revisions(store, where):
         key = fingerprint(store.namespace, row[_DETECTOR], _subject(row))
@@ -106,8 +108,9 @@ def _windows(runs: pl.LazyFrame) -> dict[str, list[tuple[datetime, datetime]]]:
 
 
 def _revisions(store: Store, where: Sequence[Condition]) -> Iterable[dict[str, Any]]:
-    """The newest revision of every finding."""
-    rows = store.scan("finding", where=where).sort(INGESTED, ID)
+    """The newest revision of every finding that was told at all."""
+    rows = store.scan("finding", where=where).sort(pl.col(FENCE).fill_null(0), INGESTED, ID)
+    rows = rows.filter(_LOUD.any().over(_FINDING))
     return rows.unique(_FINDING, keep="last", maintain_order=True).collect().iter_rows(named=True)
 
 

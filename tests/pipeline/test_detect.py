@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def test_late_data_amends_a_finding_and_never_doubles_it(bench: Bench) -> None:
     bench.clock.set(START + HOUR)
     bench.run()
     bench.add(0, 30, prefix="late-")
-    assert bench.run() == [("evaluated", 0, 1)]
+    assert bench.run() == [("late", 0, 1)]
     assert bench.stream("finding").height == 2
     found = newest_findings(bench.store)
     assert found.height == 1
@@ -150,11 +151,11 @@ def test_a_finding_that_late_data_takes_back_is_withdrawn_and_can_come_again(ben
     bench.clock.set(START + HOUR)
     bench.run(Shy)
     bench.add(0, 1, "bob")
-    assert bench.run(Shy) == [("evaluated", 0, 0)]
+    assert bench.run(Shy) == [("late", 0, 0)]
     assert newest_findings(bench.store).is_empty()
     assert newest_findings(bench.store, withdrawn=True).height == 1
     bench.add(0, 1, "eve")
-    assert bench.run(Shy) == [("evaluated", 0, 1)]
+    assert bench.run(Shy) == [("late", 0, 1)]
     assert newest_findings(bench.store).height == 1
     assert bench.stream("finding").height == 3
 
@@ -211,19 +212,58 @@ def test_a_changed_baseline_is_not_trusted(bench: Bench) -> None:
     assert outcomes == {"skipped"}
 
 
-def test_one_that_fails_is_recorded_retried_and_stops_nobody(bench: Bench) -> None:
+def test_one_that_fails_is_recorded_tried_again_ever_less_often_and_stops_nobody(bench: Bench) -> None:
     bench.add(0, 12)
     bench.clock.set(START + HOUR)
     both = [Setting(Broken(NoParams())), Setting(Count(NoParams()))]
     assert [r.outcome for r in bench.detect.run(both)] == ["failed", "evaluated"]
-    for _ in range(4):
-        assert [r.outcome for r in bench.detect.run(both)] == ["failed"]
-    assert bench.detect.run(both) == []
-    failed = bench.stream("run").filter(pl.col("event.action") == "failed")
-    assert failed["event.reason"].unique().sort().to_list() == [
-        "ZeroDivisionError: no",
-        "ZeroDivisionError: no; given up after 5 attempts",
-    ]
+    assert bench.detect.run(both) == []  # not at once
+    for minutes in (1, 2, 4):
+        bench.clock.advance(timedelta(minutes=minutes))
+        assert [(r.outcome, r.attempt) for r in bench.detect.run(both)] == [
+            ("failed", minutes.bit_length() + 1)
+        ]
+    bench.clock.advance(timedelta(minutes=8, seconds=1))
+    assert [r.outcome for r in bench.detect.run(both)] == ["gap", "failed"]
+    runs = bench.stream("run").filter(pl.col("tocsin.detector.id") == "broken").sort("tocsin.run.attempt")
+    assert runs["event.action"].to_list().count("gap") == 1
+    failed = runs.filter(pl.col("event.action") == "failed")
+    assert failed["tocsin.run.attempt"].to_list() == [1, 2, 3, 4, 5]
+    assert set(failed["event.reason"]) == {"ZeroDivisionError: no"}
+    assert set(failed["error.type"]) == {"raised"}
+    assert "4 attempts failed" in runs.filter(pl.col("event.action") == "gap")["event.reason"][0]
+
+
+def test_a_gap_is_recorded_and_filled_oldest_first(bench: Bench) -> None:
+    for hour in range(3):
+        bench.add(hour, 12)
+    bench.clock.set(START + HOUR)
+    assert bench.run() == [("evaluated", 0, 1)]
+    bench.clock.set(START + 9 * HOUR)  # nobody was there
+    assert bench.run() == [("gap", 1, 0), ("gap", 2, 0), ("filled", 1, 1), ("filled", 2, 1)]
+    assert bench.run() == []
+    gaps = bench.stream("run").filter(pl.col("event.action") == "gap")
+    assert gaps.height == 2
+    assert gaps["event.reason"].str.contains("it could have been from 2026-03-01T0[23]:00:00Z on").all()
+    assert newest_findings(bench.store).height == 3
+
+
+@pytest.mark.parametrize("wrong", ["score", "subject", "evidence", "value"])
+def test_wrong_output_is_a_failure_of_its_own(bench: Bench, wrong: str) -> None:
+    class Wrong(Count):
+        def score(self, window: Window) -> Iterator[Score]:
+            good = Score(Subject("principal", "ana"), 12.0, "so")
+            yield {  # type: ignore[misc]
+                "score": ("ana", 12.0),
+                "subject": replace(good, subject=Subject("principal", 7)),  # type: ignore[arg-type]
+                "evidence": replace(good, evidence={"rows": object()}),  # type: ignore[dict-item]
+                "value": replace(good, value="high"),  # type: ignore[arg-type]
+            }[wrong]
+
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    assert bench.run(Wrong) == [("failed", 0, 0)]
+    assert bench.stream("run")["error.type"].to_list() == ["output"]
 
 
 def test_a_window_without_baseline_is_recorded_as_skipped(bench: Bench) -> None:
@@ -257,19 +297,7 @@ def test_events_that_come_during_an_attempt_keep_the_window_pending(bench: Bench
 
     bench.detect.run([Setting(Slow(NoParams()))], START, START + HOUR)
     bench.clock.set(START + HOUR)
-    assert [(run.outcome, run.rows) for run in other.run([setting])] == [("evaluated", 12)]
-
-
-def test_every_attempt_has_a_record_and_the_last_says_that_it_was(bench: Bench) -> None:
-    bench.add(0, 3)
-    bench.clock.set(START + HOUR)
-    for _ in range(7):
-        bench.run(Broken)
-    runs = bench.stream("run").sort("tocsin.run.attempt")
-    assert runs["tocsin.run.attempt"].to_list() == [1, 2, 3, 4, 5]
-    assert [("given up after 5 attempts" in reason) for reason in runs["event.reason"]] == [False] * 4 + [
-        True
-    ]
+    assert [(run.outcome, run.rows) for run in other.run([setting])] == [("late", 12)]
 
 
 @pytest.mark.parametrize(("seconds", "first"), [(30, 90), (90, 90)])

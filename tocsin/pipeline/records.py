@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -16,9 +17,25 @@ import polars as pl
 
 from tocsin.evaluation import Judgement
 from tocsin.findings import WITHDRAWN, Finding, Severity
+from tocsin.frames import conform
 from tocsin.query import Condition
 from tocsin.store.protocol import Store
-from tocsin.streams import INGESTED, TIME
+from tocsin.streams import FENCE, INGESTED, SILENT, STREAMS, TIME
+
+
+class Outcome(StrEnum):
+    """What became of a window in one attempt; `gap` is the record of a missing one."""
+
+    EVALUATED = "evaluated"
+    LATE = "late"  # evaluated again: more events came after it had been
+    FILLED = "filled"  # evaluated after a gap, or by a backfill
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    GAP = "gap"
+
+
+#: After these a window's scores and findings are there.
+DONE = (Outcome.EVALUATED, Outcome.LATE, Outcome.FILLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +45,24 @@ class Run:
     detector: str
     start: datetime
     end: datetime
-    outcome: str  # evaluated, skipped or failed
+    outcome: Outcome
     reason: str = ""
     rows: int = 0
     judged: tuple[Judgement, ...] = ()
     baseline: str = ""
     seconds: float = 0.0
     attempt: int = 1
+    fault: str = ""  # of a failed one: raised, output, hang, memory or crash
+    searched: datetime | None = (
+        None  # the oldest event time that was read: history and baseline begin before the window
+    )
+    fence: int = 0  # number of the claim
+    silent: bool = False  # a backfill that pages nobody
+
+    @property
+    def done(self) -> bool:
+        """Whether its scores and findings count."""
+        return self.outcome in DONE
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -46,7 +74,7 @@ def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row for each finding that is new or changed, and for each that late data took back."""
     if not runs:
         return []
-    windows = {(run.detector, run.start, run.end) for run in runs}
+    windows = {(run.detector, run.start, run.end): run for run in runs}
     known = {
         row["tocsin.finding.id"]: row
         for row in newest_findings(
@@ -64,11 +92,13 @@ def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
     for id, row in known.items():
         key = (row["tocsin.detector.id"], row["tocsin.window.start"], row["tocsin.window.end"])
         if key in windows and id not in found and row["event.action"] != WITHDRAWN:
-            rows.append({**row, "event.action": WITHDRAWN, "tocsin.severity": Severity.INFO.value})
+            run = windows[key]
+            taken = {"event.action": WITHDRAWN, "tocsin.severity": Severity.INFO.value}
+            rows.append({**row, **taken, FENCE: run.fence, SILENT: run.silent or None})
     revised = []
     for row in rows:
         before = known.get(row["tocsin.finding.id"])
-        if before is None or _content(before) != _content(row):
+        if before is None or _content(before) != _content(row) or (before[SILENT] and not row[SILENT]):
             last = None if before is None else before["event.id"]
             revised.append({**row, "event.id": _digest(row["tocsin.finding.id"], _content(row), last)})
     return revised
@@ -78,7 +108,7 @@ def newest_findings(
     store: Store, where: Sequence[Condition] = (), *, withdrawn: bool = False
 ) -> pl.DataFrame:
     """The newest revision of every finding, by window; without those that late data took back."""
-    rows = store.scan("finding", where=where).collect().sort(INGESTED, maintain_order=True)
+    rows = store.scan("finding", where=where).collect().sort(pl.col(FENCE).fill_null(0), INGESTED)
     newest = rows.unique("tocsin.finding.id", keep="last", maintain_order=True)
     if not withdrawn:
         newest = newest.filter(pl.col("event.action").ne_missing(WITHDRAWN))
@@ -94,6 +124,39 @@ def _key(run: Run) -> dict[str, Any]:
     }
 
 
+def evaluated_before(store: Store, detector: str, starts: Sequence[datetime]) -> dict[datetime, Outcome]:
+    """Which of a detector's windows were evaluated before, and as what the last time."""
+    if not starts:
+        return {}
+    where = [
+        Condition("tocsin.detector.id", "==", detector),
+        Condition("tocsin.window.start", ">=", min(starts)),
+        Condition("tocsin.window.start", "<=", max(starts)),
+        Condition("event.action", "in", [o.value for o in DONE]),
+    ]
+    columns = ["tocsin.window.start", "event.action", FENCE, INGESTED]
+    rows = (
+        store.scan("run", columns=columns, where=where).collect().sort(pl.col(FENCE).fill_null(0), INGESTED)
+    )
+    return {start: Outcome(action) for start, action in rows.select(columns[:2]).iter_rows()}
+
+
+def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
+    """Append rows of one of Tocsin's own streams."""
+    if rows:
+        frame = conform(pl.DataFrame(rows, infer_schema_length=None), stream)
+        constants = [pl.lit(v, dtype=frame.schema[k]).alias(k) for k, v in STREAMS[stream].constants.items()]
+        store.append(stream, frame.with_columns(constants))
+
+
+def write_runs(store: Store, runs: Sequence[Run]) -> None:
+    """Write attempts down: first scores and findings, then the records that they are there."""
+    done = [run for run in runs if run.done]
+    write(store, "score", [score_row(run, j) for run in done for j in run.judged])
+    write(store, "finding", revisions(store, done))
+    write(store, "run", [run_row(run) for run in runs])
+
+
 def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
     """A row of the score stream."""
     score = judged.score
@@ -107,7 +170,7 @@ def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
         "tocsin.baseline.digest": run.baseline,
     }
     row["event.id"] = _digest(*row.values())
-    return row
+    return {**row, FENCE: run.fence}
 
 
 def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
@@ -125,6 +188,8 @@ def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
         "tocsin.playbook.id": finding.playbook,
         "tocsin.baseline.digest": finding.baseline,
         "threat.technique.id": list(finding.techniques),
+        FENCE: run.fence,
+        SILENT: run.silent or None,
     }
 
 
@@ -132,9 +197,10 @@ def run_row(run: Run) -> dict[str, Any]:
     """A row of the run stream."""
     row = {
         **_key(run),
-        "event.action": run.outcome,
-        "event.outcome": "failure" if run.outcome == "failed" else "success",
+        "event.action": run.outcome.value,
+        "event.outcome": "failure" if run.outcome in {Outcome.FAILED, Outcome.GAP} else "success",
         "event.reason": run.reason or None,
+        "error.type": run.fault or None,
         "tocsin.run.rows": run.rows,
         "tocsin.run.scores": len(run.judged),
         "tocsin.run.findings": len(run.findings),
@@ -142,7 +208,9 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.baseline.digest": run.baseline or None,
     }
     row["event.id"] = _digest(*row.values())
-    return {**row, "event.duration": int(run.seconds * 1e9)}
+    row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
+    row[SILENT] = run.silent or None
+    return row
 
 
 _CONTENT = (

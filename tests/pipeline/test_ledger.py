@@ -1,0 +1,170 @@
+"""Several workers: claims, leases, fencing numbers, and a worker that wakes up too late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
+from tocsin.clock import ScriptedClock
+from tocsin.findings import Score
+from tocsin.pipeline.detect import Detect, Setting
+from tocsin.pipeline.leases import LENGTH, LeaseLost, Leases
+from tocsin.pipeline.records import newest_findings
+from tocsin.plugin import NoParams
+from tocsin.store.delta import DeltaStore
+from tocsin.windows import Window
+
+__all__ = ["bench"]
+SETTING = Setting(Count(NoParams()))
+
+
+class Skewed(ScriptedClock):
+    """A clock that is wrong by some time."""
+
+    def __init__(self, clock: ScriptedClock, wrong: timedelta) -> None:
+        super().__init__(clock.now())
+        self.right, self.wrong = clock, wrong
+
+    def now(self) -> datetime:
+        return self.right.now() + self.wrong
+
+    def monotonic(self) -> float:
+        return self.right.monotonic()
+
+
+def test_a_claimed_window_is_nobody_elses_until_its_lease_is_over(bench: Bench) -> None:
+    for hour in range(3):
+        bench.add(hour, 12)
+    bench.clock.set(START + 3 * HOUR)
+    one, two = Detect(bench.store, bench.clock), Detect(bench.store, bench.clock)
+    assert len(one.due(SETTING)) == 3
+    claims = one.ledger.claim(SETTING, 2)
+    assert [c.start for c in claims] == [START, START + HOUR]
+    assert [r.start for r in two.run([SETTING])] == [START + 2 * HOUR]
+    assert two.run([SETTING]) == []
+    bench.clock.advance(LENGTH)
+    assert [r.start for r in two.run([SETTING])] == [START, START + HOUR]
+    later = two.ledger.claim_named(SETTING, [START])
+    assert later[0].fence > claims[0].fence
+
+
+@pytest.mark.parametrize("wrong", [timedelta(hours=-3), timedelta(hours=3)])
+def test_a_dead_workers_claim_ends_where_clocks_disagree(bench: Bench, wrong: timedelta) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + 24 * HOUR)
+    dead = Detect(bench.store, Skewed(bench.clock, wrong))
+    dead.due(SETTING)
+    assert len(dead.ledger.claim(SETTING, 1)) == 1
+    other = Detect(bench.store, bench.clock)
+    first = other.run([SETTING])
+    bench.clock.advance(LENGTH)
+    assert [r.start for r in (*first, *other.run([SETTING])) if r.done] == [START]
+
+
+def test_a_paused_worker_that_wakes_up_does_not_write_over_its_successor(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    successor = Detect(bench.store, bench.clock)
+
+    class Paused(Count):
+        """Its process stands still, past its lease, after it has read its window."""
+
+        def score(self, window: Window) -> Iterator[Score]:
+            scores = list(super().score(window))
+            bench.clock.advance(LENGTH + timedelta(seconds=1))
+            bench.add(0, 30, prefix="late-")
+            assert [r.done for r in successor.run([SETTING])] == [True]
+            yield from scores
+
+    assert len(bench.detect.run([Setting(Paused(NoParams()))])) == 1
+    assert newest_findings(bench.store)["tocsin.score"].to_list() == [42.0]
+    assert bench.stream("run").height == 1
+    assert successor.run([SETTING]) == []
+
+
+def test_what_it_had_begun_to_write_counts_less(bench: Bench) -> None:
+    """It lost its lease between looking at it and writing: its rows come last, and are not the newest."""
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    slow, successor = bench.detect, Detect(bench.store, bench.clock)
+    slow.ledger.held = lambda claim: True  # type: ignore[method-assign]  # it looked just before
+
+    class Paused(Count):
+        def score(self, window: Window) -> Iterator[Score]:
+            scores = list(super().score(window))
+            bench.clock.advance(LENGTH + timedelta(seconds=1))
+            bench.add(0, 30, prefix="late-")
+            successor.run([SETTING])
+            yield from scores
+
+    slow.run([Setting(Paused(NoParams()))])
+    findings = bench.stream("finding").sort("event.ingested")
+    assert findings["tocsin.score"].to_list() == [42.0, 12.0]
+    assert newest_findings(bench.store)["tocsin.score"].to_list() == [42.0]
+    assert successor.due(SETTING) == []
+
+
+def test_a_named_lease_goes_round(bench: Bench) -> None:
+    one, two = (Leases(bench.store, bench.clock, name) for name in ("one", "two"))
+    held = one.take("collector/a")
+    assert held is not None
+    assert two.take("collector/a") is None
+    bench.clock.advance(LENGTH / 2)
+    one.renew(held)
+    bench.clock.advance(LENGTH / 2)
+    assert two.take("collector/a") is None
+    bench.clock.advance(LENGTH)
+    taken = two.take("collector/a")
+    assert taken is not None
+    assert taken.fence > held.fence
+    with pytest.raises(LeaseLost, match="went to another worker"):
+        one.renew(held)
+    one.give_back(held)  # takes nothing from its holder
+    assert one.take("collector/a") is None
+    two.give_back(taken)
+    assert one.take("collector/a") is not None
+
+
+@settings(max_examples=15, deadline=None)
+@given(turns=st.lists(st.sampled_from(["one", "two", "wait", "die"]), max_size=12))
+def test_every_window_is_evaluated_whoever_dies(
+    tmp_path_factory: pytest.TempPathFactory, turns: list[str]
+) -> None:
+    clock = ScriptedClock(START)
+    bench = Bench(clock, DeltaStore.open(tmp_path_factory.mktemp("ledger"), clock=clock))
+    for hour in range(4):
+        bench.add(hour, 12)
+    clock.set(START + 4 * HOUR)
+    workers = {name: Detect(bench.store, clock) for name in ("one", "two")}
+    for turn in turns:
+        if turn == "wait":
+            clock.advance(LENGTH / 2)
+        elif turn == "die":  # between a claim and its evaluation
+            dying = Detect(bench.store, clock)
+            dying.due(SETTING)
+            dying.ledger.claim(SETTING, 1)
+        else:
+            workers[turn].run([SETTING])
+    clock.advance(LENGTH)
+    workers["one"].run([SETTING])
+    runs = bench.stream("run").filter(pl.col("event.action") == "evaluated")
+    assert sorted(runs["tocsin.window.start"].to_list()) == [START + h * HOUR for h in range(4)]
+    assert newest_findings(bench.store).height == 4
+    bench.store.close()
+
+
+def test_a_backfill_pages_nobody_unless_told_to(bench: Bench, tmp_path: Path) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    runs = bench.detect.run([SETTING], START, START + HOUR, silent=True)
+    assert [r.outcome for r in runs] == ["filled"]
+    assert bench.stream("finding")["tocsin.run.silent"].to_list() == [True]
+    runs = bench.detect.run([SETTING], START, START + HOUR)
+    assert bench.stream("finding").sort("event.ingested")["tocsin.run.silent"].to_list() == [True, None]

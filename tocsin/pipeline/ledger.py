@@ -1,0 +1,284 @@
+"""Which windows each detector still has to evaluate, and which worker is at which: the store decides.
+
+One record a detector in the keyed state (kind `detect`): how far it has read each of its streams, and its pending
+windows. A pending window is claimed by a worker until some time; the number of the claim goes into everything
+that is written under it, so that a worker that was paused and wakes up cannot write over its successor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from tocsin.clock import Clock, format_time, parse_time
+from tocsin.pipeline.cursors import Cursor, Touched
+from tocsin.pipeline.leases import LENGTH, Expiry
+from tocsin.pipeline.records import Outcome, Run
+from tocsin.pipeline.settings import Setting
+from tocsin.store.protocol import Entry, Store
+
+KIND = "detect"
+#: So long after a window could have been evaluated it is a gap, if nobody has.
+GRACE = timedelta(minutes=15)
+_BACKOFF, _LONGEST = timedelta(minutes=1), timedelta(days=1)
+_Pending = dict[str, Any]
+
+
+class Claim(NamedTuple):
+    """The right of this worker to evaluate one window of one detector."""
+
+    detector: str
+    start: datetime
+    fence: int  # higher than that of every claim before
+    seen: str = ""  # another text whenever the window was touched again
+    attempts: int = 0
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A pending window, for people: since when it could have been evaluated, and what became of it so far."""
+
+    detector: str
+    start: datetime
+    since: datetime
+    attempts: int
+    gap: bool
+    fault: str
+    claimed: bool
+
+
+class Ledger:
+    """The records of all detectors, as one worker reads and writes them."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        worker: str,
+        length: timedelta = LENGTH,
+        grace: timedelta = GRACE,
+    ) -> None:
+        self._store, self._clock, self.worker, self._grace = store, clock, worker, grace
+        self._expiry = Expiry(clock, length)
+        self._renewed: dict[str, float] = {}
+        self._held: set[tuple[str, datetime]] = set()
+
+    def look(self, settings: Sequence[Setting]) -> list[Run]:
+        """Take note of the windows that were touched since the last look, and of those that nobody
+        evaluated in time: their gap records, which are to be appended before `note_gaps`.
+
+        Detectors that have read alike share one scan.
+        """
+        known = {entry.key: entry for entry in self._store.entries(KIND)}
+        shared: dict[Any, Touched] = {}
+        gaps = (gap for s in settings for gap in self._look(s, known.get(s.detector.id), shared))
+        return sorted(gaps, key=lambda gap: (gap.start, gap.detector))
+
+    def _look(self, setting: Setting, entry: Entry | None, shared: dict[Any, Touched]) -> list[Run]:
+        detector = setting.detector
+        while True:
+            value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
+            cursors, pending = dict(value["cursors"]), dict(value["pending"])
+            now = format_time(self._clock.now())
+            for stream in detector.requires.streams:
+                touched = self._touched(stream, detector.requires.window, cursors.get(stream), shared)
+                cursors[stream] = touched.cursor.to_dict()
+                for start, seen in touched.windows.items():
+                    key = format_time(start)
+                    before = pending.get(key, {"attempts": 0, "since": now})
+                    pending[key] = {**before, "seen": seen}
+            if cursors == value["cursors"] and pending == value["pending"]:
+                break
+            if self._put(detector.id, {"cursors": cursors, "pending": pending}, entry) is not None:
+                break
+            entry = self._store.get(KIND, detector.id)  # another worker looked at the same time
+        return [self._gap(setting, parse_time(k), p) for k, p in pending.items() if self._late(setting, k, p)]
+
+    def _touched(
+        self, stream: str, length: timedelta, value: Mapping[str, Any] | None, shared: dict[Any, Touched]
+    ) -> Touched:
+        cursor = Cursor.read(value)
+        key = (stream, length, cursor.newest, tuple(cursor.recent.items()))
+        if key not in shared:
+            shared[key] = cursor.look(self._store, stream, length)
+        return shared[key]
+
+    def _late(self, setting: Setting, start: str, pending: _Pending) -> bool:
+        """Whether a window could have been evaluated long ago and nobody has, or is evaluating it."""
+        due = max(parse_time(pending["since"]), setting.due(parse_time(start)))
+        late = self._clock.now() - due > self._grace
+        return not pending.get("gap") and late and self._free(setting.detector.id, start, pending)
+
+    def _gap(self, setting: Setting, start: datetime, pending: _Pending) -> Run:
+        due = max(parse_time(pending["since"]), setting.due(start))
+        reason = f"nobody evaluated it in time: it could have been from {format_time(due)} on"
+        if pending["attempts"]:
+            reason = f"{pending['attempts']} attempts failed, the last with: {pending.get('fault', '')}"
+        end = start + setting.detector.requires.window
+        return Run(setting.detector.id, start, end, Outcome.GAP, reason, attempt=pending["attempts"])
+
+    def note_gaps(self, gaps: Iterable[Run]) -> None:
+        """Remember that gap records were written: what fills them is recorded as such."""
+        by_detector: dict[str, list[str]] = {}
+        for gap in gaps:
+            by_detector.setdefault(gap.detector, []).append(format_time(gap.start))
+        for detector, starts in by_detector.items():
+            for pending in self._changing(detector):
+                for start in starts:
+                    if start in pending:
+                        pending[start] = {**pending[start], "gap": True}
+
+    def due(self, setting: Setting) -> list[datetime]:
+        """Starts of the windows that are over and free, oldest first."""
+        entry = self._store.get(KIND, setting.detector.id)
+        return self._due(setting, entry.value["pending"]) if entry else []
+
+    def _due(self, setting: Setting, pending: Mapping[str, _Pending]) -> list[datetime]:
+        now, id = self._clock.now(), setting.detector.id
+        return sorted(
+            start
+            for key, value in pending.items()
+            if setting.due(start := parse_time(key)) <= now
+            and (not value.get("after") or parse_time(value["after"]) <= now)
+            and self._free(id, key, value)
+        )
+
+    def _free(self, detector: str, start: str, pending: _Pending) -> bool:
+        by = pending.get("by")
+        if by is None:
+            return True
+        if by == self.worker:  # or left over from a call that an error ended
+            return (detector, parse_time(start)) not in self._held
+        return self._expiry.over(f"{detector} {start}", by, pending["until"])
+
+    def claim(self, setting: Setting, limit: int) -> list[Claim]:
+        """Claim the oldest windows that are due, at most `limit`."""
+        return self._claim(setting, lambda pending: self._due(setting, pending)[:limit])
+
+    def claim_named(self, setting: Setting, starts: Sequence[datetime]) -> list[Claim]:
+        """A claim for each of these windows, pending or not; one that another worker is at stays that worker's."""
+        return self._claim(setting, lambda _: starts)
+
+    def _claim(
+        self, setting: Setting, choose: Callable[[Mapping[str, _Pending]], Sequence[datetime]]
+    ) -> list[Claim]:
+        detector = setting.detector.id
+        while True:
+            entry = self._store.get(KIND, detector)
+            value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
+            pending = dict(value["pending"])
+            starts = choose(pending)
+            if not starts:
+                return []
+            claim = {"by": self.worker, "until": self._expiry.until()}
+            for key in map(format_time, starts):
+                if key in pending and self._free(detector, key, pending[key]):
+                    pending[key] = {**pending[key], **claim}
+            done = self._put(detector, {**value, "pending": pending}, entry)
+            if done is not None:
+                self._renewed[detector] = self._clock.monotonic()
+                claims = [_claimed(detector, s, done, self.worker) for s in starts]
+                self._held |= {(detector, c.start) for c in claims if c.seen}
+                return claims
+
+    def renew(self, claims: Sequence[Claim]) -> None:
+        """Hold claims for their whole length from now on; does nothing while most of it is left."""
+        now = self._clock.monotonic()
+        for detector in sorted({c.detector for c in claims}):
+            if now - self._renewed.get(detector, now) >= self._expiry.length.total_seconds() / 4:
+                self._renew(detector, [c for c in claims if c.detector == detector])
+                self._renewed[detector] = now
+
+    def _renew(self, detector: str, claims: Sequence[Claim]) -> None:
+        lost: set[tuple[str, datetime]] = set()
+        for pending in self._changing(detector):
+            lost.clear()
+            for claim in claims:
+                key = format_time(claim.start)
+                if pending.get(key, {}).get("by") == self.worker:
+                    pending[key] = {**pending[key], "until": self._expiry.until()}
+                else:
+                    lost.add((detector, claim.start))
+        self._held -= lost
+
+    def held(self, claim: Claim) -> bool:
+        """Whether a claim was still this worker's when it was renewed last; a window that was not pending is anybody's."""
+        return not claim.seen or (claim.detector, claim.start) in self._held
+
+    def let_go(self, claims: Iterable[Claim]) -> None:
+        """Hold claims no longer: this worker may claim their windows again, and others when their time is over."""
+        self._held -= {(claim.detector, claim.start) for claim in claims}
+
+    def settle(self, done: Sequence[tuple[Claim, Run]]) -> None:
+        """Cross off what was evaluated and written down; put back what failed, to be tried again later.
+
+        A window into which more events came meanwhile stays pending.
+        """
+        for detector in sorted({claim.detector for claim, _ in done}):
+            for pending in self._changing(detector):
+                for claim, run in done:
+                    if claim.detector == detector:
+                        self._settle(pending, claim, run)
+        self.let_go(claim for claim, _ in done)
+
+    def _settle(self, pending: dict[str, _Pending], claim: Claim, run: Run) -> None:
+        key = format_time(claim.start)
+        value = pending.get(key)
+        if value is None or value.get("by") != self.worker:
+            return
+        value = {k: v for k, v in value.items() if k not in {"by", "until"}}
+        if run.outcome is Outcome.FAILED:
+            wait = min(_BACKOFF * 2 ** min(run.attempt - 1, 20), _LONGEST)
+            value |= {
+                "attempts": run.attempt,
+                "after": format_time(self._clock.now() + wait),
+                "fault": run.reason,
+            }
+        elif value["seen"] == claim.seen:
+            del pending[key]
+            return
+        pending[key] = value
+
+    def waiting(self, detector: str | None = None) -> list[Waiting]:
+        """Every pending window, by detector and start."""
+        prefix = detector or ""
+        return [
+            Waiting(
+                entry.key,
+                parse_time(start),
+                parse_time(p["since"]),
+                p["attempts"],
+                bool(p.get("gap")),
+                p.get("fault", ""),
+                p.get("by") is not None,
+            )
+            for entry in self._store.entries(KIND, prefix)
+            if detector in {None, entry.key}
+            for start, p in sorted(entry.value["pending"].items())
+        ]
+
+    def _changing(self, detector: str) -> Iterator[dict[str, _Pending]]:
+        """The detector's pending windows, to be changed; again and again until nobody wrote in between."""
+        while True:
+            entry = self._store.get(KIND, detector)
+            if entry is None:
+                return
+            pending = dict(entry.value["pending"])
+            yield pending
+            if pending == entry.value["pending"]:
+                return
+            if self._put(detector, {**entry.value, "pending": pending}, entry) is not None:
+                return
+
+    def _put(self, detector: str, value: Mapping[str, Any], entry: Entry | None) -> Entry | None:
+        return self._store.put(KIND, detector, value, entry.version if entry else None)
+
+
+def _claimed(detector: str, start: datetime, entry: Entry, worker: str) -> Claim:
+    value = entry.value["pending"].get(format_time(start), {})
+    if value.get("by") != worker:
+        return Claim(detector, start, entry.version)
+    return Claim(detector, start, entry.version, value["seen"], value["attempts"], bool(value.get("gap")))
