@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import getpass
 import hashlib
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,17 +20,24 @@ from tocsin.clock import Clock, SystemClock, format_time, parse_length, parse_ti
 from tocsin.config import Config, load
 from tocsin.errors import InputError, PluginError
 from tocsin.frames import conform
-from tocsin.pipeline.detect import Detect, Setting
-from tocsin.pipeline.ingest import Counts, Ingest
+from tocsin.logs import logger
+from tocsin.pipeline.detect import Detect
+from tocsin.pipeline.fence import Fence
+from tocsin.pipeline.health import Checkup
+from tocsin.pipeline.ingest import Counts, Ingest, Observe
+from tocsin.pipeline.leases import LeaseLost, Leases, worker_name
 from tocsin.pipeline.records import Run
+from tocsin.pipeline.rhythm import Rhythms
+from tocsin.pipeline.settings import Setting
 from tocsin.plugin import Collector, Receiver
 from tocsin.sections import CollectorSection
+from tocsin.store.protocol import Store
 from tocsin.streams import TIME
 
 if TYPE_CHECKING:
     from tocsin_alerting.engine import Alerting, TickResult
 
-log = logging.getLogger("tocsin")
+log = logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +47,30 @@ class Tick:
     counts: Counts
     away: int  # sources that could not be read
     runs: Sequence[Run]
-    alerts: TickResult
+    alerts: TickResult | None  # None: another worker is at it
 
 
 class App:
     """A running Tocsin: its store, its plug-ins and what they are set to do."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, store: Store | None = None) -> None:
         self.config, self.clock = config, clock
         self.catalogue = assembly.catalogue(config)
         self.settings = assembly.settings(config, self.catalogue)
         self.collectors = [self._configured(i, section) for i, section in enumerate(config.collectors)]
         protector, limits = assembly.protector(config), assembly.limits(config)
-        self.store = assembly.store(config, clock)
+        self.worker = worker_name(config.worker.name)
+        self._keeps_store = store is not None
+        self.store = store or assembly.store(config, clock)
         self.ingest = Ingest(self.store, clock, protector, limits)
-        self.detect = Detect(self.store, clock)
+        lease, overdue, timeout = (
+            parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
+        )
+        self._fence = Fence(config, clock, timeout, config.worker.memory)
+        self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
+        self.leases = Leases(self.store, clock, self.worker, lease)
+        self.rhythms = Rhythms(self.store, clock)
+        self.checkup = Checkup(self.store, clock, self.detect.ledger, self.rhythms)
         self._alerting: Alerting | None = None
 
     @classmethod
@@ -67,6 +82,24 @@ class App:
             StoreError: the store cannot be opened.
         """
         return cls(load(path), clock or SystemClock())
+
+    def again(self, path: Path | None) -> App:
+        """The app that the configuration file asks for now, on the same store where that has not changed.
+
+        Raises:
+            ConfigError: a setting is wrong.
+            StoreError: another store cannot be opened.
+        """
+        config = load(path)
+        same = (config.store, config.namespace) == (self.config.store, self.config.namespace)
+        app = App(config, self.clock, self.store if same else None)
+        if same:  # who closes it is whoever has it last
+            app._keeps_store, self._keeps_store = self._keeps_store, True
+        return app
+
+    def observe(self, hear: Observe) -> None:
+        """Let somebody hear of each batch that is taken in."""
+        self.ingest.observe = hear
 
     @property
     def alerting(self) -> Alerting:
@@ -107,35 +140,57 @@ class App:
         raise PluginError(detector, f"no such detector is turned on; there are: {known}")
 
     def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
-        """Take what every configured source has now; one that is away is logged, counted, and stops no other."""
+        """Take what every configured source has now; one that is away is logged, counted, and stops no other.
+
+        A source that another worker is at is left to it.
+        """
         total, away = Counts(), 0
-        for collector in self.collectors:
+        for collector, section in zip(self.collectors, self.config.collectors, strict=True):
+            name = _source(section)
+            lease = self.leases.take(f"collector/{name}")
+            if lease is None:
+                continue
             progress(f"collecting from {collector.id}")
             try:
-                counts = self.ingest.run(collector)
-            except InputError as error:
-                log.warning("%s: %s", collector.id, error)
-                away += 1
+                counts = self.ingest.run(collector, guard=functools.partial(self.leases.renew, lease))
+            except (InputError, LeaseLost) as error:
+                log.warning("source left", collector=collector.id, reason=str(error))
+                away += isinstance(error, InputError)
                 continue
+            finally:
+                self.leases.give_back(lease)
             total = total.plus(counts)
             if counts.read:
-                log.info("collected from %s: %s", collector.id, counts._asdict())
+                self.rhythms.heard(name)
+                log.info("collected", collector=collector.id, **counts._asdict())
         return total, away
 
+    def alert(self, *, last: bool = False) -> TickResult | None:
+        """One round of alerting; None where another worker is at it."""
+        lease = self.leases.take("alerting")
+        if lease is None:
+            return None
+        try:
+            return self.alerting.tick(last=last)
+        finally:
+            self.leases.give_back(lease)
+
     def maintain(self) -> Mapping[str, int]:
-        """Compact and drop, if that was last done longer ago than `schedule.maintain`."""
+        """Compact and drop, if no worker has for `schedule.maintain`."""
         now, entry = self.clock.now(), self.store.get("upkeep", "last")
         every = parse_length(self.config.schedule.maintain)
         if entry is not None and now < parse_time(entry.value["at"]) + every:
             return {}
-        self.store.put("upkeep", "last", {"at": format_time(now)}, entry.version if entry else None)
+        value = {"at": format_time(now)}
+        if self.store.put("upkeep", "last", value, entry.version if entry else None) is None:
+            return {}
         return self.store.maintain()
 
     def tick(self, progress: Callable[[str], None] = lambda _: None) -> Tick:
         """Collect, detect and alert, once, with no round to follow soon."""
         counts, away = self.collect(progress)
         runs = self.detect.run(self.settings, progress=lambda run: progress(_line(run)))
-        done = Tick(counts, away, runs, self.alerting.tick(last=True))
+        done = Tick(counts, away, runs, self.alert(last=True))
         self.maintain()
         return done
 
@@ -165,8 +220,10 @@ class App:
         return found
 
     def close(self) -> None:
-        """Release the store."""
-        self.store.close()
+        """End the process for plug-ins and release the store."""
+        self._fence.close()
+        if not self._keeps_store:
+            self.store.close()
 
 
 def build_alerting(app: App) -> Alerting:
@@ -195,6 +252,15 @@ def build_alerting(app: App) -> Alerting:
         ("alerting",),
         lambda: Alerting.build(app.store, app.clock, config.alerting, receivers, config.folder),
     )
+
+
+def _source(section: CollectorSection) -> str:
+    """A name of a configured source that all workers have for it, and that people know it by."""
+    paths = section.params.get("paths")
+    if isinstance(paths, list) and paths:
+        return f"{section.type} {', '.join(map(str, paths))}"[:200]
+    settings = msgspec.json.encode(section.params, order="sorted", enc_hook=str)
+    return f"{section.type} {hashlib.sha256(settings).hexdigest()[:12]}"
 
 
 def _line(run: Run) -> str:

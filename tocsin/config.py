@@ -23,10 +23,12 @@ from tocsin.sections import (
     CollectorSection,
     DetectorSection,
     IngestSection,
+    MonitoringSection,
     ProtectRule,
     ScheduleSection,
     StoreSection,
     Top,
+    WorkerSection,
 )
 from tocsin.streams import SOURCES, STREAMS
 
@@ -34,6 +36,7 @@ DEFAULT_PATH = Path("tocsin.yaml")
 Place = tuple[str | int, ...]
 T = TypeVar("T")
 _MOST = 100_000  # values in a configuration
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}")
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_.]{0,99}")
 _KEPT_BY = ("@timestamp", "event.id", "event.ingested")  # what events are kept by
 
@@ -51,6 +54,8 @@ class Config:
     detectors: Mapping[str, DetectorSection]
     alerting: Mapping[str, Any]
     schedule: ScheduleSection
+    worker: WorkerSection
+    monitoring: MonitoringSection
     plugins: tuple[str, ...]
     lines: Mapping[Place, int] = field(default_factory=dict)
 
@@ -153,6 +158,8 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
         detectors={id: section(DetectorSection, d or {}, "detectors", id) for id, d in top.detectors.items()},
         alerting=top.alerting,
         schedule=section(ScheduleSection, top.schedule, "schedule"),
+        worker=section(WorkerSection, top.worker, "worker"),
+        monitoring=section(MonitoringSection, top.monitoring, "monitoring"),
         plugins=tuple(top.plugins),
         lines=lines,
     )
@@ -171,6 +178,7 @@ def _check(config: Config) -> None:
         )
     for setting in dataclasses.fields(ScheduleSection):
         config.length(getattr(config.schedule, setting.name), "schedule", setting.name)
+    _check_worker(config)
     for stream, length in config.store.retention.items():
         if stream not in STREAMS:
             raise config.error(params.unknown(stream, STREAMS, "stream"), ("store", "retention", stream))
@@ -186,6 +194,17 @@ def _check(config: Config) -> None:
         raise config.error(
             "a rule pseudonymizes but there is no key; set `ingest.pseudonym_key: {env: NAME}` or `{file: PATH}`",
             ("ingest", "protect"),
+        )
+
+
+def _check_worker(config: Config) -> None:
+    for name in ("lease", "overdue", "timeout"):
+        config.length(getattr(config.worker, name), "worker", name)
+    config.length(config.monitoring.heartbeat_every, "monitoring", "heartbeat_every")
+    if config.monitoring.listen is not None and not _ADDRESS.fullmatch(config.monitoring.listen):
+        raise config.error(
+            f"listen is {config.monitoring.listen!r}; write an address and a port, such as 127.0.0.1:9464",
+            ("monitoring", "listen"),
         )
 
 

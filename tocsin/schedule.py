@@ -1,61 +1,126 @@
 """`tocsin run`: when what is done. The only user of APScheduler, which only starts things.
 
 What is due is decided from the store, so a run that was missed, or a process that was away, is made up
-for at the next start; jobs of one kind never overlap.
+for at the next start.
 """
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from logging import ERROR, getLogger
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from tocsin.clock import SystemClock
 from tocsin.errors import TocsinError
+from tocsin.logs import logger
 from tocsin.tables import FAULTS
 
 _FAULTS: tuple[type[BaseException], ...] = (TocsinError, *FAULTS)
-log = logging.getLogger("tocsin")
+_APART = timedelta(seconds=0.3)  # between the first starts: what is collected can be judged at once
+_LOOK = 1.0  # seconds between two looks at the clock
+_STEP = 2.0  # seconds by which a clock that is set back is noticed
+log = logger()
 
 
-def serve(jobs: Mapping[str, tuple[timedelta, Callable[[], object]]]) -> None:
-    """Run each job at once and then at its interval, until SIGINT or SIGTERM; a job under way ends first.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something that is done again and again."""
+
+    every: timedelta
+    work: Callable[[], object]
+    at_once: int = 1  # how many of it may be under way
+
+
+class Progress:
+    """When each job last came to a good end, by the monotonic clock."""
+
+    def __init__(self, jobs: Mapping[str, Job]) -> None:
+        self._every = {name: job.every.total_seconds() for name, job in jobs.items()}
+        self._done = dict.fromkeys(jobs, time.monotonic())
+
+    def done(self, name: str) -> None:
+        """A job came to a good end."""
+        self._done[name] = time.monotonic()
+
+    def stuck(self, patience: float = 120.0) -> list[str]:
+        """Jobs that have not come to a good end for three of their intervals and some patience."""
+        now = time.monotonic()
+        return [name for name, at in self._done.items() if now - at > 3 * self._every[name] + patience]
+
+
+def serve(
+    jobs: Mapping[str, Job],
+    reload: Callable[[], Mapping[str, Job] | None] = lambda: None,
+    progress: Progress | None = None,
+) -> None:
+    """Run the jobs at once, one after the other, and then at their intervals, until SIGINT or SIGTERM.
+
+    A job that is under way then ends first.
 
     Args:
-        jobs: by name, the interval and the function. What a job cannot do is logged, and it
-            goes on at its next time.
+        jobs: by name. What a job cannot do is logged, and it goes on at its next time.
+        reload: is called on SIGHUP; gives the jobs with their new intervals, or None where nothing changes.
+        progress: hears which job came to a good end.
     """
-    stop = threading.Event()
+    stop, hangup = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: hangup.set())
+    getLogger("apscheduler").setLevel(ERROR)  # that a job is still under way is no fault
     scheduler = BackgroundScheduler(timezone="UTC")
-    for name, (interval, job) in jobs.items():
+    for i, (name, job) in enumerate(jobs.items()):
         scheduler.add_job(
-            _guarded(name, job),
+            _guarded(name, job.work, progress),
             "interval",
-            seconds=max(interval.total_seconds(), 1),
+            seconds=max(job.every.total_seconds(), 1),
             id=name,
             coalesce=True,
-            max_instances=1,
+            max_instances=job.at_once,
             misfire_grace_time=None,
+            next_run_time=SystemClock().now() + i * _APART,
         )
-    for name, (_, job) in jobs.items():
-        _guarded(name, job)()
-        if stop.is_set():
-            return
     scheduler.start()
-    stop.wait()
+    _wait(scheduler, stop, hangup, reload)
     scheduler.shutdown(wait=True)
 
 
-def _guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
+def _wait(
+    scheduler: BackgroundScheduler,
+    stop: threading.Event,
+    hangup: threading.Event,
+    reload: Callable[[], Mapping[str, Job] | None],
+) -> None:
+    """Until told to stop. APScheduler's times are of the wall clock: where that is set back, they begin anew."""
+    offset = time.time() - time.monotonic()
+    while not stop.wait(_LOOK):
+        if hangup.is_set():
+            hangup.clear()
+            for name, job in (reload() or {}).items():
+                if scheduler.get_job(name) is not None:
+                    scheduler.reschedule_job(
+                        name, trigger="interval", seconds=max(job.every.total_seconds(), 1)
+                    )
+        moved, offset = time.time() - time.monotonic() - offset, time.time() - time.monotonic()
+        if moved < -_STEP:
+            log.warning("the clock was set back; every job is done now", seconds=round(-moved, 1))
+            for job in scheduler.get_jobs():
+                job.modify(next_run_time=SystemClock().now())
+
+
+def _guarded(name: str, work: Callable[[], object], progress: Progress | None) -> Callable[[], None]:
     def run() -> None:
         try:
-            job()
+            work()
         except _FAULTS as error:
-            log.error("%s: %s", name, error)  # noqa: TRY400 — the message is for people, not a trace
+            log.error("job failed", job=name, error=str(error))  # noqa: TRY400 — for people, not a trace
+        else:
+            if progress is not None:
+                progress.done(name)
 
     return run

@@ -90,6 +90,32 @@ class ScheduleSection:
     detect: str = param("1m", doc="between two looks for windows that are due")
     alert: str = param("15s", doc="between two rounds of alerting and delivery")
     maintain: str = param("1h", doc="between two compactions")
+    health: str = param("1m", doc="between two looks at Tocsin's own health")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSection:
+    """`worker:` one of the processes that share a store, and the fence around its detectors."""
+
+    name: str = param("", doc="in records and logs; left out: the host's name")
+    lease: str = param("2m", doc="how long a window or source stays with a worker that says nothing more")
+    overdue: str = param("15m", doc="a window that nobody has evaluated for so long is recorded as a gap")
+    lanes: int = param(2, ge=1, le=64, doc="detectors that one worker evaluates at the same time")
+    timeout: str = param("10m", doc="what one evaluation or one fit of a detector may take")
+    memory: int = param(4096, ge=128, doc="MiB that the process for detectors may hold")
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringSection:
+    """`monitoring:` how Tocsin itself is watched while `tocsin run` runs."""
+
+    listen: str | None = param(
+        None, doc="address for /metrics, /healthz and /readyz: `127.0.0.1:9464`; left out: none"
+    )
+    heartbeat: dict[str, str] | None = param(
+        None, doc="where the URL is that is called while all is well: `{env: NAME}` or `{file: PATH}`"
+    )
+    heartbeat_every: str = param("1m", doc="between two calls of it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +129,8 @@ class Top:
     detectors: dict[str, Any] = param({}, doc="see `detectors.<id>`")
     alerting: dict[str, Any] = param({}, doc="route, receivers, incidents; see the on-call page")
     schedule: dict[str, Any] = param({}, doc="see `schedule`")
+    worker: dict[str, Any] = param({}, doc="see `worker`")
+    monitoring: dict[str, Any] = param({}, doc="see `monitoring`")
     plugins: list[str] = param([], doc="modules to load plug-ins from, beside the installed packages")
 
 
@@ -115,4 +143,6 @@ SECTIONS: Mapping[str, type[Any]] = {
     "collectors[]": CollectorSection,
     "detectors.<id>": DetectorSection,
     "schedule": ScheduleSection,
+    "worker": WorkerSection,
+    "monitoring": MonitoringSection,
 }

@@ -43,6 +43,7 @@ class TickResult:
     notified: int = 0
     failed: int = 0
     retried: int = 0
+    told: tuple[tuple[str, str, int], ...] = ()  # receiver, outcome, how many
 
 
 class Alerting:
@@ -236,12 +237,14 @@ def _named(id: str, known: Mapping[str, N], what: str) -> N:
 
 def _result(said: list[Any], retried: int) -> TickResult:
     counts = Counter(transition.action for transition in said)
-    sent = {(t.action, t.notification) for t in said if t.notification}
-    notifications = Counter(action for action, _ in sent)
+    sent = {(t.action, t.notification, t.receiver) for t in said if t.notification}
+    notifications = Counter(action for action, _, _ in sent)
+    told = Counter((receiver, action.value) for action, _, receiver in sent)
     return TickResult(
         firing=counts[Action.FIRING],
         resolved=counts[Action.RESOLVED],
         notified=notifications[Action.NOTIFIED],
         failed=notifications[Action.NOTIFICATION_FAILED],
         retried=retried,
+        told=tuple((receiver, outcome, count) for (receiver, outcome), count in sorted(told.items())),
     )

@@ -90,10 +90,7 @@ class Bench:
 
     def together(self, *detectors: str) -> dict[str, Run]:
         found: dict[str, Run] = {}
-        threads = [
-            threading.Thread(target=lambda d=d: found.update({d: self.run(d)}))  # type: ignore[misc]
-            for d in detectors
-        ]
+        threads = [threading.Thread(target=lambda d=d: found.update({d: self.run(d)})) for d in detectors]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -144,7 +141,9 @@ def test_what_does_not_end_is_a_failed_run(bench: Bench, detector: str, fault: s
     assert bench.run("good").done
 
 
-@pytest.mark.parametrize(("detector", "fault"), [("crashes", "crash"), ("greedy", "memory"), ("hangs", "hang")])
+@pytest.mark.parametrize(
+    ("detector", "fault"), [("crashes", "crash"), ("greedy", "memory"), ("hangs", "hang")]
+)
 def test_others_that_were_under_way_are_not_blamed(bench: Bench, detector: str, fault: str) -> None:
     found = bench.together(detector, "slow", "good")
     assert found[detector].fault == fault

@@ -46,6 +46,7 @@ _RUN = ("detector", "window.start", "window.end", "outcome", "rows", "scores", "
 @click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
 @from_option
 @to_option
+@click.option("--page", is_flag=True, help="Let a backfill (--from, --to) raise alerts and page people.")
 @fail_on_option
 @json_option
 @click.pass_context
@@ -54,16 +55,27 @@ def detect(
     detectors: tuple[str, ...],
     start: datetime | None,
     end: datetime | None,
+    page: bool,
     fail_on: str | None,
     as_json: bool,
 ) -> None:
-    """Evaluate every window that is due; with --from or --to every window of that time again."""
+    """Evaluate every window that is due; with --from or --to every window of that time again.
+
+    What such a backfill finds is written down, and pages nobody unless --page says so.
+    """
     in_order(start, end)
+    backfill = start is not None or end is not None
+    if page and not backfill:
+        raise click.UsageError("--page goes with --from or --to: what is due pages people anyway")
     app = open_app(ctx)
     settings = [app.setting(d) for d in detectors] or app.settings
     with progress("detecting") as at:
         runs = app.detect.run(
-            settings, start, end, lambda run: at(f"{run.detector} {format_time(run.start)}")
+            settings,
+            start,
+            end,
+            lambda run: at(f"{run.detector} {format_time(run.start)}"),
+            silent=backfill and not page,
         )
     show(map(_run, runs), _RUN, as_json=as_json, empty="nothing is due")
     _fail(ctx, fail_on, (f.severity for run in runs for f in run.findings))
@@ -81,12 +93,15 @@ def scores(
     ctx: click.Context, detector: str, start: datetime | None, end: datetime | None, as_json: bool
 ) -> None:
     """Show every subject's score in every window, below the threshold too."""
+    import polars as pl
+
     from tocsin.query import Condition
 
     in_order(start, end)
     app = open_app(ctx)
     rows = app.store.scan("score", where=[Condition("tocsin.detector.id", "==", detector)])
-    frame = _in_time(rows.collect(), start, end).sort("event.ingested", maintain_order=True)
+    order = [pl.col("tocsin.run.fence").fill_null(0), pl.col("event.ingested")]
+    frame = _in_time(rows.collect(), start, end).sort(order, maintain_order=True)
     key = ["tocsin.window.start", "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id"]
     newest = frame.unique(key, keep="last", maintain_order=True).sort(key)
     if newest.is_empty():

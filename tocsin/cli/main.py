@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tocsin import logs
 from tocsin.cli.output import Exit
 from tocsin.errors import ConfigError, PluginError, TocsinError
 
@@ -57,9 +56,21 @@ def open_app(ctx: click.Context) -> App:
 
 
 def _register() -> None:
-    from tocsin.cli import alerts, baseline, collect, configure, demo, detect, events, plugins, run, store
+    from tocsin.cli import (
+        alerts,
+        baseline,
+        collect,
+        configure,
+        cover,
+        demo,
+        detect,
+        events,
+        plugins,
+        run,
+        store,
+    )
 
-    for module in (configure, collect, events, baseline, detect, alerts, run, plugins, store, demo):
+    for module in (configure, collect, events, baseline, detect, cover, alerts, run, plugins, store, demo):
         for command in module.COMMANDS:
             tocsin.add_command(command)
 
@@ -78,10 +89,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows another one
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    logging.Formatter.converter = time.gmtime
-    logging.Formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"
-    logging.Formatter.default_msec_format = "%s.%03dZ"
+    logs.configure()
     try:
         code = tocsin.main(standalone_mode=False)
     except click.ClickException as error:

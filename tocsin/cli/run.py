@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from tocsin.cli.main import open_app
+from tocsin.cli.main import config_path, open_app
 from tocsin.cli.output import Exit, fail_on_option, progress
-from tocsin.clock import parse_length
 from tocsin.findings import Severity
 
 if TYPE_CHECKING:
@@ -28,59 +27,43 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
         raise click.UsageError("--fail-on goes with --once")
     app = open_app(ctx)
     if not once:
-        _serve(app)
+        _serve(ctx, app)
         return
     with progress("running") as at:
         tick = app.tick(at)
+    from tocsin.pipeline.records import Outcome
+
     worst = [f.severity for r in tick.runs for f in r.findings]
     outcomes = Counter(r.outcome for r in tick.runs)
+    notified, failed, retried = (
+        (tick.alerts.notified, tick.alerts.failed, tick.alerts.retried) if tick.alerts else (0, 0, 0)
+    )
     click.echo(
         f"{tick.counts.accepted:,} events accepted, {tick.counts.rejected:,} rejected; "
-        f"{outcomes['evaluated']:,} windows evaluated, {outcomes['skipped']:,} skipped, "
-        f"{outcomes['failed']:,} failed; {len(worst):,} findings; "
-        f"{tick.alerts.notified:,} notifications sent"
+        f"{sum(r.done for r in tick.runs):,} windows evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
+        f"{outcomes[Outcome.FAILED]:,} failed; {len(worst):,} findings; "
+        f"{notified:,} notifications sent"
     )
-    undelivered = tick.alerts.failed + tick.alerts.retried
-    if undelivered:
+    if tick.alerts is None:
+        click.echo("alerting was left to another worker, which is at it", err=True)
+    if failed + retried:
         click.echo(
-            f"{tick.alerts.failed:,} notifications refused for good, {tick.alerts.retried:,} receivers to be tried again; "
+            f"{failed:,} notifications refused for good, {retried:,} receivers to be tried again; "
             "see why with: tocsin events alert_history",
             err=True,
         )
     if fail_on and any(s.rank >= Severity(fail_on).rank for s in worst):
         ctx.exit(Exit.FOUND)
-    if tick.away or outcomes["failed"] or undelivered:
+    if tick.away or outcomes[Outcome.FAILED] or failed + retried:
         ctx.exit(Exit.FAILED)
 
 
-def _serve(app: App) -> None:
-    from tocsin.schedule import serve
+def _serve(ctx: click.Context, app: App) -> None:
+    from tocsin import logs
+    from tocsin.service import Service
 
-    log = logging.getLogger("tocsin")
-    log.setLevel(logging.INFO)
-    schedule = app.config.schedule
-
-    def detect() -> None:
-        for done in app.detect.run(app.settings):
-            log.info("%s %s %s: %d findings", done.detector, done.start, done.outcome, len(done.findings))
-
-    def alert() -> None:
-        result = app.alerting.tick()
-        if result.notified or result.failed:
-            log.info("alerting: %s", result)
-
-    def maintain() -> None:
-        done = app.store.maintain()
-        if any(done.values()):
-            log.info("maintenance: %s", done)
-
-    jobs: dict[str, Callable[[], object]] = {
-        "collect": app.collect,
-        "detect": detect,
-        "alert": alert,
-        "maintain": maintain,
-    }
-    serve({name: (parse_length(getattr(schedule, name)), job) for name, job in jobs.items()})
+    logs.configure(level=logging.INFO, as_json=not sys.stderr.isatty())
+    Service(config_path(ctx), app).run()
 
 
 COMMANDS = (run,)

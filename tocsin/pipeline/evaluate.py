@@ -45,7 +45,7 @@ class Evaluator:
         setting: Setting,
         start: datetime,
         suspect: Sequence[Interval] = (),
-        beat: Callable[[], None] = lambda: None,  # noqa: ARG002 — for those who wait
+        beat: Callable[[], None] = lambda: None,  # noqa: ARG002
     ) -> Run:
         """Evaluate one window: `evaluated`, `skipped` or `failed`.
 
@@ -53,6 +53,7 @@ class Evaluator:
             setting: the detector.
             start: the start of the window.
             suspect: windows with findings that are not written down yet.
+            beat: is for those who have to wait.
 
         Raises:
             StoreError: the store cannot be read or written: that is nobody's failure, the window stays due.

@@ -62,7 +62,7 @@ class Host:
 
     def __init__(self, hello: bytes) -> None:
         ours, theirs = socket.socketpair()
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 — our own module
             [sys.executable, "-m", "tocsin.host", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -123,9 +123,7 @@ class Fence:
         memory: what the process may hold, in MiB.
     """
 
-    def __init__(
-        self, config: Any, clock: Clock, timeout: timedelta = TIMEOUT, memory: int = MEMORY
-    ) -> None:
+    def __init__(self, config: Any, clock: Clock, timeout: timedelta = TIMEOUT, memory: int = MEMORY) -> None:
         self._hello, self._clock = pickle.dumps(config), clock
         self._timeout, self._memory = timeout, memory
         self._numbers = itertools.count()

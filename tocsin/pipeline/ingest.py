@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,6 +79,10 @@ class _Taken:
         self.places.extend(places)
 
 
+#: Hears of each batch: its stream, its counts, its newest event time, and the time.
+Observe = Callable[[str, Counts, datetime | None, datetime], None]
+
+
 class Ingest:
     """Takes batches into a store."""
 
@@ -86,10 +90,21 @@ class Ingest:
         self, store: Store, clock: Clock, protector: Protector | None = None, limits: Limits | None = None
     ) -> None:
         self._store, self._clock = store, clock
+        self.observe: Observe = lambda *_: None
         self._protector, self._limits = protector or Protector(), limits or Limits()
 
-    def run(self, collector: Collector[Any], progress: Callable[[Counts], None] = lambda _: None) -> Counts:
-        """Take everything that a collector has now; `progress` hears of each batch.
+    def run(
+        self,
+        collector: Collector[Any],
+        progress: Callable[[Counts], None] = lambda _: None,
+        guard: Callable[[], None] = lambda: None,
+    ) -> Counts:
+        """Take everything that a collector has now.
+
+        Args:
+            collector: reads the source.
+            progress: hears of what was taken, after each batch.
+            guard: is called before each batch is appended, and raises where this worker may not any more.
 
         Raises:
             InputError: the source cannot be read at all.
@@ -97,6 +112,7 @@ class Ingest:
         """
         total = Counts()
         for batch in collector.collect(self._resume):
+            guard()
             total = total.plus(self.take(batch))
             progress(total)
         return total
@@ -119,7 +135,10 @@ class Ingest:
         appended = self._store.append(batch.stream, frame, marks)
         self._bury(batch, [Rejected(r.reason, f"event.id {r.id}", b"") for r in appended.refused])
         rejected = len(taken.rejected) + len(appended.refused)
-        return Counts(len(frame) + len(taken.rejected), appended.accepted, appended.duplicates, rejected)
+        counts = Counts(len(frame) + len(taken.rejected), appended.accepted, appended.duplicates, rejected)
+        newest: Any = frame[TIME].max()
+        self.observe(batch.stream, counts, newest, self._clock.now())
+        return counts
 
     def _bury(self, batch: Batch, rejected: Sequence[Rejected]) -> None:
         if rejected:

@@ -1,0 +1,123 @@
+"""What was looked at and what was not: for each detector and window an answer, so that "no alert" can be proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import polars as pl
+
+from tocsin.clock import Clock, floor_time
+from tocsin.pipeline.cursors import window_starts
+from tocsin.pipeline.ledger import Ledger, Waiting
+from tocsin.pipeline.settings import Setting
+from tocsin.query import Condition
+from tocsin.store.protocol import Store
+from tocsin.streams import FENCE, INGESTED, TIME
+
+_COLUMNS = ("tocsin.window.start", "event.action", "event.reason", "tocsin.run.rows", "tocsin.run.searched")
+#: Answers for windows that have no record: no events, not over yet, to be evaluated soon.
+EMPTY, OPEN, DUE = "empty", "open", "due"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Windows of one detector in a row that had the same outcome; the reason is that of the last one."""
+
+    detector: str
+    start: datetime
+    end: datetime
+    outcome: str
+    reason: str = ""
+    windows: int = 1
+    rows: int = 0
+    searched: datetime | None = None  # the oldest event time that was read
+
+    def joined(self, other: Span) -> Span | None:
+        """Both as one, or None where they differ."""
+        if (self.outcome, self.end) != (other.outcome, other.start):
+            return None
+        searched = min(filter(None, (self.searched, other.searched)), default=None)
+        return replace(
+            other,
+            start=self.start,
+            windows=self.windows + other.windows,
+            rows=self.rows + other.rows,
+            searched=searched,
+        )
+
+
+def coverage(
+    store: Store, clock: Clock, ledger: Ledger, setting: Setting, start: datetime, end: datetime
+) -> list[Span]:
+    """Every window of a detector that begins in `[start, end)`, oldest first, alike ones joined."""
+    spans: list[Span] = []
+    for span in _windows(store, clock, ledger, setting, start, end):
+        joined = spans[-1].joined(span) if spans else None
+        if joined is None:
+            spans.append(span)
+        else:
+            spans[-1] = joined
+    return spans
+
+
+def _windows(
+    store: Store, clock: Clock, ledger: Ledger, setting: Setting, start: datetime, end: datetime
+) -> Iterator[Span]:
+    detector, length = setting.detector.id, setting.detector.requires.window
+    first = floor_time(start, length)
+    grid = [first + i * length for i in range(max(-(-(end - first) // length), 0))]
+    known = {row[_COLUMNS[0]]: row for row in _newest(store, detector, first, end).iter_rows(named=True)}
+    waiting = {w.start: w for w in ledger.waiting(detector)}
+    missing = [at for at in grid if at not in known]
+    full = _full(store, setting, missing[0], missing[-1] + length) if missing else set()
+    for at in grid:
+        row = known.get(at)
+        if row is None:
+            outcome, reason = _unrecorded(setting, at, clock.now(), waiting.get(at), full)
+            yield Span(detector, at, at + length, outcome, reason)
+        else:
+            failed = row["event.action"] == "failed"
+            yield Span(
+                detector,
+                at,
+                at + length,
+                "gap" if failed else row["event.action"],
+                row["event.reason"] or "",
+                rows=row["tocsin.run.rows"] or 0,
+                searched=row["tocsin.run.searched"],
+            )
+
+
+def _newest(store: Store, detector: str, start: datetime, end: datetime) -> pl.DataFrame:
+    where = [
+        Condition("tocsin.detector.id", "==", detector),
+        Condition("tocsin.window.start", ">=", start),
+        Condition("tocsin.window.start", "<", end),
+    ]
+    rows = store.scan("run", columns=[*_COLUMNS, FENCE, INGESTED], where=where).collect()
+    rows = rows.sort(pl.col(FENCE).fill_null(0), INGESTED)
+    return rows.unique(_COLUMNS[0], keep="last", maintain_order=True)
+
+
+def _full(store: Store, setting: Setting, start: datetime, end: datetime) -> set[datetime]:
+    """Windows that hold events."""
+    found: set[datetime] = set()
+    for stream in setting.detector.requires.streams:
+        starts = window_starts(setting.detector.requires.window).alias("start")
+        rows = store.scan(stream, start, end, [TIME]).select(starts.unique()).collect()
+        found |= set(rows["start"].to_list())
+    return found
+
+
+def _unrecorded(
+    setting: Setting, start: datetime, now: datetime, waiting: Waiting | None, full: set[datetime]
+) -> tuple[str, str]:
+    if setting.due(start) > now:
+        return OPEN, ""
+    if waiting is not None:
+        return DUE, ""
+    if start not in full:
+        return EMPTY, "no events"
+    return "gap", "nobody has looked: the detector was not on when these events came, or no worker runs"
