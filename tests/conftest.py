@@ -39,6 +39,19 @@ def elasticsearch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         missing(str(error))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _store_of_the_session(request: pytest.FixtureRequest) -> None:
+    if os.environ.get("TOCSIN_TEST_STORE") == "elasticsearch":
+        os.environ["TOCSIN_STORE_URL"] = request.getfixturevalue("elasticsearch_url")
+
+
+@pytest.fixture(autouse=True)
+def _namespace_of_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a configuration that names no namespace gets where the suite runs on a cluster."""
+    if os.environ.get("TOCSIN_TEST_STORE") == "elasticsearch":
+        monkeypatch.setenv("TOCSIN_NAMESPACE", f"run{os.getpid()}x{next(_NAMESPACES)}")
+
+
 @pytest.fixture
 def namespace() -> str:
     """A namespace of a cluster that no other test uses."""

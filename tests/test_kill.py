@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tocsin.store.delta import DeltaStore
+from tests.stores import default_store
 from tocsin.streams import ID
 
 KILLS = 20
@@ -110,7 +110,7 @@ def kill(process: subprocess.Popen[bytes], after: float) -> bool:
 
 
 def check_events(folder: Path, source: Source) -> None:
-    store = DeltaStore.open(folder / "tocsin-data")
+    store = default_store(folder)
     ids = store.scan("inference", columns=[ID]).collect()[ID]
     assert ids.len() == ids.n_unique() == source.distinct
     letters = store.scan("dead_letter", columns=["event.original"]).collect().to_series()

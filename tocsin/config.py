@@ -7,6 +7,7 @@ generated from them. Secrets never stand here: they come from an environment var
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -147,6 +148,7 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
             raise _error(str(error), _deeper(place, error.key), path, lines) from None
         return built
 
+    values = _from_environment(values)
     top = section(Top, values)
     config = Config(
         path=path,
@@ -165,6 +167,14 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
     )
     _check(config)
     return config
+
+
+def _from_environment(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the file does not say: TOCSIN_NAMESPACE, and TOCSIN_STORE_URL for a cluster."""
+    namespace, url = os.environ.get("TOCSIN_NAMESPACE"), os.environ.get("TOCSIN_STORE_URL")
+    more: dict[str, Any] = {"namespace": namespace} if namespace else {}
+    more |= {"store": {"type": "elasticsearch", "hosts": url.split(",")}} if url else {}
+    return {**more, **values}
 
 
 def _check(config: Config) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from tests.stores import open_store
 from tocsin.alerts import Alert, Notification
 from tocsin.clock import ScriptedClock, parse_length
 from tocsin.errors import DeliveryError
@@ -19,7 +20,6 @@ from tocsin.findings import Severity, Subject, finding_id
 from tocsin.frames import conform
 from tocsin.plugin import NoParams, Receiver
 from tocsin.routes import parse_route
-from tocsin.store.delta import DeltaStore
 from tocsin_alerting.context import Settings
 from tocsin_alerting.engine import Alerting, TickResult
 from tocsin_alerting.playbooks.loading import load_playbooks
@@ -59,7 +59,7 @@ class Scene:
 
     def __init__(self, folder: Path, route: Mapping[str, Any] = ROUTE, receivers: int = 1) -> None:
         self.clock = ScriptedClock(START + 30 * DAY)
-        self.store = DeltaStore.open(folder / "store", "default", self.clock)
+        self.store = open_store(folder / "store", self.clock)
         names = ["oncall", "second", "third"][:receivers]
         self.receivers = {name: Remembering() for name in names}
         self.rows: dict[str, list[Mapping[str, Any]]] = {"finding": [], "run": []}

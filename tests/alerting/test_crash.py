@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.alerting.conftest import DATASET, DAY, MODEL, PLAYBOOKS, Scene
-from tocsin.store.delta import DeltaStore
+from tests.stores import open_store
 from tocsin_alerting.engine import Alerting
 
 WRITES = ("append", "put", "delete")
@@ -119,7 +119,7 @@ def test_killed_at_a_write(tmp_path: Path, undisturbed: tuple[Any, Any], at: int
 
 def test_two_processes_that_tick_at_the_same_time(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    other = DeltaStore.open(tmp_path / "store", "default", scene.clock)
+    other = open_store(tmp_path / "store", scene.clock)
     twin = Alerting(other, scene.clock, scene.settings, scene.receivers, PLAYBOOKS)
     for day in range(4):
         for subject in (MODEL, DATASET):

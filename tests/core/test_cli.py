@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import only_embedded
+
 TOCSIN = Path(sys.executable).with_name("tocsin")
 HEAVY = (
     "numpy",
@@ -41,10 +43,13 @@ def run(folder: Path, *arguments: str, code: int | None = 0) -> subprocess.Compl
     return done
 
 
+_STORE = {"TOCSIN_STORE_URL", "TOCSIN_NAMESPACE"}
+
+
 def _environment() -> dict[str, str]:
     import os
 
-    return {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")}
+    return {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_") or k in _STORE}
 
 
 def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
@@ -74,6 +79,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     script = f"""
 import sys
 sys.argv = ["tocsin", "--help"]
+from tests.stores import only_embedded
 from tocsin.cli.main import main
 try:
     main()
@@ -226,6 +232,7 @@ def test_times_in_every_output_have_their_zone(tmp_path: Path) -> None:
     assert "2026-03-02T09:49:30Z" in run(tmp_path, "events", "inference", "--limit", "1").stdout
 
 
+@only_embedded
 def test_a_round_from_cron_keeps_the_store_in_shape_and_says_what_failed(tmp_path: Path) -> None:
     (tmp_path / "tocsin.yaml").write_text(
         "collectors: [{type: ndjson, params: {paths: [inference.ndjson]}}]\n"
@@ -244,6 +251,7 @@ def test_a_round_from_cron_keeps_the_store_in_shape_and_says_what_failed(tmp_pat
     assert any('"remove"' in commit.read_text() for commit in log.glob("*.json"))
 
 
+@only_embedded
 def test_a_damaged_store_is_one_clear_line(tmp_path: Path) -> None:
     failing_calls(tmp_path / "inference.ndjson", 10)
     run(tmp_path, "collect", "ndjson", "inference.ndjson")

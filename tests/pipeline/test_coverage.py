@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.pipeline.test_detect import HOUR, START, Bench, Broken, Learned, bench
 from tests.pipeline.test_ledger import SETTING
+from tests.stores import open_store
 from tocsin.clock import ScriptedClock
 from tocsin.pipeline.coverage import Span, coverage
 from tocsin.pipeline.detect import Detect, Setting
 from tocsin.plugin import NoParams
-from tocsin.store.delta import DeltaStore
 
 __all__ = ["bench"]
 
@@ -59,7 +59,7 @@ def test_failures_are_gaps_and_skips_say_why(bench: Bench) -> None:
         (Broken, "gap", "ZeroDivisionError: no"),
         (Learned, "skipped", "shorter than half"),
     ):
-        setting = Setting(detector(NoParams()))  # type: ignore[abstract]
+        setting = Setting(detector(NoParams()))
         bench.detect.run([setting])
         (span,) = look(bench, 1, setting)
         assert span.outcome == outcome
@@ -90,7 +90,7 @@ def test_spans_cover_the_time_without_holes(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
     clock = ScriptedClock(START)
-    bench = Bench(clock, DeltaStore.open(tmp_path_factory.mktemp("coverage"), clock=clock))
+    bench = Bench(clock, open_store(tmp_path_factory.mktemp("coverage"), clock))
     for number, (step, hour) in enumerate(steps):
         if step == "add":
             bench.add(hour, 2, prefix=f"{number}-")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.stores import open_store
 from tocsin.clock import ScriptedClock
 from tocsin.errors import PluginError
 from tocsin.params import build
@@ -20,7 +21,6 @@ from tocsin.pipeline.decode import RUN, fast, patient, runs
 from tocsin.pipeline.ingest import Counts, Ingest
 from tocsin.pipeline.protect import Protector, Rule
 from tocsin.plugin import Batch, Rejected
-from tocsin.store.delta import DeltaStore
 from tocsin.streams import SOURCES, STREAMS, UNMAPPED
 from tocsin_collectors.ndjson import Ndjson
 
@@ -32,7 +32,7 @@ class Bench:
     """A store, an ingest, and a way to give it lines."""
 
     def __init__(self, folder: Path, *rules: Rule, key: bytes = KEY) -> None:
-        self.store = DeltaStore.open(folder, clock=ScriptedClock(NOW))
+        self.store = open_store(folder, ScriptedClock(NOW))
         self.ingest = Ingest(self.store, ScriptedClock(NOW), Protector(rules, key if rules else b""))
 
     def take(self, *events: Any, stream: str = "access", key: int = 1) -> Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
+from tests.stores import open_store
 from tocsin.clock import ScriptedClock
 from tocsin.findings import Score
 from tocsin.pipeline.detect import Detect, Setting
-from tocsin.pipeline.leases import LENGTH, LeaseLost, Leases
+from tocsin.pipeline.leases import LENGTH, LeaseLost, Leases, gone, worker_name
 from tocsin.pipeline.records import newest_findings
 from tocsin.plugin import NoParams
-from tocsin.store.delta import DeltaStore
 from tocsin.windows import Window
 
 __all__ = ["bench"]
@@ -112,7 +113,7 @@ def test_what_it_had_begun_to_write_counts_less(bench: Bench) -> None:
 
 
 def test_a_named_lease_goes_round(bench: Bench) -> None:
-    one, two = (Leases(bench.store, bench.clock, name) for name in ("one", "two"))
+    one, two = (Leases(bench.store, bench.clock, worker_name(name)) for name in ("one", "two"))
     held = one.take("collector/a")
     assert held is not None
     assert two.take("collector/a") is None
@@ -138,7 +139,7 @@ def test_every_window_is_evaluated_whoever_dies(
     tmp_path_factory: pytest.TempPathFactory, turns: list[str]
 ) -> None:
     clock = ScriptedClock(START)
-    bench = Bench(clock, DeltaStore.open(tmp_path_factory.mktemp("ledger"), clock=clock))
+    bench = Bench(clock, open_store(tmp_path_factory.mktemp("ledger"), clock))
     for hour in range(4):
         bench.add(hour, 12)
     clock.set(START + 4 * HOUR)
@@ -168,3 +169,13 @@ def test_a_backfill_pages_nobody_unless_told_to(bench: Bench, tmp_path: Path) ->
     assert bench.stream("finding")["tocsin.run.silent"].to_list() == [True]
     runs = bench.detect.run([SETTING], START, START + HOUR)
     assert bench.stream("finding").sort("event.ingested")["tocsin.run.silent"].to_list() == [True, None]
+
+
+def test_a_worker_is_gone_with_its_process_where_that_can_be_known() -> None:
+    assert not gone(worker_name())
+    host, _, word = worker_name().rsplit(":", 2)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert gone(f"{host}:{ended.pid}:{word}")
+    assert not gone(f"{host}:{ended.pid}:{'0' * 16}")  # of another machine or container
+    assert not gone(f"{host}:1:{word}")

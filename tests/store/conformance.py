@@ -229,3 +229,12 @@ def _write(opened: Open, number: int) -> None:
             assert entry is not None
             if store.put("counter", "n", {"n": entry.value["n"] + 1}, entry.version) is not None:
                 break
+
+    def test_times_beyond_the_calendars_of_stores_are_limits_like_others(self, opened: Open) -> None:
+        store = opened()
+        store.append("access", accesses(3))
+        early, late = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+        assert store.scan("access", early, late).collect().height == 3
+        for operator, value, count in ((">", early, 3), ("<", early, 0), ("<", late, 3), (">=", late, 0)):
+            where = [Condition(INGESTED, operator, value)]  # type: ignore[arg-type]
+            assert store.scan("access", where=where).collect().height == count

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tocsin.clock import Clock, floor_time
+from tocsin.logs import logger
 from tocsin.pipeline.baselines import Baselines, Version
 from tocsin.pipeline.cursors import window_starts
 from tocsin.pipeline.evaluate import SUSPECT, Evaluator, Interval
@@ -28,6 +29,7 @@ from tocsin.streams import TIME
 
 __all__ = ["Detect", "Setting"]
 
+log = logger()
 _CLAIMED = 16  # windows of one detector that are claimed together
 _COMMIT = 200  # attempts that are written down together
 _PATIENCE = 5.0  # seconds after which attempts are written down, however few
@@ -187,6 +189,9 @@ class Detect:
         attempts, this.unrecorded, this.began = this.unrecorded, [], self._clock.monotonic()
         self.ledger.renew([claim for claim, _ in attempts])
         kept = [(claim, run) for claim, run in attempts if self.ledger.held(claim)]
+        for claim, run in attempts:
+            if not self.ledger.held(claim):
+                log.warning("window went to another worker", detector=run.detector, window=str(run.start))
         write_runs(self._store, [run for _, run in kept])
         self.ledger.settle(kept)
 

@@ -1,19 +1,24 @@
 """Leases in the keyed state: who may do what, among several workers, and until when.
 
 A lease is over when its time has come, or when a worker has watched it unchanged for its whole length by its own
-monotonic clock: so a dead worker's lease also ends where clocks disagree or are set back. A lease only keeps
+monotonic clock: so a dead worker's lease also ends where clocks disagree or are set back. On its own machine it ends
+with its process. A lease only keeps
 workers from doing the same at once. What keeps a paused worker from writing over its successor is the number of
 the claim (`Entry.version`, which rises with every write), or compare-and-set on the record itself.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import secrets
 import socket
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from tocsin.clock import Clock, format_time, parse_time
@@ -29,8 +34,32 @@ class LeaseLost(StoreError):  # noqa: N818 — what happened, in the words of th
 
 
 def worker_name(name: str = "") -> str:
-    """A name that no other worker has, and none before: host, process and a random word."""
-    return f"{name or socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    """A name that no other worker has, and none before: host, process, and a word for the place and at random."""
+    return f"{name or socket.gethostname()}:{os.getpid()}:{_place()}{secrets.token_hex(4)}"
+
+
+@functools.cache
+def _place() -> str:
+    """Where this process's number means something: the machine since it was started, and its container."""
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    facts = f"{socket.gethostname()} {uuid.getnode()}"
+    if boot.exists() and namespace.exists():
+        facts += f" {boot.read_text().strip()} {namespace.stat().st_ino}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:8]
+
+
+def gone(worker: str) -> bool:
+    """Whether a worker is known to be dead: one of this place, whose process is no more."""
+    _, pid, word = worker.rsplit(":", 2)
+    if not word.startswith(_place()):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class Expiry:
@@ -46,8 +75,8 @@ class Expiry:
         return format_time(self._clock.now() + self.length)
 
     def over(self, key: str, by: str, until: str) -> bool:
-        """Whether a claim has ended: by the clock, or by being watched unchanged for as long."""
-        if parse_time(until) <= self._clock.now():
+        """Whether a claim has ended: by the clock, by being watched unchanged for as long, or with its worker."""
+        if parse_time(until) <= self._clock.now() or gone(by):
             return True
         first = self._seen.setdefault((key, f"{by} {until}"), self._clock.monotonic())
         return self._clock.monotonic() - first >= self.length.total_seconds()

@@ -18,7 +18,7 @@ import elasticsearch
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from tocsin.clock import Clock, SystemClock, parse_length
+from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
 from tocsin.errors import StoreError
 from tocsin.frames import schema
 from tocsin.query import Measure, Where
@@ -29,12 +29,15 @@ from tocsin.store.elastic_append import Way, create
 from tocsin.store.elastic_scan import read_pages
 from tocsin.store.elastic_state import ElasticState
 from tocsin.store.protocol import Appended, Entry
-from tocsin.streams import ID, STREAMS, TIME
+from tocsin.streams import ID, INGESTED, STREAMS, TIME
 from tocsin.windows import aggregate
 
 _MARK = "source"  # kind of a source's checkpoints
 _TRIES = 20
-_FRESH = timedelta(seconds=1)
+_FRESH = 1.0
+_CURRENT = 10.0  # seconds for which what is known of other workers' stamps is good enough
+#: What baselines are fitted without must be in the sight of every process as soon as it is written.
+_SEEN_AT_ONCE = frozenset({"finding"})
 
 
 class ElasticStore:
@@ -57,8 +60,9 @@ class ElasticStore:
         self._retention = {s.name: parse_length(s.retention) for s in STREAMS.values()} | dict(retention)
         self._shards, self._replicas = shards, replicas
         self._state = ElasticState(client, namespace)
-        self._stamp: datetime | None = None
-        self._refreshed: dict[str, datetime] = {}
+        self._stamps: dict[str, datetime] = {}
+        self._looked: dict[str, float] = {}  # when each stream's newest stamp was looked up, and
+        self._refreshed: dict[str, float] = {}  # when it was refreshed; monotonic
         self._mutex = threading.RLock()
 
     @property
@@ -127,20 +131,38 @@ class ElasticStore:
             raise StoreError(f"rows for stream {stream} must all have an @timestamp and an event.id")
         target, done = mappings.name(stream, self.namespace), Appended(0, 0)
         if len(frame):
-            done = create(Way(self._client, self._raw, target), stream, frame, self._next_stamp())
+            done = create(Way(self._client, self._raw, target), stream, frame, self._next_stamp(stream))
             self._refreshed.pop(stream, None)
+            if stream in _SEEN_AT_ONCE:
+                self._refresh(stream)
         for key, number in (checkpoint or {}).items():
             self._mark(f"{stream}/{key}", number)
         return done
 
-    def _next_stamp(self) -> datetime:
-        """The present, later than every stamp that this process has given."""
+    def _next_stamp(self, stream: str) -> datetime:
+        """The present, but later than every stamp in the stream, whoever's clock gave it: within `_CURRENT` of other
+        workers', so that rows stay in sight of `overlap` also where clocks disagree or are set back.
+        """
         with self._mutex:
-            now = self._clock.now()
-            if self._stamp is not None and now <= self._stamp:
-                now = self._stamp + timedelta(microseconds=1)
-            self._stamp = now
-        return now
+            looked = self._looked.get(stream)
+            if looked is None or self._clock.monotonic() - looked >= _CURRENT:
+                self._looked[stream] = self._clock.monotonic()
+                self._stamps[stream] = max(self._newest_stamp(stream), self._stamps.get(stream, EPOCH))
+            stamp = max(self._clock.now(), self._stamps[stream] + timedelta(microseconds=1))
+            self._stamps[stream] = stamp
+        return stamp
+
+    def _newest_stamp(self, stream: str) -> datetime:
+        self._refresh(stream)
+        target = mappings.name(stream, self.namespace)
+        with told(f"look how far stream {stream} is"):
+            try:
+                newest = {"newest": {"max": {"field": INGESTED}}}
+                found = self._client.search(index=target, size=0, aggs=newest, track_total_hits=False)
+            except elasticsearch.NotFoundError:
+                return EPOCH
+        milliseconds = found["aggregations"]["newest"]["value"] if "aggregations" in found else None
+        return EPOCH + timedelta(milliseconds=int(milliseconds or 0) + (milliseconds is not None))
 
     def checkpoint(self, stream: str, key: str) -> int | None:
         entry = self.get(_MARK, f"{stream}/{key}")
@@ -207,9 +229,9 @@ class ElasticStore:
 
     def _refresh(self, stream: str) -> None:
         """Make what was appended visible: at once what this process wrote, within a second what others did."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         last = self._refreshed.get(stream)
-        if last is not None and last <= now < last + _FRESH:
+        if last is not None and now < last + _FRESH:
             return
         with told(f"refresh stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
             self._client.indices.refresh(index=mappings.name(stream, self.namespace))
