@@ -4,11 +4,13 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEED ?= 1
+# STORE=elasticsearch: on a real node that lives as long as the command, or on the one of TOCSIN_STORE_URL.
+NODE := $(if $(filter elasticsearch,$(STORE)),$(if $(TOCSIN_STORE_URL),,$(BIN)/python -m tests.nodes.node))
 
 .PHONY: demo test check format docs scorecard bench elasticsearch clean
 
 demo: $(READY)
-	$(BIN)/tocsin demo --dir demo-out --seed $(SEED)
+	$(NODE) $(BIN)/tocsin demo --dir demo-out --seed $(SEED)
 
 test: $(READY)
 	$(BIN)/pytest $(ARGS)

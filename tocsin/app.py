@@ -7,6 +7,7 @@ import getpass
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -165,6 +166,16 @@ class App:
                 log.info("collected", collector=collector.id, **counts._asdict())
         return total, away
 
+    def evaluate(
+        self, settings: Sequence[Setting] | None = None, progress: Callable[[Run], None] = lambda _: None
+    ) -> list[Run]:
+        """Evaluate what is due, several detectors at a time; in the order of detectors and windows."""
+        chosen = self.settings if settings is None else settings
+        lanes = min(self.config.worker.lanes, len(chosen)) or 1
+        with ThreadPoolExecutor(lanes) as pool:
+            calls = [pool.submit(self.detect.run, chosen, progress=progress) for _ in range(lanes)]
+        return sorted((run for call in calls for run in call.result()), key=lambda r: (r.detector, r.start))
+
     def alert(self, *, last: bool = False) -> TickResult | None:
         """One round of alerting; None where another worker is at it."""
         lease = self.leases.take("alerting")
@@ -189,7 +200,7 @@ class App:
     def tick(self, progress: Callable[[str], None] = lambda _: None) -> Tick:
         """Collect, detect and alert, once, with no round to follow soon."""
         counts, away = self.collect(progress)
-        runs = self.detect.run(self.settings, progress=lambda run: progress(_line(run)))
+        runs = self.evaluate(progress=lambda run: progress(_line(run)))
         done = Tick(counts, away, runs, self.alert(last=True))
         self.maintain()
         return done

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -211,8 +212,12 @@ def _libzstd() -> Path:
 
 
 def main() -> None:
-    """Start a node and keep it until Ctrl-C."""
+    """Start a node and keep it until Ctrl-C; or, with a command, until that ends, with the node in TOCSIN_STORE_URL."""
     with tempfile.TemporaryDirectory(prefix="tocsin-elasticsearch-") as folder, running(Path(folder)) as node:
+        if command := sys.argv[1:]:
+            print(f"Elasticsearch serves at {node.url} until this ends", file=sys.stderr, flush=True)
+            done = subprocess.run(command, env={**os.environ, "TOCSIN_STORE_URL": node.url}, check=False)
+            sys.exit(done.returncode)
         print(f"Elasticsearch serves at {node.url}; stop it with Ctrl-C", flush=True)
         assert node.process is not None
         try:

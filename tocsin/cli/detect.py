@@ -70,12 +70,14 @@ def detect(
     app = open_app(ctx)
     settings = [app.setting(d) for d in detectors] or app.settings
     with progress("detecting") as at:
-        runs = app.detect.run(
-            settings,
-            start,
-            end,
-            lambda run: at(f"{run.detector} {format_time(run.start)}"),
-            silent=backfill and not page,
+
+        def tell(run: Run) -> None:
+            at(f"{run.detector} {format_time(run.start)}")
+
+        runs = (
+            app.detect.run(settings, start, end, tell, silent=not page)
+            if backfill
+            else app.evaluate(settings, tell)
         )
     show(map(_run, runs), _RUN, as_json=as_json, empty="nothing is due")
     _fail(ctx, fail_on, (f.severity for run in runs for f in run.findings))

@@ -19,17 +19,17 @@ from tocsin.demo.story import live
 from tocsin.incidents import StepState
 
 
-def tell(folder: Path, seed: int) -> bool:
+def tell(folder: Path, seed: int, cluster: str = "") -> bool:
     """Run the demo and print how it came out; true if every attack was caught and quiet weeks were quiet."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     began = time.monotonic()
     if console.is_terminal:
         with Console(stderr=True, highlight=False).status("starting") as status:
-            app, story = live(folder, seed, status.update)
+            app, story = live(folder, seed, status.update, cluster)
             status.update("writing the report")
             report.write(app, story, folder / "report.html")
     else:
-        app, story = live(folder, seed, _plain_lines())
+        app, story = live(folder, seed, _plain_lines(), cluster)
         report.write(app, story, folder / "report.html")
     console.print()
     console.print(_table(story))

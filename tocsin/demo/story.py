@@ -6,6 +6,7 @@ clock; nothing here tells a detector what is an attack.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -25,8 +26,8 @@ from tocsin.findings import Subject
 
 CONFIG = """\
 # Written by `tocsin demo`: the lender's Tocsin. Look around with `tocsin -c {path} findings`.
-namespace: demo
-store: {{path: store}}
+namespace: {namespace}
+store: {store}
 ingest:
   pseudonym_key: {{file: pseudonym.key}}
   protect:
@@ -48,8 +49,8 @@ alerting:
 """
 
 
-def prepare(folder: Path) -> Path:
-    """Make the demo's folder anew and write its configuration.
+def prepare(folder: Path, cluster: str = "") -> Path:
+    """Make the demo's folder anew and write its configuration; `cluster` is the URL of one to use as the store.
 
     Raises:
         InputError: the folder holds something that no demo wrote.
@@ -63,18 +64,22 @@ def prepare(folder: Path) -> Path:
         shutil.rmtree(folder)
     (folder / "sources").mkdir(parents=True)
     (folder / "pseudonym.key").write_text("the demo's key protects nobody: use your own\n")
-    config.write_text(CONFIG.format(path=config))
+    store, namespace = "{path: store}", "demo"
+    if cluster:  # what an earlier demo left there is another's
+        store = f"{{type: elasticsearch, hosts: [{cluster}], replicas: 0}}"
+        namespace = f"demo.{secrets.token_hex(4)}"
+    config.write_text(CONFIG.format(path=config, store=store, namespace=namespace))
     return config
 
 
-def live(folder: Path, seed: int, say: Callable[[str], None]) -> tuple[App, Story]:
+def live(folder: Path, seed: int, say: Callable[[str], None], cluster: str = "") -> tuple[App, Story]:
     """Live through the story; `say` hears what is going on, pages go where the configuration says.
 
     Raises:
         InputError: the data cannot be had, or the folder is in use.
     """
     rows = applications(say)
-    config = prepare(folder)
+    config = prepare(folder, cluster)
     clock = ScriptedClock(START)
     say("training the first credit model")
     lender = Lender(rows, folder / "sources", clock, seed)
@@ -148,7 +153,7 @@ def _evening(app: App, lender: Lender, *, judge: bool) -> None:
         app.ingest.run(collector)
     if not judge:
         return
-    app.detect.run(app.settings)
+    app.evaluate()
     lender.clock.advance(timedelta(seconds=1))
     app.alerting.tick()
     lender.clock.advance(timedelta(minutes=1))  # group_wait

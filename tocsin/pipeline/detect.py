@@ -164,7 +164,8 @@ class Detect:
         self, this: _Round, setting: Setting, claims: Sequence[Claim], *, named: bool = False
     ) -> None:
         this.claims += claims
-        before = evaluated_before(self._store, setting.detector.id, [c.start for c in claims])
+        again = [claim.start for claim in claims if claim.again]
+        before = evaluated_before(self._store, setting.detector.id, again)
 
         def beat() -> None:
             self.ledger.renew([*claims, *(claim for claim, _ in this.unrecorded)])

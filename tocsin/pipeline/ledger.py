@@ -35,6 +35,7 @@ class Claim(NamedTuple):
     seen: str = ""  # another text whenever the window was touched again
     attempts: int = 0
     gap: bool = False
+    again: bool = True  # whether the window may have been evaluated before
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Ledger:
                     pending[key] = {**before, "seen": seen}
             if cursors == value["cursors"] and pending == value["pending"]:
                 break
-            if self._put(detector.id, {"cursors": cursors, "pending": pending}, entry) is not None:
+            if self._put(detector.id, {**value, "cursors": cursors, "pending": pending}, entry) is not None:
                 break
             entry = self._store.get(KIND, detector.id)  # another worker looked at the same time
         return [self._gap(setting, parse_time(k), p) for k, p in pending.items() if self._late(setting, k, p)]
@@ -218,10 +219,11 @@ class Ledger:
         A window into which more events came meanwhile stays pending.
         """
         for detector in sorted({claim.detector for claim, _ in done}):
-            for pending in self._changing(detector):
-                for claim, run in done:
-                    if claim.detector == detector:
-                        self._settle(pending, claim, run)
+            own = [(claim, run) for claim, run in done if claim.detector == detector]
+            reached = max((format_time(run.start) for _, run in own if run.done), default="")
+            for pending in self._changing(detector, reached):
+                for claim, run in own:
+                    self._settle(pending, claim, run)
         self.let_go(claim for claim, _ in done)
 
     def _settle(self, pending: dict[str, _Pending], claim: Claim, run: Run) -> None:
@@ -260,17 +262,23 @@ class Ledger:
             for start, p in sorted(entry.value["pending"].items())
         ]
 
-    def _changing(self, detector: str) -> Iterator[dict[str, _Pending]]:
-        """The detector's pending windows, to be changed; again and again until nobody wrote in between."""
+    def _changing(self, detector: str, reached: str = "") -> Iterator[dict[str, _Pending]]:
+        """The detector's pending windows, to be changed; again and again until nobody wrote in between.
+
+        `reached` is the start of the newest window that was evaluated.
+        """
         while True:
             entry = self._store.get(KIND, detector)
             if entry is None:
                 return
             pending = dict(entry.value["pending"])
             yield pending
-            if pending == entry.value["pending"]:
-                return
-            if self._put(detector, {**entry.value, "pending": pending}, entry) is not None:
+            value = {
+                **entry.value,
+                "pending": pending,
+                "reached": max(reached, entry.value.get("reached", "")),
+            }
+            if value == entry.value or self._put(detector, value, entry) is not None:
                 return
 
     def _put(self, detector: str, value: Mapping[str, Any], entry: Entry | None) -> Entry | None:
@@ -278,7 +286,10 @@ class Ledger:
 
 
 def _claimed(detector: str, start: datetime, entry: Entry, worker: str) -> Claim:
-    value = entry.value["pending"].get(format_time(start), {})
+    key = format_time(start)
+    value = entry.value["pending"].get(key, {})
+    again = key <= entry.value.get("reached", "")
     if value.get("by") != worker:
-        return Claim(detector, start, entry.version)
-    return Claim(detector, start, entry.version, value["seen"], value["attempts"], bool(value.get("gap")))
+        return Claim(detector, start, entry.version, again=again)
+    gap = bool(value.get("gap"))
+    return Claim(detector, start, entry.version, value["seen"], value["attempts"], gap, again)
