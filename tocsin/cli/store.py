@@ -40,6 +40,22 @@ def setup(ctx: click.Context, as_json: bool) -> None:
     show(rows, ("template", "was"), as_json=as_json, empty="every template was current")
 
 
+@store.command()
+@json_option
+@click.pass_context
+def diff(ctx: click.Context, as_json: bool) -> None:
+    """Show what `store setup` would change in each template that is not current; exit 1 if there is any."""
+    found = _cluster(ctx).differences()
+    if as_json:
+        show([{"template": name, "diff": text} for name, text in found.items()], (), as_json=True, empty="")
+    elif found:
+        click.echo("\n\n".join(found.values()))
+    else:
+        click.echo("every template is current")
+    if found:
+        ctx.exit(Exit.FAILED)
+
+
 def _cluster(ctx: click.Context) -> ElasticStore:
     from tocsin import assembly
     from tocsin.clock import SystemClock

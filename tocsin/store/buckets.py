@@ -23,7 +23,9 @@ Search = Callable[..., dict[str, Any]]
 def in_buckets(stream: str, by: Sequence[str], measures: Sequence[Measure]) -> bool:
     """Whether Elasticsearch can answer exactly; else the rows are read and aggregated here."""
     known = STREAMS[stream].by_name
-    if not by or any(known[name].type not in _GROUPED for name in by):
+    if not by:
+        return all(m.function == "count" for m in measures)
+    if any(known[name].type not in _GROUPED for name in by):
         return False
     return all(
         m.function == "count" or known[m.column].type in (_COUNTED if m.function == "distinct" else _NUMBERS)
@@ -36,6 +38,12 @@ def summarize(
 ) -> pl.DataFrame:
     """One row a group. Different values are counted as groups of their own: exact, however many there are."""
     types = schema(stream)
+    if not by:
+        answer = search(size=0, query={"bool": {"filter": filters}}, track_total_hits=True)
+        total = answer.get("hits", {}).get("total", {"value": 0})["value"]
+        return pl.DataFrame(
+            {m.name: [total] for m in measures}, schema={m.name: pl.UInt32() for m in measures}
+        )
     inner = {
         m.name: {_AGGREGATIONS[m.function]: {"field": m.column}}
         for m in measures
