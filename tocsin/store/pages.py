@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import polars as pl
 
+from tocsin.clock import EPOCH
 from tocsin.frames import TIME_TYPE, schema
 from tocsin.query import Condition, Where
 from tocsin.store.documents import WRAPPED
@@ -78,12 +80,15 @@ def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool) -> 
     return Page(_frame(stream, columns, values), after, incomplete, answered.partial())
 
 
+#: Dates of nanoseconds end here.
+_LATEST = datetime(2262, 4, 11, tzinfo=UTC)
+
+
 def filters(start: Any, end: Any, where: Where) -> list[Any]:
     """Time and conditions as the filters of a query. A null matches nothing, as in `tocsin.windows.matches`."""
     found: list[Any] = []
     if start is not None or end is not None:
-        limits = {"gte": start, "lt": end}
-        found.append({"range": {TIME: {k: _text(v) for k, v in limits.items() if v is not None}}})
+        found.append(_range(TIME, {"gte": start, "lt": end}))
     return found + [_filter(condition) for condition in where]
 
 
@@ -110,7 +115,24 @@ def _filter(condition: Condition) -> dict[str, Any]:
                 "exists": {"field": COUNT if column == VECTOR else column}
             }  # a vector itself is not indexed
     word = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[condition.operator]
-    return {"range": {column: {word: _text(value)}}}
+    return _range(column, {word: value})
+
+
+def _range(column: str, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """A range; times outside of what a date of nanoseconds can be are cut to it, since Elasticsearch refuses them."""
+    kept: dict[str, Any] = {}
+    for word, value in limits.items():
+        if not isinstance(value, datetime):
+            kept |= {} if value is None else {word: _text(value)}
+        elif word in {"gt", "gte"}:
+            if value > _LATEST:
+                return {"match_none": {}}
+            kept |= {word: _text(value)} if value >= EPOCH else {"gte": _text(EPOCH)}
+        elif value < EPOCH or (value == EPOCH and word == "lt"):
+            return {"match_none": {}}
+        else:
+            kept |= {word: _text(min(value, _LATEST))}
+    return {"range": {column: kept}}
 
 
 def _text(value: Any) -> Any:
