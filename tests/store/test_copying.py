@@ -395,7 +395,7 @@ def test_history_is_moved_from_the_command_line(
     )
     (tmp_path / "c.yaml").write_text("namespace: other\nstore: {type: delta, path: c}\n")
     (tmp_path / "gone.yaml").write_text(
-        f"store: {{type: elasticsearch, hosts: ['http://127.0.0.1:{free_port()}']}}\n"
+        f"namespace: {namespace}\nstore: {{type: elasticsearch, hosts: ['http://127.0.0.1:{free_port()}']}}\n"
     )
     rows = [f'{{"@timestamp": "2026-03-02T09:00:0{i}Z", "user": {{"id": "ana"}}}}\n' for i in range(9)]
     (tmp_path / "access.ndjson").write_text("".join(rows))
@@ -434,7 +434,7 @@ def test_history_is_moved_from_the_command_line(
         (("a.yaml", "none.yaml"), 2, "none.yaml: cannot be read: No such file"),
         (("none.yaml", "a.yaml"), 2, "none.yaml: cannot be read: No such file"),
         (("a.yaml", "gone.yaml"), 1, "Elasticsearch cannot"),
-        (("gone.yaml", "a.yaml"), 1, "Elasticsearch cannot"),
+        (("gone.yaml", "a.yaml", "--streams-only"), 1, "Elasticsearch cannot"),
         (("a.yaml", "b.yaml", "--stream", "acces"), 2, "'acces' is not one of"),
     ]:
         code, said = copied(*arguments)
