@@ -182,6 +182,46 @@ class StoreConformance:
         with pytest.raises(StoreError, match="keeps no"), store.kept("folder/none"):
             pass
 
+    def test_what_is_there_can_be_listed(self, opened: Open) -> None:
+        store = opened()
+        assert (store.kinds(), store.kept_names(), dict(store.checkpoints("access"))) == ([], [], {})
+        for kind, key in (("thing", "b"), ("thing", "a"), ("other", "c")):
+            store.put(kind, key, {})
+        for name in ("b/2.parquet", "a/values.json", "b/1.parquet"):
+            store.keep(name, accesses(3).write_parquet)
+        assert opened().kinds() == ["other", "thing"]
+        assert opened().kept_names() == ["a/values.json", "b/1.parquet", "b/2.parquet"]
+
+    def test_every_checkpoint_of_a_stream_is_told(self, opened: Open) -> None:
+        """Also those that were written long ago: a log of many commits is shortened."""
+        store = opened()
+        store.append("access", accesses(1), {"first": 7, "a/b c": 1})
+        for number in range(120):
+            store.append("access", empty("access"), {"often": number})
+        store.append("inference", empty("inference"), {"elsewhere": 1})
+        assert dict(opened().checkpoints("access")) == {"a/b c": 1, "first": 7, "often": 119}
+
+    def test_versions_can_be_raised(self, opened: Open) -> None:
+        store = opened()
+        for above in (10, 5 << 40, 3):
+            before = store.put("thing", f"{above}", {})
+            assert before is not None
+            store.raise_versions(above)
+            entry = opened().get("thing", f"{above}")
+            assert entry is not None
+            changed = opened().put("thing", f"{above}", {"n": 1}, entry.version)
+            assert changed is not None
+            assert changed.version > max(above, before.version)
+            assert store.get("thing", f"{above}") == changed
+            assert store.put("thing", f"{above}", {}, before.version) is None
+
+    def test_rows_are_counted_without_groups(self, opened: Open) -> None:
+        store = opened()
+        assert store.summarize("access", None, None, [], [COUNT])["count"].sum() == 0
+        store.append("access", accesses(30))
+        where = [Condition("user.id", "==", "user-0")]
+        assert store.summarize("access", None, None, [], [COUNT], where)["count"].to_list() == [10]
+
     def test_two_processes_write_at_once(self, opened: Open) -> None:
         """Both say partly the same; nothing is lost, nothing is there twice, the state counts right."""
         opened().put("counter", "n", {"n": 0})

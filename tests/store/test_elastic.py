@@ -80,6 +80,45 @@ def test_templates_are_put_once_and_mended(
     assert store.status()[name] == "current"
 
 
+def test_what_a_setup_would_change_is_shown_setting_by_setting(
+    store: ElasticStore, namespace: str, client: elasticsearch.Elasticsearch
+) -> None:
+    assert store.differences() == {}
+    name = f"tocsin.access-{namespace}"
+    template = store.templates()[name]
+    body = template["template"]
+    settings = {"index": {**body["settings"]["index"], "number_of_replicas": 3, "refresh_interval": "30s"}}
+    fields = body["mappings"]["properties"]
+    user = {name: field for name, field in fields["user"]["properties"].items() if name != "id"}
+    changed = {
+        **body,
+        "settings": settings,
+        "mappings": {**body["mappings"], "properties": {**fields, "user": {"properties": user}}},
+        "lifecycle": {"enabled": False, "data_retention": "7d"},
+    }
+    client.indices.put_index_template(name=name, **{**template, "template": changed})
+    assert store.status()[name] == "changed", "by a hand that left Tocsin's digest in it"
+    (found,) = store.differences().values()
+    lines = [line for line in found.splitlines() if not line.startswith("@@")]
+    assert lines[:2] == [f"--- {name} (cluster)", f"+++ {name} (this Tocsin)"]
+    assert set(lines[2:]) == {
+        "+template.mappings.properties.user.properties.id.ignore_above: 8191",
+        "+template.mappings.properties.user.properties.id.type: keyword",
+        "-template.lifecycle.data_retention: 7d",
+        "+template.lifecycle.data_retention: 400d",
+        "-template.lifecycle.enabled: false",
+        "-template.settings.index.number_of_replicas: 3",
+        "+template.settings.index.number_of_replicas: 0",
+        "-template.settings.index.refresh_interval: 30s",
+    }
+    client.indices.delete_index_template(name=name)
+    added = store.differences()[name].splitlines()[2:]
+    assert len(added) > 50
+    assert all(line.startswith(("+", "@@")) for line in added)
+    store.setup()
+    assert store.differences() == {}
+
+
 def test_a_newer_template_is_left_alone(
     store: ElasticStore, namespace: str, client: elasticsearch.Elasticsearch, elasticsearch_url: str
 ) -> None:
@@ -262,12 +301,23 @@ def test_a_cluster_is_set_up_from_the_command_line(
     code, said = tocsin("store", "status", "--json")
     assert code == 1
     assert said.count('"missing"') == len(STREAMS)
+    code, said = tocsin("store", "diff", "--json")
+    assert code == 1
+    assert said.count('"diff": ') == len(STREAMS)
+    code, said = tocsin("store", "diff")
+    assert code == 1
+    assert "+template.mappings.properties.@timestamp.type: date_nanos" in said
     assert tocsin("store", "setup", "--json")[0] == 0
     assert tocsin("store", "setup")[1].strip() == "every template was current"
     assert tocsin("store", "status")[0] == 0
+    assert tocsin("store", "diff") == (0, "every template is current\n")
+    assert tocsin("store", "diff", "--json") == (0, "")
     (tmp_path / "access.ndjson").write_text('{"@timestamp": "2026-03-02T09:00:00Z", "user": {"id": "ana"}}\n')
     assert "accepted 1" in tocsin("collect", "ndjson", "access.ndjson")[1]
     assert "accepted 0" in tocsin("collect", "ndjson", "access.ndjson")[1]
     assert '"user.id": "ana"' in tocsin("events", "access", "--json")[1]
     (tmp_path / "tocsin.yaml").write_text("store: {type: delta}\n")
     assert tocsin("store", "status")[0] == 2
+    code, said = tocsin("store", "diff")
+    assert code == 2
+    assert "the store is a folder" in said

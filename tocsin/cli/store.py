@@ -1,21 +1,31 @@
-"""`tocsin store`: what a cluster has of Tocsin's index templates."""
+"""`tocsin store`: what a cluster has of Tocsin's index templates, and moving history between stores."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tocsin.cli.main import config_path
-from tocsin.cli.output import Exit, json_option, show
+from tocsin.cli.output import Exit, clean, json_option, progress, show
+from tocsin.streams import STREAMS
 
 if TYPE_CHECKING:
+    from tocsin.clock import Clock
+    from tocsin.config import Config
+    from tocsin.pipeline.copying import Copied, Report
     from tocsin.store.elastic import ElasticStore
+    from tocsin.store.protocol import Store
+
+_YAML = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()
 def store() -> None:
-    """The store on a cluster: its index templates."""
+    """The store: index templates of a cluster, and moving history from one store to another."""
 
 
 @store.command()
@@ -40,6 +50,22 @@ def setup(ctx: click.Context, as_json: bool) -> None:
     show(rows, ("template", "was"), as_json=as_json, empty="every template was current")
 
 
+@store.command()
+@json_option
+@click.pass_context
+def diff(ctx: click.Context, as_json: bool) -> None:
+    """Show what `store setup` would change in each template that is not current; exit 1 if there is any."""
+    found = _cluster(ctx).differences()
+    if as_json:
+        show([{"template": name, "diff": text} for name, text in found.items()], (), as_json=True, empty="")
+    elif found:
+        click.echo("\n\n".join(found.values()))
+    else:
+        click.echo("every template is current")
+    if found:
+        ctx.exit(Exit.FAILED)
+
+
 def _cluster(ctx: click.Context) -> ElasticStore:
     from tocsin import assembly
     from tocsin.clock import SystemClock
@@ -48,6 +74,111 @@ def _cluster(ctx: click.Context) -> ElasticStore:
     found = assembly.cluster(load(config_path(ctx)), SystemClock(), prepare=False)
     ctx.call_on_close(found.close)
     return found
+
+
+@store.command()
+@click.option("--from", "source", type=_YAML, required=True, help="Configuration of the store to read.")
+@click.option("--to", "target", type=_YAML, required=True, help="Configuration of the store to write.")
+@click.option(
+    "--stream",
+    "streams",
+    type=click.Choice(list(STREAMS)),
+    multiple=True,
+    help="Only this stream, and no state (may be repeated).",
+)
+@click.option("--streams-only", is_flag=True, help="No state: into a store or namespace with one of its own.")
+@json_option
+@click.pass_context
+def copy(
+    ctx: click.Context,
+    source: Path,
+    target: Path,
+    streams: tuple[str, ...],
+    streams_only: bool,
+    as_json: bool,
+) -> None:
+    """Copy all history from one store to another, between a folder and a cluster in any direction.
+
+    Copies the events of all streams, then the keyed state (alerts, baselines, what detection and alerting have
+    done), kept files and the checkpoints of collectors, so that `tocsin run` goes on there where it ended here.
+    Only `event.ingested` is stamped anew.
+
+    Stop everything that writes to either store first. A copy that was cut off goes on when it is started again;
+    one that is done copies what came since.
+
+    Exits 1 if the target refused rows.
+    """
+    from tocsin.clock import SystemClock
+    from tocsin.config import load
+    from tocsin.pipeline import copying
+
+    clock, here = SystemClock(), load(source)
+    there = load(target)
+    with progress("copying") as at:
+        reading = _source(here, clock)
+        ctx.call_on_close(reading.close)
+        writing = _target(there, clock)
+        ctx.call_on_close(writing.close)
+        report = copying.copy(
+            reading, writing, streams, streams_only=streams_only, say=lambda *said: _say(at, *said)
+        )
+    _tell(report, as_json=as_json)
+    if report.refused:
+        ctx.exit(Exit.FAILED)
+
+
+def _source(config: Config, clock: Clock) -> Store:
+    """The store to read, as it is: nothing is made or set up."""
+    from tocsin import assembly
+
+    if config.store.type == "elasticsearch":
+        return assembly.cluster(config, clock, prepare=False)
+    place = config.folder / config.store.path
+    if not (place / "state.db").is_file():
+        raise config.error(f"there is no store to copy from in {place}", ("store", "path"))
+    return assembly.store(config, clock)
+
+
+def _target(config: Config, clock: Clock) -> Store:
+    from tocsin import assembly
+
+    return assembly.store(config, clock)
+
+
+def _say(at: Any, copied: Copied, total: int) -> None:
+    """A live line on a terminal, a line for each stream elsewhere."""
+    line = f"{copied.stream}: {copied.read:,} of {total:,} rows"
+    at(line)
+    if not sys.stderr.isatty() and copied.read >= total:
+        click.echo(line, err=True)
+
+
+def _tell(report: Report, *, as_json: bool) -> None:
+    show(
+        _rows(report, as_json=as_json),
+        ("stream", "copied", "duplicates", "refused"),
+        as_json=as_json,
+        empty="",
+    )
+    if report.state is not None and not as_json:
+        moved = report.state
+        click.echo(
+            f"state: {moved.records:,} records, {moved.files:,} files, {moved.checkpoints:,} checkpoints"
+        )
+    for copied in report.streams:
+        for reason, count in copied.refused.items():
+            click.echo(f"refused: {count:,} rows of {copied.stream}: {clean(reason)}", err=True)
+    if report.late:
+        click.echo(f"the source got {report.late:,} new rows during the copy: run it again", err=True)
+
+
+def _rows(report: Report, *, as_json: bool) -> Iterator[dict[str, Any]]:
+    for copied in report.streams:
+        row = {"stream": copied.stream, "copied": copied.rows, "duplicates": copied.duplicates}
+        row["refused"] = sum(copied.refused.values())
+        yield row | {"reasons": dict(copied.refused), "late": copied.late} if as_json else row
+    if report.state is not None and as_json:
+        yield {"state": report.state._asdict()}
 
 
 COMMANDS = (store,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -39,6 +40,8 @@ def connect(hosts: Sequence[str], *, raw: bool = False, **security: Any) -> elas
     Raises:
         StoreError: a URL or a certificate is wrong.
     """
+    # Its warnings carry traces; what fails in the end is told by `told`.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     if raw:
         security["serializers"] = {_Undecoded.mimetype: _Undecoded()}
     try:

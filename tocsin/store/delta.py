@@ -25,7 +25,7 @@ from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
 from tocsin.errors import StoreError
 from tocsin.frames import TIME_TYPE, schema
 from tocsin.query import Measure, Where
-from tocsin.store.delta_files import DAY, durable, part_file, upkeep
+from tocsin.store.delta_files import DAY, durable, files_below, part_file, transactions, upkeep
 from tocsin.store.known_ids import KnownIds
 from tocsin.store.protocol import Appended, Entry
 from tocsin.store.state import State
@@ -141,6 +141,10 @@ class DeltaStore:
         table = self._table(stream)
         return None if table is None else table.transaction_version(key)
 
+    def checkpoints(self, stream: str) -> Mapping[str, int]:
+        table = self._table(stream)
+        return {} if table is None else transactions(table, self._path(stream), _STAMP)
+
     def scan(
         self,
         stream: str,
@@ -190,9 +194,7 @@ class DeltaStore:
                     table.update_incremental()
                 self._logs[stream] = changed
             return table
-        except FileNotFoundError:
-            return None
-        except TableNotFoundError:
+        except (FileNotFoundError, TableNotFoundError):
             return None
         except (DeltaError, OSError) as error:
             raise StoreError(f"cannot read stream {stream} in {self.root}: {error}") from error
@@ -249,6 +251,12 @@ class DeltaStore:
     def entries(self, kind: str, prefix: str = "") -> list[Entry]:
         return self._state.entries(kind, prefix)
 
+    def kinds(self) -> list[str]:
+        return self._state.kinds()
+
+    def raise_versions(self, above: int) -> None:
+        self._state.raise_versions(above)
+
     def keep(self, name: str, write: Callable[[str], None]) -> None:
         target = self.root / "kept" / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -264,6 +272,9 @@ class DeltaStore:
         if not path.is_file():
             raise StoreError(f"the store {self.root} keeps no {name}")
         yield str(path)
+
+    def kept_names(self) -> list[str]:
+        return files_below(self.root / "kept")
 
     # Upkeep
 

@@ -67,6 +67,33 @@ def _drop(table: DeltaTable, oldest: datetime) -> int:
     return int(table.delete(f"{DAY} IN ({words})")["num_removed_files"])
 
 
+def transactions(table: DeltaTable, folder: Path, leave_out: str) -> dict[str, int]:
+    """The version of every application transaction of a table, but for one; deltalake tells them only one by one.
+
+    The protocol keeps them all in the log: in the last checkpoint, and in the commits since.
+    https://github.com/delta-io/delta/blob/master/PROTOCOL.md#transaction-identifiers
+    """
+    log, version, names = folder / "_delta_log", 0, set[str]()
+    pointer = log / "_last_checkpoint"
+    if pointer.exists():
+        version = json.loads(pointer.read_bytes())["version"]
+        for part in log.glob(f"{version:020}.checkpoint*.parquet"):
+            found = pl.scan_parquet(part).select(pl.col("txn").struct.field("appId")).drop_nulls()
+            names |= set(found.collect().to_series())
+    for number in range(version, table.version() + 1):
+        commit = log / f"{number:020}.json"
+        lines = commit.read_bytes().splitlines() if commit.exists() else []
+        names |= {json.loads(line)["txn"]["appId"] for line in lines if line.startswith(b'{"txn"')}
+    numbers = {name: table.transaction_version(name) for name in sorted(names - {leave_out})}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def files_below(folder: Path) -> list[str]:
+    """Relative paths of the files in a folder and those below; without unfinished ones."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(str(path.relative_to(folder)) for path in found)
+
+
 def durable(path: Path) -> None:
     """Bring a file and its name to the disk, so that it outlives a power cut."""
     for place in (path, path.parent):

@@ -120,6 +120,10 @@ class ElasticStore:
         """For each template: missing, current, older, newer or changed."""
         return templates.status(self._client, self.templates())
 
+    def differences(self) -> dict[str, str]:
+        """For each template that is not current: a unified diff to what `setup` would put."""
+        return templates.differences(self._client, self.templates())
+
     # Streams
 
     def append(
@@ -167,6 +171,10 @@ class ElasticStore:
     def checkpoint(self, stream: str, key: str) -> int | None:
         entry = self.get(_MARK, f"{stream}/{key}")
         return None if entry is None else int(entry.value["number"])
+
+    def checkpoints(self, stream: str) -> Mapping[str, int]:
+        marks = self.entries(_MARK, f"{stream}/")
+        return {mark.key.removeprefix(f"{stream}/"): int(mark.value["number"]) for mark in marks}
 
     def _mark(self, key: str, number: int) -> None:
         for _ in range(_TRIES):
@@ -251,11 +259,20 @@ class ElasticStore:
     def entries(self, kind: str, prefix: str = "") -> list[Entry]:
         return self._state.entries(kind, prefix)
 
+    def kinds(self) -> list[str]:
+        return self._state.kinds()
+
+    def raise_versions(self, above: int) -> None:
+        self._state.raise_versions(above)
+
     def keep(self, name: str, write: Callable[[str], None]) -> None:
         self._state.keep(name, write)
 
     def kept(self, name: str) -> AbstractContextManager[str]:
         return self._state.kept(name)
+
+    def kept_names(self) -> list[str]:
+        return self._state.kept_names()
 
     # Upkeep
 

@@ -20,6 +20,7 @@ from tocsin.store.protocol import Entry
 
 #: A record's version holds the primary term above so many bits of sequence number.
 _TERM = 40
+_BASE = "versions_above"
 _CHUNK = 6 * 1024 * 1024  # bytes of a kept file in one document
 _STATE: Mapping[str, Any] = {
     "dynamic": False,
@@ -38,6 +39,7 @@ class ElasticState:
     def __init__(self, client: elasticsearch.Elasticsearch, namespace: str) -> None:
         self._client, self._namespace = client, namespace
         self._records, self._files = f"tocsin-state-{namespace}", f"tocsin-files-{namespace}"
+        self._base: int | None = None  # what is added to the versions of this cluster
 
     def setup(self, replicas: int) -> None:
         """Make the two indices where they are not there yet."""
@@ -54,12 +56,12 @@ class ElasticState:
                 found = self._client.get(index=self._records, id=_record(kind, key)).body
             except elasticsearch.NotFoundError:
                 return None
-        return _entry(found)
+        return self._entry(found)
 
     def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
         text = msgspec.json.encode(value)
         document = {"kind": kind, "key": key, "value": msgspec.json.decode(text)}
-        how: dict[str, Any] = {"op_type": "create"} if expected is None else _expecting(expected)
+        how: dict[str, Any] = {"op_type": "create"} if expected is None else self._expecting(expected)
         with told("write the keyed state"):
             try:
                 done = self._client.index(
@@ -67,10 +69,10 @@ class ElasticState:
                 )
             except elasticsearch.ConflictError:
                 return None
-        return Entry(kind, key, document["value"], _version(done.body))
+        return Entry(kind, key, document["value"], self._version(done.body))
 
     def delete(self, kind: str, key: str, expected: int) -> bool:
-        how: dict[str, Any] = _expecting(expected)
+        how: dict[str, Any] = self._expecting(expected)
         with told("write the keyed state"):
             try:
                 self._client.delete(index=self._records, id=_record(kind, key), **how)
@@ -98,8 +100,63 @@ class ElasticState:
                 )["hits"]["hits"]
                 if not hits:
                     return found
-                found += map(_entry, hits)
+                found += map(self._entry, hits)
                 after = hits[-1]["sort"]
+
+    def kinds(self) -> list[str]:
+        return self._values(self._records, "kind")
+
+    def kept_names(self) -> list[str]:
+        return self._values(self._files, "name")
+
+    def _values(self, index: str, field: str) -> list[str]:
+        """The different values of a field, in order; none where there is no such index yet."""
+        found: list[str] = []
+        asked: dict[str, Any] = {}
+        with told(f"read {index}"):
+            try:
+                self._client.indices.refresh(index=index)
+            except elasticsearch.NotFoundError:
+                return found
+            while True:
+                hits = self._client.search(
+                    index=index, collapse={"field": field}, sort=[field], size=1_000, source=False, **asked
+                )["hits"]["hits"]
+                if not hits:
+                    return found
+                found += [hit["sort"][0] for hit in hits]
+                asked["search_after"] = hits[-1]["sort"]
+
+    def raise_versions(self, above: int) -> None:
+        """The cluster counts versions itself: where that is not enough, the index says what to add to them."""
+        if above >= 1 << _TERM and above > self._added():
+            with told("set up its indices"):
+                self._client.indices.put_mapping(index=self._records, meta={_BASE: above})
+            self._base = None
+
+    def _added(self) -> int:
+        if self._base is None:
+            with told("read the keyed state"):
+                try:
+                    (index,) = self._client.indices.get_mapping(index=self._records).values()
+                except elasticsearch.NotFoundError:
+                    return 0
+            self._base = int(index["mappings"].get("_meta", {}).get(_BASE, 0))
+        return self._base
+
+    def _version(self, answer: Mapping[str, Any]) -> int:
+        """A number that rises with every write: a new primary counts on from the old one's sequence."""
+        return (int(answer["_primary_term"]) << _TERM | int(answer["_seq_no"])) + self._added()
+
+    def _expecting(self, version: int) -> dict[str, Any]:
+        own = version - self._added()
+        if own < 1 << _TERM:  # from before versions were raised: no record has it any more
+            own = (2 << _TERM) - 1
+        return {"if_primary_term": own >> _TERM, "if_seq_no": own & ((1 << _TERM) - 1)}
+
+    def _entry(self, hit: Mapping[str, Any]) -> Entry:
+        source = hit["_source"]
+        return Entry(source["kind"], source["key"], source["value"], self._version(hit))
 
     def keep(self, name: str, write: Callable[[str], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -133,17 +190,3 @@ def _record(kind: str, key: str) -> str:
     """The `_id` of a state record; a key that is too long for one is digested."""
     name = f"{kind}/{key}"
     return name if len(name.encode()) <= 500 else f"{kind}/{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def _version(answer: Mapping[str, Any]) -> int:
-    """A number that rises with every write: a new primary counts on from the old one's sequence."""
-    return int(answer["_primary_term"]) << _TERM | int(answer["_seq_no"])
-
-
-def _expecting(version: int) -> dict[str, Any]:
-    return {"if_primary_term": version >> _TERM, "if_seq_no": version & ((1 << _TERM) - 1)}
-
-
-def _entry(hit: Mapping[str, Any]) -> Entry:
-    source = hit["_source"]
-    return Entry(source["kind"], source["key"], source["value"], _version(hit))

@@ -71,6 +71,10 @@ class Store(Protocol):
         """The committed number for a key of a stream, or None."""
         ...
 
+    def checkpoints(self, stream: str) -> Mapping[str, int]:
+        """Every committed number of a stream, by its key."""
+        ...
+
     def scan(
         self,
         stream: str,
@@ -114,6 +118,14 @@ class Store(Protocol):
         """All records of a kind whose key begins with `prefix`, by key."""
         ...
 
+    def kinds(self) -> list[str]:
+        """The kinds of which the keyed state holds a record, in order."""
+        ...
+
+    def raise_versions(self, above: int) -> None:
+        """Give only versions higher than this from now on: those that another store gave stay the older ones."""
+        ...
+
     def keep(self, name: str, write: Callable[[str], None]) -> None:
         """Keep a file (a baseline's frames) under a name, atomically; `write` gets a path to fill."""
         ...
@@ -124,6 +136,10 @@ class Store(Protocol):
         Raises:
             StoreError: nothing is kept under that name.
         """
+        ...
+
+    def kept_names(self) -> list[str]:
+        """The name of every kept file, in order."""
         ...
 
     def maintain(self) -> Mapping[str, int]:

@@ -128,6 +128,17 @@ class State:
             ).fetchall()
         return [Entry(kind, key, msgspec.json.decode(value), version) for key, value, version in rows]
 
+    def kinds(self) -> list[str]:
+        with self._told():
+            rows = self._connection.execute("SELECT DISTINCT kind FROM state ORDER BY kind").fetchall()
+        return [kind for (kind,) in rows]
+
+    def raise_versions(self, above: int) -> None:
+        with self._write():
+            self._connection.execute(
+                "UPDATE meta SET value = max(CAST(value AS INTEGER), ?) WHERE key = 'sequence'", (above,)
+            )
+
     def close(self) -> None:
         with self._mutex:
             self._connection.close()

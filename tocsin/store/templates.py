@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import elasticsearch
@@ -12,6 +13,8 @@ from tocsin.errors import StoreError
 from tocsin.store.cluster import told
 
 Templates = Mapping[str, Mapping[str, Any]]
+#: What the cluster adds to a template that does not say it.
+_FILLED_IN = frozenset({("template.lifecycle.enabled", "true")})
 
 
 def status(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, str]:
@@ -19,8 +22,42 @@ def status(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, 
     found = {}
     for name, template in wanted.items():
         there = fetched(client, name)
-        found[name] = "missing" if there is None else _compared(there.get("_meta") or {}, template["meta"])
+        found[name] = "missing" if there is None else _compared(there, template)
     return found
+
+
+def differences(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, str]:
+    """For each template that is not current, a unified diff from what the cluster has to what `setup` would put.
+
+    A line is one setting under its dotted name, so that it says what it is without what stands around it.
+    """
+    found = {}
+    for name, template in wanted.items():
+        there = fetched(client, name)
+        before, after = [] if there is None else _lines(there), _lines(template)
+        if before != after:
+            names = (f"{name} (cluster)", f"{name} (this Tocsin)")
+            found[name] = "\n".join(difflib.unified_diff(before, after, *names, n=0, lineterm=""))
+    return found
+
+
+def _lines(template: Mapping[str, Any]) -> list[str]:
+    """What Tocsin says in a template, one setting a line, in order; not what Elasticsearch fills in itself."""
+    owned = {key: template[key] for key in ("index_patterns", "priority", "template") if key in template}
+    owned["meta"] = template.get("_meta") or template.get("meta") or {}
+    said = sorted(_settings("", owned))
+    return [f"{name}: {value}" for name, value in said if (name, value) not in _FILLED_IN]
+
+
+def _settings(place: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Dotted names and values as text: the cluster gives back numbers and truths as texts in some places."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _settings(f"{place}.{key}" if place else key, inner)
+    elif isinstance(value, list):
+        yield place, ", ".join(map(str, value))
+    else:
+        yield place, str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def fetched(client: elasticsearch.Elasticsearch, name: str) -> dict[str, Any] | None:
@@ -63,8 +100,9 @@ def setup(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, s
 
 
 def _compared(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    if there.get("managed_by") != wanted["managed_by"]:
+    said, meta = there.get("_meta") or {}, wanted["meta"]
+    if said.get("managed_by") != meta["managed_by"]:
         return "changed"
-    if there["version"] != wanted["version"]:
-        return "newer" if there["version"] > wanted["version"] else "older"
-    return "current" if there.get("digest") == wanted["digest"] else "changed"
+    if said["version"] != meta["version"]:
+        return "newer" if said["version"] > meta["version"] else "older"
+    return "current" if _lines(there) == _lines(wanted) else "changed"

@@ -1,0 +1,6 @@
+"""Moving history from one store to another: streams, keyed state, kept files and checkpoints."""
+
+from tocsin.pipeline.copying.copy import Report, copy
+from tocsin.pipeline.copying.streams import Copied
+
+__all__ = ["Copied", "Report", "copy"]

@@ -1,0 +1,217 @@
+"""Copying what is not a row: the keyed state, kept files and the checkpoints of collectors."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+import msgspec
+import polars as pl
+
+from tocsin.clock import EPOCH, format_time, parse_time
+from tocsin.errors import StoreError
+from tocsin.frames import empty
+from tocsin.pipeline.copying.progress import KIND, Progress, identity
+from tocsin.pipeline.cursors import Cursor, window_starts
+from tocsin.query import COUNT, Condition
+from tocsin.store.protocol import Entry, Store
+from tocsin.streams import INGESTED, STREAMS, TIME
+
+#: What belongs to one store and its processes. `source` are the checkpoints of a cluster, which are copied as such.
+_STAYS = frozenset({"lease", "upkeep", "worker", "source", KIND})
+_DETECT = "detect"
+#: How far alerting has read, by ingest time: the record's kind and key, and the stream of each of its fields.
+_ALERTING, _READ = ("checkpoint", "alerting"), {"runs": "run", "findings": "finding"}
+_DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
+
+Cuts = Mapping[str, set[datetime]]
+
+
+class Moved(NamedTuple):
+    """How much was copied beside the rows."""
+
+    records: int
+    files: int
+    checkpoints: int
+
+
+def newest_version(store: Store) -> int:
+    """A version that none of a store's records exceeds."""
+    return max((e.version for kind in store.kinds() for e in store.entries(kind)), default=0)
+
+
+class StateCopy:
+    """Copies the state of one store into another that has none of its own."""
+
+    def __init__(self, source: Store, target: Store) -> None:
+        self._source, self._target = source, target
+        self._key = f"{identity(source)} state"
+
+    def check(self) -> None:
+        """See that the target's state may be written.
+
+        Raises:
+            StoreError: it has a state that is not from this copy, or that was changed since; or its namespace is
+                another, which alerts know themselves by.
+        """
+        source, target = self._source, self._target
+        if source.namespace != target.namespace:
+            raise StoreError(
+                f"alerts know themselves by their namespace: those of {source.namespace!r} cannot go on as those of "
+                f"{target.namespace!r}; set the same `namespace` in both configurations, or copy with --streams-only"
+            )
+        entry, found = target.get(KIND, self._key), _content(target)
+        if found and entry is None:
+            raise StoreError(
+                f"the store {target.place} has a state of its own ({_words(found)}), over which none can be "
+                "copied; copy into an empty one, or with --streams-only"
+            )
+        if entry is not None and entry.value["digest"] not in {"", _digest(found)}:
+            raise StoreError(
+                f"the state of {target.place} has changed since it was copied: Tocsin has run there, or another copy "
+                "was made; what came since can only be copied with --streams-only"
+            )
+
+    def cuts(self) -> Cuts:
+        """Of each stream the ingest times up to which someone has read it: slices must end there."""
+        found: dict[str, set[datetime]] = {}
+        for entry in self._travelling():
+            for stream, _, position in self._positions(entry):
+                found.setdefault(stream, set()).add(position)
+        return found
+
+    def run(self, progress: Mapping[str, Progress]) -> Moved:
+        """Copy everything, and drop from the target what is not in the source any more.
+
+        Raises:
+            StoreError: a store cannot be read or written, or the target's state may not be.
+        """
+        self.check()
+        self._note("")
+        files = self._files()
+        wanted = {(e.kind, e.key): self._translated(e, progress) for e in self._travelling()}
+        for entry in _records(self._target):
+            if (entry.kind, entry.key) not in wanted:
+                self._target.delete(entry.kind, entry.key, entry.version)
+        for (kind, key), value in wanted.items():
+            self._put(kind, key, value)
+        checkpoints = sum(self._checkpoints(stream) for stream in STREAMS)
+        self._note(_digest(_content(self._target)))
+        return Moved(len(wanted), files, checkpoints)
+
+    def _travelling(self) -> Iterator[Entry]:
+        return _records(self._source)
+
+    def _note(self, digest: str) -> None:
+        """Write down that the target's state is this copy's: wholly if there is a digest, half if not."""
+        self._put(KIND, self._key, {"digest": digest})
+
+    def _put(self, kind: str, key: str, value: Mapping[str, Any]) -> None:
+        entry = self._target.get(kind, key)
+        if entry is not None and entry.value == value:
+            return
+        if self._target.put(kind, key, value, entry.version if entry else None) is None:
+            raise StoreError(f"{self._target.place} is in use: {kind} {key} was written while it was copied")
+
+    def _files(self) -> int:
+        names = self._source.kept_names()
+        for name in names:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise StoreError(
+                    f"{self._source.place} keeps a file under a name that leads out of it: {name}"
+                )
+            with self._source.kept(name) as path:
+                self._target.keep(name, functools.partial(_copy_file, path))
+        return len(names)
+
+    def _checkpoints(self, stream: str) -> int:
+        marks = dict(self._source.checkpoints(stream))
+        if marks and marks != dict(self._target.checkpoints(stream)):
+            self._target.append(stream, empty(stream), marks)
+        return len(marks)
+
+    # Positions by ingest time
+
+    def _positions(self, entry: Entry) -> Iterator[tuple[str, str, datetime]]:
+        """The stream and name of each position in a record, and up to which ingest time surely all was seen."""
+        if entry.kind == _DETECT:
+            for stream, value in entry.value["cursors"].items():
+                yield stream, stream, self._seen(stream, Cursor.read(value))
+        elif (entry.kind, entry.key) == _ALERTING:
+            for name, stream in _READ.items():
+                yield stream, name, parse_time(entry.value[name]) - self._source.overlap
+
+    def _seen(self, stream: str, cursor: Cursor) -> datetime:
+        """Every row of the overlap is counted in one window: are there more, some came into sight behind."""
+        if not self._source.overlap:
+            return cursor.newest
+        start = cursor.newest - self._source.overlap
+        where = [Condition(INGESTED, ">", start), Condition(INGESTED, "<=", cursor.newest)]
+        rows = self._source.summarize(stream, None, None, [], [COUNT], where)[COUNT.name].sum()
+        return cursor.newest if rows == sum(cursor.recent.values()) else start
+
+    def _translated(self, entry: Entry, progress: Mapping[str, Progress]) -> Mapping[str, Any]:
+        """A record's value with positions in the target: as late as they surely may be, never later."""
+        here = {name: (stream, progress[stream].here(at)) for stream, name, at in self._positions(entry)}
+        if not here:
+            return entry.value
+        if entry.kind == _DETECT:
+            length = self._window(entry.key)
+            cursors = {s: Cursor(at, self._recent(s, at, length)).to_dict() for s, at in here.values()}
+            return {**entry.value, "cursors": cursors}
+        return {**entry.value, **{name: format_time(at) for name, (_, at) in here.items()}}
+
+    def _window(self, detector: str) -> timedelta | None:
+        """The length of a detector's windows by its last record, or None where it has none."""
+        if not self._target.overlap:
+            return None
+        columns, where = [_START, _END, INGESTED], [Condition(_DETECTOR, "==", detector)]
+        runs = self._source.scan("run", columns=columns, where=where).sort(INGESTED).last().collect()
+        found = (runs[_END] - runs[_START]).to_list()
+        return found[0] if found else None
+
+    def _recent(self, stream: str, newest: datetime, length: timedelta | None) -> dict[str, int]:
+        """Rows of each window in the overlap before a cursor: those that it has seen. Without them all those
+        windows would be evaluated again.
+        """
+        if length is None or newest == EPOCH:
+            return {}
+        where = [
+            Condition(INGESTED, ">", max(newest - self._target.overlap, EPOCH)),
+            Condition(INGESTED, "<=", newest),
+        ]
+        rows = self._target.scan(stream, columns=[TIME], where=where)
+        counts = rows.group_by(window_starts(length).alias("start")).agg(pl.len()).sort("start").collect()
+        return {format_time(start): count for start, count in counts.iter_rows()}
+
+
+def _records(store: Store) -> Iterator[Entry]:
+    for kind in store.kinds():
+        if kind not in _STAYS:
+            yield from store.entries(kind)
+
+
+def _copy_file(there: str, here: str) -> None:
+    shutil.copyfile(there, here)
+
+
+def _content(store: Store) -> dict[str, Any]:
+    """Everything in a store that is copied as state, by what it is."""
+    found: dict[str, Any] = {f"{entry.kind} {entry.key}": entry.value for entry in _records(store)}
+    for stream in STREAMS:
+        found |= {f"checkpoint of {stream} {key}": n for key, n in store.checkpoints(stream).items()}
+    return found
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:32]
+
+
+def _words(content: Mapping[str, Any]) -> str:
+    first, *more = sorted(content)
+    return f"{first} and {len(more):,} more" if more else first
