@@ -6,10 +6,14 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the command line sets it, before libgomp is loaded
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.nodes.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -35,6 +39,19 @@ def elasticsearch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     try:
         with running(tmp_path_factory.mktemp("elasticsearch")) as node:
             yield node.url
+    except Missing as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="module")
+def elasticsearch_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three real nodes that a module may kill and bring back, or a skip."""
+    from tests.nodes.cluster import cluster
+    from tests.nodes.node import Missing
+
+    try:
+        with cluster(tmp_path_factory.mktemp("cluster")) as found:
+            yield found
     except Missing as error:
         missing(str(error))
 
