@@ -53,12 +53,8 @@ class Cluster:
             node.kill()
 
     def start(self, number: int) -> None:
-        """Bring a killed node back with its data; `await_status` waits until it has caught up.
-
-        Raises:
-            RuntimeError: it did not come up.
-        """
-        self.nodes[number].start()
+        """Bring a killed node back with its data, while the others go on; `await_status` waits for it."""
+        self.nodes[number].launch()
 
     def await_status(self, status: str = "green", seconds: int = 60) -> None:
         """Wait until all living nodes are members and every index has at least this status.
