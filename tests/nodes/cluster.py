@@ -11,6 +11,8 @@ from typing import Any
 
 from tests.nodes.node import Node, free_port, with_pause
 
+_SMALL = ("-Xmx512m", "-XX:TieredStopAtLevel=1")  # heaps, and compiling for a short life
+
 
 class Cluster:
     """Some nodes, each with a folder of its own; all of them may become master."""
@@ -22,7 +24,8 @@ class Cluster:
             "cluster.initial_master_nodes=" + ",".join(f"node-{port}" for port, _ in ports),
         )
         self.nodes = [
-            Node(folder / f"node-{port}", port, transport, settings, heap="512m") for port, transport in ports
+            Node(folder / f"node-{port}", port, transport, settings, options=_SMALL)
+            for port, transport in ports
         ]
 
     @property

@@ -100,7 +100,7 @@ class Node:
     port: int = field(default_factory=free_port)
     transport: int = field(default_factory=free_port)
     settings: Sequence[str] = ("discovery.type=single-node",)
-    heap: str = "1g"
+    options: Sequence[str] = ("-Xmx1g",)  # of Java
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -151,7 +151,7 @@ class Node:
         """
         self.lay_out()
         options = [
-            "-Xms512m", f"-Xmx{self.heap}", "--enable-native-access=ALL-UNNAMED", "--add-modules", "jdk.incubator.vector",
+            "-Xms512m", *self.options, "--enable-native-access=ALL-UNNAMED", "--add-modules", "jdk.incubator.vector",
             f"-Des.path.home={self.home}", "-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false",
             "-XX:+UseSerialGC", "-cp", f"{self.home}/lib/*", str(HERE / "Launcher.java"), str(self.home),
         ]  # fmt: skip
