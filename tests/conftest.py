@@ -6,10 +6,14 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the command line sets it, before libgomp is loaded
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.nodes.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -50,6 +54,19 @@ def _namespace_of_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a configuration that names no namespace gets where the suite runs on a cluster."""
     if os.environ.get("TOCSIN_TEST_STORE") == "elasticsearch":
         monkeypatch.setenv("TOCSIN_NAMESPACE", f"run{os.getpid()}x{next(_NAMESPACES)}")
+
+
+@pytest.fixture(scope="module")
+def elasticsearch_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three real nodes that a module may kill and bring back, or a skip."""
+    from tests.nodes.cluster import cluster
+    from tests.nodes.node import Missing
+
+    try:
+        with cluster(tmp_path_factory.mktemp("cluster")) as found:
+            yield found
+    except Missing as error:
+        missing(str(error))
 
 
 @pytest.fixture

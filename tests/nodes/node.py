@@ -101,6 +101,7 @@ class Node:
     port: int = field(default_factory=free_port)
     transport: int = field(default_factory=free_port)
     settings: Sequence[str] = ("discovery.type=single-node",)
+    options: Sequence[str] = ("-Xmx1g",)  # of Java
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -133,16 +134,25 @@ class Node:
         if not zstd.exists():
             zstd.symlink_to(_libzstd())
 
-    def start(self, seconds: float = 90) -> None:
+    def start(self) -> None:
         """Start it and wait until it serves.
 
         Raises:
             Missing: a part of it is not on this machine.
             RuntimeError: it did not come up.
         """
+        self.launch()
+        self.await_up()
+
+    def launch(self) -> None:
+        """Start its process; it serves a while later.
+
+        Raises:
+            Missing: a part of it is not on this machine.
+        """
         self.lay_out()
         options = [
-            "-Xms512m", "-Xmx1g", "--enable-native-access=ALL-UNNAMED", "--add-modules", "jdk.incubator.vector",
+            "-Xms512m", *self.options, "--enable-native-access=ALL-UNNAMED", "--add-modules", "jdk.incubator.vector",
             f"-Des.path.home={self.home}", "-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false",
             "-XX:+UseSerialGC", "-cp", f"{self.home}/lib/*", str(HERE / "Launcher.java"), str(self.home),
         ]  # fmt: skip
@@ -153,8 +163,15 @@ class Node:
         ]  # fmt: skip
         with (self.home / "logs" / "console.log").open("ab") as log:
             self.process = subprocess.Popen([java(), *options, *settings], stdout=log, stderr=log)
+
+    def await_up(self, seconds: float = 90) -> None:
+        """Wait until it serves, as a member of its cluster.
+
+        Raises:
+            RuntimeError: it did not come up.
+        """
         for _ in range(int(seconds * 10)):
-            if self.process.poll() is not None or self._serves():
+            if self.process is None or self.process.poll() is not None or self._serves():
                 break
             with_pause(0.1)
         if not self._serves():

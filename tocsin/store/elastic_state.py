@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,8 @@ class ElasticState:
 
     def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
         text = msgspec.json.encode(value)
-        document = {"kind": kind, "key": key, "value": msgspec.json.decode(text)}
+        write = uuid.uuid4().hex  # tells our own write from another's where its answer was lost
+        document = {"kind": kind, "key": key, "value": msgspec.json.decode(text), "write": write}
         how: dict[str, Any] = {"op_type": "create"} if expected is None else self._expecting(expected)
         with told("write the keyed state"):
             try:
@@ -68,8 +70,16 @@ class ElasticState:
                     index=self._records, id=_record(kind, key), document=document, **how
                 )
             except elasticsearch.ConflictError:
-                return None
+                return self._written(kind, key, write)
         return Entry(kind, key, document["value"], self._version(done.body))
+
+    def _written(self, kind: str, key: str, write: str) -> Entry | None:
+        """A record if it is as this write left it: its first answer was lost, and doing it again is a conflict."""
+        try:
+            found = self._client.get(index=self._records, id=_record(kind, key)).body
+        except elasticsearch.NotFoundError:
+            return None
+        return self._entry(found) if found["_source"].get("write") == write else None
 
     def delete(self, kind: str, key: str, expected: int) -> bool:
         how: dict[str, Any] = self._expecting(expected)
