@@ -74,9 +74,9 @@ class Bench:
         self.store.append("access", conform(pl.DataFrame(rows), "access"))
 
     def detect(self) -> list[tuple[str, int]]:
-        """What a new process evaluates: detectors and hours."""
+        """What a new process evaluates: detectors and hours, each once, whatever it records of it."""
         runs = Detect(self.store, self.clock).run(self.settings)
-        return sorted((run.detector, (run.start - START) // HOUR) for run in runs)
+        return sorted({(run.detector, (run.start - START) // HOUR) for run in runs})
 
     def live(self, hours: int) -> None:
         """Hours of accesses, now and then detection and alerting; the twentieth becomes worse and worse."""
