@@ -12,7 +12,7 @@ import pytest
 
 from tocsin.errors import StoreError
 from tocsin.frames import conform, empty, schema
-from tocsin.query import COUNT, Condition, Measure
+from tocsin.query import COUNT, Condition, Measure, Operator
 from tocsin.store.protocol import Appended, Store
 from tocsin.streams import ID, INGESTED, STREAMS, TIME
 
@@ -122,6 +122,15 @@ class StoreConformance:
         store = opened()
         store.append("access", accesses(30))
         assert store.scan("access", where=[condition]).collect().height == count
+
+    def test_conditions_on_times_are_exact_within_a_second(self, opened: Open) -> None:
+        store = opened()
+        store.append("access", accesses(10, step=timedelta(microseconds=1)))
+        expected: dict[Operator, int] = {">": 9, "<=": 1, ">=": 10, "<": 0, "==": 1}
+        for operator, count in expected.items():
+            where = [Condition(TIME, operator, START)]
+            assert store.scan("access", where=where).collect().height == count
+        assert store.scan("access", START, START + timedelta(microseconds=4)).collect().height == 4
 
     def test_summarize(self, opened: Open) -> None:
         store = opened()

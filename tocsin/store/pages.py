@@ -136,7 +136,8 @@ def _range(column: str, limits: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    # In full: of a time without a fraction, Elasticsearch takes the end of its second as the limit for `gt` and `lte`.
+    return value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value
 
 
 def _frame(stream: str, columns: Sequence[str], values: Sequence[list[Any]]) -> pl.DataFrame:
