@@ -38,9 +38,7 @@ def role(name: str, namespace: str) -> dict[str, Any]:
     return found
 
 
-def make(
-    client: Elasticsearch, name: str, file: Path, namespace: str, expiration: str | None = None
-) -> None:
+def make(client: Elasticsearch, name: str, file: Path, namespace: str, expiration: str | None = None) -> None:
     """Make an API key and write it to a file, whole or not at all, without a line end.
 
     Raises:
@@ -84,7 +82,7 @@ def run(arguments: list[str], keys: Path = Path("/keys"), own: Path = OWN) -> in
     """
     config = load(Path(os.environ["TOCSIN_CONFIG"]))
     password = Secret(file=str(keys / "setup" / "password")).reveal()
-    trust = {"ca_certs": config.store.ca_certs} if config.store.ca_certs else {}
+    trust: dict[str, Any] = {"ca_certs": config.store.ca_certs} if config.store.ca_certs else {}
     with connect(config.store.hosts, basic_auth=("elastic", password), **trust) as client:
         match arguments:
             case []:
