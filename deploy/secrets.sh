@@ -40,11 +40,9 @@ copied() {
 
 authority() {
   if [ -e "$dir/authority/ca.key" ] || [ -e "$dir/ca/ca.crt" ]; then
-    [ -e "$dir/authority/ca.key" ] && [ -e "$dir/ca/ca.crt" ] || {
-      say "of authority/ca.key and ca/ca.crt one is gone; delete the other and every *.crt, then run this again"
-      exit 1
-    }
-    return
+    if [ -e "$dir/authority/ca.key" ] && [ -e "$dir/ca/ca.crt" ]; then return; fi
+    say "of authority/ca.key and ca/ca.crt one is gone; delete the other and every tls.crt, then run this again"
+    exit 1
   fi
   openssl ecparam -name prime256v1 -genkey -noout -out "$dir/authority/ca.key.new"
   openssl req -x509 -new -sha256 -days 3650 -key "$dir/authority/ca.key.new" -subj "/CN=Tocsin's own authority" \
