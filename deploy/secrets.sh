@@ -39,9 +39,9 @@ copied() {
 }
 
 authority() {
-  if [ -e "$dir/authority/ca.key" ] || [ -e "$dir/ca/ca.crt" ]; then
-    if [ -e "$dir/authority/ca.key" ] && [ -e "$dir/ca/ca.crt" ]; then return; fi
-    say "of authority/ca.key and ca/ca.crt one is gone; delete the other and every tls.crt, then run this again"
+  if [ -e "$dir/ca/ca.crt" ]; then return; fi # its key may be kept elsewhere while there is nothing to sign
+  if [ -e "$dir/authority/ca.key" ]; then
+    say "authority/ca.key is there and ca/ca.crt is not: bring it back; or delete the key and every tls.crt for a new one"
     exit 1
   fi
   openssl ecparam -name prime256v1 -genkey -noout -out "$dir/authority/ca.key.new"
@@ -55,6 +55,10 @@ authority() {
 # certificate NAME OWNER: a key and a certificate for a service of that name.
 certificate() {
   if [ -e "$dir/$1/tls.crt" ]; then return; fi
+  if [ ! -e "$dir/authority/ca.key" ]; then
+    say "$1/tls.crt cannot be signed: bring authority/ca.key back, as it was when ca/ca.crt was made"
+    exit 1
+  fi
   openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out "$dir/$1/tls.key.new"
   printf '%s\n' "subjectAltName=DNS:$1,DNS:localhost,IP:127.0.0.1" "basicConstraints=critical,CA:FALSE" \
     "keyUsage=critical,digitalSignature" "extendedKeyUsage=serverAuth,clientAuth" \
