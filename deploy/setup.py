@@ -1,0 +1,107 @@
+"""One-shot job of compose.yaml: API keys that may do what their component does and no more, then the store's templates.
+
+    setup.py                    make the keys that are not there yet, then `tocsin store setup`
+    setup.py rotate worker      make a new key beside the one in use; restart what uses it, and then
+    setup.py retire worker      end every key of that name but the one in use
+
+It logs in as `elastic`, whose password no other component but Elasticsearch has. Doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from tocsin.config import load
+from tocsin.errors import ConfigError, TocsinError
+from tocsin.secret import Secret
+from tocsin.store.cluster import connect, told
+
+ROLES = Path(__file__).parent / "roles"
+#: Components whose key lies in a folder of its own: `/keys/worker/api-key`.
+COMPONENTS = ("worker", "grafana")
+#: The job's own key, for `tocsin store setup`: it lies in memory and ends by itself.
+OWN, LIFE = Path("/secrets/api-key"), "1h"
+
+
+def role(name: str, namespace: str) -> dict[str, Any]:
+    """What a component may do in a namespace, as `deploy/roles/<name>.json` says it for `default`."""
+    text = (ROLES / f"{name}.json").read_text().replace('-default"', f'-{namespace}"')
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def make(client: Elasticsearch, name: str, file: Path, namespace: str, expiration: str | None = None) -> None:
+    """Make an API key and write it to a file, whole or not at all, without a line end.
+
+    Raises:
+        StoreError: Elasticsearch did not make it.
+    """
+    with told(f"make an API key for {name}"):
+        key = client.security.create_api_key(
+            name=f"tocsin-{name}-{namespace}",
+            role_descriptors={f"tocsin-{name}": role(name, namespace)},
+            expiration=expiration,
+        )
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440), "w") as opened:
+        opened.write(key["encoded"])
+    new.replace(file)
+    print(f"setup: made an API key for {name}, {key['id']}", flush=True)
+
+
+def retire(client: Elasticsearch, name: str, file: Path, namespace: str) -> None:
+    """End every key of a component but the one in its file.
+
+    Raises:
+        StoreError: Elasticsearch did not end them.
+    """
+    kept = base64.b64decode(file.read_text()).decode().partition(":")[0]
+    with told(f"end the older API keys for {name}"):
+        known = client.security.get_api_key(name=f"tocsin-{name}-{namespace}", active_only=True)["api_keys"]
+        old = [key["id"] for key in known if key["id"] != kept]
+        if old:
+            client.security.invalidate_api_key(ids=old)
+    print(f"setup: ended {len(old)} older API keys for {name}", flush=True)
+
+
+def run(arguments: list[str], keys: Path = Path("/keys"), own: Path = OWN) -> int:
+    """Do what the arguments say; gives the exit code.
+
+    Raises:
+        ConfigError: the arguments or the configuration are wrong.
+        StoreError: Elasticsearch did not do it.
+    """
+    config = load(Path(os.environ["TOCSIN_CONFIG"]))
+    password = Secret(file=str(keys / "setup" / "password")).reveal()
+    trust: dict[str, Any] = {"ca_certs": config.store.ca_certs} if config.store.ca_certs else {}
+    with connect(config.store.hosts, basic_auth=("elastic", password), **trust) as client:
+        match arguments:
+            case []:
+                for name in COMPONENTS:
+                    if not (keys / name / "api-key").exists():
+                        make(client, name, keys / name / "api-key", config.namespace)
+                make(client, "setup", own, config.namespace, LIFE)
+                return subprocess.run(["tocsin", "store", "setup"], check=False).returncode
+            case ["rotate", name] if name in COMPONENTS:
+                make(client, name, keys / name / "api-key", config.namespace)
+            case ["retire", name] if name in COMPONENTS:
+                retire(client, name, keys / name / "api-key", config.namespace)
+            case _:
+                raise ConfigError(f"write nothing, or rotate or retire with one of {', '.join(COMPONENTS)}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except TocsinError as error:
+        sys.exit(f"setup: {error}")
