@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tocsin import discovery, params
@@ -164,7 +166,7 @@ def cluster(config: Config, clock: Clock, *, prepare: bool = True) -> ElasticSto
     if section.api_key is not None:
         security["api_key"] = _api_key(config)
     if section.ca_certs is not None:
-        security["ca_certs"] = str(config.folder / section.ca_certs)
+        security["ca_certs"] = _authority(config, config.folder / section.ca_certs)
     if section.ca_fingerprint is not None:
         security["ca_fingerprint"] = section.ca_fingerprint
     copies = {"shards": section.shards, "replicas": section.replicas}
@@ -182,6 +184,16 @@ def _api_key(config: Config) -> str:
             "the API key must be base64 of id:key, as `encoded` in Elasticsearch's answer that made it", place
         )
     return key
+
+
+def _authority(config: Config, path: Path) -> str:
+    """The file of a certificate authority, once it can be read."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # also ssl.SSLError
+        why = "there is none in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise config.error(f"cannot read a certificate from {path}: {why}", ("store", "ca_certs")) from None
+    return str(path)
 
 
 def _retention(config: Config) -> dict[str, timedelta]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ _REFUSED = (
 )
 _CONFIGURATION = """\
 daemon off;
+{user}
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{}}
@@ -121,8 +123,9 @@ def proxy(folder: Path, sites: Sequence[Site], upstream: str, api_key: str) -> I
     servers = [
         _SERVER.format(site=site, api_key=api_key, refused=_REFUSED, upstream=upstream) for site in sites
     ]
+    user = "user root;" if os.geteuid() == 0 else ""  # its workers must write into the folder
     file = folder / "nginx.conf"
-    file.write_text(_CONFIGURATION.format(folder=folder, servers="".join(servers)))
+    file.write_text(_CONFIGURATION.format(folder=folder, user=user, servers="".join(servers)))
     command = [program, "-p", str(folder), "-c", str(file), "-e", str(folder / "error.log")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

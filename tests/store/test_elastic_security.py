@@ -161,7 +161,7 @@ def test_a_pin_trusts_one_certificate_and_no_public_authority(sites: Sites) -> N
     store = ElasticStore.open(sites.good.url, prepare=False, ca_fingerprint=fingerprint, api_key=KEY)
     assert store.status()
     (node,) = store._client.transport.node_pool.all()
-    context: ssl.SSLContext = node.pool.conn_kw["ssl_context"]
+    context: ssl.SSLContext = node.__dict__["pool"].conn_kw["ssl_context"]
     assert len(context.get_ca_certs()) == 1
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
@@ -187,7 +187,7 @@ def test_without_an_authority_a_private_one_is_not_believed(sites: Sites, work: 
 
 def test_a_certificate_of_another_server(sites: Sites, work: Workplace) -> None:
     work.configure(sites.misnamed.url, by_file(sites.authority), BY_KEY)
-    assert "IP address mismatch, certificate is not valid for '127.0.0.1'" in work.fails("store", "status")
+    assert "hostname '127.0.0.1' doesn't match '127.0.0.9'" in work.fails("store", "status")
     work.configure(sites.misnamed.url, by_fingerprint(sites.misnamed.certificate), BY_KEY)
     assert "IP address mismatch" in work.fails("store", "status")
 
@@ -200,11 +200,12 @@ def test_an_expired_certificate(sites: Sites, work: Workplace) -> None:
 
 
 def test_an_authority_that_is_no_certificate(sites: Sites, work: Workplace) -> None:
-    for content in (None, "no certificate\n"):
-        if content:
-            (work.folder / "ca.pem").write_text(content)
-        work.configure(sites.good.url, "ca_certs: ca.pem", BY_KEY)
-        assert str(work.folder / "ca.pem") in work.fails("store", "status")
+    work.configure(sites.good.url, "ca_certs: ca.pem", BY_KEY)
+    file = work.folder.joinpath("ca.pem")
+    for why in ("No such file or directory", "there is none in PEM form"):
+        line = work.fails("store", "status", code=2)
+        assert line == f"error: tocsin.yaml:6: cannot read a certificate from ca.pem: {why} (in store)"
+        file.write_text("no certificate")
 
 
 def test_another_fingerprint(sites: Sites, work: Workplace) -> None:
@@ -238,6 +239,12 @@ def test_a_wrong_key(sites: Sites, work: Workplace, command: str) -> None:
     line = work.fails("store", command, key=WRONG)
     assert "unable to authenticate" in line
     assert "check that store.api_key names the `encoded` key" in line
+
+
+def test_a_page_of_a_proxy_is_no_message(sites: Sites, work: Workplace) -> None:
+    work.configure(f"http://127.0.0.1:{sites.good.port}", BY_KEY)  # nginx: a plain request to a TLS port
+    line = work.fails("store", "status")
+    assert line == "error: Elasticsearch cannot read its templates: the answer was HTTP status 400"
 
 
 def test_no_key(sites: Sites, work: Workplace) -> None:

@@ -78,10 +78,17 @@ def told(what: str) -> Iterator[None]:
         yield
     except elasticsearch.ApiError as error:
         raise StoreError(
-            f"Elasticsearch cannot {what}: {error.message}{_cause(error)}{_advice(error)}"
+            f"Elasticsearch cannot {what}: {_line(error)}{_cause(error)}{_advice(error)}"
         ) from error
     except elasticsearch.TransportError as error:
         raise StoreError(f"Elasticsearch cannot {what}: {error.message}{_advice(error)}") from error
+
+
+def _line(error: elasticsearch.ApiError) -> str:
+    """Its message; that of a proxy between is a page, of which only the status says anything."""
+    return (
+        error.message if isinstance(error.body, dict) else f"the answer was HTTP status {error.status_code}"
+    )
 
 
 def _cause(error: elasticsearch.ApiError) -> str:
