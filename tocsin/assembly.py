@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tocsin import discovery, params
@@ -22,6 +25,8 @@ from tocsin.store.protocol import Store
 
 if TYPE_CHECKING:
     from tocsin.store.elastic import ElasticStore
+
+_API_KEY = re.compile(r"[A-Za-z0-9+/_-]+=*")
 
 
 def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
@@ -159,14 +164,36 @@ def cluster(config: Config, clock: Clock, *, prepare: bool = True) -> ElasticSto
     retention = _retention(config)
     security: dict[str, Any] = {}
     if section.api_key is not None:
-        place = ("store", "api_key")
-        security["api_key"] = config.at(place, lambda: Secret.parse(section.api_key, config.folder).reveal())
+        security["api_key"] = _api_key(config)
     if section.ca_certs is not None:
-        security["ca_certs"] = str(config.folder / section.ca_certs)
+        security["ca_certs"] = _authority(config, config.folder / section.ca_certs)
+    if section.ca_fingerprint is not None:
+        security["ca_fingerprint"] = section.ca_fingerprint
     copies = {"shards": section.shards, "replicas": section.replicas}
     return ElasticStore.open(
         section.hosts, config.namespace, clock, retention, prepare=prepare, **copies, **security
     )
+
+
+def _api_key(config: Config) -> str:
+    """The cluster's API key; a wrong one is not shown."""
+    place = ("store", "api_key")
+    key = config.at(place, lambda: Secret.parse(config.store.api_key, config.folder).reveal())
+    if not _API_KEY.fullmatch(key):
+        raise config.error(
+            "the API key must be base64 of id:key, as `encoded` in Elasticsearch's answer that made it", place
+        )
+    return key
+
+
+def _authority(config: Config, path: Path) -> str:
+    """The file of a certificate authority, once it can be read."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # also ssl.SSLError
+        why = "there is none in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise config.error(f"cannot read a certificate from {path}: {why}", ("store", "ca_certs")) from None
+    return str(path)
 
 
 def _retention(config: Config) -> dict[str, timedelta]:

@@ -7,6 +7,7 @@ generated from them. Secrets never stand here: they come from an environment var
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -39,6 +41,7 @@ T = TypeVar("T")
 _MOST = 100_000  # values in a configuration
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}")
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_.]{0,99}")
+_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}")
 _KEPT_BY = ("@timestamp", "event.id", "event.ingested")  # what events are kept by
 
 
@@ -178,10 +181,8 @@ def _from_environment(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check(config: Config) -> None:
-    if config.store.type == "elasticsearch" and not config.store.hosts:
-        raise config.error(
-            "store type elasticsearch needs hosts, such as [https://localhost:9200]", ("store", "type")
-        )
+    if config.store.type == "elasticsearch":
+        _check_cluster(config)
     if not _NAMESPACE.fullmatch(config.namespace):
         raise config.error(
             f"namespace is {config.namespace!r}; write up to 100 of a-z, 0-9, _ and .", ("namespace",)
@@ -216,6 +217,38 @@ def _check_worker(config: Config) -> None:
             f"listen is {config.monitoring.listen!r}; write an address and a port, such as 127.0.0.1:9464",
             ("monitoring", "listen"),
         )
+
+
+def _check_cluster(config: Config) -> None:
+    section = config.store
+    if not section.hosts:
+        raise config.error(
+            "store type elasticsearch needs hosts, such as [https://localhost:9200]", ("store", "type")
+        )
+    for i, host in enumerate(section.hosts):
+        if section.api_key is not None and _in_the_clear(host):
+            raise config.error(
+                "the API key would go over the network in the clear; write https://…", ("store", "hosts", i)
+            )
+    if section.ca_fingerprint is not None:
+        place = ("store", "ca_fingerprint")
+        if not _FINGERPRINT.fullmatch(section.ca_fingerprint):
+            raise config.error(
+                "a SHA-256 fingerprint has 64 hexadecimal digits, with or without colons", place
+            )
+        if section.ca_certs is not None:
+            raise config.error("ca_certs and ca_fingerprint name the same thing; leave one out", place)
+
+
+def _in_the_clear(host: str) -> bool:
+    """Whether requests to a URL leave this machine without TLS."""
+    if host.lower().startswith("https://"):
+        return False
+    try:
+        name = urlsplit(host).hostname or ""
+        return name != "localhost" and not ipaddress.ip_address(name).is_loopback
+    except ValueError:  # another name, or no URL at all
+        return True
 
 
 def _check_rule(config: Config, number: int, rule: ProtectRule) -> None:

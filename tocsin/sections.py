@@ -24,6 +24,9 @@ class StoreSection:
     ca_certs: str | None = param(
         None, doc="file of the certificate authority that the cluster's certificate must come from"
     )
+    ca_fingerprint: str | None = param(
+        None, doc="SHA-256 fingerprint of that authority's certificate, in place of its file"
+    )
     shards: int = param(1, ge=1, le=64, doc="primary shards of a new backing index")
     replicas: int = param(1, ge=0, le=8, doc="copies of each shard")
     retention: dict[str, str] = param(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections import Counter
@@ -166,9 +167,17 @@ def test_no_version_is_granted_twice(cluster: Cluster, store: ElasticStore, name
     cluster.await_status()
     last = store.get("count", "it")
     assert last is not None
-    assert [grant.number for grant in granted] == list(range(1, last.value["number"] + 1))
-    assert [grant.before for grant in granted] == [first.version, *(grant.after for grant in granted[:-1])]
-    assert granted[-1].after == last.version
+    for values in ([grant.before for grant in granted], [grant.number for grant in granted]):
+        assert len(set(values)) == len(values)
+    # one answer of each worker may be lost with the node; if the other has gone on from that write, it is not told
+    assert 0 <= last.value["number"] - len(granted) <= 2
+    for earlier, later in itertools.pairwise(granted):
+        assert (
+            earlier.after == later.before
+            if later.number == earlier.number + 1
+            else earlier.after < later.before
+        )
+    assert granted[-1].after == last.version or granted[-1].number < last.value["number"]
 
 
 def term(version: int) -> int:

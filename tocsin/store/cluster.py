@@ -9,15 +9,23 @@ from typing import Any, ClassVar
 
 import elasticsearch
 import msgspec
-from elastic_transport import Serializer
+from elastic_transport import NodeConfig, Serializer, TlsError, Urllib3HttpNode
 
 from tocsin.errors import StoreError
+from tocsin.store.pinning import pinned
 
 #: The key of an answer's bytes.
 RAW = "raw"
 #: Seconds that one request may take.
 TIMEOUT = 60
 _CONNECTIONS = 16
+_KEY = "check that store.api_key names the `encoded` key as Elasticsearch gave it, and that it is still valid"
+
+for _library in (
+    "elastic_transport",
+    "urllib3",
+):  # they log every retry with its traceback; errors are told here
+    logging.getLogger(_library).setLevel(logging.ERROR)
 
 
 class _Undecoded(Serializer):
@@ -32,16 +40,24 @@ class _Undecoded(Serializer):
         return data if isinstance(data, bytes) else msgspec.json.encode(data)
 
 
+class _PinnedNode(Urllib3HttpNode):
+    """Trusts what its SSL context trusts; the client would add the public authorities to that."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        super().__init__(config)
+        self.pool.ca_certs = None  # type: ignore[attr-defined]  # an HTTPS pool has it
+
+
 def connect(hosts: Sequence[str], *, raw: bool = False, **security: Any) -> elasticsearch.Elasticsearch:
-    """A client of a cluster; `security` is `api_key`, `basic_auth`, `ca_certs`, `ssl_assert_fingerprint`.
+    """A client of a cluster; `security` is `api_key`, `basic_auth`, `ca_certs`, `ca_fingerprint`.
 
     With `raw` every answer is the mapping `{RAW: bytes}`.
 
     Raises:
-        StoreError: a URL or a certificate is wrong.
+        StoreError: a URL or a certificate is wrong, or no host can be asked for one that is pinned.
     """
-    # Its warnings carry traces; what fails in the end is told by `told`.
-    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
+    if fingerprint := security.pop("ca_fingerprint", None):
+        security |= {"ssl_context": pinned(hosts, fingerprint), "node_class": _PinnedNode}
     if raw:
         security["serializers"] = {_Undecoded.mimetype: _Undecoded()}
     try:
@@ -61,12 +77,32 @@ def told(what: str) -> Iterator[None]:
     try:
         yield
     except elasticsearch.ApiError as error:
-        raise StoreError(f"Elasticsearch cannot {what}: {error.message}{_cause(error)}") from error
+        raise StoreError(
+            f"Elasticsearch cannot {what}: {_line(error)}{_cause(error)}{_advice(error)}"
+        ) from error
     except elasticsearch.TransportError as error:
-        raise StoreError(f"Elasticsearch cannot {what}: {error.message}") from error
+        raise StoreError(f"Elasticsearch cannot {what}: {error.message}{_advice(error)}") from error
+
+
+def _line(error: elasticsearch.ApiError) -> str:
+    """Its message; that of a proxy between is a page, of which only the status says anything."""
+    return (
+        error.message if isinstance(error.body, dict) else f"the answer was HTTP status {error.status_code}"
+    )
 
 
 def _cause(error: elasticsearch.ApiError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     reason: Any = body.get("error") or {}
     return f" ({reason['reason']})" if isinstance(reason, dict) and reason.get("reason") else ""
+
+
+def _advice(error: Exception) -> str:
+    """What to do about an error that does not go away by itself."""
+    if isinstance(error, elasticsearch.AuthenticationException):
+        return f"; {_KEY}"
+    if isinstance(error, elasticsearch.AuthorizationException):
+        return "; the key of store.api_key lacks a privilege"
+    if isinstance(error, TlsError):
+        return "; check store.hosts, and store.ca_certs or store.ca_fingerprint"
+    return ""
