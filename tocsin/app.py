@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import hashlib
@@ -19,7 +20,7 @@ import polars as pl
 from tocsin import assembly, params
 from tocsin.clock import Clock, SystemClock, format_time, parse_length, parse_time
 from tocsin.config import Config, load
-from tocsin.errors import InputError, PluginError
+from tocsin.errors import InputError, PluginError, StoreAway
 from tocsin.frames import conform
 from tocsin.pipeline.detect import Detect, Setting
 from tocsin.pipeline.ingest import Counts, Ingest
@@ -54,7 +55,8 @@ class App:
         self.collectors = [self._configured(i, section) for i, section in enumerate(config.collectors)]
         protector, limits = assembly.protector(config), assembly.limits(config)
         self.store = assembly.store(config, clock)
-        self.ingest = Ingest(self.store, clock, protector, limits)
+        self.spool = assembly.spool(config, self.store, clock, protector)
+        self.ingest = Ingest(self.spool or self.store, clock, protector, limits)
         self.detect = Detect(self.store, clock)
         self._alerting: Alerting | None = None
 
@@ -109,11 +111,14 @@ class App:
     def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
         """Take what every configured source has now; one that is away is logged, counted, and stops no other."""
         total, away = Counts(), 0
+        if self.spool:
+            self.spool.hold()
+            self.drain()
         for collector in self.collectors:
             progress(f"collecting from {collector.id}")
             try:
                 counts = self.ingest.run(collector)
-            except InputError as error:
+            except (InputError, StoreAway) as error:
                 log.warning("%s: %s", collector.id, error)
                 away += 1
                 continue
@@ -121,6 +126,12 @@ class App:
             if counts.read:
                 log.info("collected from %s: %s", collector.id, counts._asdict())
         return total, away
+
+    def drain(self) -> None:
+        """Write what waits in the spool, as far as the cluster is there."""
+        if self.spool:
+            with contextlib.suppress(StoreAway):  # of which the spool warns
+                self.spool.drain()
 
     def maintain(self) -> Mapping[str, int]:
         """Compact and drop, if that was last done longer ago than `schedule.maintain`."""
@@ -165,8 +176,8 @@ class App:
         return found
 
     def close(self) -> None:
-        """Release the store."""
-        self.store.close()
+        """Release the store and the spool."""
+        (self.spool or self.store).close()
 
 
 def build_alerting(app: App) -> Alerting:

@@ -28,6 +28,7 @@ from tocsin.sections import (
     StoreSection,
     Top,
 )
+from tocsin.sizes import parse_size
 from tocsin.streams import SOURCES, STREAMS
 
 DEFAULT_PATH = Path("tocsin.yaml")
@@ -89,6 +90,20 @@ class Config:
         if not length and not zero:
             raise self.error(f"{place[-1]} is {text}; it must be longer than nothing", place)
         return length
+
+    def size(self, text: str, *place: str | int) -> int:
+        """A size in bytes that stands at `place`.
+
+        Raises:
+            ConfigError: it is no size, or is zero.
+        """
+        try:
+            size = parse_size(text)
+        except ValueError as error:
+            raise self.error(str(error), place) from None
+        if not size:
+            raise self.error(f"{place[-1]} is {text}; it must be more than nothing", place)
+        return size
 
 
 def load(path: Path | None = None) -> Config:
@@ -171,6 +186,7 @@ def _check(config: Config) -> None:
         )
     for setting in dataclasses.fields(ScheduleSection):
         config.length(getattr(config.schedule, setting.name), "schedule", setting.name)
+    config.size(config.store.spool_limit, "store", "spool_limit")
     for stream, length in config.store.retention.items():
         if stream not in STREAMS:
             raise config.error(params.unknown(stream, STREAMS, "stream"), ("store", "retention", stream))
