@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -41,6 +42,8 @@ def connect(hosts: Sequence[str], *, raw: bool = False, **security: Any) -> elas
     Raises:
         StoreError: a URL or a certificate is wrong.
     """
+    # Each failed attempt would be logged with its traceback; what matters of it stands in our own errors.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     if raw:
         security["serializers"] = {_Undecoded.mimetype: _Undecoded()}
     try:
