@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import hashlib
@@ -19,19 +20,20 @@ import polars as pl
 from tocsin import assembly, params
 from tocsin.clock import Clock, SystemClock, format_time, parse_length, parse_time
 from tocsin.config import Config, load
-from tocsin.errors import InputError, PluginError
+from tocsin.errors import PluginError, StoreAway
 from tocsin.frames import conform
 from tocsin.logs import logger
 from tocsin.pipeline.detect import Detect
 from tocsin.pipeline.fence import Fence
 from tocsin.pipeline.health import Checkup
 from tocsin.pipeline.ingest import Counts, Ingest, Observe
-from tocsin.pipeline.leases import LeaseLost, Leases, worker_name
+from tocsin.pipeline.leases import Leases, worker_name
 from tocsin.pipeline.records import Run
 from tocsin.pipeline.rhythm import Rhythms
 from tocsin.pipeline.settings import Setting
 from tocsin.plugin import Collector, Receiver
 from tocsin.sections import CollectorSection
+from tocsin.sources import Sources, source_name
 from tocsin.store.protocol import Store
 from tocsin.streams import TIME
 
@@ -63,7 +65,8 @@ class App:
         self.worker = worker_name(config.worker.name)
         self._keeps_store = store is not None
         self.store = store or assembly.store(config, clock)
-        self.ingest = Ingest(self.store, clock, protector, limits)
+        self.spool = assembly.spool(config, self.store, clock, protector)
+        self.ingest = Ingest(self.spool or self.store, clock, protector, limits)
         lease, overdue, timeout = (
             parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
         )
@@ -71,6 +74,8 @@ class App:
         self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
         self.leases = Leases(self.store, clock, self.worker, lease)
         self.rhythms = Rhythms(self.store, clock)
+        sources = zip(map(source_name, config.collectors), self.collectors, strict=True)
+        self._sources = Sources(dict(sources), self.ingest, self.leases, self.rhythms, self.spool)
         self.checkup = Checkup(self.store, clock, self.detect.ledger, self.rhythms)
         self._alerting: Alerting | None = None
 
@@ -141,30 +146,9 @@ class App:
         raise PluginError(detector, f"no such detector is turned on; there are: {known}")
 
     def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
-        """Take what every configured source has now; one that is away is logged, counted, and stops no other.
-
-        A source that another worker is at is left to it.
-        """
-        total, away = Counts(), 0
-        for collector, section in zip(self.collectors, self.config.collectors, strict=True):
-            name = _source(section)
-            lease = self.leases.take(f"collector/{name}")
-            if lease is None:
-                continue
-            progress(f"collecting from {collector.id}")
-            try:
-                counts = self.ingest.run(collector, guard=functools.partial(self.leases.renew, lease))
-            except (InputError, LeaseLost) as error:
-                log.warning("source left", collector=collector.id, reason=str(error))
-                away += isinstance(error, InputError)
-                continue
-            finally:
-                self.leases.give_back(lease)
-            total = total.plus(counts)
-            if counts.read:
-                self.rhythms.heard(name)
-                log.info("collected", collector=collector.id, **counts._asdict())
-        return total, away
+        """Take what every configured source has now; how many of them could not be read."""
+        self.drain()
+        return self._sources.collect(progress)
 
     def evaluate(
         self, settings: Sequence[Setting] | None = None, progress: Callable[[Run], None] = lambda _: None
@@ -185,6 +169,12 @@ class App:
             return self.alerting.tick(last=last)
         finally:
             self.leases.give_back(lease)
+
+    def drain(self) -> None:
+        """Write what waits in the spool, as far as the cluster is there."""
+        if self.spool:
+            with contextlib.suppress(StoreAway):  # of which the spool warns
+                self.spool.drain()
 
     def maintain(self) -> Mapping[str, int]:
         """Compact and drop, if no worker has for `schedule.maintain`."""
@@ -231,10 +221,10 @@ class App:
         return found
 
     def close(self) -> None:
-        """End the process for plug-ins and release the store."""
+        """End the process for plug-ins and release the store and the spool."""
         self._fence.close()
         if not self._keeps_store:
-            self.store.close()
+            (self.spool or self.store).close()
 
 
 def build_alerting(app: App) -> Alerting:
@@ -263,15 +253,6 @@ def build_alerting(app: App) -> Alerting:
         ("alerting",),
         lambda: Alerting.build(app.store, app.clock, config.alerting, receivers, config.folder),
     )
-
-
-def _source(section: CollectorSection) -> str:
-    """A name of a configured source that all workers have for it, and that people know it by."""
-    paths = section.params.get("paths")
-    if isinstance(paths, list) and paths:
-        return f"{section.type} {', '.join(map(str, paths))}"[:200]
-    settings = msgspec.json.encode(section.params, order="sorted", enc_hook=str)
-    return f"{section.type} {hashlib.sha256(settings).hexdigest()[:12]}"
 
 
 def _line(run: Run) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from tocsin import discovery, params
 from tocsin.clock import Clock, parse_length
 from tocsin.config import Config
 from tocsin.discovery import Catalogue
 from tocsin.errors import ConfigError
+from tocsin.pipeline.dead_letters import refused_letters
 from tocsin.pipeline.ingest import Limits
 from tocsin.pipeline.protect import Protector, Rule
 from tocsin.pipeline.settings import Setting
@@ -21,12 +24,15 @@ from tocsin.plugin import Detector, Plugin, Requires
 from tocsin.secret import Secret
 from tocsin.sections import DetectorSection
 from tocsin.store.delta import DeltaStore
-from tocsin.store.protocol import Store
+from tocsin.store.protocol import Refused, Store
+from tocsin.store.spooled import SpooledStore
 
 if TYPE_CHECKING:
     from tocsin.store.elastic import ElasticStore
 
 _API_KEY = re.compile(r"[A-Za-z0-9+/_-]+=*")
+#: How long an append is tried in vain before its rows go to the spool.
+_PATIENCE = timedelta(seconds=10)
 
 
 def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
@@ -146,11 +152,28 @@ def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
     retention = _retention(config)
     if section.type == "delta":
         return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
-    return cluster(config, clock, prepare=prepare)
+    return cluster(config, clock, prepare=prepare, patience=_PATIENCE)
 
 
-def cluster(config: Config, clock: Clock, *, prepare: bool = True) -> ElasticStore:
+def spool(config: Config, store: Store, clock: Clock, protector: Protector) -> SpooledStore | None:
+    """What ingest writes through while the cluster may be away; None for a store on this machine."""
+    section = config.store
+    if section.type == "delta":
+        return None
+    folder, limit = config.folder / section.spool, config.size(section.spool_limit, "store", "spool_limit")
+
+    def letters(stream: str, rows: pl.DataFrame, refused: Sequence[Refused]) -> pl.DataFrame:
+        return refused_letters(stream, rows, refused, protector, clock.now())
+
+    return SpooledStore(store, folder, clock, letters, limit)
+
+
+def cluster(
+    config: Config, clock: Clock, *, prepare: bool = True, patience: timedelta | None = None
+) -> ElasticStore:
     """The cluster that the configuration names; without `prepare` nothing on it is changed.
+
+    With `patience` it may be away, and an append is given up after about so long.
 
     Raises:
         ConfigError: a secret is not there, or the store is no cluster.
@@ -169,9 +192,16 @@ def cluster(config: Config, clock: Clock, *, prepare: bool = True) -> ElasticSto
         security["ca_certs"] = _authority(config, config.folder / section.ca_certs)
     if section.ca_fingerprint is not None:
         security["ca_fingerprint"] = section.ca_fingerprint
-    copies = {"shards": section.shards, "replicas": section.replicas}
     return ElasticStore.open(
-        section.hosts, config.namespace, clock, retention, prepare=prepare, **copies, **security
+        section.hosts,
+        config.namespace,
+        clock,
+        retention,
+        shards=section.shards,
+        replicas=section.replicas,
+        prepare=prepare,
+        patience=patience,
+        **security,
     )
 
 

@@ -36,6 +36,10 @@ class StoreError(TocsinError):
     """The store cannot be opened, read or written."""
 
 
+class StoreAway(StoreError):  # noqa: N818 — a state that passes
+    """The store cannot be reached now, or is too busy: the same may be tried again later."""
+
+
 class BaselineError(TocsinError):
     """A baseline cannot be fitted, found or trusted."""
 

@@ -29,6 +29,11 @@ class StoreSection:
     )
     shards: int = param(1, ge=1, le=64, doc="primary shards of a new backing index")
     replicas: int = param(1, ge=0, le=8, doc="copies of each shard")
+    spool: str = param(
+        "tocsin-spool",
+        doc="folder where events wait while the cluster is away; relative to the configuration file",
+    )
+    spool_limit: str = param("4GiB", doc="most that waits there; then collectors wait")
     retention: dict[str, str] = param(
         {}, doc="how long a stream is kept, in place of its default: `access: 400d`"
     )

@@ -79,7 +79,6 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     script = f"""
 import sys
 sys.argv = ["tocsin", "--help"]
-from tests.stores import only_embedded
 from tocsin.cli.main import main
 try:
     main()
@@ -179,7 +178,7 @@ def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatc
         == "read 100, accepted 100, duplicate 0, rejected 0\n"
     )
     again = lines(run(plugin, "collect", "ndjson", "inference.ndjson", "--json"))
-    assert again == [{"read": 0, "accepted": 0, "duplicate": 0, "rejected": 0}]
+    assert again == [{"read": 0, "accepted": 0, "duplicate": 0, "rejected": 0, "spooled": 0}]
     assert len(lines(run(plugin, "events", "inference", "--limit", "0", "--json"))) == 100
 
     runs = lines(run(plugin, "detect", "--detector", "failed_calls", "--json", "--fail-on", "high", code=3))

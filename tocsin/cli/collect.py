@@ -38,15 +38,21 @@ def collect(
         settings["stream"] = stream
     settings.update(_setting(pair) for pair in pairs)
     app = open_app(ctx)
+    app.drain()
     collector = app.collector(kind, settings)
     with progress(f"collecting {kind}") as at:
         counts = app.ingest.run(collector, lambda c: at(f"{c.read:,} read"))
     if as_json:
         show([counts._asdict()], (), as_json=True, empty="")
     else:
-        click.echo(", ".join(f"{name} {value:,}" for name, value in counts._asdict().items()))
+        said = {name: value for name, value in counts._asdict().items() if value or name != "spooled"}
+        click.echo(", ".join(f"{name} {value:,}" for name, value in said.items()))
     if counts.rejected:
         click.echo("see why with: tocsin events dead_letter", err=True)
+    if counts.spooled:
+        click.echo(
+            "spooled events are written by the next `collect` or `run` that reaches the cluster", err=True
+        )
     ctx.exit(Exit.DONE)
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from tocsin.frames import conform, schema
 from tocsin.pipeline.protect import Protector
 from tocsin.plugin import Batch, Rejected
+from tocsin.store.protocol import Refused
 from tocsin.streams import STREAMS, TIME, Column, Type
 
 _ORIGINAL = 8192  # bytes of a rejected event that are kept
@@ -47,6 +48,14 @@ def dead_letters(
         )
     known = schema("dead_letter")
     return conform(pl.DataFrame(rows, schema={name: known[name] for name in rows[0]}), "dead_letter")
+
+
+def refused_letters(
+    stream: str, frame: pl.DataFrame, refused: Sequence[Refused], protector: Protector, now: datetime
+) -> pl.DataFrame:
+    """Rows of the dead-letter stream for rows of a frame from one source that the store refused."""
+    rejected = [Rejected(row.reason, f"event.id {row.id}", b"") for row in refused]
+    return dead_letters(Batch(stream, frame["tocsin.source.id"][0], {}), rejected, protector, now)
 
 
 def _original(stream: str, original: bytes, protector: Protector, *, foreign: bool) -> str | None:

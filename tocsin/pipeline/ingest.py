@@ -22,7 +22,7 @@ from tocsin.errors import PluginError
 from tocsin.frames import conform
 from tocsin.pipeline.casts import EventError
 from tocsin.pipeline.columns import joined, to_frame, to_times
-from tocsin.pipeline.dead_letters import dead_letters
+from tocsin.pipeline.dead_letters import dead_letters, refused_letters
 from tocsin.pipeline.decode import (
     Identify,
     Row,
@@ -35,17 +35,18 @@ from tocsin.pipeline.decode import (
 )
 from tocsin.pipeline.protect import Protector
 from tocsin.plugin import Batch, Collector, Rejected
-from tocsin.store.protocol import Store
+from tocsin.store.protocol import Appends
 from tocsin.streams import ID, SOURCES, STREAMS, TIME
 
 
 class Counts(NamedTuple):
-    """What became of what was read: read = accepted + duplicate + rejected."""
+    """What became of what was read: read = accepted + duplicate + rejected + spooled."""
 
     read: int = 0
     accepted: int = 0
     duplicate: int = 0
     rejected: int = 0
+    spooled: int = 0
 
     def plus(self, other: Counts) -> Counts:
         """The sum, figure by figure."""
@@ -87,7 +88,7 @@ class Ingest:
     """Takes batches into a store."""
 
     def __init__(
-        self, store: Store, clock: Clock, protector: Protector | None = None, limits: Limits | None = None
+        self, store: Appends, clock: Clock, protector: Protector | None = None, limits: Limits | None = None
     ) -> None:
         self._store, self._clock = store, clock
         self.observe: Observe = lambda *_: None
@@ -133,9 +134,17 @@ class Ingest:
         self._bury(batch, taken.rejected)
         marks = {self._protector.mark(key): number for key, number in batch.checkpoint.items()}
         appended = self._store.append(batch.stream, frame, marks)
-        self._bury(batch, [Rejected(r.reason, f"event.id {r.id}", b"") for r in appended.refused])
-        rejected = len(taken.rejected) + len(appended.refused)
-        counts = Counts(len(frame) + len(taken.rejected), appended.accepted, appended.duplicates, rejected)
+        if appended.refused:
+            now = self._clock.now()
+            letters = refused_letters(batch.stream, frame, appended.refused, self._protector, now)
+            self._store.append("dead_letter", letters)
+        counts = Counts(
+            read=len(frame) + len(taken.rejected),
+            accepted=appended.accepted,
+            duplicate=appended.duplicates,
+            rejected=len(taken.rejected) + len(appended.refused),
+            spooled=appended.spooled,
+        )
         newest: Any = frame[TIME].max()
         self.observe(batch.stream, counts, newest, self._clock.now())
         return counts

@@ -10,16 +10,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from tocsin.errors import StoreError
+from tocsin.clock import Clock
+from tocsin.errors import StoreAway
+from tocsin.store.cluster import BUSY
 from tocsin.store.documents import bodies
 
 CONNECTIONS = 4
@@ -28,8 +32,6 @@ SIZE = 1024 * 1024
 _ATTEMPTS = 8
 _LONGEST_WAIT = 20.0
 _IDS = 5_000  # of one search
-#: Statuses after which the same may be tried again.
-BUSY = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,27 @@ class Lost(Exception):  # noqa: N818 — told to the caller by `send`, never rai
     """A request may or may not have been carried out."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a request is tried again in vain before all of a send is given up."""
+
+    clock: Clock
+    length: timedelta
+    over: threading.Event = field(default_factory=threading.Event)
+
+
 Post = Callable[[bytes], bytes]
 Find = Callable[[Sequence[str]], set[str]]
 
 
 def send(
-    stream: str, rows: pl.DataFrame, keys: pl.Series, post: Post, find: Find, pause: Callable[[float], None]
+    stream: str,
+    rows: pl.DataFrame,
+    keys: pl.Series,
+    post: Post,
+    find: Find,
+    pause: Callable[[float], None],
+    patience: Patience | None = None,
 ) -> Sent:
     """Create a document for each row.
 
@@ -96,16 +113,17 @@ def send(
         post: sends a bulk body and gives the answer.
         find: which of some `_id`s the data stream holds, in all of its backing indices.
         pause: waits for some seconds.
+        patience: gives up sooner than after all attempts; where one connection does, the others do.
 
     Raises:
-        StoreError: Elasticsearch did not answer, or stayed too busy.
+        StoreAway: Elasticsearch did not answer, or stayed too busy.
     """
     chunks: list[tuple[int, int, bytes]] = []
     start = 0
     for count, body in bodies(stream, rows, keys, SIZE):
         chunks.append((start, count, body))
         start += count
-    one = _Sender(stream, rows, keys, post, find, pause)
+    one = _Sender(stream, rows, keys, post, find, pause, patience)
     if len(chunks) == 1:
         done = [one(chunks[0])]
     else:
@@ -122,13 +140,14 @@ class _Sender:
     post: Post
     find: Find
     pause: Callable[[float], None]
+    patience: Patience | None
 
     def __call__(self, chunk: tuple[int, int, bytes]) -> Sent:
         start, count, body = chunk
-        left, total, why = list(range(start, start + count)), Sent(0, 0), ""
-        for attempt in range(_ATTEMPTS):
+        left, total, why = list(range(start, start + count)), Sent(0, 0), "it does not answer"
+        for attempt, delay in enumerate(self._delays()):
             if attempt:
-                self.pause(backoff(attempt))
+                self.pause(delay)
                 body = self._body(left)
             try:
                 sent, left = _sorted_out(left, self._results(body, len(left)))
@@ -140,7 +159,19 @@ class _Sender:
             total = total.plus(sent)
             if not left:
                 return total
-        raise StoreError(f"Elasticsearch did not take {len(left)} events of stream {self.stream}: {why}")
+        raise StoreAway(f"Elasticsearch did not take {len(left)} events of stream {self.stream}: {why}")
+
+    def _delays(self) -> Iterator[float]:
+        """Seconds to wait before each attempt that patience allows."""
+        patience = self.patience
+        end = patience.clock.now() + patience.length if patience else None
+        for attempt in range(_ATTEMPTS):
+            delay = backoff(attempt) if attempt else 0.0
+            if patience and end and patience.clock.now() + timedelta(seconds=delay) > end:
+                patience.over.set()
+            if patience and patience.over.is_set():
+                return
+            yield delay
 
     def _body(self, places: Sequence[int]) -> bytes:
         rows, keys = self.rows[list(places)], self.keys[list(places)]

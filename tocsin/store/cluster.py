@@ -11,13 +11,15 @@ import elasticsearch
 import msgspec
 from elastic_transport import NodeConfig, Serializer, TlsError, Urllib3HttpNode
 
-from tocsin.errors import StoreError
+from tocsin.errors import StoreAway, StoreError
 from tocsin.store.pinning import pinned
 
 #: The key of an answer's bytes.
 RAW = "raw"
 #: Seconds that one request may take.
 TIMEOUT = 60
+#: Statuses after which the same may be tried again.
+BUSY = frozenset({429, 502, 503, 504})
 _CONNECTIONS = 16
 _KEY = "check that store.api_key names the `encoded` key as Elasticsearch gave it, and that it is still valid"
 
@@ -73,15 +75,20 @@ def connect(hosts: Sequence[str], *, raw: bool = False, **security: Any) -> elas
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """An error of the cluster or of the way to it as a `StoreError` that says what could not be done."""
+    """An error of the cluster or of the way to it as a `StoreError` that says what could not be done.
+
+    Raises:
+        StoreAway: the cluster does not answer, or is too busy.
+        StoreError: it refuses, or cannot be trusted.
+    """
     try:
         yield
     except elasticsearch.ApiError as error:
-        raise StoreError(
+        raise _kind(error)(
             f"Elasticsearch cannot {what}: {_line(error)}{_cause(error)}{_advice(error)}"
         ) from error
     except elasticsearch.TransportError as error:
-        raise StoreError(f"Elasticsearch cannot {what}: {error.message}{_advice(error)}") from error
+        raise _kind(error)(f"Elasticsearch cannot {what}: {error.message}{_advice(error)}") from error
 
 
 def _line(error: elasticsearch.ApiError) -> str:
@@ -89,6 +96,18 @@ def _line(error: elasticsearch.ApiError) -> str:
     return (
         error.message if isinstance(error.body, dict) else f"the answer was HTTP status {error.status_code}"
     )
+
+
+def is_away(error: Exception) -> bool:
+    """Whether an error of the client says that the cluster cannot be reached now, or is too busy."""
+    if isinstance(error, elasticsearch.ApiError):
+        return error.status_code in BUSY
+    unreachable = isinstance(error, elasticsearch.ConnectionError | elasticsearch.ConnectionTimeout)
+    return unreachable and not isinstance(error, TlsError)  # a certificate does not mend itself
+
+
+def _kind(error: Exception) -> type[StoreError]:
+    return StoreAway if is_away(error) else StoreError
 
 
 def _cause(error: elasticsearch.ApiError) -> str:

@@ -27,7 +27,7 @@ from tocsin.frames import TIME_TYPE, schema
 from tocsin.query import Measure, Where
 from tocsin.store.delta_files import DAY, durable, files_below, part_file, transactions, upkeep
 from tocsin.store.known_ids import KnownIds
-from tocsin.store.protocol import Appended, Entry
+from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.state import State
 from tocsin.streams import ID, INGESTED, STREAMS, TIME
 from tocsin.windows import aggregate, matches
@@ -84,10 +84,7 @@ class DeltaStore:
     def append(
         self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
     ) -> Appended:
-        if frame.schema != schema(stream):
-            raise StoreError(f"rows for stream {stream} have not its schema: {frame.schema}")
-        if frame[TIME].null_count() or frame[ID].null_count():
-            raise StoreError(f"rows for stream {stream} must all have an @timestamp and an event.id")
+        check_rows(stream, frame)
         if frame.is_empty() and not checkpoint:
             return Appended(0, 0)
         with self._mutex, self._turn(stream):

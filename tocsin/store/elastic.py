@@ -18,24 +18,25 @@ import elasticsearch
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
-from tocsin.errors import StoreError
+from tocsin.clock import Clock, SystemClock, parse_length
+from tocsin.errors import StoreAway, StoreError
 from tocsin.frames import schema
 from tocsin.query import Measure, Where
 from tocsin.store import mappings, pages, templates
 from tocsin.store.buckets import in_buckets, summarize
-from tocsin.store.cluster import connect, told
+from tocsin.store.bulk import Patience
+from tocsin.store.cluster import TIMEOUT, connect, told
 from tocsin.store.elastic_append import Way, create
 from tocsin.store.elastic_scan import read_pages
 from tocsin.store.elastic_state import ElasticState
-from tocsin.store.protocol import Appended, Entry
-from tocsin.streams import ID, INGESTED, STREAMS, TIME
+from tocsin.store.protocol import Appended, Entry, check_rows
+from tocsin.store.stamps import Stamps, newest_stamp
+from tocsin.streams import STREAMS
 from tocsin.windows import aggregate
 
 _MARK = "source"  # kind of a source's checkpoints
 _TRIES = 20
 _FRESH = 1.0
-_CURRENT = 10.0  # seconds for which what is known of other workers' stamps is good enough
 #: What baselines are fitted without must be in the sight of every process as soon as it is written.
 _SEEN_AT_ONCE = frozenset({"finding"})
 
@@ -55,14 +56,18 @@ class ElasticStore:
         retention: Mapping[str, timedelta],
         shards: int = 1,
         replicas: int = 1,
+        patience: timedelta | None = None,
     ) -> None:
         self.namespace, self._client, self._raw, self._clock = namespace, client, raw, clock
         self._retention = {s.name: parse_length(s.retention) for s in STREAMS.values()} | dict(retention)
         self._shards, self._replicas = shards, replicas
-        self._state = ElasticState(client, namespace)
-        self._stamps: dict[str, datetime] = {}
-        self._looked: dict[str, float] = {}  # when each stream's newest stamp was looked up, and
-        self._refreshed: dict[str, float] = {}  # when it was refreshed; monotonic
+        self._patience, self._is_set_up = patience, True
+        timeout = TIMEOUT if patience is None else patience.total_seconds()
+        self._writing = client.options(request_timeout=timeout)
+        self._raw_writing = raw.options(request_timeout=timeout)
+        self._state, self._marks = ElasticState(client, namespace), ElasticState(self._writing, namespace)
+        self._stamps = Stamps(clock, self._newest_stamp)
+        self._refreshed: dict[str, float] = {}  # monotonic
         self._mutex = threading.RLock()
 
     @property
@@ -81,20 +86,30 @@ class ElasticStore:
         shards: int = 1,
         replicas: int = 1,
         prepare: bool = True,
+        patience: timedelta | None = None,
         **connection: Any,
     ) -> Self:
         """Connect to a cluster and, with `prepare`, set up what is missing of templates and indices.
 
+        With `patience` an append, and each request of it, is given up after about so long without success, and
+        a cluster that is away is set up as soon as it is there: for where a spool stands before it.
         `connection` goes to the client: `api_key`, `ca_certs`, `basic_auth`.
 
         Raises:
-            StoreError: the cluster cannot be reached, or its templates are newer than this Tocsin.
+            StoreAway: the cluster cannot be reached (not with `patience`).
+            StoreError: it refuses, or its templates are newer than this Tocsin.
         """
         hosts = [url] if isinstance(url, str) else url
         client, raw = connect(hosts, **connection), connect(hosts, raw=True, **connection)
-        store = cls(client, raw, namespace, clock or SystemClock(), retention or {}, shards, replicas)
+        clock = clock or SystemClock()
+        store = cls(client, raw, namespace, clock, retention or {}, shards, replicas, patience)
         if prepare:
-            store.setup()
+            try:
+                store.setup()
+            except StoreAway:
+                if patience is None:
+                    raise
+                store._is_set_up = False
         return store
 
     def templates(self) -> dict[str, dict[str, Any]]:
@@ -112,9 +127,15 @@ class ElasticStore:
         Raises:
             StoreError: a template is newer than this Tocsin.
         """
-        before = templates.setup(self._client, self.templates())
-        self._state.setup(self._replicas)
+        before = templates.setup(self._writing, self.templates())
+        self._marks.setup(self._replicas)
+        self._is_set_up = True
         return before
+
+    def _ready(self) -> None:
+        """Set up what could not be when the store was opened: no index may be made by a write alone."""
+        if not self._is_set_up:
+            self.setup()
 
     def status(self) -> dict[str, str]:
         """For each template: missing, current, older, newer or changed."""
@@ -129,13 +150,13 @@ class ElasticStore:
     def append(
         self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
     ) -> Appended:
-        if frame.schema != schema(stream):
-            raise StoreError(f"rows for stream {stream} have not its schema: {frame.schema}")
-        if frame[TIME].null_count() or frame[ID].null_count():
-            raise StoreError(f"rows for stream {stream} must all have an @timestamp and an event.id")
+        check_rows(stream, frame)
+        self._ready()
         target, done = mappings.name(stream, self.namespace), Appended(0, 0)
         if len(frame):
-            done = create(Way(self._client, self._raw, target), stream, frame, self._next_stamp(stream))
+            patience = None if self._patience is None else Patience(self._clock, self._patience)
+            way = Way(self._writing, self._raw_writing, target)
+            done = create(way, stream, frame, self._stamps.next(stream), patience)
             self._refreshed.pop(stream, None)
             if stream in _SEEN_AT_ONCE:
                 self._refresh(stream)
@@ -143,33 +164,9 @@ class ElasticStore:
             self._mark(f"{stream}/{key}", number)
         return done
 
-    def _next_stamp(self, stream: str) -> datetime:
-        """The present, but later than every stamp in the stream, whoever's clock gave it: within `_CURRENT` of other
-        workers', so that rows stay in sight of `overlap` also where clocks disagree or are set back.
-        """
-        with self._mutex:
-            looked = self._looked.get(stream)
-            if looked is None or self._clock.monotonic() - looked >= _CURRENT:
-                self._looked[stream] = self._clock.monotonic()
-                self._stamps[stream] = max(self._newest_stamp(stream), self._stamps.get(stream, EPOCH))
-            stamp = max(self._clock.now(), self._stamps[stream] + timedelta(microseconds=1))
-            self._stamps[stream] = stamp
-        return stamp
-
-    def _newest_stamp(self, stream: str) -> datetime:
-        self._refresh(stream)
-        target = mappings.name(stream, self.namespace)
-        with told(f"look how far stream {stream} is"):
-            try:
-                newest = {"newest": {"max": {"field": INGESTED}}}
-                found = self._client.search(index=target, size=0, aggs=newest, track_total_hits=False)
-            except elasticsearch.NotFoundError:
-                return EPOCH
-        milliseconds = found["aggregations"]["newest"]["value"] if "aggregations" in found else None
-        return EPOCH + timedelta(milliseconds=int(milliseconds or 0) + (milliseconds is not None))
-
     def checkpoint(self, stream: str, key: str) -> int | None:
-        entry = self.get(_MARK, f"{stream}/{key}")
+        self._ready()
+        entry = self._marks.get(_MARK, f"{stream}/{key}")
         return None if entry is None else int(entry.value["number"])
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
@@ -178,8 +175,8 @@ class ElasticStore:
 
     def _mark(self, key: str, number: int) -> None:
         for _ in range(_TRIES):
-            entry = self.get(_MARK, key)
-            if self.put(_MARK, key, {"number": number}, entry.version if entry else None) is not None:
+            entry = self._marks.get(_MARK, key)
+            if self._marks.put(_MARK, key, {"number": number}, entry.version if entry else None) is not None:
                 return
         raise StoreError(f"other processes keep writing the checkpoint {key}")
 
@@ -235,6 +232,11 @@ class ElasticStore:
 
         return summarize(stream, by, measures, pages.filters(start, end, where), search)
 
+    def _newest_stamp(self, stream: str) -> datetime:
+        self._refresh(stream)
+        with told(f"look how far stream {stream} is"):
+            return newest_stamp(self._writing, mappings.name(stream, self.namespace))
+
     def _refresh(self, stream: str) -> None:
         """Make what was appended visible: at once what this process wrote, within a second what others did."""
         now = self._clock.monotonic()
@@ -248,15 +250,19 @@ class ElasticStore:
     # Keyed state and files
 
     def get(self, kind: str, key: str) -> Entry | None:
+        self._ready()
         return self._state.get(kind, key)
 
     def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
+        self._ready()
         return self._state.put(kind, key, value, expected)
 
     def delete(self, kind: str, key: str, expected: int) -> bool:
+        self._ready()
         return self._state.delete(kind, key, expected)
 
     def entries(self, kind: str, prefix: str = "") -> list[Entry]:
+        self._ready()
         return self._state.entries(kind, prefix)
 
     def kinds(self) -> list[str]:
@@ -266,9 +272,11 @@ class ElasticStore:
         self._state.raise_versions(above)
 
     def keep(self, name: str, write: Callable[[str], None]) -> None:
+        self._ready()
         self._state.keep(name, write)
 
     def kept(self, name: str) -> AbstractContextManager[str]:
+        self._ready()
         return self._state.kept(name)
 
     def kept_names(self) -> list[str]:

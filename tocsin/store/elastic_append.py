@@ -11,8 +11,8 @@ import polars as pl
 
 from tocsin.errors import StoreError
 from tocsin.frames import TIME_TYPE
-from tocsin.store.bulk import BUSY, Lost, parts, send, wait
-from tocsin.store.cluster import RAW, told
+from tocsin.store.bulk import Lost, Patience, parts, send, wait
+from tocsin.store.cluster import RAW, is_away, told
 from tocsin.store.documents import ids
 from tocsin.store.protocol import Appended, Refused
 from tocsin.streams import ID, INGESTED
@@ -40,27 +40,45 @@ class Way:
                 require_data_stream=True,
                 filter_path="errors,items.create.status,items.create.error",
             )
-        except elasticsearch.ApiError as error:
-            if error.status_code in BUSY:
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            if is_away(error):
                 raise Lost(str(error)) from None
             raise StoreError(f"Elasticsearch refused a bulk request: {error}") from None
-        except elasticsearch.TransportError as error:
-            raise Lost(str(error)) from None
         found: bytes = answer.body[RAW]
         return found
 
-    def find(self, keys: Sequence[str], index: str = "") -> set[str]:
-        """Which documents the data stream holds, in all of its backing indices or in some.
+    def find(self, keys: Sequence[str]) -> set[str]:
+        """Which documents the data stream holds, in all of its backing indices.
 
         Raises:
             Lost: the cluster did not answer.
         """
+        try:
+            return self._held(keys, self.target)
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise Lost(str(error)) from None
+
+    def before_rollover(self, keys: Sequence[str]) -> set[str]:
+        """Those of the documents that stand in a backing index to which `create` does not look any more.
+
+        Raises:
+            StoreAway: the cluster did not answer.
+            StoreError: it refused to tell.
+        """
+        with told(f"look what {self.target} holds"):
+            try:
+                backing = sorted(self.client.indices.get(index=self.target, features=["aliases"]).body)
+            except elasticsearch.NotFoundError:
+                return set()
+            return self._held(keys, ",".join(backing[:-1])) if len(backing) > 1 else set()
+
+    def _held(self, keys: Sequence[str], index: str) -> set[str]:
         found: set[str] = set()
         try:
-            self.client.indices.refresh(index=index or self.target)
+            self.client.indices.refresh(index=index)
             for part in parts(keys):
                 answer = self.client.search(
-                    index=index or self.target,
+                    index=index,
                     query={"ids": {"values": list(part)}},
                     size=len(part),
                     source=False,
@@ -69,32 +87,17 @@ class Way:
                 found |= {hit["_id"] for hit in answer.get("hits", {}).get("hits", [])}
         except elasticsearch.NotFoundError:
             return set()
-        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-            raise Lost(str(error)) from None
         return found
 
-    def before_rollover(self, keys: Sequence[str]) -> set[str]:
-        """Those of the documents that stand in a backing index to which `create` does not look any more.
 
-        Raises:
-            StoreError: the cluster did not answer.
-        """
-        with told(f"look what {self.target} holds"):
-            try:
-                backing = sorted(self.client.indices.get(index=self.target, features=["aliases"]).body)
-            except elasticsearch.NotFoundError:
-                return set()
-        try:
-            return self.find(keys, ",".join(backing[:-1])) if len(backing) > 1 else set()
-        except Lost as error:
-            raise StoreError(f"Elasticsearch cannot look what {self.target} holds: {error}") from None
-
-
-def create(way: Way, stream: str, frame: pl.DataFrame, stamp: datetime) -> Appended:
-    """Append rows, with `stamp` as their ingest time.
+def create(
+    way: Way, stream: str, frame: pl.DataFrame, stamp: datetime, patience: Patience | None = None
+) -> Appended:
+    """Append rows, with `stamp` as their ingest time; `patience` is as `tocsin.store.bulk.send` says.
 
     Raises:
-        StoreError: the cluster did not take them.
+        StoreAway: the cluster did not answer, or stayed too busy; some of the rows may be there.
+        StoreError: it refused them all.
     """
     keyed = frame.with_columns(ids(stream, frame)).unique("_id", keep="first", maintain_order=True)
     before = way.before_rollover(keyed["_id"].to_list())
@@ -104,6 +107,6 @@ def create(way: Way, stream: str, frame: pl.DataFrame, stamp: datetime) -> Appen
     if keyed.is_empty():
         return Appended(0, known)
     rows = keyed.drop("_id").with_columns(pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED))
-    sent = send(stream, rows, keyed["_id"], way.post, way.find, wait)
+    sent = send(stream, rows, keyed["_id"], way.post, way.find, wait, patience)
     refused = tuple(Refused(rows[ID][failure.place], failure.reason) for failure in sent.refused)
     return Appended(sent.created, known + sent.duplicates, refused)

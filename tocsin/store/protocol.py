@@ -10,7 +10,10 @@ from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
+from tocsin.errors import StoreError
+from tocsin.frames import schema
 from tocsin.query import Measure, Where
+from tocsin.streams import ID, TIME
 
 
 class Refused(NamedTuple):
@@ -21,11 +24,15 @@ class Refused(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """What became of the rows of one append: every row is accepted, a duplicate, or refused."""
+    """What became of the rows of one append: every row is accepted, a duplicate, refused, or spooled.
+
+    What is spooled is on this machine's disk, and is written when the store is back.
+    """
 
     accepted: int
     duplicates: int
     refused: tuple[Refused, ...] = ()
+    spooled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,41 @@ class Entry:
     version: int
 
 
-class Store(Protocol):
+def check_rows(stream: str, frame: pl.DataFrame) -> None:
+    """Refuse rows that no store takes.
+
+    Raises:
+        StoreError: the frame has not the stream's schema, or a row has no time or no id.
+    """
+    if frame.schema != schema(stream):
+        raise StoreError(f"rows for stream {stream} have not its schema: {frame.schema}")
+    if frame[TIME].null_count() or frame[ID].null_count():
+        raise StoreError(f"rows for stream {stream} must all have an @timestamp and an event.id")
+
+
+class Appends(Protocol):
+    """What ingest needs of a store."""
+
+    def append(
+        self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
+    ) -> Appended:
+        """Append rows of a stream's schema; rows whose `event.id` is already there are duplicates.
+
+        Stamps `event.ingested`, later than every stamp before it in the stream. The checkpoint
+        (a number for each key) becomes visible with the rows, in the same commit, even without rows.
+
+        Raises:
+            StoreAway: the store cannot be reached now; some of the rows may be there.
+            StoreError: the frame has not the stream's schema, or the rows cannot be written.
+        """
+        ...
+
+    def checkpoint(self, stream: str, key: str) -> int | None:
+        """The committed number for a key of a stream, or None."""
+        ...
+
+
+class Store(Appends, Protocol):
     """Append-only streams and a small keyed state.
 
     Delivery: an append that returned is durable; one that was cut off by a crash is either wholly
@@ -52,23 +93,6 @@ class Store(Protocol):
     @property
     def place(self) -> str:
         """Where it is, for people: a folder or a URL."""
-        ...
-
-    def append(
-        self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
-    ) -> Appended:
-        """Append rows of a stream's schema; rows whose `event.id` is already there are duplicates.
-
-        Stamps `event.ingested`, later than every stamp before it in the stream. The checkpoint
-        (a number for each key) becomes visible with the rows, in the same commit, even without rows.
-
-        Raises:
-            StoreError: the frame has not the stream's schema, or the rows cannot be written.
-        """
-        ...
-
-    def checkpoint(self, stream: str, key: str) -> int | None:
-        """The committed number for a key of a stream, or None."""
         ...
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
