@@ -140,7 +140,7 @@ class SpooledStore:
         self._warned = True
 
     def _is_away(self, error: StoreAway) -> None:
-        self._warn("%s; until the store takes them, events wait in %s", error, self._folder)
+        self._warn("%s; until the store takes them, events wait in %s", str(error), self._folder)
         self._failed = self._clock.now()
 
     @property
