@@ -34,7 +34,6 @@ from tocsin.pipeline.settings import Setting
 from tocsin.plugin import Collector, Receiver
 from tocsin.sections import CollectorSection
 from tocsin.sources import Sources, source_name
-from tocsin.store.protocol import Store
 from tocsin.streams import TIME
 
 if TYPE_CHECKING:
@@ -56,16 +55,23 @@ class Tick:
 class App:
     """A running Tocsin: its store, its plug-ins and what they are set to do."""
 
-    def __init__(self, config: Config, clock: Clock, store: Store | None = None) -> None:
+    def __init__(self, config: Config, clock: Clock, before: App | None = None) -> None:
         self.config, self.clock = config, clock
         self.catalogue = assembly.catalogue(config)
         self.settings = assembly.settings(config, self.catalogue)
         self.collectors = [self._configured(i, section) for i, section in enumerate(config.collectors)]
         protector, limits = assembly.protector(config), assembly.limits(config)
         self.worker = worker_name(config.worker.name)
-        self._keeps_store = store is not None
-        self.store = store or assembly.store(config, clock)
-        self.spool = assembly.spool(config, self.store, clock, protector)
+        self._owns_store = before is None or before.config.store != config.store
+        self.store: Store
+        self.spool: SpooledStore | None
+        if before is not None and not self._owns_store:
+            self.store, self.spool = before.store, before.spool
+        else:
+            self.store = assembly.store(config, clock)
+            self.spool = assembly.spool(config, self.store, clock, protector)
+        if self.spool is not None:
+            self.spool.letters = assembly.letters(clock, protector)
         self.ingest = Ingest(self.spool or self.store, clock, protector, limits)
         lease, overdue, timeout = (
             parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
@@ -93,15 +99,18 @@ class App:
         """The app that the configuration file asks for now, on the same store where that has not changed.
 
         Raises:
-            ConfigError: a setting is wrong.
+            ConfigError: a setting is wrong, or the namespace is another one.
             StoreError: another store cannot be opened.
         """
         config = load(path)
-        same = (config.store, config.namespace) == (self.config.store, self.config.namespace)
-        app = App(config, self.clock, self.store if same else None)
-        if same:  # who closes it is whoever has it last
-            app._keeps_store, self._keeps_store = self._keeps_store, True
-        return app
+        if config.namespace != self.config.namespace:
+            raise config.error("another namespace needs a restart", ("namespace",))
+        return App(config, self.clock, self)
+
+    def succeed(self, before: App) -> None:
+        """Take over the closing of what is shared with the app before this one."""
+        if before.store is self.store:
+            self._owns_store, before._owns_store = before._owns_store, False
 
     def observe(self, hear: Observe) -> None:
         """Let somebody hear of each batch that is taken in."""
@@ -223,7 +232,7 @@ class App:
     def close(self) -> None:
         """End the process for plug-ins and release the store and the spool."""
         self._fence.close()
-        if not self._keeps_store:
+        if self._owns_store:
             (self.spool or self.store).close()
 
 

@@ -25,7 +25,7 @@ from tocsin.secret import Secret
 from tocsin.sections import DetectorSection
 from tocsin.store.delta import DeltaStore
 from tocsin.store.protocol import Refused, Store
-from tocsin.store.spooled import SpooledStore
+from tocsin.store.spooled import Letters, SpooledStore
 
 if TYPE_CHECKING:
     from tocsin.store.elastic import ElasticStore
@@ -161,11 +161,16 @@ def spool(config: Config, store: Store, clock: Clock, protector: Protector) -> S
     if section.type == "delta":
         return None
     folder, limit = config.folder / section.spool, config.size(section.spool_limit, "store", "spool_limit")
+    return SpooledStore(store, folder, clock, letters(clock, protector), limit)
 
-    def letters(stream: str, rows: pl.DataFrame, refused: Sequence[Refused]) -> pl.DataFrame:
+
+def letters(clock: Clock, protector: Protector) -> Letters:
+    """How dead letters are made of what the store refuses from the spool."""
+
+    def make(stream: str, rows: pl.DataFrame, refused: Sequence[Refused]) -> pl.DataFrame:
         return refused_letters(stream, rows, refused, protector, clock.now())
 
-    return SpooledStore(store, folder, clock, letters, limit)
+    return make
 
 
 def cluster(

@@ -83,11 +83,16 @@ class Service:
         """Read the configuration again; a wrong one changes nothing."""
         try:
             new = self.app.again(self._path)
-            new.alerting.check()
+            try:
+                new.alerting.check()
+            except TocsinError:
+                new.close()
+                raise
         except TocsinError as error:
             log.error("configuration not taken, the old one stays in force", error=str(error))  # noqa: TRY400
             return None
         new.observe(self.metrics.ingested)
+        new.succeed(self.app)
         with self._mutex:
             old, self.app = self.app, new
             idle = not self._using[old]
@@ -170,6 +175,8 @@ class Service:
     def _measured(self) -> bytes:
         with self._current() as app:
             self.metrics.up(well=not self._stuck())
+            if app.spool is not None:
+                self.metrics.spool(app.spool.bytes, app.spool.events)
             try:
                 due = {s.detector.id: s for s in app.settings}
                 waiting = [

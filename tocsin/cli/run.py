@@ -38,8 +38,9 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
     notified, failed, retried = (
         (tick.alerts.notified, tick.alerts.failed, tick.alerts.retried) if tick.alerts else (0, 0, 0)
     )
+    spooled = f", {tick.counts.spooled:,} in the spool" if tick.counts.spooled else ""
     click.echo(
-        f"{tick.counts.accepted:,} events accepted, {tick.counts.rejected:,} rejected; "
+        f"{tick.counts.accepted:,} events accepted, {tick.counts.rejected:,} rejected{spooled}; "
         f"{sum(r.done for r in tick.runs):,} windows evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
         f"{outcomes[Outcome.FAILED]:,} failed; {len(worst):,} findings; "
         f"{notified:,} notifications sent"

@@ -164,10 +164,10 @@ class _Sender:
     def _delays(self) -> Iterator[float]:
         """Seconds to wait before each attempt that patience allows."""
         patience = self.patience
-        end = patience.clock.now() + patience.length if patience else None
+        end = patience.clock.monotonic() + patience.length.total_seconds() if patience else None
         for attempt in range(_ATTEMPTS):
             delay = backoff(attempt) if attempt else 0.0
-            if patience and end and patience.clock.now() + timedelta(seconds=delay) > end:
+            if patience and end and patience.clock.monotonic() + delay > end:
                 patience.over.set()
             if patience and patience.over.is_set():
                 return

@@ -84,7 +84,8 @@ class _Slice:
 
 def _together(slices: Sequence[_Slice]) -> Iterator[pl.DataFrame]:
     """The pages of all slices as they come; of each slice one is on its way."""
-    with ThreadPoolExecutor(len(slices)) as pool:
+    pool = ThreadPoolExecutor(len(slices))
+    try:
         waiting = {pool.submit(part.page, None): part for part in slices}
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -93,3 +94,5 @@ def _together(slices: Sequence[_Slice]) -> Iterator[pl.DataFrame]:
                 if len(page.rows):
                     waiting[pool.submit(part.page, page.after)] = part
                     yield page.rows
+    finally:  # a scan that is cut short may be dropped on one of these threads, which cannot wait for itself
+        pool.shutdown(wait=False, cancel_futures=True)

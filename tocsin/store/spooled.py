@@ -49,10 +49,10 @@ class SpooledStore:
         pause: timedelta = timedelta(seconds=5),
     ) -> None:
         self.namespace, self.overlap = store.namespace, store.overlap
-        self.store, self._folder, self._clock, self._letters = store, folder, clock, letters
+        self.store, self._folder, self._clock, self.letters = store, folder, clock, letters
         self._max_bytes, self._pause = max_bytes, pause
         self._segments: Segments | None = None
-        self._failed: datetime | None = None  # when the store was away, if it took nothing since
+        self._failed: float | None = None  # when the store was away, if it took nothing since
         self._warned = False
         self._known: dict[
             tuple[str, str], int | None
@@ -120,7 +120,7 @@ class SpooledStore:
                 continue
             done = self._write(segment.stream, frame, segment.checkpoint)
             if done.refused and segment.stream != _LETTERS:
-                self.store.append(_LETTERS, self._letters(segment.stream, frame, done.refused))
+                self.store.append(_LETTERS, self.letters(segment.stream, frame, done.refused))
             spool.remove(segment)
             events += segment.events
         if waiting:
@@ -141,13 +141,13 @@ class SpooledStore:
 
     def _is_away(self, error: StoreAway) -> None:
         self._warn("%s; until the store takes them, events wait in %s", str(error), self._folder)
-        self._failed = self._clock.now()
+        self._failed = self._clock.monotonic()
 
     @property
     def rests(self) -> bool:
         """Whether the store was away so lately that it is not tried."""
-        since = None if self._failed is None else self._clock.now() - self._failed
-        return since is not None and timedelta(0) <= since < self._pause
+        since = None if self._failed is None else self._clock.monotonic() - self._failed
+        return since is not None and since < self._pause.total_seconds()
 
     # Streams
 
