@@ -34,6 +34,8 @@ from tocsin.pipeline.settings import Setting
 from tocsin.plugin import Collector, Receiver
 from tocsin.sections import CollectorSection
 from tocsin.sources import Sources, source_name
+from tocsin.store.protocol import Store
+from tocsin.store.spooled import SpooledStore
 from tocsin.streams import TIME
 
 if TYPE_CHECKING:
