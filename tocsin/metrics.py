@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tocsin.pipeline.ingest import Counts
-from tocsin.pipeline.ledger import Waiting
+from tocsin.pipeline.pending import Waiting
 from tocsin.pipeline.records import Run
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

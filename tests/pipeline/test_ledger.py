@@ -19,7 +19,7 @@ from tocsin.findings import Score
 from tocsin.pipeline.detect import Detect, Setting
 from tocsin.pipeline.leases import LENGTH, LeaseLost, Leases, gone, worker_name
 from tocsin.pipeline.records import newest_findings
-from tocsin.plugin import NoParams
+from tocsin.plugin import NoParams, Requires
 from tocsin.windows import Window
 
 __all__ = ["bench"]
@@ -179,3 +179,18 @@ def test_a_worker_is_gone_with_its_process_where_that_can_be_known() -> None:
     assert gone(f"{host}:{ended.pid}:{word}")
     assert not gone(f"{host}:{ended.pid}:{'0' * 16}")  # of another machine or container
     assert not gone(f"{host}:1:{word}")
+
+
+@pytest.mark.parametrize(("minutes", "starts"), [(30, [0, 30, 60, 90]), (240, [0])])
+def test_pending_windows_follow_a_length_that_is_changed(
+    bench: Bench, minutes: int, starts: list[int]
+) -> None:
+    bench.add(0, 12)
+    bench.add(1, 12)
+    bench.clock.set(START + 4 * HOUR)
+    assert len(bench.detect.due(SETTING)) == 2
+    detector = Count(NoParams())
+    detector.configure("count", Requires("access", window=f"{minutes}m"), None)
+    runs = [run for run in bench.detect.run([Setting(detector)]) if run.done]
+    assert [(run.start - START) // timedelta(minutes=1) for run in runs] == starts
+    assert bench.detect.run([Setting(detector)]) == []

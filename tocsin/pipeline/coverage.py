@@ -10,7 +10,8 @@ import polars as pl
 
 from tocsin.clock import Clock, floor_time
 from tocsin.pipeline.cursors import window_starts
-from tocsin.pipeline.ledger import Ledger, Waiting
+from tocsin.pipeline.ledger import Ledger
+from tocsin.pipeline.pending import Waiting
 from tocsin.pipeline.settings import Setting
 from tocsin.query import Condition
 from tocsin.store.protocol import Store

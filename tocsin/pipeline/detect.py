@@ -21,7 +21,8 @@ from tocsin.pipeline.baselines import Baselines, Version
 from tocsin.pipeline.cursors import window_starts
 from tocsin.pipeline.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.leases import LENGTH, worker_name
-from tocsin.pipeline.ledger import GRACE, Claim, Ledger
+from tocsin.pipeline.ledger import GRACE, Ledger
+from tocsin.pipeline.pending import Claim
 from tocsin.pipeline.records import Outcome, Run, evaluated_before, run_row, write, write_runs
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Store

@@ -8,13 +8,13 @@ that is written under it, so that a worker that was paused and wakes up cannot w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from tocsin.clock import Clock, format_time, parse_time
 from tocsin.pipeline.cursors import Cursor, Touched
 from tocsin.pipeline.leases import LENGTH, Expiry
+from tocsin.pipeline.pending import Claim, Pending, Waiting, claimed, realigned, settle, waiting
 from tocsin.pipeline.records import Outcome, Run
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Entry, Store
@@ -22,33 +22,6 @@ from tocsin.store.protocol import Entry, Store
 KIND = "detect"
 #: So long after a window could have been evaluated it is a gap, if nobody has.
 GRACE = timedelta(minutes=15)
-_BACKOFF, _LONGEST = timedelta(minutes=1), timedelta(days=1)
-_Pending = dict[str, Any]
-
-
-class Claim(NamedTuple):
-    """The right of this worker to evaluate one window of one detector."""
-
-    detector: str
-    start: datetime
-    fence: int  # higher than that of every claim before
-    seen: str = ""  # another text whenever the window was touched again
-    attempts: int = 0
-    gap: bool = False
-    again: bool = True  # whether the window may have been evaluated before
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A pending window, for people: since when it could have been evaluated, and what became of it so far."""
-
-    detector: str
-    start: datetime
-    since: datetime
-    attempts: int
-    gap: bool
-    fault: str
-    claimed: bool
 
 
 class Ledger:
@@ -82,7 +55,8 @@ class Ledger:
         detector = setting.detector
         while True:
             value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
-            cursors, pending = dict(value["cursors"]), dict(value["pending"])
+            length = detector.requires.window // timedelta(microseconds=1)
+            cursors, pending = dict(value["cursors"]), realigned(value, length)
             now = format_time(self._clock.now())
             for stream in detector.requires.streams:
                 touched = self._touched(stream, detector.requires.window, cursors.get(stream), shared)
@@ -91,9 +65,8 @@ class Ledger:
                     key = format_time(start)
                     before = pending.get(key, {"attempts": 0, "since": now})
                     pending[key] = {**before, "seen": seen}
-            if cursors == value["cursors"] and pending == value["pending"]:
-                break
-            if self._put(detector.id, {**value, "cursors": cursors, "pending": pending}, entry) is not None:
+            new = {**value, "cursors": cursors, "pending": pending, "length": length}
+            if new == value or self._put(detector.id, new, entry) is not None:
                 break
             entry = self._store.get(KIND, detector.id)  # another worker looked at the same time
         return [self._gap(setting, parse_time(k), p) for k, p in pending.items() if self._late(setting, k, p)]
@@ -107,13 +80,13 @@ class Ledger:
             shared[key] = cursor.look(self._store, stream, length)
         return shared[key]
 
-    def _late(self, setting: Setting, start: str, pending: _Pending) -> bool:
+    def _late(self, setting: Setting, start: str, pending: Pending) -> bool:
         """Whether a window could have been evaluated long ago and nobody has, or is evaluating it."""
         due = max(parse_time(pending["since"]), setting.due(parse_time(start)))
         late = self._clock.now() - due > self._grace
         return not pending.get("gap") and late and self._free(setting.detector.id, start, pending)
 
-    def _gap(self, setting: Setting, start: datetime, pending: _Pending) -> Run:
+    def _gap(self, setting: Setting, start: datetime, pending: Pending) -> Run:
         due = max(parse_time(pending["since"]), setting.due(start))
         reason = f"nobody evaluated it in time: it could have been from {format_time(due)} on"
         if pending["attempts"]:
@@ -137,7 +110,7 @@ class Ledger:
         entry = self._store.get(KIND, setting.detector.id)
         return self._due(setting, entry.value["pending"]) if entry else []
 
-    def _due(self, setting: Setting, pending: Mapping[str, _Pending]) -> list[datetime]:
+    def _due(self, setting: Setting, pending: Mapping[str, Pending]) -> list[datetime]:
         now, id = self._clock.now(), setting.detector.id
         return sorted(
             start
@@ -147,7 +120,7 @@ class Ledger:
             and self._free(id, key, value)
         )
 
-    def _free(self, detector: str, start: str, pending: _Pending) -> bool:
+    def _free(self, detector: str, start: str, pending: Pending) -> bool:
         by = pending.get("by")
         if by is None:
             return True
@@ -164,7 +137,7 @@ class Ledger:
         return self._claim(setting, lambda _: starts)
 
     def _claim(
-        self, setting: Setting, choose: Callable[[Mapping[str, _Pending]], Sequence[datetime]]
+        self, setting: Setting, choose: Callable[[Mapping[str, Pending]], Sequence[datetime]]
     ) -> list[Claim]:
         detector = setting.detector.id
         while True:
@@ -181,7 +154,7 @@ class Ledger:
             done = self._put(detector, {**value, "pending": pending}, entry)
             if done is not None:
                 self._renewed[detector] = self._clock.monotonic()
-                claims = [_claimed(detector, s, done, self.worker) for s in starts]
+                claims = [claimed(detector, s, done, self.worker) for s in starts]
                 self._held |= {(detector, c.start) for c in claims if c.seen}
                 return claims
 
@@ -223,46 +196,20 @@ class Ledger:
             reached = max((format_time(run.start) for _, run in own if run.done), default="")
             for pending in self._changing(detector, reached):
                 for claim, run in own:
-                    self._settle(pending, claim, run)
+                    settle(pending, claim, run, self.worker, self._clock.now())
         self.let_go(claim for claim, _ in done)
-
-    def _settle(self, pending: dict[str, _Pending], claim: Claim, run: Run) -> None:
-        key = format_time(claim.start)
-        value = pending.get(key)
-        if value is None or value.get("by") != self.worker:
-            return
-        value = {k: v for k, v in value.items() if k not in {"by", "until"}}
-        if run.outcome is Outcome.FAILED:
-            wait = min(_BACKOFF * 2 ** min(run.attempt - 1, 20), _LONGEST)
-            value |= {
-                "attempts": run.attempt,
-                "after": format_time(self._clock.now() + wait),
-                "fault": run.reason,
-            }
-        elif value["seen"] == claim.seen:
-            del pending[key]
-            return
-        pending[key] = value
 
     def waiting(self, detector: str | None = None) -> list[Waiting]:
         """Every pending window, by detector and start."""
         prefix = detector or ""
         return [
-            Waiting(
-                entry.key,
-                parse_time(start),
-                parse_time(p["since"]),
-                p["attempts"],
-                bool(p.get("gap")),
-                p.get("fault", ""),
-                p.get("by") is not None,
-            )
+            waiting(entry.key, start, pending)
             for entry in self._store.entries(KIND, prefix)
             if detector in {None, entry.key}
-            for start, p in sorted(entry.value["pending"].items())
+            for start, pending in sorted(entry.value["pending"].items())
         ]
 
-    def _changing(self, detector: str, reached: str = "") -> Iterator[dict[str, _Pending]]:
+    def _changing(self, detector: str, reached: str = "") -> Iterator[dict[str, Pending]]:
         """The detector's pending windows, to be changed; again and again until nobody wrote in between.
 
         `reached` is the start of the newest window that was evaluated.
@@ -283,13 +230,3 @@ class Ledger:
 
     def _put(self, detector: str, value: Mapping[str, Any], entry: Entry | None) -> Entry | None:
         return self._store.put(KIND, detector, value, entry.version if entry else None)
-
-
-def _claimed(detector: str, start: datetime, entry: Entry, worker: str) -> Claim:
-    key = format_time(start)
-    value = entry.value["pending"].get(key, {})
-    again = key <= entry.value.get("reached", "")
-    if value.get("by") != worker:
-        return Claim(detector, start, entry.version, again=again)
-    gap = bool(value.get("gap"))
-    return Claim(detector, start, entry.version, value["seen"], value["attempts"], gap, again)
