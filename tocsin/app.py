@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +27,7 @@ from tocsin.pipeline.detect import Detect
 from tocsin.pipeline.fence import Fence
 from tocsin.pipeline.health import Checkup
 from tocsin.pipeline.ingest import Counts, Ingest, Observe
-from tocsin.pipeline.leases import Leases, worker_name
+from tocsin.pipeline.leases import LeaseLost, Leases, worker_name
 from tocsin.pipeline.records import Run
 from tocsin.pipeline.rhythm import Rhythms
 from tocsin.pipeline.settings import Setting
@@ -72,8 +72,6 @@ class App:
         else:
             self.store = assembly.store(config, clock)
             self.spool = assembly.spool(config, self.store, clock, protector)
-        if self.spool is not None:
-            self.spool.letters = assembly.letters(clock, protector)
         self.ingest = Ingest(self.spool or self.store, clock, protector, limits)
         lease, overdue, timeout = (
             parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
@@ -82,8 +80,9 @@ class App:
         self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
         self.leases = Leases(self.store, clock, self.worker, lease)
         self.rhythms = Rhythms(self.store, clock)
-        sources = zip(map(source_name, config.collectors), self.collectors, strict=True)
-        self._sources = Sources(dict(sources), self.ingest, self.leases, self.rhythms, self.spool)
+        self.sources = tuple(map(source_name, config.collectors))
+        named = dict(zip(self.sources, self.collectors, strict=True))
+        self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
         self.checkup = Checkup(self.store, clock, self.detect.ledger, self.rhythms)
         self._alerting: Alerting | None = None
 
@@ -110,7 +109,9 @@ class App:
         return App(config, self.clock, self)
 
     def succeed(self, before: App) -> None:
-        """Take over the closing of what is shared with the app before this one."""
+        """Take over what is shared with the app before this one."""
+        if self.spool is not None:
+            self.spool.letters = assembly.letters(self.clock, assembly.protector(self.config))
         if before.store is self.store:
             self._owns_store, before._owns_store = before._owns_store, False
 
@@ -177,7 +178,10 @@ class App:
         if lease is None:
             return None
         try:
-            return self.alerting.tick(last=last)
+            return self.alerting.tick(last=last, guard=functools.partial(self.leases.renew, lease))
+        except LeaseLost as error:
+            log.warning("alerting left", reason=str(error))
+            return None
         finally:
             self.leases.give_back(lease)
 
@@ -191,8 +195,8 @@ class App:
         """Compact and drop, if no worker has for `schedule.maintain`."""
         now, entry = self.clock.now(), self.store.get("upkeep", "last")
         every = parse_length(self.config.schedule.maintain)
-        if entry is not None and now < parse_time(entry.value["at"]) + every:
-            return {}
+        if entry is not None and timedelta(0) <= now - parse_time(entry.value["at"]) < every:
+            return {}  # one in the future is of a clock that was wrong
         value = {"at": format_time(now)}
         if self.store.put("upkeep", "last", value, entry.version if entry else None) is None:
             return {}

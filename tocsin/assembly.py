@@ -41,7 +41,13 @@ def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: one of them is wrong.
     """
-    return plugin(params.build(plugin.params_type(), settings))
+    built = params.build(plugin.params_type(), settings)
+    try:
+        return plugin(built)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{type(error).__name__}: {error}") from error
 
 
 def absolute(config: Config, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,10 @@ class BaselineError(TocsinError):
     """A baseline cannot be fitted, found or trusted."""
 
 
+class BaselineChanged(BaselineError):  # noqa: N818 — what happened
+    """A baseline is not what was fitted: somebody changed it."""
+
+
 class SnapshotError(TocsinError):
     """The rows of a dataset snapshot are gone or are no longer what their digest says."""
 

@@ -140,7 +140,8 @@ def _plain(detector: Detector[Any], given: Any) -> Score:
     words = (*given.subject, given.reason) if isinstance(given.subject, Subject) else (None,)
     if not all(isinstance(word, str) for word in words):
         raise PluginError(detector.id, f"score of {given.subject!r}: subject and reason must be text")
-    return replace(given, value=value, evidence=evidence)
+    type_, id, reason = ("".join(word) for word in words)  # no class of the plug-in's own
+    return Score(Subject(type_, id), value, reason, evidence)
 
 
 def _finding(detector: Detector[Any], window: Window, score: Score, threshold: float) -> Finding | None:

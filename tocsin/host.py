@@ -16,7 +16,7 @@ from typing import Any
 from tocsin import assembly
 from tocsin.clock import SystemClock
 from tocsin.config import Config
-from tocsin.errors import BaselineError, PluginError, StoreError
+from tocsin.errors import BaselineError, PluginError, StoreAway, StoreError
 from tocsin.pipeline.evaluate import Evaluator, one_thread
 
 
@@ -42,17 +42,17 @@ def serve(connection: Connection) -> None:
 
     def work(number: int, method: str, detector: str, *arguments: Any) -> None:
         try:
-            value = getattr(evaluator, method)(settings[detector], *arguments)
+            answer(number, "done", getattr(evaluator, method)(settings[detector], *arguments))
+        except StoreAway as error:
+            answer(number, "away", str(error))
         except StoreError as error:
             answer(number, "store", str(error))
         except BaselineError as error:
             answer(number, "baseline", str(error))
         except PluginError as error:
             answer(number, "plugin", str(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 — the fence around plug-in calls
+        except BaseException as error:  # noqa: BLE001 — the fence around plug-in calls; Polars' panics are no Exception
             answer(number, "plugin", f"{type(error).__name__}: {error}")
-        else:
-            answer(number, "done", value)
 
     answer(-1, "ready", None)
     while True:
@@ -62,8 +62,8 @@ def serve(connection: Connection) -> None:
 
 def main() -> None:
     """Serve on the file descriptor that is named."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for the worker
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # they are meant for the worker, with which this ends
     try:
         with one_thread():
             serve(Connection(int(sys.argv[1])))

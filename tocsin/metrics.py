@@ -92,6 +92,8 @@ class Metrics:
             if window.detector in oldest and at <= now:
                 oldest[window.detector] = min(oldest[window.detector], at)
                 gaps[window.detector] += window.gap
+        self._watermark.clear()
+        self._gaps.clear()  # of detectors that are no more
         for detector, at in oldest.items():
             self._watermark.labels(detector).set((now - at).total_seconds())
             self._gaps.labels(detector).set(gaps[detector])

@@ -8,6 +8,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 from tocsin.app import App
@@ -21,6 +22,7 @@ from tocsin.schedule import Job, Progress, serve
 from tocsin.secret import Secret
 
 log = logger()
+_TURN = timedelta(minutes=1)  # a backlog is worked off in turns, between which a worker can be stopped
 _PATIENCE = 10.0  # seconds for a heartbeat
 
 
@@ -100,6 +102,7 @@ class Service:
             old.close()
         log.info("configuration taken", worker=new.worker, detectors=len(new.settings))
         self.jobs = self._jobs()
+        self._progress.expect(self.jobs)
         return self.jobs
 
     # Jobs
@@ -110,7 +113,7 @@ class Service:
 
     def _detect(self) -> None:
         with self._current() as app:
-            app.detect.run(app.settings, progress=self._evaluated)
+            app.detect.run(app.settings, progress=self._evaluated, limit=_TURN)
 
     def _evaluated(self, run: Run) -> None:
         self.metrics.evaluated(run)
@@ -137,7 +140,7 @@ class Service:
 
     def _health(self) -> None:
         with self._current() as app:
-            run = app.checkup.judge(app.settings, app.catalogue.failures)
+            run = app.checkup.judge(app.settings, app.catalogue.failures, app.sources)
         for finding in run.findings if run else ():
             log.warning("unhealthy", subject=finding.subject.id, reason=finding.reason)
 

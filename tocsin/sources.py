@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.errors import InputError, StoreAway
+from tocsin.errors import InputError, StoreAway, StoreError
 from tocsin.logs import logger
 from tocsin.pipeline.ingest import Counts, Ingest
 from tocsin.pipeline.leases import LeaseLost, Leases
@@ -51,8 +51,12 @@ class Sources:
 
         Returns:
             What was taken, and how many sources could not be read or are waiting for the store.
+
+        Raises:
+            StoreError: the store refused what a source gave; the others were taken.
         """
         total, away = Counts(), 0
+        refused: StoreError | None = None
         for name, collector in self._collectors.items():
             try:
                 with self._right(name) as guard:
@@ -64,11 +68,20 @@ class Sources:
                 log.warning("source left", source=name, reason=str(error))
                 away += not isinstance(error, LeaseLost)
                 continue
+            except StoreError as error:  # told in the end: the next source may be of another stream
+                refused = refused or error
+                continue
+            except Exception as error:  # noqa: BLE001 — the fence around plug-in calls: one source stops no other
+                log.error("source failed", source=name, reason=f"{type(error).__name__}: {error}")  # noqa: TRY400
+                away += 1
+                continue
             total = total.plus(counts)
             if counts.read:
                 with contextlib.suppress(StoreAway):
                     self._rhythms.heard(name)
                 log.info("collected", source=name, **counts._asdict())
+        if refused is not None:
+            raise refused
         return total, away
 
     @contextmanager

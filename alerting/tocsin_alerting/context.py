@@ -44,6 +44,7 @@ class Context:
     incidents: Table[Incident]
     groups: Table[Group]
     last: bool = False
+    guard: Callable[[], None] = lambda: None  # raises where this worker may not go on
 
 
 Stage = Callable[[list[Routed], Context], list[Routed]]

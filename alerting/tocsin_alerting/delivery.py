@@ -47,6 +47,7 @@ def _deliver(group: Group, context: Context, receivers: Mapping[str, Receiver[An
     for posting in group.outbox:
         if posting.due > context.now or group.receiver in down:
             return
+        context.guard()
         error = _attempt(posting, receivers, context.now)
         context.groups.amend(group.id, partial(_outcome, posting, error, context.now))
         if error is not None and error.retry:

@@ -102,17 +102,18 @@ class Alerting:
                 except ConfigError as error:
                     raise ConfigError(str(error), key=f"receivers.{name}.{field}") from None
 
-    def tick(self, *, last: bool = False) -> TickResult:
+    def tick(self, *, last: bool = False, guard: Callable[[], None] = lambda: None) -> TickResult:
         """Take in what detection has said, and tell those who should know.
 
         Args:
             last: no tick follows soon (`tocsin run --once`): `group_wait` is not waited for.
+            guard: is called before each notification, and raises where another worker has taken over.
 
         Raises:
             StoreError: the store cannot be read or written.
         """
         for _ in range(_ATTEMPTS):
-            context = self._context(last=last)
+            context = self._context(last=last, guard=guard)
             try:
                 routed = [Routed(alert, self._settings.route) for alert in context.alerts.all()]
                 for stage in STAGES:
@@ -201,7 +202,7 @@ class Alerting:
         write_history(self._context())
         return changed
 
-    def _context(self, *, last: bool = False) -> Context:
+    def _context(self, *, last: bool = False, guard: Callable[[], None] = lambda: None) -> Context:
         return Context(
             store=self._store,
             now=self._clock.now(),
@@ -211,6 +212,7 @@ class Alerting:
             incidents=Table(self._store, "incident", Incident),
             groups=Table(self._store, "group", Group),
             last=last,
+            guard=guard,
         )
 
     def _forget(self, context: Context) -> None:

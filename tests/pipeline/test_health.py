@@ -31,7 +31,7 @@ class Ward:
         self.checkup = Checkup(bench.store, self.clock, self.detect.ledger, self.rhythms)  # type: ignore[arg-type]
 
     def score(self, kind: str, settings: tuple[Setting, ...] = ()) -> Score:
-        (score,) = [s for s in self.checkup.scores(settings, {}) if s.subject.type == kind]
+        (score,) = [s for s in self.checkup.scores(settings, {}, ["feed"]) if s.subject.type == kind]
         return score
 
     def hear(self, hours: Iterator[int] | range) -> None:

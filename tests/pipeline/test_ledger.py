@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
 from tests.stores import open_store
 from tocsin.clock import ScriptedClock
-from tocsin.findings import Score
+from tocsin.errors import StoreError
+from tocsin.findings import Score, Subject
 from tocsin.pipeline.detect import Detect, Setting
 from tocsin.pipeline.leases import LENGTH, LeaseLost, Leases, gone, worker_name
 from tocsin.pipeline.records import newest_findings
 from tocsin.plugin import NoParams, Requires
-from tocsin.windows import Window
+from tocsin.windows import Window, aggregate
 
 __all__ = ["bench"]
 SETTING = Setting(Count(NoParams()))
@@ -100,16 +101,126 @@ def test_what_it_had_begun_to_write_counts_less(bench: Bench) -> None:
     class Paused(Count):
         def score(self, window: Window) -> Iterator[Score]:
             scores = list(super().score(window))
-            bench.clock.advance(LENGTH + timedelta(seconds=1))
-            bench.add(0, 30, prefix="late-")
-            successor.run([SETTING])
+            if not pauses:
+                pauses.append(True)
+                bench.clock.advance(LENGTH + timedelta(seconds=1))
+                bench.add(0, 30, prefix="late-")
+                successor.run([SETTING])
             yield from scores
 
+    pauses: list[bool] = []
     slow.run([Setting(Paused(NoParams()))])
     findings = bench.stream("finding").sort("event.ingested")
     assert findings["tocsin.score"].to_list() == [42.0, 12.0]
+    assert len(successor.run([SETTING])) == 1  # once more, so that nothing it wrote stands alone
     assert newest_findings(bench.store)["tocsin.score"].to_list() == [42.0]
     assert successor.due(SETTING) == []
+
+
+def test_what_came_late_is_taken_back_where_the_successor_found_nothing(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    slow, successor = bench.detect, Detect(bench.store, bench.clock)
+    slow.ledger.held = lambda claim: True  # type: ignore[method-assign]  # it looked just before
+
+    class Shy(Count):
+        """Silent as soon as bob is there."""
+
+        def score(self, window: Window) -> Iterator[Score]:
+            users = window.summary("access", ["user.id"])["user.id"].to_list()
+            if "bob" not in users:
+                yield Score(Subject("principal", "ana"), 12.0, "without bob")
+
+    class Paused(Shy):
+        def score(self, window: Window) -> Iterator[Score]:
+            scores = list(super().score(window))
+            if not pauses:
+                pauses.append(True)
+                bench.clock.advance(LENGTH + timedelta(seconds=1))
+                bench.add(0, 1, "bob")
+                successor.run([Setting(Shy(NoParams()))])
+            yield from scores
+
+    pauses: list[bool] = []
+    slow.run([Setting(Paused(NoParams()))])
+    assert newest_findings(bench.store).height == 1
+    successor.run([Setting(Shy(NoParams()))])
+    assert newest_findings(bench.store).is_empty()
+
+
+def test_a_silent_backfill_leaves_the_window_to_the_worker(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    bench.detect.due(SETTING)
+    assert bench.detect.run([SETTING], START, START + HOUR, silent=True)[0].silent
+    assert [run.done for run in bench.detect.run([SETTING])] == [True]
+    assert bench.stream("finding").sort("event.ingested")["tocsin.run.silent"].to_list() == [True, None]
+    assert bench.detect.run([SETTING]) == []
+
+
+def test_a_window_that_is_looked_at_early_is_looked_at_again(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR / 2)
+    bench.detect.due(SETTING)
+    assert len(bench.detect.run([SETTING], START, START + HOUR)) == 1
+    bench.clock.set(START + HOUR)
+    assert [run.outcome for run in bench.detect.run([SETTING])] == ["late"]
+
+
+def test_a_store_that_refuses_one_detector_stops_no_other(bench: Bench) -> None:
+    class Unlucky(Count):
+        id = "abad"
+
+        def score(self, window: Window) -> Iterator[Score]:
+            raise StoreError("it keeps no such file")
+            yield
+
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    runs = bench.detect.run([Setting(Unlucky(NoParams())), SETTING])
+    assert [(run.detector, run.outcome, run.fault) for run in runs] == [
+        ("abad", "failed", "store"),
+        ("count", "evaluated", ""),
+    ]
+
+
+def test_events_that_are_no_longer_kept_take_nothing_back(bench: Bench) -> None:
+    """Retention dropped the window's rows; one event with an old time must not wipe out what was found."""
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    bench.run()
+    rows = bench.store.scan
+
+    def forgetful(stream: str, *how: object, **more: object) -> pl.LazyFrame:
+        found = rows(stream, *how, **more)  # type: ignore[arg-type]
+        return (
+            found.filter(pl.col("@timestamp") >= START + timedelta(seconds=11))
+            if stream == "access"
+            else found
+        )
+
+    bench.store.scan = forgetful  # type: ignore[method-assign]
+    bench.store.summarize = lambda s, a, b, by, m, where=(): aggregate(  # type: ignore[method-assign,assignment]
+        bench.store.scan(s, a, b, where=where), by, m
+    )
+    bench.add(0, 1, "eve", at=timedelta(minutes=30))
+    (run,) = bench.detect.run([SETTING])
+    assert run.outcome == "skipped"
+    assert run.reason == "12 events were read the last time, of which 10 are no longer kept"
+    assert newest_findings(bench.store).height == 1
+
+
+def test_a_worker_with_another_length_takes_no_window_of_this_one(bench: Bench) -> None:
+    bench.add(0, 3)
+    bench.add(1, 12)
+    bench.clock.set(START + 24 * HOUR)
+    daily = Count(NoParams())
+    daily.configure("count", Requires("access", window="1d"), None)
+    new, old = Setting(daily), SETTING
+    assert bench.detect.due(new) == [START]
+    other = Detect(bench.store, bench.clock)
+    assert other.ledger.claim(old, 16) == []
+    assert [(run.end - run.start, run.rows) for run in bench.detect.run([new])] == [(24 * HOUR, 15)]
 
 
 def test_a_named_lease_goes_round(bench: Bench) -> None:

@@ -19,7 +19,7 @@ import pytest
 from tests.nodes.node import free_port
 from tests.store.conformance import START, StoreConformance, accesses
 from tocsin.clock import ScriptedClock
-from tocsin.errors import StoreError
+from tocsin.errors import StoreAway, StoreError
 from tocsin.frames import conform
 from tocsin.pipeline.ingest import Counts, Ingest, Limits
 from tocsin.plugin import Batch
@@ -27,6 +27,7 @@ from tocsin.store import mappings
 from tocsin.store.bulk import Lost, Sent, backoff, send
 from tocsin.store.documents import ids
 from tocsin.store.elastic import ElasticStore
+from tocsin.store.elastic_append import Way
 from tocsin.store.protocol import Appended
 from tocsin.streams import ID, STREAMS, TIME
 
@@ -321,3 +322,26 @@ def test_a_cluster_is_set_up_from_the_command_line(
     code, said = tocsin("store", "diff")
     assert code == 2
     assert "the store is a folder" in said
+
+
+def test_rows_with_an_old_stamp_are_not_sent(
+    elasticsearch_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker stood still between stamp and request: readers may have gone past the stamp meanwhile."""
+    clock = ScriptedClock(START)
+    store = ElasticStore.open(elasticsearch_url, namespace, clock, replicas=0)
+    store.append("access", accesses(5))
+    before = Way.before_rollover
+
+    def paused(way: Way, keys: Sequence[str]) -> set[str]:
+        monkeypatch.setattr(Way, "before_rollover", before)
+        clock.advance(timedelta(seconds=100))
+        return before(way, keys)
+
+    monkeypatch.setattr(Way, "before_rollover", paused)
+    with pytest.raises(StoreAway, match="took too long"):
+        store.append("access", accesses(5, "late"))
+    assert store.append("access", accesses(5, "late")).accepted == 5
+    stamps = store.scan("access", columns=["event.ingested"]).collect().to_series()
+    assert stamps.max() == clock.now()
+    store.close()

@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 
 from tocsin.clock import Clock, format_time, parse_time
-from tocsin.errors import BaselineError
+from tocsin.errors import BaselineChanged, BaselineError
 from tocsin.findings import Json
 from tocsin.store.protocol import Entry, Store
 from tocsin.windows import Baseline
@@ -132,7 +132,7 @@ class Baselines:
                 content = msgspec.json.decode(Path(path).read_bytes())
             baseline = Baseline(frames, content["values"], content["threshold"])
             if baseline.digest != version.digest:
-                raise BaselineError(
+                raise BaselineChanged(
                     f"baseline {version.detector}/{version.number} is not what was fitted (digest {baseline.digest}, "
                     f"not {version.digest}); fit a new one with `tocsin baseline fit` and find out who changed it"
                 )

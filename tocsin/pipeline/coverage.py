@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -17,7 +17,14 @@ from tocsin.query import Condition
 from tocsin.store.protocol import Store
 from tocsin.streams import FENCE, INGESTED, TIME
 
-_COLUMNS = ("tocsin.window.start", "event.action", "event.reason", "tocsin.run.rows", "tocsin.run.searched")
+_COLUMNS = (
+    "tocsin.window.start",
+    "tocsin.window.end",
+    "event.action",
+    "event.reason",
+    "tocsin.run.rows",
+    "tocsin.run.searched",
+)
 #: Answers for windows that have no record: no events, not over yet, to be evaluated soon.
 EMPTY, OPEN, DUE = "empty", "open", "due"
 
@@ -69,7 +76,9 @@ def _windows(
     detector, length = setting.detector.id, setting.detector.requires.window
     first = floor_time(start, length)
     grid = [first + i * length for i in range(max(-(-(end - first) // length), 0))]
-    known = {row[_COLUMNS[0]]: row for row in _newest(store, detector, first, end).iter_rows(named=True)}
+    known = {
+        row[_COLUMNS[0]]: row for row in _newest(store, detector, first, end, length).iter_rows(named=True)
+    }
     waiting = {w.start: w for w in ledger.waiting(detector)}
     missing = [at for at in grid if at not in known]
     full = _full(store, setting, missing[0], missing[-1] + length) if missing else set()
@@ -91,13 +100,14 @@ def _windows(
             )
 
 
-def _newest(store: Store, detector: str, start: datetime, end: datetime) -> pl.DataFrame:
+def _newest(store: Store, detector: str, start: datetime, end: datetime, length: timedelta) -> pl.DataFrame:
     where = [
         Condition("tocsin.detector.id", "==", detector),
         Condition("tocsin.window.start", ">=", start),
         Condition("tocsin.window.start", "<", end),
     ]
     rows = store.scan("run", columns=[*_COLUMNS, FENCE, INGESTED], where=where).collect()
+    rows = rows.filter(pl.col(_COLUMNS[1]) - pl.col(_COLUMNS[0]) == length)
     rows = rows.sort(pl.col(FENCE).fill_null(0), INGESTED)
     return rows.unique(_COLUMNS[0], keep="last", maintain_order=True)
 

@@ -8,6 +8,7 @@ threads may run this at once: a window is claimed before it is evaluated (`tocsi
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tocsin.clock import Clock, floor_time
+from tocsin.errors import StoreAway
 from tocsin.logs import logger
 from tocsin.pipeline.baselines import Baselines, Version
 from tocsin.pipeline.cursors import window_starts
@@ -23,7 +25,7 @@ from tocsin.pipeline.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.leases import LENGTH, worker_name
 from tocsin.pipeline.ledger import GRACE, Ledger
 from tocsin.pipeline.pending import Claim
-from tocsin.pipeline.records import Outcome, Run, evaluated_before, run_row, write, write_runs
+from tocsin.pipeline.records import Before, Outcome, Run, evaluated_before, run_row, write, write_runs
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Store
 from tocsin.streams import TIME
@@ -65,6 +67,12 @@ class _Round:
     claims: list[Claim] = field(default_factory=list)
     unrecorded: list[tuple[Claim, Run]] = field(default_factory=list)
     silent: bool = False
+    keep: bool = True
+    until: float | None = None  # monotonic
+
+    def over(self, clock: Clock) -> bool:
+        """Whether its time is up."""
+        return self.until is not None and clock.monotonic() >= self.until
 
     def suspect(self, detector: str) -> list[Interval]:
         """Windows that no baseline may be fitted on, of attempts that are not written down yet."""
@@ -113,16 +121,20 @@ class Detect:
         progress: Progress = lambda _: None,
         *,
         silent: bool = False,
+        limit: timedelta | None = None,
     ) -> list[Run]:
         """Evaluate what is due, or with `start` and `end` every window of that time that holds events.
 
         Detectors take turns; one that another call is at, in this process or in another, is passed over. With
-        `silent`, what is found is written down and pages nobody.
+        `silent`, what is found is written down and pages nobody. With a `limit` it ends after about so long, whatever
+        is left, and says only by `progress` what it did.
 
         Raises:
             StoreError: the store cannot be read or written.
         """
-        this = _Round(self._clock.monotonic(), progress, silent=silent)
+        now = self._clock.monotonic()
+        until = None if limit is None else now + limit.total_seconds()
+        this = _Round(now, progress, silent=silent, keep=limit is None, until=until)
         try:
             self._run(this, settings, start, end)
             self._record(this)
@@ -142,7 +154,7 @@ class Detect:
             return
         this.runs += self._look(settings)
         turns = deque(settings)
-        while turns:
+        while turns and not this.over(self._clock):
             setting = turns.popleft()
             if self._turn(this, setting):
                 turns.append(setting)
@@ -165,20 +177,24 @@ class Detect:
         self, this: _Round, setting: Setting, claims: Sequence[Claim], *, named: bool = False
     ) -> None:
         this.claims += claims
-        again = [claim.start for claim in claims if claim.again]
-        before = evaluated_before(self._store, setting.detector.id, again)
+        again, length = [claim.start for claim in claims if claim.again], setting.detector.requires.window
+        before = evaluated_before(self._store, setting.detector.id, again, length)
 
         def beat() -> None:
-            self.ledger.renew([*claims, *(claim for claim, _ in this.unrecorded)])
+            with contextlib.suppress(StoreAway):  # most of their time is left
+                self.ledger.renew([*claims, *(claim for claim, _ in this.unrecorded)])
 
         for claim in claims:
             suspect = this.suspect(claim.detector)
             run = self._evaluator.attempt(setting, claim.start, suspect, beat)
-            run = _labeled(run, claim, before.get(claim.start), named=named)
+            run = _labeled(_whole(run, before.get(claim.start)), claim, before.get(claim.start), named=named)
             run = replace(run, fence=claim.fence, silent=this.silent)
             this.unrecorded.append((claim, run))
             this.progress(run)
-            this.runs.append(run)
+            if this.keep:
+                this.runs.append(run)
+            if this.over(self._clock):
+                break
             waited = self._clock.monotonic() - this.began
             if len(this.unrecorded) >= _COMMIT or waited >= _PATIENCE:
                 self._record(this)
@@ -213,13 +229,21 @@ class Detect:
         return self._evaluator.fit(setting, end, start)
 
 
-def _labeled(run: Run, claim: Claim, before: Outcome | None, *, named: bool) -> Run:
+def _whole(run: Run, before: Before | None) -> Run:
+    """A window whose events are no longer all kept is not judged anew: what was found in it would be withdrawn."""
+    if not run.done or before is None or run.rows >= before.rows:
+        return run
+    reason = f"{before.rows:,} events were read the last time, of which {before.rows - run.rows:,} are no longer kept"
+    return replace(run, outcome=Outcome.SKIPPED, reason=reason, judged=())
+
+
+def _labeled(run: Run, claim: Claim, before: Before | None, *, named: bool) -> Run:
     """With the number of the attempt, and as what it counts: in time, late, or filling a gap."""
     run = replace(run, attempt=claim.attempts + 1)
     if run.outcome is not Outcome.EVALUATED:
         return run
     if named:
-        return replace(run, outcome=before or Outcome.FILLED)
+        return replace(run, outcome=before.outcome if before else Outcome.FILLED)
     if claim.gap:
         return replace(run, outcome=Outcome.FILLED)
     return replace(run, outcome=Outcome.LATE if before else Outcome.EVALUATED)

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from tocsin.clock import Clock, format_time
-from tocsin.errors import BaselineError, PluginError, StoreError
+from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError
 from tocsin.evaluation import Judgement, fit, judge
 from tocsin.findings import Severity
 from tocsin.pipeline.baselines import Baselines, Version
@@ -56,7 +56,7 @@ class Evaluator:
             beat: is for those who have to wait.
 
         Raises:
-            StoreError: the store cannot be read or written: that is nobody's failure, the window stays due.
+            StoreAway: the store is away: that is nobody's failure, the window stays due.
         """
         detector, began = setting.detector, time.perf_counter()
         window = Window(start, start + detector.requires.window, StoreSource(self._store))
@@ -66,13 +66,17 @@ class Evaluator:
                 versions = self._in_force(setting, window, suspect)
                 best = self._judge(detector, window, versions)
             rows = sum(self._count(stream, window) for stream in detector.requires.streams)
+        except BaselineChanged as error:
+            run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="baseline")
         except BaselineError as error:
             run = replace(run, outcome=Outcome.SKIPPED, reason=str(error))
-        except StoreError:
+        except StoreAway:
             raise
+        except StoreError as error:
+            run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="store")
         except PluginError as error:
             run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="output")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 — the fence around plug-in calls: one detector never stops another
+        except (Exception, SystemExit, pl.exceptions.PanicException) as error:  # noqa: BLE001 — the fence around plug-in calls: one detector never stops another
             reason = f"{type(error).__name__}: {error}"
             run = replace(run, outcome=Outcome.FAILED, reason=reason, fault="raised")
         else:

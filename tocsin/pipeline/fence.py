@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from tocsin.clock import Clock, format_length
-from tocsin.errors import BaselineError, PluginError, StoreError
+from tocsin.errors import BaselineError, PluginError, StoreAway, StoreError
 from tocsin.pipeline.baselines import Version
 from tocsin.pipeline.evaluate import Interval
 from tocsin.pipeline.records import Outcome, Run
@@ -34,9 +34,13 @@ TIMEOUT = timedelta(minutes=10)
 #: Resident memory of the process, in MiB.
 MEMORY = 4096
 _POLL = 0.1
-_START = 120.0  # seconds until it must serve
+_START = 60.0  # seconds until it must serve
 _END = 5.0  # and until it must have ended, when it says no more
-_ERRORS: dict[str, Callable[[str], Exception]] = {"store": StoreError, "baseline": BaselineError}
+_ERRORS: dict[str, Callable[[str], Exception]] = {
+    "away": StoreAway,
+    "store": StoreError,
+    "baseline": BaselineError,
+}
 
 
 class Fault(Exception):  # noqa: N818 — told as a failed run, never raised to a user
@@ -105,7 +109,9 @@ class Host:
             while True:
                 try:
                     number, kind, value = self._connection.recv()
-                except (EOFError, OSError, pickle.UnpicklingError):
+                except (EOFError, OSError):
+                    return
+                except Exception:  # noqa: BLE001 — of a plug-in call: what it gave cannot be read
                     return
                 if kind == "ready":
                     self.ready = True
@@ -131,7 +137,7 @@ class Fence:
         self._host: Host | None = None
         self._reader: threading.Thread | None = None
         self._alone: threading.Thread | None = None
-        self.faults: list[tuple[str, str]] = []  # plug-in and kind, for the metrics
+        self._queue = 0  # calls that wait to be alone: no other begins before them
 
     def attempt(
         self,
@@ -177,7 +183,6 @@ class Fence:
         while True:
             call = self._ask(detector, message, beat, alone=alone)
             if call.fault is not None:
-                self.faults.append((detector, call.fault.kind))
                 raise call.fault
             if call.answer is None:  # somebody else's fault, perhaps
                 alone = alone or call.suspected
@@ -209,17 +214,25 @@ class Fence:
     ) -> tuple[Host, _Call]:
         """Wait for one's turn: one that is alone waits for all others, and all others for it."""
         with self._gate:
-            while self._alone is not None or (alone and self._host is not None and self._host.calls):
-                self._gate.wait(_POLL)
-                beat()
-            if alone:
-                self._alone = threading.current_thread()
+            self._queue += alone
+            try:
+                while self._blocked(alone=alone):
+                    self._gate.wait(_POLL)
+                    beat()
+            finally:
+                self._queue -= alone
             if self._host is None or self._host.gone:
                 self._host = Host(self._hello)
                 self._reader = threading.Thread(target=self._read, args=(self._host,), daemon=True)
                 self._reader.start()
+            if alone:
+                self._alone = threading.current_thread()
             call = self._host.calls[number] = _Call(detector, time.monotonic())
             return self._host, call
+
+    def _blocked(self, *, alone: bool) -> bool:
+        busy = self._host is not None and bool(self._host.calls)
+        return self._alone is not None or (busy if alone else self._queue > 0)
 
     def _watch(self, host: Host, call: _Call) -> None:
         if time.monotonic() - call.began > self._timeout.total_seconds() and not call.done.wait(_POLL):

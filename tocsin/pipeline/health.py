@@ -57,42 +57,52 @@ class Checkup:
         self._versions: dict[str, int] = {}
         self._looked: datetime | None = None
 
-    def judge(self, settings: Sequence[Setting], unimported: Mapping[str, str]) -> Run | None:
+    def judge(
+        self, settings: Sequence[Setting], unimported: Mapping[str, str], sources: Sequence[str] = ()
+    ) -> Run | None:
         """Write down the newest window's findings, if no worker has yet.
 
         Args:
             settings: the detectors that are turned on.
             unimported: plug-in modules that could not be imported, and why.
+            sources: the names of the configured sources.
         """
         self.report()
         start = floor_time(self._clock.now(), LENGTH) - LENGTH
         entry = self._store.get(ID, _LAST)
-        if entry is not None and parse_time(entry.value["start"]) >= start:
-            return None
+        if entry is not None and start <= parse_time(entry.value["start"]) <= self._clock.now():
+            return None  # one in the future is of a clock that was wrong
         value = {"start": format_time(start)}
         done = self._store.put(ID, _LAST, value, entry.version if entry else None)
         if done is None:
             return None
-        detector = Health(self.scores(settings, unimported))
+        detector = Health(self.scores(settings, unimported, sources))
         window = Window(start, start + LENGTH, FrameSource.of({"run": empty("run")}))
         judged = tuple(judge(detector, window))
         run = Run(ID, start, window.end, Outcome.EVALUATED, judged=judged, fence=done.version)
         write_runs(self._store, [run])
         return run
 
-    def scores(self, settings: Sequence[Setting], unimported: Mapping[str, str]) -> list[Score]:
+    def scores(
+        self, settings: Sequence[Setting], unimported: Mapping[str, str], sources: Sequence[str] = ()
+    ) -> list[Score]:
         """Every subject of Tocsin's own, the healthy ones too."""
         modules = [
             Score(Subject("plugin", name), 2.0, f"cannot be imported: {why}")
             for name, why in unimported.items()
         ]
         clocks = self.clocks()
-        return [*modules, *self._detectors(settings), *self._rhythms.scores(), self._letters(), clocks]
+        return [*modules, *self._detectors(settings), *self._rhythms.scores(sources), self._letters(), clocks]
 
     def _detectors(self, settings: Sequence[Setting]) -> Iterator[Score]:
-        failing = {w.detector: w for w in self._ledger.waiting() if w.attempts}
+        pending = sorted(self._ledger.waiting(), key=lambda w: w.attempts)
+        failing = {w.detector: w for w in pending if w.attempts}  # the worst of each
         for setting in settings:
             id = setting.detector.id
+            if id in self._ledger.unread:
+                reason = f"its streams cannot be read: {self._ledger.unread[id]}"
+                yield Score(Subject("plugin", id), 2.0, reason)
+                continue
             worst = failing.get(id)
             if worst is None:
                 yield Score(Subject("plugin", id), 0.0, "evaluates what is due")
@@ -140,7 +150,7 @@ class Checkup:
                 wrong = max(wrong, since - at)
             if wrong > worst:
                 worst, whose = wrong, entry.key
-            if now - at > _GONE and not changed:
+            if abs(now - at) > _GONE and not changed:
                 self._store.delete(_WORKER, entry.key, entry.version)
             self._versions[entry.key] = entry.version
         self._looked = now

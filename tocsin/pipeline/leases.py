@@ -68,7 +68,7 @@ class Expiry:
     def __init__(self, clock: Clock, length: timedelta = LENGTH) -> None:
         self.length = length
         self._clock = clock
-        self._seen: dict[tuple[str, str], float] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
 
     def until(self) -> str:
         """The end of a claim that begins or is renewed now."""
@@ -78,8 +78,12 @@ class Expiry:
         """Whether a claim has ended: by the clock, by being watched unchanged for as long, or with its worker."""
         if parse_time(until) <= self._clock.now() or gone(by):
             return True
-        first = self._seen.setdefault((key, f"{by} {until}"), self._clock.monotonic())
-        return self._clock.monotonic() - first >= self.length.total_seconds()
+        now, claim = self._clock.monotonic(), f"{by} {until}"
+        seen, first = self._seen.get(key, ("", now))
+        if seen != claim:
+            self._seen[key] = (claim, now)
+            return False
+        return now - first >= self.length.total_seconds()
 
 
 @dataclass(slots=True)

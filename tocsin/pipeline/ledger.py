@@ -7,18 +7,24 @@ that is written under it, so that a worker that was paused and wakes up cannot w
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.clock import Clock, format_time, parse_time
+from tocsin.errors import StoreAway, StoreError
+from tocsin.logs import logger
 from tocsin.pipeline.cursors import Cursor, Touched
 from tocsin.pipeline.leases import LENGTH, Expiry
 from tocsin.pipeline.pending import Claim, Pending, Waiting, claimed, realigned, settle, waiting
 from tocsin.pipeline.records import Outcome, Run
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Entry, Store
+from tocsin.tables import FAULTS
 
+_FAULTS: tuple[type[BaseException], ...] = (StoreError, *FAULTS)
+log = logger()
 KIND = "detect"
 #: So long after a window could have been evaluated it is a gap, if nobody has.
 GRACE = timedelta(minutes=15)
@@ -37,8 +43,8 @@ class Ledger:
     ) -> None:
         self._store, self._clock, self.worker, self._grace = store, clock, worker, grace
         self._expiry = Expiry(clock, length)
-        self._renewed: dict[str, float] = {}
-        self._held: set[tuple[str, datetime]] = set()
+        self._held: dict[tuple[str, datetime, str], float] = {}  # by token: when it was renewed, monotonic
+        self.unread: dict[str, str] = {}  # detectors whose streams could not be looked at, and why
 
     def look(self, settings: Sequence[Setting]) -> list[Run]:
         """Take note of the windows that were touched since the last look, and of those that nobody
@@ -48,14 +54,24 @@ class Ledger:
         """
         known = {entry.key: entry for entry in self._store.entries(KIND)}
         shared: dict[Any, Touched] = {}
-        gaps = (gap for s in settings for gap in self._look(s, known.get(s.detector.id), shared))
+        gaps: list[Run] = []
+        for setting in settings:
+            id = setting.detector.id
+            try:
+                gaps += self._look(setting, known.get(id), shared)
+                self.unread.pop(id, None)
+            except StoreAway:
+                raise
+            except _FAULTS as error:  # a stream that cannot be read stops no other
+                self.unread[id] = str(error)
+                log.error("cannot look", detector=id, error=str(error))  # noqa: TRY400
         return sorted(gaps, key=lambda gap: (gap.start, gap.detector))
 
     def _look(self, setting: Setting, entry: Entry | None, shared: dict[Any, Touched]) -> list[Run]:
         detector = setting.detector
         while True:
             value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
-            length = detector.requires.window // timedelta(microseconds=1)
+            length = _microseconds(detector.requires.window)
             cursors, pending = dict(value["cursors"]), realigned(value, length)
             now = format_time(self._clock.now())
             for stream in detector.requires.streams:
@@ -69,7 +85,8 @@ class Ledger:
             if new == value or self._put(detector.id, new, entry) is not None:
                 break
             entry = self._store.get(KIND, detector.id)  # another worker looked at the same time
-        return [self._gap(setting, parse_time(k), p) for k, p in pending.items() if self._late(setting, k, p)]
+        late = [(parse_time(k), p) for k, p in pending.items() if self._late(setting, k, p)]
+        return [self._gap(setting, start, p, entry.version if entry else 0) for start, p in late]
 
     def _touched(
         self, stream: str, length: timedelta, value: Mapping[str, Any] | None, shared: dict[Any, Touched]
@@ -86,21 +103,23 @@ class Ledger:
         late = self._clock.now() - due > self._grace
         return not pending.get("gap") and late and self._free(setting.detector.id, start, pending)
 
-    def _gap(self, setting: Setting, start: datetime, pending: Pending) -> Run:
+    def _gap(self, setting: Setting, start: datetime, pending: Pending, fence: int) -> Run:
+        """Its record; under the number of the detector's own, which is higher than that of any claim before."""
         due = max(parse_time(pending["since"]), setting.due(start))
         reason = f"nobody evaluated it in time: it could have been from {format_time(due)} on"
         if pending["attempts"]:
             reason = f"{pending['attempts']} attempts failed, the last with: {pending.get('fault', '')}"
         end = start + setting.detector.requires.window
-        return Run(setting.detector.id, start, end, Outcome.GAP, reason, attempt=pending["attempts"])
+        attempt = pending["attempts"]
+        return Run(setting.detector.id, start, end, Outcome.GAP, reason, attempt=attempt, fence=fence)
 
     def note_gaps(self, gaps: Iterable[Run]) -> None:
         """Remember that gap records were written: what fills them is recorded as such."""
-        by_detector: dict[str, list[str]] = {}
+        by_detector: dict[tuple[str, timedelta], list[str]] = {}
         for gap in gaps:
-            by_detector.setdefault(gap.detector, []).append(format_time(gap.start))
-        for detector, starts in by_detector.items():
-            for pending in self._changing(detector):
+            by_detector.setdefault((gap.detector, gap.end - gap.start), []).append(format_time(gap.start))
+        for (detector, length), starts in by_detector.items():
+            for pending in self._changing(detector, length):
                 for start in starts:
                     if start in pending:
                         pending[start] = {**pending[start], "gap": True}
@@ -125,7 +144,7 @@ class Ledger:
         if by is None:
             return True
         if by == self.worker:  # or left over from a call that an error ended
-            return (detector, parse_time(start)) not in self._held
+            return (detector, parse_time(start), pending.get("token", "")) not in self._held
         return self._expiry.over(f"{detector} {start}", by, pending["until"])
 
     def claim(self, setting: Setting, limit: int) -> list[Claim]:
@@ -139,64 +158,63 @@ class Ledger:
     def _claim(
         self, setting: Setting, choose: Callable[[Mapping[str, Pending]], Sequence[datetime]]
     ) -> list[Claim]:
-        detector = setting.detector.id
+        detector, own = setting.detector.id, _microseconds(setting.detector.requires.window)
         while True:
             entry = self._store.get(KIND, detector)
             value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
             pending = dict(value["pending"])
             starts = choose(pending)
-            if not starts:
+            if not starts or value.get("length", own) != own:  # of a worker with another configuration
                 return []
-            claim = {"by": self.worker, "until": self._expiry.until()}
+            token = secrets.token_hex(4)
+            claim = {"by": self.worker, "until": self._expiry.until(), "token": token}
             for key in map(format_time, starts):
                 if key in pending and self._free(detector, key, pending[key]):
                     pending[key] = {**pending[key], **claim}
             done = self._put(detector, {**value, "pending": pending}, entry)
             if done is not None:
-                self._renewed[detector] = self._clock.monotonic()
-                claims = [claimed(detector, s, done, self.worker) for s in starts]
-                self._held |= {(detector, c.start) for c in claims if c.seen}
+                claims = [claimed(setting, s, done, token, self._clock.now()) for s in starts]
+                self._hold(claims)
                 return claims
 
-    def renew(self, claims: Sequence[Claim]) -> None:
-        """Hold claims for their whole length from now on; does nothing while most of it is left."""
+    def _hold(self, claims: Iterable[Claim]) -> None:
         now = self._clock.monotonic()
-        for detector in sorted({c.detector for c in claims}):
-            if now - self._renewed.get(detector, now) >= self._expiry.length.total_seconds() / 4:
-                self._renew(detector, [c for c in claims if c.detector == detector])
-                self._renewed[detector] = now
+        self._held |= {(c.detector, c.start, c.token): now for c in claims if c.token}
 
-    def _renew(self, detector: str, claims: Sequence[Claim]) -> None:
-        lost: set[tuple[str, datetime]] = set()
-        for pending in self._changing(detector):
-            lost.clear()
-            for claim in claims:
-                key = format_time(claim.start)
-                if pending.get(key, {}).get("by") == self.worker:
+    def renew(self, claims: Sequence[Claim]) -> None:
+        """Hold claims for their whole time from now on, where a quarter of it is gone."""
+        now, old = self._clock.monotonic(), self._expiry.length.total_seconds() / 4
+        stale = [c for c in claims if now - self._held.get((c.detector, c.start, c.token), now) >= old]
+        for detector, length in sorted({(c.detector, c.length) for c in stale}):
+            own = [c for c in stale if c.detector == detector]
+            for pending in self._changing(detector, length):
+                self.let_go(own)  # until it is known that they are still ours
+                kept = [c for c in own if pending.get(format_time(c.start), {}).get("token") == c.token]
+                for claim in kept:
+                    key = format_time(claim.start)
                     pending[key] = {**pending[key], "until": self._expiry.until()}
-                else:
-                    lost.add((detector, claim.start))
-        self._held -= lost
+                self._hold(kept)
 
     def held(self, claim: Claim) -> bool:
         """Whether a claim was still this worker's when it was renewed last; a window that was not pending is anybody's."""
-        return not claim.seen or (claim.detector, claim.start) in self._held
+        return not claim.token or (claim.detector, claim.start, claim.token) in self._held
 
     def let_go(self, claims: Iterable[Claim]) -> None:
         """Hold claims no longer: this worker may claim their windows again, and others when their time is over."""
-        self._held -= {(claim.detector, claim.start) for claim in claims}
+        for claim in claims:
+            self._held.pop((claim.detector, claim.start, claim.token), None)
 
     def settle(self, done: Sequence[tuple[Claim, Run]]) -> None:
         """Cross off what was evaluated and written down; put back what failed, to be tried again later.
 
         A window into which more events came meanwhile stays pending.
         """
-        for detector in sorted({claim.detector for claim, _ in done}):
+        for detector, length in sorted({(run.detector, run.end - run.start) for _, run in done}):
             own = [(claim, run) for claim, run in done if claim.detector == detector]
             reached = max((format_time(run.start) for _, run in own if run.done), default="")
-            for pending in self._changing(detector, reached):
+            for pending in self._changing(detector, length, reached):
                 for claim, run in own:
-                    settle(pending, claim, run, self.worker, self._clock.now())
+                    settle(pending, claim, run, self._clock.now())
         self.let_go(claim for claim, _ in done)
 
     def waiting(self, detector: str | None = None) -> list[Waiting]:
@@ -209,14 +227,15 @@ class Ledger:
             for start, pending in sorted(entry.value["pending"].items())
         ]
 
-    def _changing(self, detector: str, reached: str = "") -> Iterator[dict[str, Pending]]:
+    def _changing(self, detector: str, length: timedelta, reached: str = "") -> Iterator[dict[str, Pending]]:
         """The detector's pending windows, to be changed; again and again until nobody wrote in between.
 
-        `reached` is the start of the newest window that was evaluated.
+        Nothing where the windows have another length by now. `reached` is the start of the newest window that was
+        evaluated.
         """
         while True:
             entry = self._store.get(KIND, detector)
-            if entry is None:
+            if entry is None or entry.value.get("length", _microseconds(length)) != _microseconds(length):
                 return
             pending = dict(entry.value["pending"])
             yield pending
@@ -230,3 +249,7 @@ class Ledger:
 
     def _put(self, detector: str, value: Mapping[str, Any], entry: Entry | None) -> Entry | None:
         return self._store.put(KIND, detector, value, entry.version if entry else None)
+
+
+def _microseconds(length: timedelta) -> int:
+    return length // timedelta(microseconds=1)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tocsin.clock import floor_time, format_time, parse_time
 from tocsin.pipeline.records import Outcome, Run
+from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Entry
 
 #: seen, since, attempts; where there is something to say: gap, fault, after, by and until.
@@ -21,11 +22,14 @@ class Claim(NamedTuple):
 
     detector: str
     start: datetime
+    length: timedelta
     fence: int  # higher than that of every claim before
     seen: str = ""  # another text whenever the window was touched again
     attempts: int = 0
     gap: bool = False
     again: bool = True  # whether the window may have been evaluated before
+    token: str = ""  # of the claim in the record; empty where the window was not pending, or another worker's
+    early: bool = False  # the window is not over yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +45,26 @@ class Waiting:
     claimed: bool
 
 
-def settle(pending: dict[str, Pending], claim: Claim, run: Run, worker: str, now: datetime) -> None:
+def settle(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime) -> None:
     """Cross a window off, or put it back: to be tried again later where it failed, at once where it was touched
-    again. One that another worker has claimed meanwhile is left to it.
+    again, and where it is not over or nobody was to be told of it.
+
+    What was written although the claim had gone to another worker meanwhile makes the window pending once more: where
+    its successor found nothing to write, nothing of a higher number stands against it.
     """
     key = format_time(claim.start)
     value = pending.get(key)
-    if value is None or value.get("by") != worker:
+    if not claim.token:
         return
-    value = {k: v for k, v in value.items() if k not in {"by", "until"}}
+    if value is None or value.get("token") != claim.token:
+        value = value or {"since": format_time(now), "attempts": 0}
+        pending[key] = {**value, "seen": f"{value.get('seen', '')} and claim {claim.fence} came late"}
+        return
+    value = {k: v for k, v in value.items() if k not in {"by", "until", "token"}}
     if run.outcome is Outcome.FAILED:
         wait = min(_BACKOFF * 2 ** min(run.attempt - 1, 20), _LONGEST)
         value |= {"attempts": run.attempt, "after": format_time(now + wait), "fault": run.reason}
-    elif value["seen"] == claim.seen:
+    elif value["seen"] == claim.seen and not run.silent and not claim.early:
         del pending[key]
         return
     pending[key] = value
@@ -90,12 +101,14 @@ def waiting(detector: str, start: str, pending: Pending) -> Waiting:
     )
 
 
-def claimed(detector: str, start: datetime, entry: Entry, worker: str) -> Claim:
+def claimed(setting: Setting, start: datetime, entry: Entry, token: str, now: datetime) -> Claim:
     """The claim of a window that was written with a record."""
-    key = format_time(start)
+    key, detector, length = format_time(start), setting.detector.id, setting.detector.requires.window
     value = entry.value["pending"].get(key, {})
-    again = key <= entry.value.get("reached", "")
-    if value.get("by") != worker:
-        return Claim(detector, start, entry.version, again=again)
+    again, early = key <= entry.value.get("reached", ""), setting.due(start) > now
+    if value.get("token") != token:
+        return Claim(detector, start, length, entry.version, again=again, early=early)
     gap = bool(value.get("gap"))
-    return Claim(detector, start, entry.version, value["seen"], value["attempts"], gap, again)
+    return Claim(
+        detector, start, length, entry.version, value["seen"], value["attempts"], gap, again, token, early
+    )

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
@@ -124,8 +124,17 @@ def _key(run: Run) -> dict[str, Any]:
     }
 
 
-def evaluated_before(store: Store, detector: str, starts: Sequence[datetime]) -> dict[datetime, Outcome]:
-    """Which of a detector's windows were evaluated before, and as what the last time."""
+class Before(NamedTuple):
+    """What the newest evaluation of a window was, and how many events it read."""
+
+    outcome: Outcome
+    rows: int
+
+
+def evaluated_before(
+    store: Store, detector: str, starts: Sequence[datetime], length: timedelta
+) -> dict[datetime, Before]:
+    """Which of a detector's windows of a length were evaluated before."""
     if not starts:
         return {}
     where = [
@@ -134,11 +143,15 @@ def evaluated_before(store: Store, detector: str, starts: Sequence[datetime]) ->
         Condition("tocsin.window.start", "<=", max(starts)),
         Condition("event.action", "in", [o.value for o in DONE]),
     ]
-    columns = ["tocsin.window.start", "event.action", FENCE, INGESTED]
+    columns = ["tocsin.window.start", "tocsin.window.end", "event.action", "tocsin.run.rows", FENCE, INGESTED]
     rows = (
         store.scan("run", columns=columns, where=where).collect().sort(pl.col(FENCE).fill_null(0), INGESTED)
     )
-    return {start: Outcome(action) for start, action in rows.select(columns[:2]).iter_rows()}
+    return {
+        start: Before(Outcome(action), count or 0)
+        for start, end, action, count in rows.select(columns[:4]).iter_rows()
+        if end - start == length
+    }
 
 
 def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
@@ -207,7 +220,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.run.attempt": run.attempt,
         "tocsin.baseline.digest": run.baseline or None,
     }
-    row["event.id"] = _digest(*row.values())
+    row["event.id"] = _digest(*row.values(), *(["silent"] if run.silent else []))
     row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
     row[SILENT] = run.silent or None
     return row

@@ -6,7 +6,7 @@ silent when it has said nothing for 1.5 times the longest of them: nights and we
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -62,10 +62,12 @@ class Rhythms:
         """Every source that was ever heard."""
         return [_rhythm(entry.key, entry.value) for entry in self._store.entries(KIND)]
 
-    def scores(self) -> Iterator[Score]:
-        """How long each source has been silent, in units of what is usual."""
+    def scores(self, sources: Sequence[str]) -> Iterator[Score]:
+        """How long each of these sources has been silent, in units of what is usual."""
         now = self._clock.now()
         for rhythm in self.all():
+            if rhythm.source not in sources:  # it is no longer configured
+                continue
             silent = now - rhythm.last
             if rhythm.allowed is None:
                 yield Score(Subject("source", rhythm.source), 0.0, "its rhythm is not known yet")

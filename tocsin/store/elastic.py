@@ -37,6 +37,7 @@ from tocsin.windows import aggregate
 _MARK = "source"  # kind of a source's checkpoints
 _TRIES = 20
 _FRESH = 1.0
+_OLDEST = 60.0  # seconds after its stamp that a row is still sent: in `overlap`, with the request's own time
 #: What baselines are fitted without must be in the sight of every process as soon as it is written.
 _SEEN_AT_ONCE = frozenset({"finding"})
 
@@ -155,8 +156,11 @@ class ElasticStore:
         target, done = mappings.name(stream, self.namespace), Appended(0, 0)
         if len(frame):
             patience = None if self._patience is None else Patience(self._clock, self._patience)
-            way = Way(self._writing, self._raw_writing, target)
-            done = create(way, stream, frame, self._stamps.next(stream), patience)
+            stamp, given = self._stamps.next(stream), self._clock.monotonic()
+            way = Way(
+                self._writing, self._raw_writing, target, lambda: self._clock.monotonic() - given > _OLDEST
+            )
+            done = create(way, stream, frame, stamp, patience)
             self._refreshed.pop(stream, None)
             if stream in _SEEN_AT_ONCE:
                 self._refresh(stream)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import elasticsearch
 import polars as pl
 
-from tocsin.errors import StoreError
+from tocsin.errors import StoreAway, StoreError
 from tocsin.frames import TIME_TYPE
 from tocsin.store.bulk import Lost, Patience, parts, send, wait
 from tocsin.store.cluster import RAW, is_away, told
@@ -25,14 +25,22 @@ class Way:
     client: elasticsearch.Elasticsearch
     raw: elasticsearch.Elasticsearch
     target: str
+    late: Callable[[], bool] = lambda: (
+        False
+    )  # whether the rows' stamp is so old that readers may have gone past it
 
     def post(self, body: bytes) -> bytes:
         """Send a bulk body.
 
         Raises:
             Lost: it may or may not have been carried out.
+            StoreAway: its rows were stamped too long ago; they must be appended anew.
             StoreError: it was refused as a whole.
         """
+        if self.late():
+            raise StoreAway(
+                f"an append to {self.target} took too long; it is done again with a new ingest time"
+            )
         try:
             answer = self.raw.options(max_retries=0).bulk(
                 index=self.target,

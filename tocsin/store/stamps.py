@@ -11,28 +11,22 @@ import elasticsearch
 from tocsin.clock import EPOCH, Clock
 from tocsin.streams import INGESTED
 
-_CURRENT = 10.0  # seconds for which what is known of other workers' stamps is good enough
-
 
 class Stamps:
-    """Gives stamps that are later than every one in the stream, whoever's clock gave it: within 10 s of other
-    workers', so that rows stay in the sight of `ElasticStore.overlap` also where clocks disagree or are set back.
+    """Gives stamps that are later than every one that is in the stream, whoever's clock gave it: rows stay in the
+    sight of `ElasticStore.overlap` where clocks are set back, and where they disagree by no more than that.
     """
 
     def __init__(self, clock: Clock, newest: Callable[[str], datetime]) -> None:
         self._clock, self._newest = clock, newest
         self._given: dict[str, datetime] = {}
-        self._looked: dict[str, float] = {}
         self._mutex = threading.Lock()
 
     def next(self, stream: str) -> datetime:
         """The next one of a stream."""
         with self._mutex:
-            looked = self._looked.get(stream)
-            if looked is None or self._clock.monotonic() - looked >= _CURRENT:
-                self._given[stream] = max(self._newest(stream), self._given.get(stream, EPOCH))
-                self._looked[stream] = self._clock.monotonic()
-            stamp = max(self._clock.now(), self._given[stream] + timedelta(microseconds=1))
+            last = max(self._newest(stream), self._given.get(stream, EPOCH))
+            stamp = max(self._clock.now(), last + timedelta(microseconds=1))
             self._given[stream] = stamp
         return stamp
 
