@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import msgspec
+
 from tocsin.alerts import Acknowledgement, Action, Alert
-from tocsin.clock import Clock
+from tocsin.clock import EPOCH, Clock
 from tocsin.errors import ConfigError, InputError, StoreError
 from tocsin.incidents import Incident, Playbook, StepState
 from tocsin.plugin import Receiver
@@ -22,6 +24,7 @@ from tocsin_alerting.context import Context, Routed, Settings
 from tocsin_alerting.delivery import deliver
 from tocsin_alerting.groups import Group
 from tocsin_alerting.history import write_history
+from tocsin_alerting.reading import Position
 from tocsin_alerting.records import Conflict, Table
 from tocsin_alerting.stages import STAGES
 
@@ -216,8 +219,14 @@ class Alerting:
         )
 
     def _forget(self, context: Context) -> None:
+        """Forget alerts that are long over; not those whose findings may be read again, which would bring them back."""
+        before = context.now - KEEP
+        if self._store.overlap:
+            entry = self._store.get("checkpoint", "alerting")
+            reached = msgspec.convert(entry.value, Position).findings if entry else EPOCH
+            before = min(before, max(reached - self._store.overlap, EPOCH))
         for alert in context.alerts.all():
-            if alert.settled and alert.changed < context.now - KEEP:
+            if alert.settled and alert.changed < before:
                 context.alerts.drop(alert.id)
 
 

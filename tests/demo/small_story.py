@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tests.stores import ON_ELASTICSEARCH
 from tocsin.app import App
 from tocsin.clock import ScriptedClock
 from tocsin.config import load
@@ -24,7 +25,9 @@ from tocsin.frames import conform
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 HOSTILE = "<script>alert('pwned')</script>$x_1$\u202e"
-CONFIG = "namespace: demo\nalerting:\n  route: {receiver: pages}\n  receivers:\n    pages: {type: console}\n"
+CONFIG = (
+    "" if ON_ELASTICSEARCH else "namespace: demo\n"
+) + "alerting:\n  route: {receiver: pages}\n  receivers:\n    pages: {type: console}\n"
 ATTACKS = (  # week, name, technique, subject, detector
     (POISON, "poisoned partner feed", "AML.T0020", Subject("dataset", "applications"), "label_poisoning"),
     (EXTRACT, "model copied", "AML.T0024.002", Subject("principal", ROGUE), "model_extraction"),
