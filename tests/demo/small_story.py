@@ -25,9 +25,8 @@ from tocsin.frames import conform
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 HOSTILE = "<script>alert('pwned')</script>$x_1$\u202e"
-CONFIG = (
-    "" if ON_ELASTICSEARCH else "namespace: demo\n"
-) + "alerting:\n  route: {receiver: pages}\n  receivers:\n    pages: {type: console}\n"
+NAMESPACE = "" if ON_ELASTICSEARCH else "namespace: demo\n"
+CONFIG = f"{NAMESPACE}alerting:\n  route: {{receiver: pages}}\n  receivers:\n    pages: {{type: console}}\n"
 ATTACKS = (  # week, name, technique, subject, detector
     (POISON, "poisoned partner feed", "AML.T0020", Subject("dataset", "applications"), "label_poisoning"),
     (EXTRACT, "model copied", "AML.T0024.002", Subject("principal", ROGUE), "model_extraction"),
