@@ -159,7 +159,8 @@ class Node:
         settings = [
             "cluster.name=tocsin-tests", f"node.name=node-{self.port}", "network.host=127.0.0.1",
             f"http.port={self.port}", f"transport.port={self.transport}",
-            "cluster.routing.allocation.disk.threshold_enabled=false", *self.settings,
+            "cluster.routing.allocation.disk.threshold_enabled=false", "cluster.max_shards_per_node=20000",
+            *self.settings,
         ]  # fmt: skip
         with (self.home / "logs" / "console.log").open("ab") as log:
             self.process = subprocess.Popen([java(), *options, *settings], stdout=log, stderr=log)
