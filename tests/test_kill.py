@@ -122,6 +122,8 @@ def test_collect_survives_kill_9(tmp_path: Path) -> None:
     rng, source = random.Random(7), Source(tmp_path, 1)
     command = ("collect", "ndjson", "inference.ndjson")
     source.grow(0, 4000)
+    finish(start(tmp_path, *command))  # which also sets up a cluster
+    source.grow(100, 4000)
     took = finish(start(tmp_path, *command))
     at_work = 0
     for number in range(1, KILLS + 1):
