@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.nodes.cluster import Cluster
+    from tests.nodes.node import Node
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -39,6 +40,18 @@ def elasticsearch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     try:
         with running(tmp_path_factory.mktemp("elasticsearch")) as node:
             yield node.url
+    except Missing as error:
+        missing(str(error))
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """A real node that a test may kill and bring back, or a skip."""
+    from tests.nodes.node import Missing, running
+
+    try:
+        with running(tmp_path / "node") as found:
+            yield found
     except Missing as error:
         missing(str(error))
 

@@ -14,7 +14,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.faults.scenario import sink
 from tests.stores import default_store
 from tocsin.streams import ID
 
@@ -58,27 +58,10 @@ class Source:
             file.write("\n".join(lines) + "\n")
 
 
-class Sink(http.server.BaseHTTPRequestHandler):
-    """A webhook receiver; the server keeps what came, by its key."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.taken[self.headers["webhook-id"]].append(json.loads(body))  # type: ignore[attr-defined]
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def sink() -> Iterator[http.server.ThreadingHTTPServer]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
-    server.taken = defaultdict(list)  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+@pytest.fixture(name="sink")
+def _sink() -> Iterator[http.server.ThreadingHTTPServer]:
+    with sink() as server:
+        yield server
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:

@@ -47,6 +47,21 @@ def severity_of(score: float, threshold: float) -> Severity | None:
     return None
 
 
+class Outcome(StrEnum):
+    """What became of a window in one attempt; `gap` is the record of a missing one."""
+
+    EVALUATED = "evaluated"
+    LATE = "late"  # evaluated again: more events came after it had been
+    FILLED = "filled"  # evaluated after a gap, or by a backfill
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    GAP = "gap"
+
+
+#: After these a window's scores and findings are there.
+DONE = (Outcome.EVALUATED, Outcome.LATE, Outcome.FILLED)
+
+
 class Subject(NamedTuple):
     """What a finding is about. `type` is model, dataset, principal, artifact or pipeline."""
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import polars as pl
 
 from tocsin.errors import InputError
-from tocsin.streams import STREAMS, Type
+from tocsin.streams import FENCE, INGESTED, STREAMS, Type
 
 TIME_TYPE = pl.Datetime("us", "UTC")
+#: What detection says of the same thing, in order: what was written under a later claim counts, then what came later.
+NEWEST_LAST = (pl.col(FENCE).fill_null(0), pl.col(INGESTED))
 
 _POLARS: Mapping[Type, pl.DataType] = {
     Type.KEYWORD: pl.String(),

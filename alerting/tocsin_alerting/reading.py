@@ -18,15 +18,16 @@ import polars as pl
 
 from tocsin.alerts import Alert, fingerprint
 from tocsin.clock import EPOCH
-from tocsin.findings import WITHDRAWN, Finding, Severity, Subject
+from tocsin.findings import DONE, WITHDRAWN, Finding, Severity, Subject
+from tocsin.frames import NEWEST_LAST
 from tocsin.query import Condition
 from tocsin.store.protocol import Store
-from tocsin.streams import FENCE, ID, INGESTED, SILENT
+from tocsin.streams import ID, INGESTED, SILENT
 from tocsin_alerting.episodes import Episode, Verdict, episodes
 
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 _TYPE, _SUBJECT, _FINDING = "tocsin.subject.type", "tocsin.subject.id", "tocsin.finding.id"
-_EVALUATED = Condition("event.action", "in", ("evaluated", "late", "filled"))
+_EVALUATED = Condition("event.action", "in", [outcome.value for outcome in DONE])
 _LOUD = pl.col(SILENT).ne_missing(True)  # noqa: FBT003 — not of a backfill that pages nobody
 
 
@@ -109,7 +110,7 @@ def _windows(runs: pl.LazyFrame) -> dict[str, list[tuple[datetime, datetime]]]:
 
 def _revisions(store: Store, where: Sequence[Condition]) -> Iterable[dict[str, Any]]:
     """The newest revision of every finding that was told at all."""
-    rows = store.scan("finding", where=where).sort(pl.col(FENCE).fill_null(0), INGESTED, ID)
+    rows = store.scan("finding", where=where).sort(*NEWEST_LAST, ID)
     rows = rows.filter(_LOUD.any().over(_FINDING))
     return rows.unique(_FINDING, keep="last", maintain_order=True).collect().iter_rows(named=True)
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
 from tests.faults.scenario import HOUR, START, Calls, slow_calls, take, undisturbed, verdicts
 from tests.nodes.cluster import Cluster
-from tests.nodes.node import Missing, Node, running
+from tests.nodes.node import Node
 from tocsin.clock import ScriptedClock
 from tocsin.errors import StoreError
 from tocsin.findings import Score
@@ -93,15 +92,6 @@ def test_one_of_three_is_killed_while_ingesting_and_detecting(
 
 def _index(store: ElasticStore) -> str:
     return max(store._client.indices.get(index=f"logs-tocsin.inference-{store.namespace}").body)
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    try:
-        with running(tmp_path / "node") as found:
-            yield found
-    except Missing as error:
-        missing(str(error))
 
 
 def test_the_only_node_is_killed_and_the_spool_fills_in(node: Node, tmp_path: Path) -> None:

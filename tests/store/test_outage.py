@@ -6,14 +6,12 @@ import functools
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
-from tests.nodes.node import Missing, Node, free_port, running
+from tests.nodes.node import Node, free_port
 from tests.store.conformance import accesses
 from tests.store.test_elastic import Cluster
 from tests.store.test_spooled import lines
@@ -32,15 +30,6 @@ from tocsin.streams import ID, STREAMS
 from tocsin_collectors.ndjson import Ndjson
 
 TOCSIN = Path(sys.executable).with_name("tocsin")
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    try:
-        with running(tmp_path / "node") as found:
-            yield found
-    except Missing as error:
-        missing(str(error))
 
 
 def spooled(node: Node, folder: Path) -> SpooledStore:

@@ -8,6 +8,7 @@ import click
 
 from tocsin.cli.main import open_app
 from tocsin.cli.output import Exit, from_option, in_order, json_option, show, to_option
+from tocsin.findings import Outcome
 
 _RUN = (
     "window.start",
@@ -22,14 +23,13 @@ _RUN = (
     "reason",
 )
 _SPAN = ("detector", "start", "end", "outcome", "windows", "rows", "searched", "reason")
-_OUTCOMES = ("evaluated", "late", "filled", "skipped", "failed", "gap")
 #: What is shown where no time is named.
 _RECENT = timedelta(days=7)
 
 
 @click.command()
 @click.option("--detector", help="Only this detector.")
-@click.option("--outcome", type=click.Choice(_OUTCOMES), help="Only attempts that ended so.")
+@click.option("--outcome", type=click.Choice([o.value for o in Outcome]), help="Only attempts that ended so.")
 @from_option
 @to_option
 @json_option

@@ -95,15 +95,13 @@ def scores(
     ctx: click.Context, detector: str, start: datetime | None, end: datetime | None, as_json: bool
 ) -> None:
     """Show every subject's score in every window, below the threshold too."""
-    import polars as pl
-
+    from tocsin.frames import NEWEST_LAST
     from tocsin.query import Condition
 
     in_order(start, end)
     app = open_app(ctx)
     rows = app.store.scan("score", where=[Condition("tocsin.detector.id", "==", detector)])
-    order = [pl.col("tocsin.run.fence").fill_null(0), pl.col("event.ingested")]
-    frame = _in_time(rows.collect(), start, end).sort(order, maintain_order=True)
+    frame = _in_time(rows.collect(), start, end).sort(NEWEST_LAST, maintain_order=True)
     key = ["tocsin.window.start", "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id"]
     newest = frame.unique(key, keep="last", maintain_order=True).sort(key)
     if newest.is_empty():

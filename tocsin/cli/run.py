@@ -11,7 +11,7 @@ import click
 
 from tocsin.cli.main import config_path, open_app
 from tocsin.cli.output import Exit, fail_on_option, progress
-from tocsin.findings import Severity
+from tocsin.findings import Outcome, Severity
 
 if TYPE_CHECKING:
     from tocsin.app import App
@@ -31,8 +31,6 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
         return
     with progress("running") as at:
         tick = app.tick(at)
-    from tocsin.pipeline.records import Outcome
-
     worst = [f.severity for r in tick.runs for f in r.findings]
     outcomes = Counter(r.outcome for r in tick.runs)
     notified, failed, retried = (

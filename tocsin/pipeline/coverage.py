@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from tocsin.clock import Clock, floor_time
+from tocsin.frames import NEWEST_LAST
 from tocsin.pipeline.cursors import window_starts
 from tocsin.pipeline.ledger import Ledger
 from tocsin.pipeline.pending import Waiting
@@ -108,7 +109,7 @@ def _newest(store: Store, detector: str, start: datetime, end: datetime, length:
     ]
     rows = store.scan("run", columns=[*_COLUMNS, FENCE, INGESTED], where=where).collect()
     rows = rows.filter(pl.col(_COLUMNS[1]) - pl.col(_COLUMNS[0]) == length)
-    rows = rows.sort(pl.col(FENCE).fill_null(0), INGESTED)
+    rows = rows.sort(NEWEST_LAST)
     return rows.unique(_COLUMNS[0], keep="last", maintain_order=True)
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from tocsin.clock import Clock, floor_time
 from tocsin.errors import StoreAway
+from tocsin.findings import Outcome
 from tocsin.logs import logger
 from tocsin.pipeline.baselines import Baselines, Version
 from tocsin.pipeline.cursors import window_starts
@@ -25,7 +26,7 @@ from tocsin.pipeline.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.leases import LENGTH, worker_name
 from tocsin.pipeline.ledger import GRACE, Ledger
 from tocsin.pipeline.pending import Claim
-from tocsin.pipeline.records import Before, Outcome, Run, evaluated_before, run_row, write, write_runs
+from tocsin.pipeline.records import Before, Run, evaluated_before, run_row, write, write_runs
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Store
 from tocsin.streams import TIME
@@ -187,7 +188,8 @@ class Detect:
         for claim in claims:
             suspect = this.suspect(claim.detector)
             run = self._evaluator.attempt(setting, claim.start, suspect, beat)
-            run = _labeled(_whole(run, before.get(claim.start)), claim, before.get(claim.start), named=named)
+            last = before.get(claim.start)
+            run = _labeled(_whole(run, last), claim, last, named=named)
             run = replace(run, fence=claim.fence, silent=this.silent)
             this.unrecorded.append((claim, run))
             this.progress(run)
@@ -206,9 +208,11 @@ class Detect:
         """
         attempts, this.unrecorded, this.began = this.unrecorded, [], self._clock.monotonic()
         self.ledger.renew([claim for claim, _ in attempts])
-        kept = [(claim, run) for claim, run in attempts if self.ledger.held(claim)]
+        kept = []
         for claim, run in attempts:
-            if not self.ledger.held(claim):
+            if self.ledger.held(claim):
+                kept.append((claim, run))
+            else:
                 log.warning("window went to another worker", detector=run.detector, window=str(run.start))
         write_runs(self._store, [run for _, run in kept])
         self.ledger.settle(kept)

@@ -17,9 +17,9 @@ import polars as pl
 from tocsin.clock import Clock, format_time
 from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError
 from tocsin.evaluation import Judgement, fit, judge
-from tocsin.findings import Severity
+from tocsin.findings import Outcome, Severity
 from tocsin.pipeline.baselines import Baselines, Version
-from tocsin.pipeline.records import Outcome, Run, newest_findings
+from tocsin.pipeline.records import Run, newest_findings
 from tocsin.pipeline.settings import Setting
 from tocsin.pipeline.source import StoreSource
 from tocsin.plugin import Detector

@@ -25,9 +25,10 @@ import psutil
 
 from tocsin.clock import Clock, format_length
 from tocsin.errors import BaselineError, PluginError, StoreAway, StoreError
+from tocsin.findings import Outcome
 from tocsin.pipeline.baselines import Version
 from tocsin.pipeline.evaluate import Interval
-from tocsin.pipeline.records import Outcome, Run
+from tocsin.pipeline.records import Run
 from tocsin.pipeline.settings import Setting
 
 TIMEOUT = timedelta(minutes=10)
@@ -73,6 +74,7 @@ class Host:
             stdout=2,  # what a plug-in prints is no answer of ours
         )
         theirs.close()
+        self._watched = psutil.Process(self._process.pid)
         self._connection = Connection(ours.detach())
         self._mutex = threading.Lock()
         self.calls: dict[int, _Call] = {}
@@ -91,7 +93,7 @@ class Host:
     def memory(self) -> int:
         """Resident memory in MiB."""
         try:
-            return int(psutil.Process(self._process.pid).memory_info().rss / 2**20)
+            return int(self._watched.memory_info().rss / 2**20)
         except psutil.Error:
             return 0
 
@@ -109,9 +111,7 @@ class Host:
             while True:
                 try:
                     number, kind, value = self._connection.recv()
-                except (EOFError, OSError):
-                    return
-                except Exception:  # noqa: BLE001 — of a plug-in call: what it gave cannot be read
+                except Exception:  # noqa: BLE001 — it has ended, or what a plug-in call gave cannot be read
                     return
                 if kind == "ready":
                     self.ready = True
@@ -136,7 +136,7 @@ class Fence:
         self._gate = threading.Condition()
         self._host: Host | None = None
         self._reader: threading.Thread | None = None
-        self._alone: threading.Thread | None = None
+        self._alone = False  # somebody is, and nobody else may begin
         self._queue = 0  # calls that wait to be alone: no other begins before them
 
     def attempt(
@@ -205,7 +205,7 @@ class Fence:
         finally:
             with self._gate:
                 host.calls.pop(number, None)
-                self._alone = None if alone else self._alone
+                self._alone = self._alone and not alone
                 self._gate.notify_all()
         return call
 
@@ -225,14 +225,13 @@ class Fence:
                 self._host = Host(self._hello)
                 self._reader = threading.Thread(target=self._read, args=(self._host,), daemon=True)
                 self._reader.start()
-            if alone:
-                self._alone = threading.current_thread()
+            self._alone = alone
             call = self._host.calls[number] = _Call(detector, time.monotonic())
             return self._host, call
 
     def _blocked(self, *, alone: bool) -> bool:
         busy = self._host is not None and bool(self._host.calls)
-        return self._alone is not None or (busy if alone else self._queue > 0)
+        return self._alone or (busy if alone else self._queue > 0)
 
     def _watch(self, host: Host, call: _Call) -> None:
         if time.monotonic() - call.began > self._timeout.total_seconds() and not call.done.wait(_POLL):

@@ -12,10 +12,10 @@ from typing import Any
 
 from tocsin.clock import Clock, floor_time, format_length, format_time, parse_time
 from tocsin.evaluation import judge
-from tocsin.findings import Json, Score, Subject
+from tocsin.findings import Json, Outcome, Score, Subject
 from tocsin.frames import empty
 from tocsin.pipeline.ledger import Ledger
-from tocsin.pipeline.records import Outcome, Run, write_runs
+from tocsin.pipeline.records import Run, write_runs
 from tocsin.pipeline.rhythm import Rhythms
 from tocsin.pipeline.settings import Setting
 from tocsin.plugin import Detector, NoParams, Requires
@@ -25,6 +25,7 @@ from tocsin.windows import FrameSource, Window
 
 ID = "health"
 LENGTH = timedelta(minutes=5)
+_THRESHOLD = 1.0
 _WORKER, _LAST = "worker", "last"
 #: Clocks of workers may differ by so much.
 _SKEW = timedelta(seconds=30)
@@ -38,7 +39,7 @@ class Health(Detector[NoParams]):
 
     id = ID
     requires = Requires("run", window="5m")
-    threshold = 1.0
+    threshold = _THRESHOLD
     playbook = "tocsin-health"
 
     def __init__(self, scores: Sequence[Score]) -> None:
@@ -168,7 +169,7 @@ def _words(length: timedelta) -> str:
 
 def as_row(score: Score) -> dict[str, Any]:
     """A score in the words of the command line's `--json`."""
-    state = "unhealthy" if score.value >= 1.0 else "ok"
+    state = "unhealthy" if score.value >= _THRESHOLD else "ok"
     return {
         "subject.type": score.subject.type,
         "subject.id": score.subject.id,

@@ -2,9 +2,9 @@
 
 A lease is over when its time has come, or when a worker has watched it unchanged for its whole length by its own
 monotonic clock: so a dead worker's lease also ends where clocks disagree or are set back. On its own machine it ends
-with its process. A lease only keeps
-workers from doing the same at once. What keeps a paused worker from writing over its successor is the number of
-the claim (`Entry.version`, which rises with every write), or compare-and-set on the record itself.
+with its process. A lease only keeps workers from doing the same at once. What keeps a paused worker from writing over
+its successor is the number of the claim (`Entry.version`, which rises with every write), or compare-and-set on the
+record itself.
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ from typing import Any
 
 from tocsin.clock import Clock, format_time, parse_time
 from tocsin.errors import StoreAway, StoreError
+from tocsin.findings import Outcome
 from tocsin.logs import logger
 from tocsin.pipeline.cursors import Cursor, Touched
 from tocsin.pipeline.leases import LENGTH, Expiry
 from tocsin.pipeline.pending import Claim, Pending, Waiting, claimed, realigned, settle, waiting
-from tocsin.pipeline.records import Outcome, Run
+from tocsin.pipeline.records import Run
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Entry, Store
 from tocsin.tables import FAULTS

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from tocsin.clock import floor_time, format_time, parse_time
-from tocsin.pipeline.records import Outcome, Run
+from tocsin.findings import Outcome
+from tocsin.pipeline.records import Run
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Entry
 
@@ -42,7 +43,6 @@ class Waiting:
     attempts: int
     gap: bool
     fault: str
-    claimed: bool
 
 
 def settle(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime) -> None:
@@ -97,7 +97,6 @@ def waiting(detector: str, start: str, pending: Pending) -> Waiting:
         pending["attempts"],
         bool(pending.get("gap")),
         pending.get("fault", ""),
-        pending.get("by") is not None,
     )
 
 

@@ -9,33 +9,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
 
 from tocsin.evaluation import Judgement
-from tocsin.findings import WITHDRAWN, Finding, Severity
-from tocsin.frames import conform
+from tocsin.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
+from tocsin.frames import NEWEST_LAST, conform
 from tocsin.query import Condition
 from tocsin.store.protocol import Store
 from tocsin.streams import FENCE, INGESTED, SILENT, STREAMS, TIME
-
-
-class Outcome(StrEnum):
-    """What became of a window in one attempt; `gap` is the record of a missing one."""
-
-    EVALUATED = "evaluated"
-    LATE = "late"  # evaluated again: more events came after it had been
-    FILLED = "filled"  # evaluated after a gap, or by a backfill
-    SKIPPED = "skipped"
-    FAILED = "failed"
-    GAP = "gap"
-
-
-#: After these a window's scores and findings are there.
-DONE = (Outcome.EVALUATED, Outcome.LATE, Outcome.FILLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +92,7 @@ def newest_findings(
     store: Store, where: Sequence[Condition] = (), *, withdrawn: bool = False
 ) -> pl.DataFrame:
     """The newest revision of every finding, by window; without those that late data took back."""
-    rows = store.scan("finding", where=where).collect().sort(pl.col(FENCE).fill_null(0), INGESTED)
+    rows = store.scan("finding", where=where).collect().sort(NEWEST_LAST)
     newest = rows.unique("tocsin.finding.id", keep="last", maintain_order=True)
     if not withdrawn:
         newest = newest.filter(pl.col("event.action").ne_missing(WITHDRAWN))
@@ -144,9 +128,7 @@ def evaluated_before(
         Condition("event.action", "in", [o.value for o in DONE]),
     ]
     columns = ["tocsin.window.start", "tocsin.window.end", "event.action", "tocsin.run.rows", FENCE, INGESTED]
-    rows = (
-        store.scan("run", columns=columns, where=where).collect().sort(pl.col(FENCE).fill_null(0), INGESTED)
-    )
+    rows = store.scan("run", columns=columns, where=where).collect().sort(NEWEST_LAST)
     return {
         start: Before(Outcome(action), count or 0)
         for start, end, action, count in rows.select(columns[:4]).iter_rows()

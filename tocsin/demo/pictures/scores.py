@@ -11,8 +11,9 @@ import polars as pl
 from tocsin.demo.page import Html
 from tocsin.demo.pictures import canvas
 from tocsin.findings import SEVERITY_TABLE, Severity, severity_of
+from tocsin.frames import NEWEST_LAST
 from tocsin.store.protocol import Store
-from tocsin.streams import INGESTED
+from tocsin.streams import FENCE, INGESTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,8 @@ _LOWEST, _HIGHEST = 0.05, 30.0  # scores beyond stand at the edge
 def newest(store: Store) -> pl.DataFrame:
     """The newest score of every detector, window and subject, with its `ratio` to the threshold."""
     key = [_DETECTOR, _START, _END, "tocsin.subject.type", "tocsin.subject.id"]
-    rows = store.scan("score", columns=[*key, "tocsin.score", "tocsin.threshold", INGESTED]).collect()
-    rows = rows.sort(INGESTED, maintain_order=True).unique(key, keep="last", maintain_order=True)
+    rows = store.scan("score", columns=[*key, "tocsin.score", "tocsin.threshold", FENCE, INGESTED]).collect()
+    rows = rows.sort(NEWEST_LAST, maintain_order=True).unique(key, keep="last", maintain_order=True)
     ratio = pl.when(pl.col("tocsin.threshold") > 0).then(pl.col("tocsin.score") / pl.col("tocsin.threshold"))
     return rows.with_columns(ratio.alias("ratio")).filter(pl.col("ratio").is_not_null()).sort(key)
 
