@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-
-import polars as pl
+from datetime import datetime
 
 from tocsin.clock import Clock, floor_time
-from tocsin.frames import NEWEST_LAST
 from tocsin.pipeline.cursors import window_starts
 from tocsin.pipeline.ledger import Ledger
 from tocsin.pipeline.pending import Waiting
+from tocsin.pipeline.records import newest_runs
 from tocsin.pipeline.settings import Setting
-from tocsin.query import Condition
 from tocsin.store.protocol import Store
-from tocsin.streams import FENCE, INGESTED, TIME
+from tocsin.streams import TIME
 
-_COLUMNS = (
-    "tocsin.window.start",
-    "tocsin.window.end",
-    "event.action",
-    "event.reason",
-    "tocsin.run.rows",
-    "tocsin.run.searched",
-)
+_COLUMNS = ("event.action", "event.reason", "tocsin.run.rows", "tocsin.run.searched")
 #: Answers for windows that have no record: no events, not over yet, to be evaluated soon.
 EMPTY, OPEN, DUE = "empty", "open", "due"
 
@@ -77,9 +67,8 @@ def _windows(
     detector, length = setting.detector.id, setting.detector.requires.window
     first = floor_time(start, length)
     grid = [first + i * length for i in range(max(-(-(end - first) // length), 0))]
-    known = {
-        row[_COLUMNS[0]]: row for row in _newest(store, detector, first, end, length).iter_rows(named=True)
-    }
+    newest = newest_runs(store, detector, first, end, length, _COLUMNS)
+    known = {row["tocsin.window.start"]: row for row in newest.iter_rows(named=True)}
     waiting = {w.start: w for w in ledger.waiting(detector)}
     missing = [at for at in grid if at not in known]
     full = _full(store, setting, missing[0], missing[-1] + length) if missing else set()
@@ -99,18 +88,6 @@ def _windows(
                 rows=row["tocsin.run.rows"] or 0,
                 searched=row["tocsin.run.searched"],
             )
-
-
-def _newest(store: Store, detector: str, start: datetime, end: datetime, length: timedelta) -> pl.DataFrame:
-    where = [
-        Condition("tocsin.detector.id", "==", detector),
-        Condition("tocsin.window.start", ">=", start),
-        Condition("tocsin.window.start", "<", end),
-    ]
-    rows = store.scan("run", columns=[*_COLUMNS, FENCE, INGESTED], where=where).collect()
-    rows = rows.filter(pl.col(_COLUMNS[1]) - pl.col(_COLUMNS[0]) == length)
-    rows = rows.sort(NEWEST_LAST)
-    return rows.unique(_COLUMNS[0], keep="last", maintain_order=True)
 
 
 def _full(store: Store, setting: Setting, start: datetime, end: datetime) -> set[datetime]:

@@ -121,19 +121,31 @@ def evaluated_before(
     """Which of a detector's windows of a length were evaluated before."""
     if not starts:
         return {}
-    where = [
+    columns = ["event.action", "tocsin.run.rows"]
+    done = [Condition("event.action", "in", [o.value for o in DONE])]
+    found = newest_runs(store, detector, min(starts), max(starts) + length, length, columns, done)
+    return {start: Before(Outcome(action), count or 0) for start, action, count in found.iter_rows()}
+
+
+def newest_runs(
+    store: Store,
+    detector: str,
+    start: datetime,
+    end: datetime,
+    length: timedelta,
+    columns: Sequence[str],
+    where: Sequence[Condition] = (),
+) -> pl.DataFrame:
+    """The newest record of each window of a length that begins in `[start, end)`: its start, and these columns."""
+    first, last = "tocsin.window.start", "tocsin.window.end"
+    own = [
         Condition("tocsin.detector.id", "==", detector),
-        Condition("tocsin.window.start", ">=", min(starts)),
-        Condition("tocsin.window.start", "<=", max(starts)),
-        Condition("event.action", "in", [o.value for o in DONE]),
+        Condition(first, ">=", start),
+        Condition(first, "<", end),
     ]
-    columns = ["tocsin.window.start", "tocsin.window.end", "event.action", "tocsin.run.rows", FENCE, INGESTED]
-    rows = store.scan("run", columns=columns, where=where).collect().sort(NEWEST_LAST)
-    return {
-        start: Before(Outcome(action), count or 0)
-        for start, end, action, count in rows.select(columns[:4]).iter_rows()
-        if end - start == length
-    }
+    rows = store.scan("run", columns=[first, last, *columns, FENCE, INGESTED], where=[*own, *where]).collect()
+    rows = rows.filter(pl.col(last) - pl.col(first) == length).sort(NEWEST_LAST)
+    return rows.unique(first, keep="last", maintain_order=True).select(first, *columns)
 
 
 def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
