@@ -105,7 +105,10 @@ class Protector:
             series = frame[column.name]
             rule = self._rule(stream, column.name)
             if rule is not None and series.null_count() < len(series):
-                frame = frame.with_columns(self._series(series, rule.action).alias(column.name))
+                protected = self._series(series, rule.action)
+                if column.type is Type.JSON:  # what stands there must stay JSON
+                    protected = '"' + protected + '"'
+                frame = frame.with_columns(protected.alias(column.name))
             elif column.type is Type.JSON and any(r.reaches_into(stream, column.name) for r in self._rules):
                 frame = frame.with_columns(self._texts(stream, column.name, series).alias(column.name))
         return frame
