@@ -61,7 +61,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml")
 
 
-def test_without_a_file_everything_has_its_default() -> None:
+def test_without_a_file_everything_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TOCSIN_NAMESPACE", "TOCSIN_STORE_URL"):
+        monkeypatch.delenv(name, raising=False)
     config = load()
     assert config.namespace == "default"
     assert config.path is None
