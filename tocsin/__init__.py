@@ -20,7 +20,8 @@ if TYPE_CHECKING:
         StoreError,
         TocsinError,
     )
-    from tocsin.findings import Finding, Score, Severity, Subject
+    from tocsin.findings import Family, Finding, Score, Severity, Subject
+    from tocsin.panels import Distribution, Network, ScoreOverTime, ValueTable
     from tocsin.plugin import (
         Batch,
         Collector,
@@ -48,7 +49,8 @@ _HOME = {
         "StoreError",
         "TocsinError",
     ),
-    "tocsin.findings": ("Finding", "Score", "Severity", "Subject"),
+    "tocsin.findings": ("Family", "Finding", "Score", "Severity", "Subject"),
+    "tocsin.panels": ("Distribution", "Network", "ScoreOverTime", "ValueTable"),
     "tocsin.plugin": (
         "Batch",
         "Collector",
@@ -77,9 +79,12 @@ __all__ = [
     "ConfigError",
     "DeliveryError",
     "Detector",
+    "Distribution",
+    "Family",
     "Finding",
     "InputError",
     "Measure",
+    "Network",
     "NoParams",
     "PluginError",
     "Receiver",
@@ -88,12 +93,14 @@ __all__ = [
     "Requires",
     "Resume",
     "Score",
+    "ScoreOverTime",
     "Severity",
     "SnapshotError",
     "Stability",
     "StoreError",
     "Subject",
     "TocsinError",
+    "ValueTable",
     "Window",
     "param",
     "record",

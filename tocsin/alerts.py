@@ -109,6 +109,8 @@ class Alert:
     techniques: tuple[str, ...]
     playbook: str
     changed: datetime
+    family: str = "other"
+    raised: datetime | None = None  # not of an alert from before this was kept
     findings: int = 1
     resolved: datetime | None = None
     acknowledged: Acknowledgement | None = None
@@ -158,6 +160,7 @@ class Alert:
             "subject.type": self.subject.type,
             "subject.id": self.subject.id,
             "started": format_time(self.started),
+            "raised": None if self.raised is None else format_time(self.raised),
             "window.start": format_time(self.window_start),
             "window.end": format_time(self.window_end),
             "resolved": None if self.resolved is None else format_time(self.resolved),
@@ -168,6 +171,7 @@ class Alert:
             "reason": self.reason,
             "evidence": self.evidence,
             "techniques": list(self.techniques),
+            "family": self.family,
             "playbook": self.playbook,
             "incident": self.incident,
             "acknowledged": None if ack is None else ack.by,

@@ -161,5 +161,6 @@ def _finding(detector: Detector[Any], window: Window, score: Score, threshold: f
         reason=score.reason,
         evidence=score.evidence,
         playbook=detector.playbook,
+        family=detector.family.value,
         baseline="" if window.baseline is None else window.baseline.digest,
     )

@@ -62,6 +62,17 @@ class Outcome(StrEnum):
 DONE = (Outcome.EVALUATED, Outcome.LATE, Outcome.FILLED)
 
 
+class Family(StrEnum):
+    """What a detector guards. Each has a dashboard of its own."""
+
+    DATA_INTEGRITY = "data_integrity"
+    MODEL_BEHAVIOR = "model_behavior"
+    USAGE = "usage"
+    ACCESS = "access"
+    HEALTH = "health"
+    OTHER = "other"
+
+
 class Subject(NamedTuple):
     """What a finding is about. `type` is model, dataset, principal, artifact or pipeline."""
 
@@ -100,6 +111,7 @@ class Finding:
     evidence: Mapping[str, Json]
     playbook: str = ""
     baseline: str = ""
+    family: str = Family.OTHER.value
 
     def to_dict(self) -> dict[str, Json]:
         """The finding in the words of the command line's `--json`."""
@@ -116,6 +128,7 @@ class Finding:
             "techniques": list(self.techniques),
             "reason": self.reason,
             "evidence": self.evidence,
+            "family": self.family,
             "playbook": self.playbook,
             "baseline": self.baseline,
         }

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get
 
 from tocsin.clock import parse_length
 from tocsin.errors import PluginError
+from tocsin.findings import Family
+from tocsin.panels import Panel
 
 if TYPE_CHECKING:
     from tocsin.alerts import Notification
@@ -113,11 +115,15 @@ class Detector(Plugin[P]):
     The platform owns the threshold. With `threshold` None it fits on one part of the baseline, scores
     `chunks` of the other part with the same code, and takes the quantile that `false_alarms` asks
     for, but never less than `floor`. A rule declares a fixed `threshold` instead.
+
+    `family` names the dashboard on which its findings and its own `panels` are shown.
     """
 
     requires: ClassVar[Requires]
     atlas: ClassVar[tuple[str, ...]] = ()
     playbook: ClassVar[str] = ""
+    family: ClassVar[Family] = Family.OTHER
+    panels: ClassVar[tuple[Panel, ...]] = ()
     threshold: ClassVar[float | None] = None
     floor: ClassVar[float] = 0.0
 

@@ -311,6 +311,7 @@ _STREAMS = (
             Column("tocsin.severity", K, "info, low, medium, high or critical"),
             Column("tocsin.evidence", Type.JSON, "facts that let a human check it"),
             Column("tocsin.playbook.id", K, "the playbook for an incident of this kind"),
+            Column("tocsin.detector.family", K, "what the detector guards, such as data_integrity"),
             Column("threat.framework", K, "MITRE ATLAS"),
             Column("threat.technique.id", Type.KEYWORDS, "ATLAS techniques"),
             _CLAIM,

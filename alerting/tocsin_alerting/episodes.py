@@ -112,6 +112,7 @@ def _opened(known: Sequence[Alert], episode: Episode, namespace: str, now: datet
         state=AlertState.FIRING,
         severity=episode.severity,
         started=first.window_start,
+        raised=now,
         changed=now,
         **_newest(episode),
     )
@@ -130,6 +131,7 @@ def _newest(episode: Episode) -> dict[str, Any]:
         "evidence": newest.evidence,
         "techniques": newest.techniques,
         "playbook": newest.playbook,
+        "family": newest.family,
     }
 
 

@@ -18,7 +18,7 @@ import polars as pl
 
 from tocsin.alerts import Alert, fingerprint
 from tocsin.clock import EPOCH
-from tocsin.findings import DONE, WITHDRAWN, Finding, Severity, Subject
+from tocsin.findings import DONE, WITHDRAWN, Family, Finding, Severity, Subject
 from tocsin.frames import NEWEST_LAST
 from tocsin.query import Condition
 from tocsin.store.protocol import Store
@@ -144,6 +144,7 @@ def _finding(row: Mapping[str, Any]) -> Finding | None:
         evidence=msgspec.json.decode(row["tocsin.evidence"] or "{}"),
         playbook=row["tocsin.playbook.id"] or "",
         baseline=row["tocsin.baseline.digest"] or "",
+        family=row["tocsin.detector.family"] or Family.OTHER.value,
     )
 
 

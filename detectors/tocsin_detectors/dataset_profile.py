@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tocsin import Condition, Detector, Requires, Score, Stability, Subject, Window, param
-from tocsin.findings import Json
+from tocsin.findings import Family, Json
 from tocsin.stats.departure import critical, departure
 from tocsin.streams import ID, TIME
 from tocsin_detectors._profiles import (
@@ -79,6 +79,7 @@ class DatasetProfile(Detector[Params]):
     requires = Requires("dataset", window="1d", history="365d")
     atlas = ("AML.T0059", "AML.T0020")
     playbook = "training-data-poisoning"
+    family = Family.DATA_INTEGRITY
     stability = Stability.BETA
     threshold = 1.0
 

@@ -22,7 +22,7 @@ from tocsin import (
     param,
 )
 from tocsin.digest import digest_frame
-from tocsin.findings import Json
+from tocsin.findings import Family, Json
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
 from tocsin.streams import TIME
@@ -81,6 +81,7 @@ class LabelPoisoning(Detector[Params]):
     requires = Requires("dataset", window="1d", baseline="60d")
     atlas = ("AML.T0020", "AML.T0059", "AML.T0043.004")
     playbook = "training-data-poisoning"
+    family = Family.DATA_INTEGRITY
     stability = Stability.BETA
     floor = 1.0
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from tocsin import COUNT, Baseline, Condition, Detector, Requires, Score, Stability, Subject, Window, param
 from tocsin.clock import format_time
-from tocsin.findings import Json
+from tocsin.findings import Family, Json
 from tocsin.stats.extraction import RUNS, SIZES, STATISTICS, Queries, Verdict, parts
 from tocsin.streams import TIME
 from tocsin_detectors._honest_queries import (
@@ -65,6 +65,7 @@ class ModelExtraction(Detector[Params]):
     requires = Requires(STREAM, window="1d", baseline="28d")
     atlas = ("AML.T0024.002", "AML.T0005.001")
     playbook = "model-extraction"
+    family = Family.USAGE
     stability = Stability.BETA
     #: Six statistics with exponential tails pass this together once in a hundred: ln(6 · 0.2 / 0.01).
     floor = 4.8

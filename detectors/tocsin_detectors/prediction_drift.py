@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tocsin.findings import Json, Score, Subject
+from tocsin.findings import Family, Json, Score, Subject
 from tocsin.plugin import Detector, Requires, Stability, param
 from tocsin.stats.chi_squared import chi_squared
 from tocsin.stats.drift import Sample, counts, effect, shift
@@ -116,6 +116,7 @@ class PredictionDrift(Detector[Params]):
     requires = Requires("inference", window="1d", baseline="28d")
     atlas = ("AML.T0031", "AML.T0015")
     playbook = "model-drift"
+    family = Family.MODEL_BEHAVIOR
     stability = Stability.BETA
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tocsin import Baseline, ConfigError, Detector, Requires, Score, Stability, Subject, Window, param
+from tocsin import Baseline, ConfigError, Detector, Family, Requires, Score, Stability, Subject, Window, param
 from tocsin.params import unknown
 from tocsin.streams import SOURCES, STREAMS, Type
 
@@ -64,6 +64,7 @@ class Pyod(Detector[Params]):
     id = "pyod"
     requires = Requires("inference", window="1d", baseline="28d")
     playbook = "unexplained-anomaly"
+    family = Family.MODEL_BEHAVIOR
     stability = Stability.BETA
 
     def __init__(self, params: Params) -> None:

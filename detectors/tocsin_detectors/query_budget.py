@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from tocsin import COUNT, Condition, Detector, Requires, Score, Stability, Subject, Window, param
+from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stability, Subject, Window, param
 from tocsin.streams import TIME
 
 _STREAM = "inference"
@@ -62,6 +62,7 @@ class QueryBudget(Detector[Params]):
     requires = Requires(_STREAM, window="1d", history="28d")
     atlas = ("AML.T0024.002", "AML.T0005.001", "AML.T0034.000")
     playbook = "model-extraction"
+    family = Family.USAGE
     stability = Stability.BETA
     threshold = 1.0
 

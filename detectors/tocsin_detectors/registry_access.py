@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from tocsin.clock import floor_time, format_time, parse_time
-from tocsin.findings import Json, Score, Subject
+from tocsin.findings import Family, Json, Score, Subject
 from tocsin.plugin import Detector, Requires, Stability, param
 from tocsin.stats.surprise import surprise
 from tocsin.windows import Baseline, Window
@@ -107,6 +107,7 @@ class RegistryAccess(Detector[Params]):
     requires = Requires("access", window="1d", baseline="90d", history="400d")
     atlas = ("AML.T0012", "AML.T0035", "AML.T0044")
     playbook = "registry-intrusion"
+    family = Family.ACCESS
     stability = Stability.BETA
     floor = _FLOOR
 

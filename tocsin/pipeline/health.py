@@ -12,7 +12,7 @@ from typing import Any
 
 from tocsin.clock import Clock, floor_time, format_length, format_time, parse_time
 from tocsin.evaluation import judge
-from tocsin.findings import Json, Outcome, Score, Subject
+from tocsin.findings import Family, Json, Outcome, Score, Subject
 from tocsin.frames import empty
 from tocsin.pipeline.ledger import Ledger
 from tocsin.pipeline.records import Run, write_runs
@@ -41,6 +41,7 @@ class Health(Detector[NoParams]):
     requires = Requires("run", window="5m")
     threshold = _THRESHOLD
     playbook = "tocsin-health"
+    family = Family.HEALTH
 
     def __init__(self, scores: Sequence[Score]) -> None:
         super().__init__(NoParams())

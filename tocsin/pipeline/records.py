@@ -193,6 +193,7 @@ def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
         "event.reason": finding.reason,
         "tocsin.evidence": msgspec.json.encode(finding.evidence, order="sorted").decode(),
         "tocsin.playbook.id": finding.playbook,
+        "tocsin.detector.family": finding.family,
         "tocsin.baseline.digest": finding.baseline,
         "threat.technique.id": list(finding.techniques),
         FENCE: run.fence,

@@ -17,7 +17,9 @@ import msgspec
 
 from tocsin.errors import StoreError
 from tocsin.store.cluster import told
+from tocsin.store.mappings import fields
 from tocsin.store.protocol import Entry
+from tocsin.views import VERSION, VIEWS, facts
 
 #: A record's version holds the primary term above so many bits of sequence number.
 _TERM = 40
@@ -29,7 +31,9 @@ _STATE: Mapping[str, Any] = {
         "kind": {"type": "keyword"},
         "key": {"type": "keyword"},
         "value": {"type": "object", "enabled": False},
+        **fields([c for view in VIEWS.values() for c in view.columns], [v.active for v in VIEWS.values()]),
     },
+    "_meta": {"views": VERSION},
 }
 _KEPT: Mapping[str, Any] = {"dynamic": False, "properties": {"name": {"type": "keyword"}}}
 
@@ -50,6 +54,32 @@ class ElasticState:
                 if not self._client.indices.exists(index=index):
                     with contextlib.suppress(elasticsearch.BadRequestError):  # another process was first
                         self._client.indices.create(index=index, mappings=mapping, settings=settings)
+        self._show()
+
+    def _show(self) -> None:
+        """Let the views be read: fields, aliases, and what records that were written before them show."""
+        aliases = [
+            {
+                "add": {
+                    "index": self._records,
+                    "alias": view.alias(self._namespace),
+                    "filter": {"term": {"kind": view.kind}},
+                }
+            }
+            for view in VIEWS.values()
+        ]
+        with told("set up its views"):
+            self._client.indices.update_aliases(actions=aliases)
+        meta = self._meta()
+        if meta.get("views", 0) >= VERSION:
+            return
+        with told("set up its views"):
+            self._client.indices.put_mapping(index=self._records, properties=_STATE["properties"])
+        for view in VIEWS.values():
+            for entry in self.entries(view.kind):
+                self.put(view.kind, entry.key, entry.value, entry.version)  # else another wrote it just now
+        with told("set up its views"):
+            self._client.indices.put_mapping(index=self._records, meta={**self._meta(), "views": VERSION})
 
     def get(self, kind: str, key: str) -> Entry | None:
         with told("read the keyed state"):
@@ -62,7 +92,8 @@ class ElasticState:
     def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
         text = msgspec.json.encode(value)
         write = uuid.uuid4().hex  # tells our own write from another's where its answer was lost
-        document = {"kind": kind, "key": key, "value": msgspec.json.decode(text), "write": write}
+        plain = msgspec.json.decode(text)
+        document = {"kind": kind, "key": key, "value": plain, "write": write, **facts(kind, plain)}
         how: dict[str, Any] = {"op_type": "create"} if expected is None else self._expecting(expected)
         with told("write the keyed state"):
             try:
@@ -141,18 +172,22 @@ class ElasticState:
         """The cluster counts versions itself: where that is not enough, the index says what to add to them."""
         if above >= 1 << _TERM and above > self._added():
             with told("set up its indices"):
-                self._client.indices.put_mapping(index=self._records, meta={_BASE: above})
+                self._client.indices.put_mapping(index=self._records, meta={**self._meta(), _BASE: above})
             self._base = None
 
     def _added(self) -> int:
         if self._base is None:
-            with told("read the keyed state"):
-                try:
-                    (index,) = self._client.indices.get_mapping(index=self._records).values()
-                except elasticsearch.NotFoundError:
-                    return 0
-            self._base = int(index["mappings"].get("_meta", {}).get(_BASE, 0))
+            self._base = int(self._meta().get(_BASE, 0))
         return self._base
+
+    def _meta(self) -> dict[str, Any]:
+        with told("read the keyed state"):
+            try:
+                (index,) = self._client.indices.get_mapping(index=self._records).values()
+            except elasticsearch.NotFoundError:
+                return {}
+        meta: dict[str, Any] = index["mappings"].get("_meta", {})
+        return meta
 
     def _version(self, answer: Mapping[str, Any]) -> int:
         """A number that rises with every write: a new primary counts on from the old one's sequence."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -71,13 +71,21 @@ def template(stream: str, namespace: str, retention: timedelta, shards: int, rep
 
 def properties(stream: Stream) -> dict[str, Any]:
     """The mapping of a stream's columns, dotted names nested."""
-    tree: dict[str, Any] = {}
-    for column in stream.columns:
-        _put(tree, column.name, dict(_FIELDS[column.type]))
+    tree = fields(stream.columns, ())
     if VECTOR in stream.by_name:
         _put(tree, COUNT, {"type": "long"})
         for place in range(SLOTS):
             _put(tree, f"{SLOT}.{place:03d}", {"type": "double", "index": False})
+    return tree
+
+
+def fields(columns: Iterable[Column], ranges: Iterable[str]) -> dict[str, Any]:
+    """The mapping of columns of any kind, and of date ranges by their names, dotted names nested."""
+    tree: dict[str, Any] = {}
+    for column in columns:
+        _put(tree, column.name, dict(_FIELDS[column.type]))
+    for name_ in ranges:
+        _put(tree, name_, {"type": "date_range"})
     return tree
 
 
