@@ -47,7 +47,7 @@ def events(annotation: Mapping[str, Any], source: Source, answer: Json) -> list[
                 _field(document, annotation.get("timeField") or source.time_field),
                 _field(document, annotation.get("timeEndField")),
                 str(_field(document, annotation.get("textField"))),
-                tuple(tags.split(",")) if isinstance(tags, str) else tuple(tags or ()),
+                tuple(tags.split(",")) if isinstance(tags, str) and tags else tuple(tags or ()),
             )
         )
     return found

@@ -12,6 +12,8 @@ from tocsin.streams import STREAMS, TIME, Column, Type
 
 PROMETHEUS = "tocsin-prometheus"
 ELASTICSEARCH = "elasticsearch"
+#: The type of a field that is in the documents only: nothing finds or counts it.
+STORED = "stored"
 #: Grafana's own: panels of mixed sources, and the annotations that people write by hand.
 MIXED, GRAFANA = "-- Mixed --", "-- Grafana --"
 
@@ -74,5 +76,5 @@ def _flat(properties: Mapping[str, Any], above: str = "") -> dict[str, str]:
         if "properties" in field:
             found |= _flat(field["properties"], f"{above}{name}.")
         else:
-            found[f"{above}{name}"] = field["type"]
+            found[f"{above}{name}"] = STORED if field.get("doc_values") is False else field["type"]
     return found

@@ -32,7 +32,7 @@ def over_time(query: str, *, by: str = "", metric: Any = None) -> e.Dataquery:
     found = (
         e.Dataquery().ref_id("A").query(query).time_field("@timestamp").metrics([metric or e.Count().id("1")])
     )
-    return found.bucket_aggs(buckets).alias("{{%s}}" % by if by else "calls")
+    return found.bucket_aggs(buckets).alias("{{" + by + "}}" if by else "calls")
 
 
 def calls() -> dict[str, Any]:
@@ -46,7 +46,8 @@ def calls() -> dict[str, Any]:
     drawn = (
         timeseries.Panel().id(1).title("Calls").description(_ADVICE).datasource(source("inference")).unit("short")
         .no_value("No calls in this range").links([link]).grid_pos(m.GridPos(x=0, y=0, w=12, h=8))
-        .with_target(over_time("tocsin.model.name:$model AND $search", by="user.id"))
+        .color_scheme(d.FieldColor().mode(m.FieldColorModeId.CONTINUOUS_BLUES))
+        .with_target(over_time("tocsin.model.name:$model AND ${search:raw}", by="user.id"))
     )  # fmt: skip
     table_of = (
         table.Panel().id(2).title("Principals").description(_ADVICE).datasource(source("inference")).unit("short")
