@@ -58,7 +58,8 @@ def frames(target: Mapping[str, Any], answer: Json, source: Source) -> list[Fram
     buckets = target["bucketAggs"]
     leaves = list(_leaves(buckets, answer.get("aggregations") or {}, {}))
     if buckets[-1]["type"] != "date_histogram":
-        return [_table(ref, buckets, metrics, leaves)] if leaves else []
+        table = _table(ref, buckets, metrics, leaves)
+        return [table] if table.rows else []
     found = [s for labels, leaf in leaves for s in _series(ref, labels, leaf, buckets[-1], metrics)]
     kinds = len({s.labels["metric"] for s in found})
     return [_named(series, str(target.get("alias") or ""), kinds) for series in found]

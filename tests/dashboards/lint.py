@@ -132,7 +132,7 @@ def check_sources_are_known(board: Board) -> Found:
             yield name(panel), f"has the unknown data source {own!r}"
         for target in panel.get("targets") or ():
             uid = uid_of(target.get("datasource"))
-            if uid and uid not in known or (own == MIXED and not uid):
+            if (uid and uid not in known) or (own == MIXED and not uid):
                 yield name(panel), f"its target {target.get('refId')} has the unknown data source {uid!r}"
     for variable in board.variables.values():
         uid = uid_of(variable.get("datasource"))
