@@ -46,6 +46,10 @@ class Elasticsearch:
             _collect(one["mappings"].get("properties") or {}, "", found)
         return found
 
+    def refresh(self, index: str) -> None:
+        """Make all that was written to an index findable; nothing where there is none."""
+        self._ask(f"{index}/_refresh?ignore_unavailable=true", "")
+
     def _ask(self, path: str, body: str | None = None) -> Any:
         data = None if body is None else body.encode()
         request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/x-ndjson"})

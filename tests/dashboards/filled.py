@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.dashboards.cluster import Elasticsearch
+from tests.dashboards.datasources import of_tocsin
 from tests.dashboards.ranges import Range
 from tests.demo import small_story
 from tocsin.app import App
@@ -51,8 +52,8 @@ def fill(url: str, namespace: str, folder: Path, *, whole: bool = WHOLE_DEMO) ->
         Elasticsearch(url), app.config.namespace, Range(_ms(START), _ms(canvas.week(12)) + 3_600_000)
     )
     app.close()
-    for pattern in (f"logs-tocsin.*-{found.namespace}", f"metrics-tocsin.*-{found.namespace}"):
-        found.cluster._ask(f"{pattern}/_refresh")
+    for source in of_tocsin(found.namespace).values():
+        found.cluster.refresh(source.index)
     return found
 
 

@@ -99,13 +99,12 @@ def alerts() -> dict[str, Any]:
     whole["annotations"] = {
         "list": [
             {
-                "name": "Findings",
+                "name": "Severe findings",
                 "enable": True,
                 "datasource": {"type": "elasticsearch", "uid": "tocsin-finding"},
                 "query": "tocsin.severity:(high OR critical)",
                 "timeField": "@timestamp",
-                "textField": "event.reason",
-                "tagsField": "tocsin.severity",
+                "textField": "@timestamp",  # of keys with dots Grafana shows nothing
             }
         ]
     }

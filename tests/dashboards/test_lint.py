@@ -76,7 +76,7 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("sources_are_known", lambda b: _panel(b)["datasource"].update(uid="tocsin-nothing"), "unknown data source"),
     ("sources_are_known", lambda b: _target(b).update(datasource={"uid": "x"}), "its target A"),
     ("sources_are_known", lambda b: _variable(b)["datasource"].update(uid="x"), "variable model"),
-    ("sources_are_known", lambda b: _event(b)["datasource"].update(uid="x"), "annotation Findings"),
+    ("sources_are_known", lambda b: _event(b)["datasource"].update(uid="x"), "annotation Severe findings"),
     ("targets_have_their_own_ids", lambda b: _panel(b)["targets"].append(_target(b)), "are called"),
     ("targets_have_their_own_ids", lambda b: _panel(b)["targets"].clear(), "asks nothing"),
     ("no_namespace_is_written_out", lambda b: _panel(b).update(description="of logs-tocsin.run-default " * 3), "namespace"),
