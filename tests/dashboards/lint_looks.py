@@ -1,0 +1,114 @@
+"""What a panel says of itself, and its colors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.dashboards.lint import Board, Check, Found, Json, name
+from tests.dashboards.lint_links import links
+
+#: Okabe and Ito's eight colors, with greys for what is beside the point.
+PALETTE = frozenset({
+    "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",
+    "#999999", "#808080", "#bbbbbb", "#ffffff", "transparent", "text",
+})  # fmt: skip
+#: Grafana's schemes that do not set red against green: one hue, or a way through blue.
+SCHEMES = frozenset(
+    {"fixed", "thresholds", "shades"}
+    | {
+        f"continuous-{name}"
+        for name in ("BlYlRd", "YlRd", "BlPu", "YlBl", "blues", "reds", "greens", "purples")
+    }
+    | {f"continuous-{name}" for name in ("viridis", "magma", "plasma", "inferno", "cividis")}
+)
+HEAT = frozenset({"Viridis", "Magma", "Plasma", "Inferno", "Cividis", "Blues", "Greys", "Oranges", "Purples", "YlGnBu",
+                  "YlOrRd", "YlOrBr", "BuPu", "PuBu", "GnBu", "OrRd", "Turbo"} - {"Turbo"})  # fmt: skip
+#: Panels that give every series a color of Grafana's red-and-green palette unless told otherwise.
+COLORED = ("timeseries", "barchart", "bargauge", "piechart", "histogram", "trend", "xychart", "state-timeline",
+           "status-history")  # fmt: skip
+SHORTEST = 40
+
+
+def check_panels_say_what_to_do(board: Board) -> Found:
+    for panel in board.asking:
+        if len(str(panel.get("description") or "").strip()) < SHORTEST:
+            yield name(panel), f"its description has less than {SHORTEST} characters"
+        if not str(panel.get("title") or "").strip():
+            yield name(panel), "has no title"
+
+
+def check_panels_have_a_unit(board: Board) -> Found:
+    for panel in board.asking:
+        config = panel.get("fieldConfig") or {}
+        overridden = any(p["id"] == "unit" for o in config.get("overrides") or () for p in o["properties"])
+        if panel["type"] != "logs" and not (config.get("defaults") or {}).get("unit") and not overridden:
+            yield name(panel), "has no unit"
+
+
+def check_panels_lead_on(board: Board) -> Found:
+    for panel in board.asking:
+        if not links(panel):
+            yield name(panel), "has no link"
+
+
+def check_panels_say_when_they_are_empty(board: Board) -> Found:
+    for panel in board.asking:
+        if panel["type"] != "logs" and not ((panel.get("fieldConfig") or {}).get("defaults") or {}).get(
+            "noValue"
+        ):
+            yield name(panel), "does not say what it means when it is empty (noValue)"
+
+
+def check_colors_are_safe(board: Board) -> Found:
+    for panel in board.asking:
+        for color in _colors(panel):
+            if color.lower() not in PALETTE:
+                yield name(panel), f"the color {color!r} is not one of the palette"
+        for mode in _modes(panel):
+            if mode not in SCHEMES:
+                yield name(panel), f"the color scheme {mode!r} is not safe for color-blind readers"
+        defaults = (panel.get("fieldConfig") or {}).get("defaults") or {}
+        if panel["type"] in COLORED and not (defaults.get("color") or {}).get("mode"):
+            yield name(panel), "names no color scheme: Grafana's own sets red against green"
+        scheme = ((panel.get("options") or {}).get("color") or {}).get("scheme")
+        if panel["type"] == "heatmap" and scheme not in HEAT:
+            yield name(panel), f"the heatmap's scheme is {scheme!r}"
+    for annotation in board.annotations:
+        if str(annotation.get("iconColor") or "#000000").lower() not in PALETTE:
+            yield (
+                f"annotation {annotation.get('name')}",
+                f"the color {annotation['iconColor']!r} is not one of the palette",
+            )
+
+
+def _colors(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in ("color", "fixedColor") and isinstance(inner, str) and inner:
+                yield inner
+            else:
+                yield from _colors(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _colors(inner)
+
+
+def _modes(panel: Json) -> Iterator[str]:
+    config = panel.get("fieldConfig") or {}
+    given = [(config.get("defaults") or {}).get("color")]
+    given += [
+        p["value"] for o in config.get("overrides") or () for p in o["properties"] if p["id"] == "color"
+    ]
+    for color in given:
+        if color and color.get("mode"):
+            yield str(color["mode"])
+
+
+CHECKS: tuple[Check, ...] = (
+    check_panels_say_what_to_do,
+    check_panels_have_a_unit,
+    check_panels_lead_on,
+    check_panels_say_when_they_are_empty,
+    check_colors_are_safe,
+)
