@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tocsin.store import mappings
-from tocsin.streams import STREAMS, TIME, Column, Type
+from tocsin.streams import STREAMS, TIME, Column
 
 PROMETHEUS = "tocsin-prometheus"
 ELASTICSEARCH = "elasticsearch"
@@ -47,11 +47,10 @@ def of_stream(stream: str, namespace: str = "*") -> Source:
     )
 
 
-def of_view(view: str, columns: Iterable[Column], namespace: str = "*") -> Source:
+def of_view(view: str, columns: Iterable[Column], active: str, namespace: str = "*") -> Source:
     """The data source of a view over the keyed state: alerts or incidents."""
     fields = {c.name: str(mappings._FIELDS[c.type]["type"]) for c in columns}
-    times = [c.name for c in columns if c.type is Type.DATE]
-    return Source(f"tocsin-{view}", f"tocsin-{view}-{namespace}", fields, TIME if TIME in times else times[0])
+    return Source(f"tocsin-{view}", f"tocsin-{view}-{namespace}", fields | {active: "date_range"}, active)
 
 
 def of_tocsin(namespace: str = "*") -> dict[str, Source]:
@@ -59,7 +58,7 @@ def of_tocsin(namespace: str = "*") -> dict[str, Source]:
     found = [of_stream(name, namespace) for name in STREAMS]
     if importlib.util.find_spec("tocsin.views"):
         views = importlib.import_module("tocsin.views").VIEWS
-        found += [of_view(name, view.columns, namespace) for name, view in views.items()]
+        found += [of_view(name, view.columns, view.active, namespace) for name, view in views.items()]
     return {source.uid: source for source in found}
 
 

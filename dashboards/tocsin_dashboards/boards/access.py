@@ -1,0 +1,170 @@
+"""Registry and data access: who touched what, when, from where, and whether that is usual for them."""
+
+from __future__ import annotations
+
+from tocsin_dashboards.asking import ask, count, lowest, terms, total, unique
+from tocsin_dashboards.kinds import PRINCIPAL, lines, listing, matrix, network, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import alert_table, findings_over_time, scores
+
+UID = "tocsin-access"
+_FAMILY = "tocsin.detector.family:access"
+_BY = "user.id:$principal"
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        UID,
+        "Tocsin: registry and data access",
+        "Who touched what, when, from where, and whether that is usual for them.",
+        ["principal", "severity"],
+        "now-30d",
+    )
+    one = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
+    board.row(
+        "Alerts",
+        (
+            16,
+            alert_table(
+                "Alerts about who accessed what",
+                f"{_FAMILY} AND tocsin.subject.id:$principal AND tocsin.severity:$severity",
+                "What was seen names what was new: pair, address, program, hour or volume.",
+            ),
+        ),
+        (8, findings_over_time(_FAMILY)),
+        height=9,
+    )
+    board.row(
+        "Who and what",
+        (
+            12,
+            matrix(
+                "Who touched what",
+                "Accesses by principal and resource. A row that fills from left to right is somebody who takes everything; a single cell far from the others is worth a question.",
+                ask("access", _BY, [count()], [terms("user.id", 50), terms("tocsin.resource.id", 25)]),
+                one,
+                row="user.id",
+                column="tocsin.resource.id",
+            ),
+        ),
+        (
+            12,
+            network(
+                "Principals and resources",
+                "The same as a picture. A node with many more edges than its like is a service account, or one that is used as one.",
+                "access",
+                ("user.id", "tocsin.resource.id"),
+                _BY,
+                one,
+            ),
+        ),
+        height=11,
+    )
+    board.row(
+        "Habits",
+        (
+            8,
+            lines(
+                "Accesses by hour",
+                "Every bar is an hour. Bars in the night or at the weekend, where there were none, are off-hours use: see whose they are in the table below.",
+                [
+                    ask(
+                        "access",
+                        _BY,
+                        [count()],
+                        [terms("event.action", 8)],
+                        over="1h",
+                        alias="{{term event.action}}",
+                    )
+                ],
+                one,
+                stacked=True,
+            ),
+        ),
+        (8, scores("registry_access", "tocsin.subject.id:$principal")),
+        (
+            8,
+            lines(
+                "Bytes read",
+                "Bytes of the answers, by principal. The registry leaves the house as bytes: a peak without a release is an exfiltration until somebody explains it.",
+                [
+                    ask(
+                        "access",
+                        _BY,
+                        [total("http.response.bytes")],
+                        [terms("user.id", 8)],
+                        over="1d",
+                        alias="{{term user.id}}",
+                    )
+                ],
+                one,
+                unit="bytes",
+                stacked=True,
+            ),
+        ),
+    )
+    board.row(
+        "New pairs and refusals",
+        (
+            12,
+            listing(
+                "Pairs by when they were first seen in this time",
+                "Who touched what for the first time, when, and how often since. Sort by first seen: the newest pairs are what registry_access judges.",
+                ask(
+                    "access",
+                    _BY,
+                    [lowest("@timestamp"), count()],
+                    [terms("user.id", 50), terms("tocsin.resource.id", 20), terms("event.action", 5)],
+                ),
+                one,
+                columns={
+                    "user.id": "principal",
+                    "tocsin.resource.id": "resource",
+                    "event.action": "action",
+                    "Min": "first seen",
+                    "Count": "times",
+                },
+                units={"first seen": "dateTimeAsIso"},
+            ),
+        ),
+        (
+            6,
+            lines(
+                "Outcomes",
+                "Refusals that grow are somebody who tries doors. A success after many refusals is a door that opened.",
+                [
+                    ask(
+                        "access",
+                        _BY,
+                        [count()],
+                        [terms("event.outcome", 3)],
+                        over="1d",
+                        alias="{{term event.outcome}}",
+                    )
+                ],
+                one,
+                stacked=True,
+            ),
+        ),
+        (
+            6,
+            listing(
+                "Addresses and programs",
+                "From where and with what each principal comes. A second program or a new address for a person is a stolen credential until they say otherwise.",
+                ask(
+                    "access",
+                    _BY,
+                    [unique("source.ip"), unique("user_agent.original")],
+                    [terms("user.id", 50)],
+                ),
+                one,
+                columns={
+                    "user.id": "principal",
+                    "Unique Count source.ip": "addresses",
+                    "Unique Count user_agent.original": "programs",
+                },
+            ),
+        ),
+    )
+    return board

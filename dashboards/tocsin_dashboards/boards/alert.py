@@ -1,0 +1,144 @@
+"""One alert, by its id: what was seen, about whom, since when, who did what, and the playbook."""
+
+from __future__ import annotations
+
+from tocsin_dashboards.asking import ask, count, highest, lowest, raw, terms
+from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, lines, listing, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import alert_table, history
+
+_GONE = ("_id", "_index", "_type", "sort", "highlight")
+_ABOUT = "tocsin.detector.id:$detector AND tocsin.subject.id:$subject"
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        ALERT,
+        "Tocsin: one alert",
+        "One alert by its id: evidence, subject, timeline and playbook. Come here from a table of alerts.",
+        ["alert", "fingerprint", "detector", "subject", "incident"],
+        "now-90d",
+    )
+    up = to(OVERVIEW, "SOC overview")
+    board.row("The alert", (24, alert_table("What it says now", "tocsin.alert.id:$alert")), height=5)
+    board.row(
+        "Evidence",
+        (
+            12,
+            lines(
+                "Score against threshold",
+                "The detector's score of this subject before, during and after the alert; red is the threshold. A climb before the alert says when it really began.",
+                [
+                    ask("score", _ABOUT, [highest("tocsin.score")], over="1d", alias="score"),
+                    ask(
+                        "score", _ABOUT, [highest("tocsin.threshold")], over="1d", alias="threshold", ref="B"
+                    ),
+                ],
+                up,
+                unit="none",
+            ),
+        ),
+        (
+            12,
+            listing(
+                "Findings, newest first",
+                "What was seen in each window, with the evidence as it was written down. Check the evidence against the source before you act on it.",
+                ask("finding", _ABOUT, [raw(100)]),
+                up,
+                gone=_GONE,
+                columns={
+                    "tocsin.window.start": "window",
+                    "tocsin.severity": "severity",
+                    "tocsin.score": "score",
+                    "tocsin.threshold": "threshold",
+                    "event.reason": "what was seen",
+                    "tocsin.evidence": "evidence",
+                    "tocsin.baseline.digest": "baseline",
+                },
+            ),
+        ),
+        height=10,
+    )
+    board.row(
+        "Subject",
+        (
+            12,
+            listing(
+                "Other alerts about the same subject",
+                "Several alerts about one subject are mostly one story: read them in order, and work them as one incident.",
+                ask(
+                    "alerts",
+                    "tocsin.subject.id:$subject",
+                    [lowest("@timestamp"), highest("event.severity")],
+                    [
+                        terms("tocsin.alert.id", 50),
+                        terms("tocsin.severity", 1),
+                        terms("tocsin.detector.id", 1),
+                    ],
+                ),
+                up,
+                columns={
+                    "tocsin.alert.id": "alert",
+                    "tocsin.severity": "severity",
+                    "tocsin.detector.id": "detector",
+                    "Min": "since",
+                },
+                units={"since": "dateTimeAsIso"},
+                gone=("Max",),
+            ),
+        ),
+        (
+            12,
+            listing(
+                "Subject",
+                "Open it: everything that this principal did, or everything about this model.",
+                ask(
+                    "alerts",
+                    "tocsin.alert.id:$alert",
+                    [count()],
+                    [terms("tocsin.subject.id", 1), terms("tocsin.subject.type", 1)],
+                ),
+                up,
+                columns={"tocsin.subject.id": "about", "tocsin.subject.type": "of", "Count": "alerts"},
+            ),
+        ),
+        height=6,
+    )
+    board.row(
+        "Playbook and timeline",
+        (
+            10,
+            listing(
+                "Incident and its next step",
+                "The case that this alert belongs to. Take the next step, then write down what came of it: tocsin incidents step.",
+                ask(
+                    "incidents",
+                    "tocsin.alert.id:$alert",
+                    [highest("tocsin.incident.steps"), highest("tocsin.incident.steps_left")],
+                    [
+                        terms("tocsin.incident.id", 5),
+                        terms("tocsin.incident.state", 1),
+                        terms("tocsin.playbook.id", 1),
+                    ],
+                ),
+                to(INCIDENTS, "Incidents and playbooks"),
+                columns={
+                    "tocsin.incident.id": "incident",
+                    "tocsin.incident.state": "state",
+                    "tocsin.playbook.id": "playbook",
+                    "Max tocsin.incident.steps": "steps",
+                    "Max tocsin.incident.steps_left": "left",
+                },
+            ),
+        ),
+        (
+            14,
+            history(
+                "tocsin.alert.fingerprint:$fingerprint OR tocsin.incident.id:$incident",
+                "Timeline of the alert and its incident",
+            ),
+        ),
+        height=10,
+    )
+    return board

@@ -1,0 +1,143 @@
+"""Data integrity: what came into the training data, from whom, and whether it still looks like itself."""
+
+from __future__ import annotations
+
+from tocsin_dashboards.asking import ask, count, highest, raw, terms, unique
+from tocsin_dashboards.kinds import PRINCIPAL, lines, listing, matrix, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import alert_table, findings_over_time, scores
+
+UID = "tocsin-data-integrity"
+_FAMILY = "tocsin.detector.family:data_integrity"
+_SNAPSHOTS = "tocsin.dataset.name:$dataset"
+_ABOUT = "tocsin.subject.id:$dataset"
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        UID,
+        "Tocsin: data integrity",
+        "What came into the training data, from whom, and whether it still looks like itself.",
+        ["dataset", "severity"],
+        "now-90d",
+    )
+    board.row(
+        "Alerts",
+        (
+            16,
+            alert_table(
+                "Alerts about datasets",
+                f"{_FAMILY} AND {_ABOUT} AND tocsin.severity:$severity",
+                "Before you retrain: quarantine the snapshot that the evidence names.",
+            ),
+        ),
+        (8, findings_over_time(f"{_FAMILY} AND {_ABOUT}")),
+        height=9,
+    )
+    board.row("Scores", (12, scores("label_poisoning", _ABOUT)), (12, scores("dataset_profile", _ABOUT)))
+    writer = to(PRINCIPAL, "Everything about a writer")
+    board.row(
+        "Deliveries",
+        (
+            8,
+            lines(
+                "Rows of each snapshot",
+                "A step up or down that nobody announced is a broken export or forged rows: compare the two snapshots before training on the newer one.",
+                [
+                    ask(
+                        "dataset",
+                        _SNAPSHOTS,
+                        [highest("tocsin.dataset.rows")],
+                        [terms("tocsin.dataset.name")],
+                        over="1d",
+                        alias="{{term tocsin.dataset.name}}",
+                    )
+                ],
+                writer,
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Bytes of each snapshot",
+                "Bytes that change without rows mean columns that were added, emptied or filled differently: look at the schema in the evidence of dataset_profile.",
+                [
+                    ask(
+                        "dataset",
+                        _SNAPSHOTS,
+                        [highest("tocsin.dataset.bytes")],
+                        [terms("tocsin.dataset.name")],
+                        over="1d",
+                        alias="{{term tocsin.dataset.name}}",
+                    )
+                ],
+                writer,
+                unit="bytes",
+            ),
+        ),
+        (
+            8,
+            matrix(
+                "Who wrote what",
+                "Snapshots by writer and dataset. A writer that appears for the first time is what a partner feed that was taken over looks like: ask its owner.",
+                ask(
+                    "dataset",
+                    _SNAPSHOTS,
+                    [unique("tocsin.dataset.digest")],
+                    [terms("user.id", 50), terms("tocsin.dataset.name", 20)],
+                ),
+                writer,
+                row="user.id",
+                column="tocsin.dataset.name",
+                value="Unique Count",
+            ),
+        ),
+    )
+    columns = {
+        "@timestamp": "when",
+        "tocsin.dataset.name": "dataset",
+        "user.id": "principal",
+        "tocsin.dataset.rows": "rows",
+        "tocsin.dataset.digest": "digest",
+        "tocsin.dataset.path": "path",
+    }
+    board.row(
+        "Lineage",
+        (
+            16,
+            listing(
+                "Snapshots, newest first",
+                "The digest says which rows a model was trained on, whatever the file is called. Take it to the pipeline's inputs beside this to see what was trained on it.",
+                ask("dataset", _SNAPSHOTS, [raw(200)]),
+                writer,
+                columns=columns,
+                gone=("_id", "_index", "_type", "sort", "highlight"),
+            ),
+        ),
+        (
+            8,
+            listing(
+                "What was trained on which digest",
+                "The blast radius of a bad snapshot: every model whose training had it as an input. Roll those back first.",
+                ask(
+                    "pipeline",
+                    "tocsin.pipeline.inputs:*",
+                    [count()],
+                    [
+                        terms("tocsin.pipeline.inputs", 200),
+                        terms("tocsin.model.name", 5),
+                        terms("tocsin.pipeline.run_id", 5),
+                    ],
+                ),
+                writer,
+                columns={
+                    "tocsin.pipeline.inputs": "digest",
+                    "tocsin.model.name": "model",
+                    "tocsin.pipeline.run_id": "run",
+                    "Count": "steps",
+                },
+            ),
+        ),
+    )
+    return board

@@ -1,0 +1,224 @@
+"""Tocsin's own health: whether it takes in, judges and tells what it should."""
+
+from __future__ import annotations
+
+from tocsin_dashboards import looks
+from tocsin_dashboards.asking import ask, count, filters, raw, terms, unique
+from tocsin_dashboards.kinds import HEALTH, INCIDENTS, OVERVIEW, lines, listing, number, promised, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import ACTIVE, alert_table
+
+_OWN = "tocsin.detector.family:health"
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        HEALTH,
+        "Tocsin: its own health",
+        "Whether Tocsin takes in, judges and tells what it should. What to do about each alarm: docs/operations.md.",
+        time="now-24h",
+    )
+    up, told = to(OVERVIEW, "SOC overview"), to(INCIDENTS, "Incidents and playbooks")
+    everything = [filters({"all": "*"})]
+    board.row(
+        "Now",
+        (
+            6,
+            number(
+                "Own alerts open",
+                "Sources that went silent, plug-ins that fail, clocks that disagree, a dead letter that grows. Above 0: the table below says which.",
+                ask("alerts", f"{_OWN} AND {ACTIVE}", [count()], everything),
+                up,
+                steps=((None, looks.GREEN), (1, looks.RED)),
+            ),
+        ),
+        (
+            6,
+            number(
+                "Windows nobody judged",
+                "Gaps and failures of this time, whether filled since or not. See tocsin coverage for what is still missing.",
+                ask("run", "event.action:(gap OR failed)", [unique("event.id")], everything),
+                up,
+                column="Unique Count",
+                steps=((None, looks.GREEN), (1, looks.ORANGE)),
+            ),
+        ),
+        (
+            6,
+            number(
+                "Events rejected",
+                "Events that could not be taken in. Each is kept with its reason and place: tocsin events dead_letter.",
+                ask("dead_letter", "", [count()], everything),
+                up,
+                steps=((None, looks.GREEN), (1, looks.YELLOW), (1000, looks.RED)),
+            ),
+        ),
+        (
+            6,
+            number(
+                "Workers that are well",
+                "Workers whose jobs are done in time, by their metrics. Fewer than you run: see docs/operations.md, Worker down.",
+                promised("sum(tocsin_up)"),
+                up,
+                column="Value",
+                steps=((None, looks.RED), (1, looks.GREEN)),
+            ),
+        ),
+        height=4,
+    )
+    board.row("Alerts about Tocsin itself", (24, alert_table("Tocsin's own alerts", _OWN)), height=7)
+    board.row(
+        "Taking in",
+        (
+            8,
+            lines(
+                "Events by stream and outcome",
+                "Events a second. Rejected ones stand in the dead letter; spooled ones wait on disk for the store. A stream at zero is a source that is silent.",
+                [
+                    promised(
+                        "sum by (stream, outcome) (rate(tocsin_events_total[5m]))", "{{stream}} {{outcome}}"
+                    )
+                ],
+                up,
+                unit="cps",
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Ingest lag",
+                "Newest event's age when it came. Rising: the source ships late, or the worker cannot keep up; detectors wait for what is late.",
+                [promised("max by (stream) (tocsin_ingest_lag_seconds)", "{{stream}}")],
+                up,
+                unit="s",
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Spool",
+                "Bytes on disk while the store is away. Full, it makes collectors wait: bring the store back, or give the spool more room.",
+                [promised("tocsin_spool_bytes", "{{instance}}")],
+                up,
+                unit="bytes",
+            ),
+        ),
+    )
+    board.row(
+        "Judging",
+        (
+            8,
+            lines(
+                "Age of what is due",
+                "How long the oldest window that could be judged has waited, by detector. Above an hour: add a worker, or look at the slow detector.",
+                [promised("max by (detector) (tocsin_watermark_age_seconds)", "{{detector}}")],
+                up,
+                unit="s",
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Time for a window, slowest twentieth",
+                "How long judging takes. A step up after a release of a plug-in is that plug-in.",
+                [
+                    promised(
+                        "histogram_quantile(0.95, sum by (le) (rate(tocsin_window_duration_seconds_bucket[15m])))",
+                        "95 of 100",
+                    )
+                ],
+                up,
+                unit="s",
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Failures of plug-ins",
+                "Plug-ins that raised, hung, crashed or ate memory, by kind. The others go on; tell the owner of the plug-in, who finds the reason in tocsin runs.",
+                [
+                    promised(
+                        "sum by (plugin, kind) (increase(tocsin_fence_failures_total[30m]))",
+                        "{{plugin}} {{kind}}",
+                    )
+                ],
+                up,
+            ),
+        ),
+    )
+    runs = {
+        "@timestamp": "window end",
+        "tocsin.detector.id": "detector",
+        "event.action": "state",
+        "error.type": "how",
+        "event.reason": "why",
+    }
+    letters = {
+        "@timestamp": "when",
+        "tocsin.dead_letter.stream": "stream",
+        "tocsin.source.id": "source",
+        "tocsin.dead_letter.position": "place",
+        "error.message": "why",
+    }
+    gone = ("_id", "_index", "_type", "sort", "highlight")
+    board.row(
+        "One by one",
+        (
+            8,
+            listing(
+                "Windows that failed or were skipped",
+                "Why a window was not judged. Skipped for want of a baseline heals itself; failed is a plug-in's fault or a store's.",
+                ask("run", "event.action:(failed OR skipped OR gap)", [raw(100)]),
+                up,
+                columns=runs,
+                gone=gone,
+            ),
+        ),
+        (
+            8,
+            listing(
+                "Rejected events",
+                "Why and where. Mend the source and send the events again: nothing is counted twice.",
+                ask("dead_letter", "", [raw(100)]),
+                up,
+                columns=letters,
+                gone=gone,
+            ),
+        ),
+        (
+            8,
+            listing(
+                "Rejected, by reason of stream",
+                "Which stream and source reject most: begin with the first line.",
+                ask(
+                    "dead_letter",
+                    "",
+                    [count()],
+                    [terms("tocsin.dead_letter.stream", 10), terms("tocsin.source.id", 10)],
+                ),
+                up,
+                columns={
+                    "tocsin.dead_letter.stream": "stream",
+                    "tocsin.source.id": "source",
+                    "Count": "events",
+                },
+            ),
+        ),
+        (
+            24,
+            lines(
+                "Notifications by outcome",
+                "Deliveries by receiver and outcome. Failures that repeat are a receiver that is broken: people are not told.",
+                [
+                    promised(
+                        "sum by (receiver, outcome) (increase(tocsin_notifications_total[30m]))",
+                        "{{receiver}} {{outcome}}",
+                    )
+                ],
+                told,
+            ),
+        ),
+        height=9,
+    )
+    return board

@@ -1,0 +1,197 @@
+"""Incidents and playbooks: what is being worked, how far it is, and whether people were reached."""
+
+from __future__ import annotations
+
+from tocsin_dashboards import looks
+from tocsin_dashboards.asking import ask, count, filters, highest, lowest, percentiles, terms, unique
+from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, bars, lines, listing, number, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import history
+
+_OPEN = "tocsin.incident.state:(open OR acknowledged)"
+_LOUD = "tocsin.severity:$severity"
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        INCIDENTS,
+        "Tocsin: incidents and playbooks",
+        "What is being worked, how far it is, and whether people were reached.",
+        ["severity"],
+        "now-90d",
+    )
+    up, one = to(OVERVIEW, "SOC overview"), to(ALERT, "One alert")
+    everything = [filters({"all": "*"})]
+    board.row(
+        "Now",
+        (
+            6,
+            number(
+                "Nobody has taken on",
+                "Incidents that are open and have no owner. Take one on: tocsin ack INCIDENT --by NAME.",
+                ask("incidents", "tocsin.incident.state:open", [count()], everything),
+                up,
+                steps=((None, looks.GREEN), (1, looks.RED)),
+            ),
+        ),
+        (
+            6,
+            number(
+                "Being worked",
+                "Incidents that have an owner and are not closed. More than people can work at once: close what is answered.",
+                ask("incidents", "tocsin.incident.state:acknowledged", [count()], everything),
+                up,
+                steps=((None, looks.BLUE),),
+            ),
+        ),
+        (
+            6,
+            number(
+                "Time to close, median",
+                "From opening to closing, of the incidents that were closed. Long ones: see in the timeline which step waited.",
+                ask(
+                    "incidents",
+                    "tocsin.incident.time_to_close:*",
+                    [percentiles("tocsin.incident.time_to_close", 50)],
+                    everything,
+                ),
+                up,
+                unit="s",
+                column="p50.0",
+                empty="–",
+                steps=((None, looks.BLUE),),
+            ),
+        ),
+        (
+            6,
+            number(
+                "Notifications that failed",
+                "Pages that were given up after their retries. Above 0: a receiver is broken; correct it in tocsin.yaml and tell people by other means.",
+                ask(
+                    "alert_history",
+                    "event.action:notification_failed",
+                    [unique("tocsin.notification.key")],
+                    everything,
+                ),
+                to("tocsin-health", "Tocsin's health"),
+                column="Unique Count",
+                steps=((None, looks.GREEN), (1, looks.RED)),
+            ),
+        ),
+        height=4,
+    )
+    fields = (
+        "tocsin.incident.id",
+        "tocsin.severity",
+        "tocsin.incident.state",
+        "tocsin.playbook.id",
+        "tocsin.subject.type",
+        "tocsin.subject.id",
+    )
+    shown = ("incident", "severity", "state", "playbook", "of", "about")
+    board.row(
+        "Incidents",
+        (
+            16,
+            listing(
+                "Incidents active in this time",
+                "The worst first. Steps left is how much of the playbook nobody has done or skipped yet; tocsin incidents INCIDENT says what each step is.",
+                ask(
+                    "incidents",
+                    _LOUD,
+                    [
+                        highest("event.severity"),
+                        lowest("@timestamp"),
+                        highest("tocsin.incident.steps"),
+                        highest("tocsin.incident.steps_left"),
+                    ],
+                    [terms(fields[0], 100, "1"), *(terms(f, 1) for f in fields[1:])],
+                ),
+                one,
+                columns={
+                    **dict(zip(fields, shown, strict=True)),
+                    "Min": "since",
+                    "Max tocsin.incident.steps": "steps",
+                    "Max tocsin.incident.steps_left": "left",
+                },
+                units={"since": "dateTimeFromNow"},
+                gone=("Max event.severity",),
+            ),
+        ),
+        (
+            8,
+            listing(
+                "Next steps that wait",
+                "The step that each incident waits for. One that stands here for days waits for an approval or for a person who is away.",
+                ask(
+                    "incidents",
+                    _OPEN,
+                    [count()],
+                    [terms("tocsin.incident.next_step", 50), terms("tocsin.incident.id", 5)],
+                ),
+                up,
+                columns={
+                    "tocsin.incident.next_step": "next step",
+                    "tocsin.incident.id": "incident",
+                    "Count": "alerts of it",
+                },
+            ),
+        ),
+        height=10,
+    )
+    board.row(
+        "Over time",
+        (
+            8,
+            bars(
+                "Incidents by playbook",
+                "Which playbooks are used. One that is used every week is a cause that nobody removed.",
+                ask("incidents", _LOUD, [count()], [terms("tocsin.playbook.id")]),
+                up,
+                along="tocsin.playbook.id",
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Incidents active over time",
+                "Open incidents at each time, by severity. A level that only rises is work that nobody does.",
+                [
+                    ask(
+                        "incidents",
+                        _LOUD,
+                        [count()],
+                        [terms("tocsin.severity")],
+                        over="1d",
+                        alias="{{term tocsin.severity}}",
+                    )
+                ],
+                up,
+                stacked=True,
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Notifications by receiver",
+                "Who was told how often. A receiver with hundreds a week is one that nobody reads any more: raise its route's severity or group more.",
+                [
+                    ask(
+                        "alert_history",
+                        "event.action:notified",
+                        [unique("tocsin.notification.key")],
+                        [terms("tocsin.receiver", 10)],
+                        over="1d",
+                        alias="{{term tocsin.receiver}}",
+                    )
+                ],
+                up,
+                stacked=True,
+            ),
+        ),
+    )
+    board.row(
+        "Timeline", (24, history("tocsin.incident.id:* OR event.action:notification_failed")), height=10
+    )
+    return board

@@ -1,0 +1,150 @@
+"""One model: everything about it."""
+
+from __future__ import annotations
+
+from tocsin_dashboards.asking import ask, count, highest, histogram, percentiles, raw, terms
+from tocsin_dashboards.kinds import MODEL, OVERVIEW, heat, lines, listing, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import alert_table, history
+
+_CALLS = "tocsin.model.name:$model"
+_ABOUT = "tocsin.subject.id:$model"
+_GONE = ("_id", "_index", "_type", "sort", "highlight")
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        MODEL,
+        "Tocsin: one model",
+        "Everything about one model: alerts, answers, who asks it, how it was made, who touched it.",
+        ["one_model"],
+        "now-30d",
+    )
+    up = to(OVERVIEW, "SOC overview")
+    board.row("Alerts", (14, alert_table("Alerts about this model", _ABOUT)), (10, _scores()), height=9)
+    board.row(
+        "Answers",
+        (
+            8,
+            heat(
+                "Distribution of answers",
+                "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is drift: compare with its deployments.",
+                ask("inference", _CALLS, [count()], [histogram("tocsin.output.score", 0.05)], over="auto"),
+                up,
+                unit="percentunit",
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Answers by class",
+                "Share of the classes over time. A class that grows without a reason outside is a reason to look at the last training data.",
+                [
+                    ask(
+                        "inference",
+                        _CALLS,
+                        [count()],
+                        [terms("tocsin.output.label", 10)],
+                        over="1d",
+                        alias="{{term tocsin.output.label}}",
+                    )
+                ],
+                up,
+                stacked=True,
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Latency",
+                "Median and the slowest twentieth. If it rises with the calls, the service is too small; if it rises alone, something on it changed.",
+                [ask("inference", _CALLS, [percentiles("event.duration", 50, 95)], over="auto")],
+                up,
+                unit="ns",
+            ),
+        ),
+    )
+    board.row(
+        "Who asks it, and who touched it",
+        (
+            12,
+            lines(
+                "Calls by principal",
+                "A principal whose line never rests, or who is new and loud, may be copying the model: open the principal.",
+                [
+                    ask(
+                        "inference",
+                        _CALLS,
+                        [count()],
+                        [terms("user.id", 10)],
+                        over="auto",
+                        alias="{{term user.id}}",
+                    )
+                ],
+                to("tocsin-usage", "Usage and extraction"),
+                stacked=True,
+            ),
+        ),
+        (
+            12,
+            listing(
+                "Accesses to it in the registry",
+                "Who read, changed or downloaded it. Each change should have a name, a reason and a run of the pipeline near it.",
+                ask("access", "tocsin.resource.id:$model", [raw(200)]),
+                to("tocsin-access", "Registry and data access"),
+                gone=_GONE,
+                columns={
+                    "@timestamp": "when",
+                    "user.id": "principal",
+                    "event.action": "action",
+                    "tocsin.resource.version": "version",
+                    "event.outcome": "state",
+                    "source.ip": "address",
+                },
+            ),
+        ),
+    )
+    board.row(
+        "How it was made",
+        (
+            12,
+            listing(
+                "Runs of its pipeline",
+                "When it was trained and deployed, by whom and from what. A version that answers and has no run here was not made by the pipeline.",
+                ask("pipeline", _CALLS, [raw(200)]),
+                to("tocsin-data-integrity", "Data integrity"),
+                gone=_GONE,
+                columns={
+                    "@timestamp": "when",
+                    "tocsin.pipeline.run_id": "run",
+                    "tocsin.pipeline.step": "step",
+                    "user.id": "principal",
+                    "tocsin.model.version": "version",
+                    "tocsin.pipeline.inputs": "inputs",
+                },
+            ),
+        ),
+        (12, history(_ABOUT)),
+    )
+    return board
+
+
+def _scores() -> object:
+    return lines(
+        "Scores of every detector about it",
+        "Score by detector; each has its own scale, so look at the shape: one that climbs for days is drift or slow "
+        "poisoning, one that jumps is an event.",
+        [
+            ask(
+                "score",
+                _ABOUT,
+                [highest("tocsin.score")],
+                [terms("tocsin.detector.id", 10)],
+                over="1d",
+                alias="{{term tocsin.detector.id}}",
+            )
+        ],
+        to("tocsin-model-behavior", "Model behavior"),
+        unit="none",
+    )

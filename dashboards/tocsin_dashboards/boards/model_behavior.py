@@ -1,0 +1,163 @@
+"""Model behavior: what models answer, how sure they are and how fast, and what they are asked about."""
+
+from __future__ import annotations
+
+from tocsin_dashboards.asking import ask, count, histogram, percentiles, terms
+from tocsin_dashboards.kinds import MODEL, heat, lines, listing, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import alert_table, findings_over_time, scores
+
+UID = "tocsin-model-behavior"
+_FAMILY = "tocsin.detector.family:model_behavior"
+_CALLS = "tocsin.model.name:$model"
+_ABOUT = "tocsin.subject.id:$model"
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        UID,
+        "Tocsin: model behavior",
+        "What models answer, how sure they are and how fast, and what they are asked about.",
+        ["model", "severity", "place"],
+        "now-30d",
+    )
+    one = to(MODEL, "Everything about a model", model="${model}")
+    board.row(
+        "Alerts",
+        (
+            16,
+            alert_table(
+                "Alerts about models",
+                f"{_FAMILY} AND tocsin.severity:$severity",
+                "A shift that begins with a deployment (blue line) is a release; one that does not is data or an attack.",
+            ),
+        ),
+        (8, findings_over_time(_FAMILY)),
+        height=9,
+    )
+    board.row("Scores", (12, scores("prediction_drift", _ABOUT)), (12, scores("feature_drift", _ABOUT)))
+    board.row(
+        "Answers",
+        (
+            8,
+            heat(
+                "Distribution of answers",
+                "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is drift, even while the mean stands still.",
+                ask("inference", _CALLS, [count()], [histogram("tocsin.output.score", 0.05)], over="auto"),
+                one,
+                unit="percentunit",
+            ),
+        ),
+        (
+            8,
+            heat(
+                "Distribution of confidence",
+                "Mass that moves down means that the model is asked about what it has not learned: compare with the features, and with who asks.",
+                ask(
+                    "inference", _CALLS, [count()], [histogram("tocsin.output.confidence", 0.05)], over="auto"
+                ),
+                one,
+                unit="percentunit",
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Answers by class",
+                "Share of the classes over time. An approval class that grows without a campaign is what a poisoned model looks like from outside.",
+                [
+                    ask(
+                        "inference",
+                        _CALLS,
+                        [count()],
+                        [terms("tocsin.output.label", 10)],
+                        over="1d",
+                        alias="{{term tocsin.output.label}}",
+                    )
+                ],
+                one,
+                stacked=True,
+            ),
+        ),
+    )
+    board.row(
+        "Questions",
+        (
+            12,
+            heat(
+                "Distribution of the feature at the chosen place",
+                "Choose the place above; its name is in the table beside this. A new band is a new population or a broken unit at the source.",
+                ask(
+                    "inference", _CALLS, [count()], [histogram("tocsin.features.slot.$place", 1)], over="auto"
+                ),
+                one,
+            ),
+        ),
+        (
+            12,
+            listing(
+                "Names of the feature vector's places",
+                "The order of the names is the order of the places, counted from 000. Two lists for one model mean that two versions of the client ask it.",
+                ask(
+                    "inference",
+                    _CALLS,
+                    [count()],
+                    [terms("tocsin.model.name", 50), terms("tocsin.features.names", 5)],
+                ),
+                one,
+                columns={"tocsin.model.name": "model", "tocsin.features.names": "names", "Count": "calls"},
+            ),
+        ),
+    )
+    board.row(
+        "Service",
+        (
+            8,
+            lines(
+                "Calls by model",
+                "Calls an hour or a day. A jump without a release is a client that loops, or one that copies: see usage and extraction.",
+                [
+                    ask(
+                        "inference",
+                        _CALLS,
+                        [count()],
+                        [terms("tocsin.model.name", 10)],
+                        over="auto",
+                        alias="{{term tocsin.model.name}}",
+                    )
+                ],
+                one,
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Latency",
+                "Median and the slowest twentieth and hundredth. If only the slow ones rise, look at the input's size and at the neighbors on the machine.",
+                [ask("inference", _CALLS, [percentiles("event.duration", 50, 95, 99)], over="auto")],
+                one,
+                unit="ns",
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Calls by version",
+                "Which version answers. Two at once outside a rollout, or an old one that comes back, is a change in the registry that somebody should be able to explain.",
+                [
+                    ask(
+                        "inference",
+                        _CALLS,
+                        [count()],
+                        [terms("tocsin.model.version", 10)],
+                        over="1d",
+                        alias="version {{term tocsin.model.version}}",
+                    )
+                ],
+                one,
+                stacked=True,
+            ),
+        ),
+    )
+    return board

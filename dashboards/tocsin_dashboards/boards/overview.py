@@ -1,0 +1,218 @@
+"""SOC overview: what is open, how bad, about whom, and whether everything was looked at."""
+
+from __future__ import annotations
+
+from tocsin_dashboards import looks
+from tocsin_dashboards.asking import ask, count, filters, highest, percentiles, terms, unique
+from tocsin_dashboards.kinds import (
+    ALERT,
+    HEALTH,
+    INCIDENTS,
+    OVERVIEW,
+    bars,
+    lines,
+    listing,
+    matrix,
+    number,
+    to,
+)
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import ACTIVE, alert_table, open_alerts
+
+_LOUD = "tocsin.severity:$severity"
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        OVERVIEW,
+        "Tocsin: SOC overview",
+        "What is open, how bad it is, and whether everything was looked at.",
+        ["severity"],
+    )
+    board.row(
+        "Now",
+        *((3, open_alerts(severity)) for severity in ("critical", "high", "medium", "low")),
+        (
+            4,
+            number(
+                "Incidents to work",
+                "Incidents that are open or acknowledged. Open the board of incidents and take the next step of the playbook.",
+                ask(
+                    "incidents",
+                    "tocsin.incident.state:(open OR acknowledged)",
+                    [count()],
+                    [filters({"open": "*"})],
+                ),
+                to(INCIDENTS, "Incidents and playbooks"),
+                steps=((None, looks.GREEN), (1, looks.ORANGE)),
+            ),
+        ),
+        (
+            4,
+            _duration(
+                "Time to detect, median",
+                "tocsin.alert.time_to_detect",
+                "From the start of the first window with a finding to the alert. If it is longer than the window, a worker is behind: see Tocsin's health.",
+            ),
+        ),
+        (
+            4,
+            _duration(
+                "Time to acknowledge, median",
+                "tocsin.alert.time_to_acknowledge",
+                "From the alert to the name of whoever took it on. If it grows, pages do not reach people: look at the receivers and at who is on call.",
+            ),
+        ),
+        height=4,
+    )
+    board.row("Alerts", (24, alert_table("Alerts active in this time", _LOUD)), height=10)
+    board.row(
+        "By what and whom",
+        (
+            8,
+            bars(
+                "Open alerts by family",
+                "Which kind of thing is under attack or broken. The longest bar is the family's dashboard to open first.",
+                ask("alerts", ACTIVE, [count()], [terms("tocsin.detector.family")]),
+                to("tocsin-data-integrity", "Data integrity"),
+                along="tocsin.detector.family",
+            ),
+        ),
+        (
+            8,
+            listing(
+                "Alerts by subject",
+                "The principals, models and datasets with the most and the worst alerts: several alerts about one subject are mostly one story.",
+                ask(
+                    "alerts",
+                    _LOUD,
+                    [count(), highest("event.severity")],
+                    [terms("tocsin.subject.id", 20, "2"), terms("tocsin.subject.type", 1)],
+                ),
+                to(ALERT, "One alert"),
+                columns={
+                    "tocsin.subject.id": "about",
+                    "tocsin.subject.type": "of",
+                    "Count": "alerts",
+                    "Max": "worst (4 is critical)",
+                },
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Alerts active over time",
+                "How many alerts were active at each time, by severity. A level that does not come down is work that nobody does.",
+                [
+                    ask(
+                        "alerts",
+                        _LOUD,
+                        [count()],
+                        [terms("tocsin.severity")],
+                        over="1d",
+                        alias="{{term tocsin.severity}}",
+                    )
+                ],
+                to(INCIDENTS, "Incidents"),
+                stacked=True,
+            ),
+        ),
+    )
+    board.row(
+        "MITRE ATLAS",
+        (
+            12,
+            matrix(
+                "ATLAS techniques by severity",
+                "Which techniques the alerts of this time point at, and how bad. A technique in two families at once is a campaign: read its alerts together.",
+                ask(
+                    "alerts",
+                    "",
+                    [count()],
+                    [terms("tocsin.alert.techniques", 50), terms("tocsin.severity", 5)],
+                ),
+                to(ALERT, "One alert"),
+                row="tocsin.alert.techniques",
+                column="tocsin.severity",
+            ),
+        ),
+        (
+            12,
+            listing(
+                "Time to detect and to acknowledge, by family",
+                "Seconds at the median and for the slowest twentieth. Compare with what you promised; a family that is slower has windows that are too long.",
+                ask(
+                    "alerts",
+                    "",
+                    [percentiles("tocsin.alert.time_to_detect", 50, 95), count()],
+                    [terms("tocsin.detector.family")],
+                ),
+                to(HEALTH, "Tocsin's health"),
+                columns={
+                    "tocsin.detector.family": "family",
+                    "p50.0": "median",
+                    "p95.0": "95 of 100",
+                    "Count": "alerts",
+                },
+                units={"median": "s", "95 of 100": "s"},
+            ),
+        ),
+    )
+    board.row(
+        "Coverage: what was looked at",
+        (
+            16,
+            lines(
+                "Windows by outcome",
+                "Every attempt at a window. Failed and gap are windows that nobody judged: no alert there proves nothing. See tocsin coverage and Tocsin's health.",
+                [
+                    ask(
+                        "run",
+                        "NOT tocsin.detector.id:health",
+                        [unique("event.id")],
+                        [terms("event.action")],
+                        over="1d",
+                        alias="{{term event.action}}",
+                    )
+                ],
+                to(HEALTH, "Tocsin's health"),
+                stacked=True,
+            ),
+        ),
+        (
+            8,
+            listing(
+                "Windows by detector",
+                "How many windows each detector judged, and how many subjects reached the threshold. A detector that is missing here is not running.",
+                ask(
+                    "run",
+                    "NOT tocsin.detector.id:health",
+                    [unique("tocsin.window.start"), highest("tocsin.run.findings")],
+                    [terms("tocsin.detector.id", 100), terms("event.action", 6)],
+                ),
+                to(HEALTH, "Tocsin's health"),
+                columns={
+                    "tocsin.detector.id": "detector",
+                    "event.action": "state",
+                    "Unique Count": "windows",
+                    "Max": "most findings in one",
+                },
+            ),
+        ),
+    )
+    return board
+
+
+def _duration(title: str, field: str, doc: str) -> object:
+    target = ask("alerts", f"{field}:*", [percentiles(field, 50)], [filters({"all": "*"})])
+    return number(
+        title,
+        doc,
+        target,
+        to(OVERVIEW, "Overview"),
+        unit="s",
+        column="p50.0",
+        empty="–",
+        steps=((None, looks.BLUE),),
+    )

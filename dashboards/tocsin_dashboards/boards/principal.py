@@ -1,0 +1,153 @@
+"""One principal: everything that a person, a service account or a key did."""
+
+from __future__ import annotations
+
+from tocsin_dashboards.asking import ask, count, highest, lowest, raw, terms
+from tocsin_dashboards.kinds import OVERVIEW, PRINCIPAL, lines, listing, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import alert_table, history
+
+_BY = "user.id:$principal"
+_ABOUT = "tocsin.subject.id:$principal"
+_GONE = ("_id", "_index", "_type", "sort", "highlight")
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        PRINCIPAL,
+        "Tocsin: one principal",
+        "Everything that a person, a service account or a key did: alerts, calls, accesses, addresses.",
+        ["one_principal"],
+        "now-30d",
+    )
+    up, usage, access = (
+        to(OVERVIEW, "SOC overview"),
+        to("tocsin-usage", "Usage and extraction"),
+        to("tocsin-access", "Registry and data access"),
+    )
+    board.row(
+        "Alerts",
+        (14, alert_table("Alerts about this principal", _ABOUT)),
+        (
+            10,
+            lines(
+                "Scores of every detector about it",
+                "Score by detector; each has its own scale, so look at the shape. What climbs for days is paced on purpose; what jumps is a night's work.",
+                [
+                    ask(
+                        "score",
+                        _ABOUT,
+                        [highest("tocsin.score")],
+                        [terms("tocsin.detector.id", 10)],
+                        over="1d",
+                        alias="{{term tocsin.detector.id}}",
+                    )
+                ],
+                up,
+                unit="none",
+            ),
+        ),
+        height=9,
+    )
+    board.row(
+        "What it does",
+        (
+            12,
+            lines(
+                "Calls by model",
+                "Which models it asks, and how much. Compare with what its contract or its role needs, and with its own last month.",
+                [
+                    ask(
+                        "inference",
+                        _BY,
+                        [count()],
+                        [terms("tocsin.model.name", 10)],
+                        over="auto",
+                        alias="{{term tocsin.model.name}}",
+                    )
+                ],
+                usage,
+                stacked=True,
+            ),
+        ),
+        (
+            12,
+            lines(
+                "Accesses by action",
+                "What it does in registries and stores, by hour. Hours in which this principal never worked before are worth a call.",
+                [
+                    ask(
+                        "access",
+                        _BY,
+                        [count()],
+                        [terms("event.action", 10)],
+                        over="1h",
+                        alias="{{term event.action}}",
+                    )
+                ],
+                access,
+                stacked=True,
+            ),
+        ),
+    )
+    board.row(
+        "From where, with what",
+        (
+            8,
+            listing(
+                "Addresses",
+                "Where it came from, and when first in this time. An address from another country or provider: ask the owner on another channel.",
+                ask("access", _BY, [lowest("@timestamp"), count()], [terms("source.ip", 50)]),
+                access,
+                columns={"source.ip": "address", "Min": "first seen", "Count": "accesses"},
+                units={"first seen": "dateTimeAsIso"},
+            ),
+        ),
+        (
+            8,
+            listing(
+                "Client programs",
+                "With what it came. A person's account that comes with a script was given away, or taken.",
+                ask("access", _BY, [lowest("@timestamp"), count()], [terms("user_agent.original", 50)]),
+                access,
+                columns={"user_agent.original": "program", "Min": "first seen", "Count": "accesses"},
+                units={"first seen": "dateTimeAsIso"},
+            ),
+        ),
+        (
+            8,
+            listing(
+                "Datasets that it wrote",
+                "What it delivered to training. If the principal is compromised, these are what to quarantine.",
+                ask("dataset", _BY, [count()], [terms("tocsin.dataset.name", 50)]),
+                to("tocsin-data-integrity", "Data integrity"),
+                columns={"tocsin.dataset.name": "dataset", "Count": "snapshots"},
+            ),
+        ),
+    )
+    board.row(
+        "One by one",
+        (
+            14,
+            listing(
+                "Accesses, newest first",
+                "Every access of this time. Read it from the first strange one on: what was listed, then read, then taken?",
+                ask("access", _BY, [raw(500)]),
+                access,
+                gone=_GONE,
+                columns={
+                    "@timestamp": "when",
+                    "event.action": "action",
+                    "tocsin.resource.id": "resource",
+                    "tocsin.resource.version": "version",
+                    "event.outcome": "state",
+                    "source.ip": "address",
+                    "user_agent.original": "program",
+                },
+            ),
+        ),
+        (10, history(_ABOUT)),
+        height=10,
+    )
+    return board

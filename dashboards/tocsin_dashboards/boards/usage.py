@@ -1,0 +1,124 @@
+"""Usage and extraction: who asks models how much, and whose questions look like copying."""
+
+from __future__ import annotations
+
+from tocsin_dashboards.asking import ask, count, highest, terms, unique
+from tocsin_dashboards.kinds import PRINCIPAL, bars, lines, listing, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import alert_table, findings_over_time, scores
+
+UID = "tocsin-usage"
+_FAMILY = "tocsin.detector.family:usage"
+_CALLS = "tocsin.model.name:$model AND user.id:$principal"
+
+
+def build() -> Board:
+    """The board."""
+    board = Board(
+        UID,
+        "Tocsin: usage and extraction",
+        "Who asks models how much, and whose questions look like copying.",
+        ["model", "principal", "severity"],
+        "now-30d",
+    )
+    one = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
+    board.row(
+        "Alerts",
+        (
+            16,
+            alert_table(
+                "Alerts about principals who ask",
+                f"{_FAMILY} AND tocsin.severity:$severity",
+                "Before you cut a key: ask its owner; a load test looks the same for an hour, not for days.",
+            ),
+        ),
+        (8, findings_over_time(_FAMILY)),
+        height=9,
+    )
+    board.row(
+        "Scores",
+        (12, scores("model_extraction", "tocsin.subject.id:$principal")),
+        (12, scores("query_budget", "tocsin.subject.id:$principal")),
+    )
+    board.row(
+        "Who asks",
+        (
+            8,
+            bars(
+                "Calls by principal",
+                "The busiest principals of this time. A name at the top that was not there last month is where to begin.",
+                ask("inference", _CALLS, [count()], [terms("user.id", 15)]),
+                one,
+                along="user.id",
+            ),
+        ),
+        (
+            16,
+            lines(
+                "Calls by principal over time",
+                "Extraction that is paced shows as a flat line that never rests, also at night and at weekends; people do not ask like that.",
+                [
+                    ask(
+                        "inference",
+                        _CALLS,
+                        [count()],
+                        [terms("user.id", 10)],
+                        over="auto",
+                        alias="{{term user.id}}",
+                    )
+                ],
+                one,
+            ),
+        ),
+    )
+    board.row(
+        "Budgets and addresses",
+        (
+            12,
+            listing(
+                "Newest standing of each principal",
+                "Highest score against the threshold by detector. Above the threshold is a finding; from three quarters of it on, talk to the owner of the key.",
+                ask(
+                    "score",
+                    "tocsin.detector.id:(model_extraction OR query_budget) AND tocsin.subject.id:$principal",
+                    [highest("tocsin.score"), highest("tocsin.threshold")],
+                    [terms("tocsin.subject.id", 100, "1"), terms("tocsin.detector.id", 2)],
+                ),
+                one,
+                columns={
+                    "tocsin.subject.id": "principal",
+                    "tocsin.detector.id": "detector",
+                    "Max tocsin.score": "highest score",
+                    "Max tocsin.threshold": "threshold",
+                },
+                unit="none",
+            ),
+        ),
+        (
+            12,
+            listing(
+                "Addresses and client programs by principal",
+                "One key from many addresses is a key that was passed on; many keys from one address and program may be one client that hides its volume.",
+                ask(
+                    "inference",
+                    _CALLS,
+                    [
+                        unique("source.ip"),
+                        unique("user_agent.original"),
+                        unique("tocsin.model.name"),
+                        count(),
+                    ],
+                    [terms("user.id", 100)],
+                ),
+                one,
+                columns={
+                    "user.id": "principal",
+                    "Unique Count source.ip": "addresses",
+                    "Unique Count user_agent.original": "programs",
+                    "Unique Count tocsin.model.name": "models",
+                    "Count": "calls",
+                },
+            ),
+        ),
+    )
+    return board

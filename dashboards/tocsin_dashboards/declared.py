@@ -1,0 +1,60 @@
+"""The panels that detectors declare, as rows of their families' dashboards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tocsin.findings import Family
+from tocsin.panels import Distribution, Network, ScoreOverTime, ValueTable
+from tocsin.panels import Panel as Declared
+from tocsin.plugin import Detector
+from tocsin_dashboards.asking import ask, count, histogram, terms
+from tocsin_dashboards.kinds import HEALTH, OVERVIEW, heat, listing, network, to
+from tocsin_dashboards.layout import Board
+from tocsin_dashboards.parts import scores
+
+#: Where the panels of a family stand.
+BOARDS: Mapping[Family, str] = {
+    Family.DATA_INTEGRITY: "tocsin-data-integrity",
+    Family.MODEL_BEHAVIOR: "tocsin-model-behavior",
+    Family.USAGE: "tocsin-usage",
+    Family.ACCESS: "tocsin-access",
+    Family.HEALTH: HEALTH,
+    Family.OTHER: OVERVIEW,
+}
+
+
+def add(boards: Mapping[str, Board], detectors: Sequence[type[Detector[Any]]]) -> None:
+    """Add a row for each detector that declares panels."""
+    for detector in sorted(detectors, key=lambda d: d.id):
+        panels = [(12, _panel(detector.id, declared)) for declared in detector.panels]
+        if panels:
+            boards[BOARDS[detector.family]].row(f"Plug-in {detector.id}", *panels)
+
+
+def _panel(detector: str, declared: Declared) -> Any:
+    link = to(OVERVIEW, "Alerts that came of it")
+    title, doc = declared.title, declared.description
+    match declared:
+        case ScoreOverTime():
+            return scores(detector, title=title, doc=doc).unit(declared.unit)
+        case Distribution():
+            target = ask(
+                declared.stream, "", [count()], [histogram(declared.field, declared.step)], over="auto"
+            )
+            return heat(title, doc, target, link, unit=declared.unit)
+        case ValueTable():
+            first, *rest = declared.columns
+            buckets = [terms(first, declared.rows), *(terms(field, 10) for field in rest)]
+            return listing(
+                title,
+                doc,
+                ask(declared.stream, "", [count()], buckets),
+                link,
+                columns={**declared.columns, "Count": "events"},
+            )
+        case Network():
+            return network(
+                title, doc, declared.stream, (declared.source, declared.target), "", link, declared.edges
+            )

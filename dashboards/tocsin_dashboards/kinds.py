@@ -1,0 +1,238 @@
+"""The kinds of panels that the boards are made of: each has a description, a unit, a link and words for no data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from grafana_foundation_sdk.builders import (
+    barchart,
+    common,
+    heatmap,
+    nodegraph,
+    prometheus,
+    stat,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.models import common as looks_model
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.common import DataSourceRef
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
+
+from tocsin_dashboards import looks
+from tocsin_dashboards.asking import ask, count, terms
+from tocsin_dashboards.sources import PROMETHEUS, SOURCES
+
+Panel = Any
+QUIET = "nothing in this time"
+#: Uids of the dashboards, as links name them.
+OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH = (
+    "tocsin-overview", "tocsin-alert", "tocsin-model", "tocsin-principal", "tocsin-incidents", "tocsin-health",
+)  # fmt: skip
+_KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
+
+
+def to(uid: str, title: str, **given: str) -> build.DashboardLink:
+    """A link to another dashboard, over the same time; `given` are its variables."""
+    said = "".join(f"&var-{name}={value}" for name, value in given.items())
+    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{_KEEP}{said}")
+
+
+_CELL = "${__value.raw}"
+#: What a column leads to, wherever it stands in a table.
+_LEADS: Mapping[str, Sequence[tuple[str, str, str]]] = {
+    "alert": ((ALERT, "Everything about this alert", "alert"),),
+    "alert id": ((ALERT, "Everything about this alert", "alert"),),
+    "model": ((MODEL, "Everything about this model", "model"),),
+    "principal": ((PRINCIPAL, "Everything about this principal", "principal"),),
+    "about": ((PRINCIPAL, "Open as a principal", "principal"), (MODEL, "Open as a model", "model")),
+}
+
+
+def _common(
+    panel: Panel, title: str, doc: str, unit: str, link: build.DashboardLink, empty: str = QUIET
+) -> Panel:
+    return panel.title(title).description(doc).unit(unit).links([link]).no_value(empty)
+
+
+def number(
+    title: str,
+    doc: str,
+    target: Any,
+    link: build.DashboardLink,
+    *,
+    unit: str = "short",
+    steps: Sequence[tuple[float | None, str]] = ((None, looks.GREEN),),
+    column: str = "Count",
+    empty: str = "0",
+) -> Panel:
+    """One number, colored by the threshold that it is above."""
+    panel = stat.Panel().thresholds(looks.thresholds(*steps)).color_scheme(looks.by_threshold())
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields(f"/^{column}$/"))
+    panel.color_mode(looks_model.BigValueColorMode.VALUE).graph_mode(looks_model.BigValueGraphMode.NONE)
+    return _common(panel, title, doc, unit, link, empty).datasource(_ref(target)).with_target(target)
+
+
+def lines(
+    title: str,
+    doc: str,
+    targets: Sequence[Any],
+    link: build.DashboardLink,
+    *,
+    unit: str = "short",
+    stacked: bool = False,
+    hue: str = looks.BLUE,
+) -> Panel:
+    """Series over time; stacked ones as bars. Series that are named after a severity or state have its color."""
+    panel = (
+        timeseries.Panel()
+        .color_scheme(looks.one_hue(hue))
+        .datasource(_ref(targets[0]))
+        .targets(list(targets))
+    )
+    panel.legend(
+        common.VizLegendOptions()
+        .display_mode(looks_model.LegendDisplayMode.LIST)
+        .placement(looks_model.LegendPlacement.BOTTOM)
+        .show_legend(True)  # noqa: FBT003
+    )
+    panel.tooltip(common.VizTooltipOptions().mode(looks_model.TooltipDisplayMode.MULTI))
+    if stacked:
+        panel.draw_style(looks_model.GraphDrawStyle.BARS).fill_opacity(70)
+        panel.stacking(common.StackingConfig().mode(looks_model.StackingMode.NORMAL).group("A"))
+    else:
+        panel.show_points(looks_model.VisibilityMode.AUTO).span_nulls(True).line_width(2)  # noqa: FBT003
+    for word, color in looks.NAMED.items():
+        panel.override_by_name(word, looks.fixed(color))
+    panel.override_by_name("threshold", looks.fixed(looks.RED))
+    return _common(panel, title, doc, unit, link)
+
+
+def bars(
+    title: str, doc: str, target: Any, link: build.DashboardLink, *, along: str, unit: str = "short"
+) -> Panel:
+    """A bar for each bucket of `along`."""
+    panel = (
+        barchart.Panel()
+        .color_scheme(looks.one_hue())
+        .x_field(along)
+        .datasource(_ref(target))
+        .with_target(target)
+    )
+    panel.orientation(looks_model.VizOrientation.HORIZONTAL).show_value(looks_model.VisibilityMode.AUTO)
+    panel.legend(
+        common.VizLegendOptions()
+        .display_mode(looks_model.LegendDisplayMode.LIST)
+        .placement(looks_model.LegendPlacement.BOTTOM)
+        .show_legend(False)  # noqa: FBT003
+    )
+    return _common(panel, title, doc, unit, link)
+
+
+def heat(title: str, doc: str, target: Any, link: build.DashboardLink, *, unit: str = "none") -> Panel:
+    """How a number is distributed over time: the darker, the more events."""
+    panel = heatmap.Panel().calculate(False).datasource(_ref(target)).with_target(target)  # noqa: FBT003
+    panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Viridis").steps(64))
+    panel.y_axis(heatmap.YAxisConfig().unit(unit))
+    return _common(panel, title, doc, unit, link)
+
+
+def listing(
+    title: str,
+    doc: str,
+    target: Any,
+    link: build.DashboardLink,
+    *,
+    columns: Mapping[str, str],
+    units: Mapping[str, str] | None = None,
+    gone: Sequence[str] = (),
+    unit: str = "short",
+) -> Panel:
+    """A table of buckets or documents: `columns` gives headings by field in the order shown, `units` a heading's unit.
+
+    Fields that are `gone` are asked for and not shown.
+    """
+    order = {field: place for place, field in enumerate(columns)}
+    tidy = {"renameByName": dict(columns), "indexByName": order, "excludeByName": dict.fromkeys(gone, True)}
+    panel = table.Panel().datasource(_ref(target)).with_target(target)
+    panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=tidy))
+    panel.mappings(looks.words()).filterable(True)  # noqa: FBT003
+    for heading in columns.values():
+        if heading in {"severity", "state"}:
+            panel.override_by_name(
+                heading, [model.DynamicConfigValue("custom.cellOptions", {"type": "color-text"})]
+            )
+        if heading in _LEADS:
+            found = [
+                {"title": said, "url": f"/d/{uid}?{_KEEP}&var-{name}={_CELL}"}
+                for uid, said, name in _LEADS[heading]
+            ]
+            panel.override_by_name(heading, [model.DynamicConfigValue("links", found)])
+    for heading, own in (units or {}).items():
+        panel.override_by_name(heading, [model.DynamicConfigValue("unit", own)])
+    return _common(panel, title, doc, unit, link)
+
+
+def matrix(
+    title: str,
+    doc: str,
+    target: Any,
+    link: build.DashboardLink,
+    *,
+    row: str,
+    column: str,
+    value: str = "Count",
+) -> Panel:
+    """A table with a row for each value of one field and a column for each of another."""
+    cross = {"rowField": row, "columnField": column, "valueField": value, "emptyValue": "empty"}
+    panel = table.Panel().datasource(_ref(target)).with_target(target)
+    panel.with_transformation(model.DataTransformerConfig(id_val="groupingToMatrix", options=cross))
+    panel.thresholds(looks.thresholds((None, "transparent"), (1, looks.SKY), (100, looks.BLUE)))
+    panel.color_scheme(looks.by_threshold())
+    panel.cell_options(looks_model.TableColoredBackgroundCellOptions())
+    return _common(panel, title, doc, "short", link)
+
+
+def network(
+    title: str,
+    doc: str,
+    source: str,
+    pair: tuple[str, str],
+    where: str,
+    link: build.DashboardLink,
+    edges: int = 200,
+) -> Panel:
+    """Two keyword fields as nodes, joined where an event has both. Nodes follow from the edges."""
+    target = ask(source, where, [count()], [terms(pair[0], edges // 10), terms(pair[1], 10)])
+    panel = nodegraph.Panel().datasource(_ref(target)).with_target(target)
+    names = {pair[0]: "source", pair[1]: "target", "Count": "mainstat"}
+    steps = (
+        ("calculateField", {"mode": "index", "alias": "id", "replaceFields": False}),
+        (
+            "convertFieldType",
+            {"conversions": [{"targetField": "id", "destinationType": "string"}], "fields": {}},
+        ),
+        ("organize", {"renameByName": names, "indexByName": {}, "excludeByName": {}}),
+    )
+    for id, options in steps:
+        panel.with_transformation(model.DataTransformerConfig(id_val=id, options=options))
+    return _common(panel, title, doc, "short", link)
+
+
+def promised(expr: str, legend: str = "", ref: str = "A") -> Any:
+    """A query of Prometheus."""
+    found = prometheus.Dataquery().ref_id(ref).expr(expr).range()
+    found.datasource(DataSourceRef(type_val="prometheus", uid=PROMETHEUS))
+    return found.legend_format(legend) if legend else found
+
+
+def _ref(target: Any) -> DataSourceRef:
+    found: DataSourceRef = target.build().datasource
+    return found
+
+
+def source_ref(name: str) -> DataSourceRef:
+    """The data source of a stream or view."""
+    return DataSourceRef(type_val="elasticsearch", uid=SOURCES[name].uid)

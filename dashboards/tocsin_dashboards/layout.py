@@ -1,0 +1,138 @@
+"""A dashboard as rows of panels: places, numbers, variables, annotations and links come by themselves."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import DataSourceRef
+
+from tocsin_dashboards import variables
+from tocsin_dashboards.asking import ask, raw
+from tocsin_dashboards.looks import BLUE, RED
+from tocsin_dashboards.sources import SOURCES
+
+with warnings.catch_warnings():  # it says that v2 is preferred: standards ship v1, which 12 and 13 both load
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.models import dashboard as model
+
+WIDTH = 24
+TAG = "tocsin"
+Panel = Any  # the builders of the kinds of panels share no type that has these methods
+
+
+class Board:
+    """One dashboard under construction.
+
+    Args:
+        uid: its id in Grafana, as links name it.
+        title: its name.
+        doc: what it is for, in a sentence.
+        variables: names of `variables.KNOWN`, in the order in which they are shown, after the namespace.
+    """
+
+    def __init__(
+        self, uid: str, title: str, doc: str, variables_: Sequence[str] = (), time: str = "now-7d"
+    ) -> None:
+        self.uid, self._variables = uid, ("namespace", *variables_)
+        self._y = self._id = 0
+        self._board = (
+            build.Dashboard(title)
+            .uid(uid)
+            .description(doc)
+            .tags([TAG])
+            .timezone("utc")
+            .time(time, "now")
+            .refresh("1m")
+            .tooltip(model.DashboardCursorSync.CROSSHAIR)
+            .editable()
+        )
+        self._board.variables([variables.KNOWN[name]() for name in self._variables])
+        self._board.annotations(_annotations())
+        self._board.links([_others()])
+
+    def row(self, title: str, *panels: tuple[int, Panel], height: int = 8) -> Board:
+        """A row under a heading; each panel with its width out of 24."""
+        self._board.with_row(
+            build.Row(title).id(self._next()).grid_pos(model.GridPos(h=1, w=WIDTH, x=0, y=self._y))
+        )
+        self._y += 1
+        x = 0
+        for width, panel in panels:
+            if x + width > WIDTH:
+                x, self._y = 0, self._y + height
+            self._board.with_panel(
+                panel.id(self._next()).grid_pos(model.GridPos(h=height, w=width, x=x, y=self._y))
+            )
+            x += width
+        self._y += height
+        return self
+
+    def _next(self) -> int:
+        self._id += 1
+        return self._id
+
+    def build(self) -> dict[str, Any]:
+        """The dashboard as Grafana's classic JSON (schemaVersion 42)."""
+        found: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(self._board.build()))
+        return found
+
+
+def _others() -> build.DashboardLink:
+    return (
+        build.DashboardLink("Tocsin")
+        .type(model.DashboardLinkType.DASHBOARDS)
+        .tags([TAG])
+        .as_dropdown(True)  # noqa: FBT003
+        .include_vars(True)  # noqa: FBT003
+        .keep_time(True)  # noqa: FBT003
+    )
+
+
+def _annotations() -> list[Builder[model.AnnotationQuery]]:
+    """What happened when: alerts that began, and models that were trained or deployed."""
+    return [
+        _annotation("Alerts", "alert_history", "event.action:firing", RED, "event.reason", "tocsin.severity"),
+        _annotation(
+            "Deployments",
+            "pipeline",
+            "event.action:(train OR deploy OR promote)",
+            BLUE,
+            "tocsin.pipeline.step",
+            "tocsin.model.name",
+        ),
+    ]
+
+
+def _annotation(
+    name: str, source: str, where: str, color: str, text: str, tags: str
+) -> build.AnnotationQuery:
+    about = SOURCES[source]
+    query = ask(source, where, [raw(200)])
+    target = query.build()
+    found = (
+        build.AnnotationQuery()
+        .name(name)
+        .datasource(DataSourceRef("elasticsearch", about.uid))
+        .enable(True)
+        .icon_color(color)
+    )
+    found._internal.target = _Told(  # type: ignore[assignment]
+        target, about.time, text, tags
+    )
+    return found
+
+
+class _Told:
+    """The target of an annotation: the data source's query, and which fields are its text and its tags."""
+
+    def __init__(self, target: Any, time: str, text: str, tags: str) -> None:
+        self._target, self._fields = target, {"timeField": time, "textField": text, "tagsField": tags}
+
+    def to_json(self) -> dict[str, object]:
+        return {**self._target.to_json(), **self._fields}

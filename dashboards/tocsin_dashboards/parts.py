@@ -1,0 +1,113 @@
+"""Panels that more than one board has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tocsin_dashboards import looks
+from tocsin_dashboards.asking import ask, count, filters, highest, lowest, raw, terms, unique
+from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, lines, listing, number, to
+
+Panel = Any
+ACTIVE = "tocsin.alert.status:(open OR acknowledged)"
+
+
+def open_alerts(severity: str, where: str = "") -> Panel:
+    """How many alerts of a severity are open."""
+    condition = " AND ".join(filter(None, (ACTIVE, f"tocsin.severity:{severity}", where)))
+    return number(
+        f"Open, {severity}",
+        f"Alerts of severity {severity} that are open or acknowledged. Above 0: open the table below, start with the "
+        "oldest, and acknowledge what you work on (tocsin ack).",
+        ask("alerts", condition, [count()], [filters({"open": "*"})]),
+        to(OVERVIEW, "All open alerts"),
+        steps=((None, looks.GREEN), (1, looks.SEVERITIES[severity])),
+    )
+
+
+def alert_table(title: str, where: str, height_hint: str = "") -> Panel:
+    """Alerts as they are now, worst first."""
+    fields = (
+        "tocsin.alert.id",
+        "tocsin.severity",
+        "tocsin.alert.status",
+        "tocsin.detector.id",
+        "tocsin.subject.type",
+        "tocsin.subject.id",
+        "event.reason",
+    )
+    worst, *rest = fields
+    buckets = [terms(worst, 100, "1"), *(terms(field, 1) for field in rest)]
+    shown = ("alert", "severity", "state", "detector", "of", "about", "what was seen")
+    return listing(
+        title,
+        "Every alert that was active in this time, the worst first. Follow the alert to its evidence, timeline and "
+        "playbook; follow the subject to everything about it. " + height_hint,
+        ask("alerts", where, [highest("event.severity"), lowest("@timestamp")], buckets),
+        to(INCIDENTS, "Incidents and playbooks"),
+        columns={**dict(zip(fields, shown, strict=True)), "Min": "since"},
+        units={"since": "dateTimeFromNow"},
+        gone=("Max",),
+    )
+
+
+def findings_over_time(where: str) -> Panel:
+    """Findings by detector; a revision of one is not another."""
+    return lines(
+        "Findings a day",
+        "Windows and subjects that reached their threshold. One bar that stands out is an incident; bars every day "
+        "are a baseline that no longer fits: look at the scores, then refit or adjust false_alarms.",
+        [
+            ask(
+                "finding",
+                where,
+                [unique("tocsin.finding.id")],
+                [terms("tocsin.detector.id")],
+                over="1d",
+                alias="{{term tocsin.detector.id}}",
+            )
+        ],
+        to(ALERT, "One alert"),
+        stacked=True,
+    )
+
+
+def scores(detector: str, where: str = "", title: str = "", doc: str = "") -> Panel:
+    """A detector's score of its worst subjects, with its threshold."""
+    condition = " AND ".join(filter(None, (f"tocsin.detector.id:{detector}", where)))
+    return lines(
+        title or f"{detector}: score against threshold",
+        doc
+        or "The worst subjects of each window and, in red, the threshold. A line that climbs towards it is the time to "
+        "look, before there is an alert: open the subject and compare what changed.",
+        [
+            ask(
+                "score",
+                condition,
+                [highest("tocsin.score")],
+                [terms("tocsin.subject.id", 10, "1")],
+                over="1d",
+                alias="{{term tocsin.subject.id}}",
+            ),
+            ask("score", condition, [highest("tocsin.threshold")], over="1d", alias="threshold", ref="B"),
+        ],
+        to(OVERVIEW, "Alerts that came of it"),
+        unit="none",
+    )
+
+
+def history(where: str, title: str = "What happened, and who did what") -> Panel:
+    """Transitions of alerts, incidents and notifications."""
+    columns = {
+        "@timestamp": "when", "event.action": "what", "tocsin.severity": "severity", "tocsin.detector.id": "detector",
+        "tocsin.subject.id": "about", "user.name": "by", "tocsin.receiver": "told", "event.reason": "why",
+    }  # fmt: skip
+    return listing(
+        title,
+        "Every transition as it was written, newest first: it cannot be edited. A page without an acknowledgement "
+        "that follows it is a page that nobody took.",
+        ask("alert_history", where, [raw(200)]),
+        to(INCIDENTS, "Incidents and playbooks"),
+        columns=columns,
+        gone=("_id", "_index", "_type", "sort", "highlight"),
+    )

@@ -1,0 +1,103 @@
+"""The variables of the dashboards: what a reader chooses above the panels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.common import DataSourceRef
+
+from tocsin.findings import Severity
+from tocsin_dashboards.sources import SOURCES
+
+#: Writing it without a value finds every document that has the field.
+ALL = "*"
+
+
+def _values(
+    name: str, label: str, source: str, field: str, where: str = "", *, several: bool = True
+) -> build.QueryVariable:
+    about = SOURCES[source]
+    query = f"{about.within} AND {where}" if where else about.within
+    asked = {"find": "terms", "field": field, "size": 1000, "query": query}
+    text = json.dumps(asked)
+    found = (
+        build.QueryVariable(name)
+        .label(label)
+        .datasource(DataSourceRef("elasticsearch", about.uid))
+        .query(text)
+        .definition(text)
+        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(model.VariableSort.ALPHABETICAL_ASC)
+        .multi(several)
+    )
+    if several:
+        everything = model.VariableOption(text="All", value="$__all", selected=True)
+        found.include_all(True).all_value(ALL).current(everything)  # noqa: FBT003
+    return found
+
+
+def namespace() -> build.QueryVariable:
+    """The namespaces of which there are data, read from the names of the indices; one at a time."""
+    about = SOURCES["run"]
+    text = json.dumps({"find": "terms", "field": "_index", "size": 1000})
+    return (
+        build.QueryVariable("namespace")
+        .label("Namespace")
+        .datasource(DataSourceRef("elasticsearch", about.uid))
+        .query(text)
+        .definition(text)
+        .regex(r"/tocsin\.run-([a-z0-9_.]+)-\d{4}\.\d{2}\.\d{2}-\d+$/")
+        .refresh(model.VariableRefresh.ON_DASHBOARD_LOAD)
+        .sort(model.VariableSort.ALPHABETICAL_ASC)
+    )
+
+
+def severity() -> build.CustomVariable:
+    """Severities, worst first."""
+    words = [s.value for s in sorted(Severity, key=lambda s: -s.rank)]
+    return (
+        build.CustomVariable("severity")
+        .label("Severity")
+        .values(",".join(words))
+        .multi(True)  # noqa: FBT003
+        .include_all(True)  # noqa: FBT003
+        .all_value(ALL)
+        .current(model.VariableOption(text="All", value="$__all", selected=True))
+    )
+
+
+def place() -> build.CustomVariable:
+    """Which place of the feature vector: the first 256 are kept so that they have a histogram."""
+    return (
+        build.CustomVariable("place")
+        .label("Feature")
+        .values(",".join(f"{n:03d}" for n in range(256)))
+        .current(model.VariableOption(text="000", value="000", selected=True))
+    )
+
+
+def alert() -> build.TextBoxVariable:
+    """The id of the alert that the dashboard is about."""
+    return build.TextBoxVariable("alert").label("Alert").default_value("")
+
+
+#: Every variable by its name.
+KNOWN: Mapping[str, Callable[[], Any]] = {
+    "namespace": namespace,
+    "model": lambda: _values("model", "Model", "inference", "tocsin.model.name"),
+    "one_model": lambda: _values("model", "Model", "inference", "tocsin.model.name", several=False),
+    "dataset": lambda: _values("dataset", "Dataset", "dataset", "tocsin.dataset.name"),
+    "principal": lambda: _values("principal", "Principal", "score", "tocsin.subject.id", "tocsin.subject.type:principal"),
+    "one_principal": lambda: _values("principal", "Principal", "score", "tocsin.subject.id", "tocsin.subject.type:principal", several=False),
+    "severity": severity,
+    "place": place,
+    "alert": alert,
+    "fingerprint": lambda: _values("fingerprint", "Fingerprint", "alerts", "tocsin.alert.fingerprint", "tocsin.alert.id:$alert", several=False),
+    "detector": lambda: _values("detector", "Detector", "alerts", "tocsin.detector.id", "tocsin.alert.id:$alert", several=False),
+    "subject": lambda: _values("subject", "Subject", "alerts", "tocsin.subject.id", "tocsin.alert.id:$alert", several=False),
+    "incident": lambda: _values("incident", "Incident", "alerts", "tocsin.incident.id", "tocsin.alert.id:$alert", several=False),
+}  # fmt: skip
