@@ -42,9 +42,10 @@ class Source:
 
 
 def _of_stream(stream: str) -> Source:
-    index = name(stream, "*")
-    title = f"Tocsin {stream.replace('_', ' ')}"
-    return Source(f"tocsin-{stream}", title, index, TIME, f"_index:*tocsin.{stream}-${{namespace:raw}}-*")
+    backing = f".ds-{name(stream, '${namespace:raw}')}-*"
+    return Source(
+        f"tocsin-{stream}", f"Tocsin {stream.replace('_', ' ')}", name(stream, "*"), TIME, f"_index:{backing}"
+    )
 
 
 def _of_view(view: str) -> Source:

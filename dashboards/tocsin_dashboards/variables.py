@@ -80,11 +80,6 @@ def place() -> build.CustomVariable:
     )
 
 
-def alert() -> build.TextBoxVariable:
-    """The id of the alert that the dashboard is about."""
-    return build.TextBoxVariable("alert").label("Alert").default_value("")
-
-
 #: Every variable by its name.
 KNOWN: Mapping[str, Callable[[], Any]] = {
     "namespace": namespace,
@@ -95,9 +90,9 @@ KNOWN: Mapping[str, Callable[[], Any]] = {
     "one_principal": lambda: _values("principal", "Principal", "score", "tocsin.subject.id", "tocsin.subject.type:principal", several=False),
     "severity": severity,
     "place": place,
-    "alert": alert,
-    "fingerprint": lambda: _values("fingerprint", "Fingerprint", "alerts", "tocsin.alert.fingerprint", "tocsin.alert.id:$alert", several=False),
-    "detector": lambda: _values("detector", "Detector", "alerts", "tocsin.detector.id", "tocsin.alert.id:$alert", several=False),
-    "subject": lambda: _values("subject", "Subject", "alerts", "tocsin.subject.id", "tocsin.alert.id:$alert", several=False),
-    "incident": lambda: _values("incident", "Incident", "alerts", "tocsin.incident.id", "tocsin.alert.id:$alert", several=False),
+    "alert": lambda: _values("alert", "Alert", "alerts", "tocsin.alert.id", several=False),
+    "fingerprint": lambda: _values("fingerprint", "Fingerprint", "alerts", "tocsin.alert.fingerprint", 'tocsin.alert.id:"${alert}"', several=False),
+    "detector": lambda: _values("detector", "Detector", "alerts", "tocsin.detector.id", 'tocsin.alert.id:"${alert}"', several=False),
+    "subject": lambda: _values("subject", "Subject", "alerts", "tocsin.subject.id", 'tocsin.alert.id:"${alert}"', several=False),
+    "incident": lambda: _values("incident", "Incident", "alerts", "tocsin.incident.id", 'tocsin.alert.id:"${alert}"', several=False),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
 
 _GONE = ("_id", "_index", "_type", "sort", "highlight")
-_ABOUT = "tocsin.detector.id:$detector AND tocsin.subject.id:$subject"
+_ABOUT = 'tocsin.detector.id:"${detector}" AND tocsin.subject.id:"${subject}"'
 
 
 def build() -> Board:
@@ -21,7 +21,7 @@ def build() -> Board:
         "now-90d",
     )
     up = to(OVERVIEW, "SOC overview")
-    board.row("The alert", (24, alert_table("What it says now", "tocsin.alert.id:$alert")), height=5)
+    board.row("The alert", (24, alert_table("What it says now", 'tocsin.alert.id:"${alert}"')), height=5)
     board.row(
         "Evidence",
         (
@@ -69,7 +69,7 @@ def build() -> Board:
                 "Several alerts about one subject are mostly one story: read them in order, and work them as one incident.",
                 ask(
                     "alerts",
-                    "tocsin.subject.id:$subject",
+                    'tocsin.subject.id:"${subject}"',
                     [lowest("@timestamp"), highest("event.severity")],
                     [
                         terms("tocsin.alert.id", 50),
@@ -95,7 +95,7 @@ def build() -> Board:
                 "Open it: everything that this principal did, or everything about this model.",
                 ask(
                     "alerts",
-                    "tocsin.alert.id:$alert",
+                    'tocsin.alert.id:"${alert}"',
                     [count()],
                     [terms("tocsin.subject.id", 1), terms("tocsin.subject.type", 1)],
                 ),
@@ -114,7 +114,7 @@ def build() -> Board:
                 "The case that this alert belongs to. Take the next step, then write down what came of it: tocsin incidents step.",
                 ask(
                     "incidents",
-                    "tocsin.alert.id:$alert",
+                    'tocsin.alert.id:"${alert}"',
                     [highest("tocsin.incident.steps"), highest("tocsin.incident.steps_left")],
                     [
                         terms("tocsin.incident.id", 5),
@@ -135,7 +135,7 @@ def build() -> Board:
         (
             14,
             history(
-                "tocsin.alert.fingerprint:$fingerprint OR tocsin.incident.id:$incident",
+                'tocsin.alert.fingerprint:"${fingerprint}" OR tocsin.incident.id:"${incident}"',
                 "Timeline of the alert and its incident",
             ),
         ),

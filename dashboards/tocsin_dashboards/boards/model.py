@@ -7,8 +7,8 @@ from tocsin_dashboards.kinds import MODEL, OVERVIEW, heat, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
 
-_CALLS = "tocsin.model.name:$model"
-_ABOUT = "tocsin.subject.id:$model"
+_CALLS = 'tocsin.model.name:"${model}"'
+_ABOUT = 'tocsin.subject.id:"${model}"'
 _GONE = ("_id", "_index", "_type", "sort", "highlight")
 
 
@@ -91,7 +91,7 @@ def build() -> Board:
             listing(
                 "Accesses to it in the registry",
                 "Who read, changed or downloaded it. Each change should have a name, a reason and a run of the pipeline near it.",
-                ask("access", "tocsin.resource.id:$model", [raw(200)]),
+                ask("access", 'tocsin.resource.id:"${model}"', [raw(200)]),
                 to("tocsin-access", "Registry and data access"),
                 gone=_GONE,
                 columns={

@@ -7,8 +7,8 @@ from tocsin_dashboards.kinds import OVERVIEW, PRINCIPAL, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
 
-_BY = "user.id:$principal"
-_ABOUT = "tocsin.subject.id:$principal"
+_BY = 'user.id:"${principal}"'
+_ABOUT = 'tocsin.subject.id:"${principal}"'
 _GONE = ("_id", "_index", "_type", "sort", "highlight")
 
 
