@@ -42,7 +42,7 @@ class Elasticsearch:
     def field_types(self, index: str) -> dict[str, str]:
         """The fields of an index pattern and their types, as its mappings have them."""
         found: dict[str, str] = {}
-        for one in self._ask(f"{index}/_mapping").values():
+        for one in self._ask(f"{index}/_mapping?ignore_unavailable=true").values():
             _collect(one["mappings"].get("properties") or {}, "", found)
         return found
 

@@ -164,6 +164,19 @@ def check_buckets_are_in_order(board: Board) -> Found:
                 yield where, f"terms of {bucket.get('field')} in the order of {by!r}"
 
 
+def check_orders_by_percentile_leave_no_gaps(board: Board) -> Found:
+    """Elasticsearch puts terms that have no value of the field first (elastic/elasticsearch#89079)."""
+    for where, _, target in _targets(board):
+        fields = {metric["id"]: metric.get("field") for metric in target.get("metrics") or ()}
+        for bucket in target.get("bucketAggs") or ():
+            id, several, _ = str((bucket.get("settings") or {}).get("orderBy") or "").partition("[")
+            if several and f"_exists_:{fields.get(id)}" not in (target.get("query") or ""):
+                yield (
+                    where,
+                    f"ordered by a percentile: ask for _exists_:{fields.get(id)}, or empty terms come first",
+                )
+
+
 def check_settings_are_texts(board: Board) -> Found:
     """The editor writes texts; a number breaks it."""
     for where, _, target in _targets(board):
@@ -220,6 +233,7 @@ CHECKS: tuple[Check, ...] = (
     check_or_stands_in_parentheses,
     check_aggregations_fit_their_fields,
     check_buckets_are_in_order,
+    check_orders_by_percentile_leave_no_gaps,
     check_settings_are_texts,
     check_variables_ask_for_fields,
     check_annotations_name_fields,

@@ -103,6 +103,7 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("buckets_are_in_order", lambda b: _target(b)["metrics"][0].update(type="raw_data"), "has buckets"),
     ("buckets_are_in_order", lambda b: _terms(b).update(id="1"), "share ids"),
     ("buckets_are_in_order", lambda b: _terms(b)["settings"].update(orderBy="9"), "in the order of"),
+    ("orders_by_percentile_leave_no_gaps", lambda b: _terms(b)["settings"].update(orderBy="1[95.0]"), "_exists_"),
     ("settings_are_texts", lambda b: _terms(b)["settings"].update(size=5), "no text"),
     ("variables_ask_for_fields", lambda b: _variable(b).update(query="models"), "no JSON"),
     ("variables_ask_for_fields", lambda b: _variable(b).update(query='{"find":"terms","field":"x"}'), "terms of 'x'"),
