@@ -55,7 +55,7 @@ def plan(grafana: Grafana, given: Mapping[str, Any], folder: Folder) -> Iterator
             "notification policy",
             "kept",
             "the tree is one for the whole Grafana and is not replaced over the API: add a policy for "
-            f"`tocsin_health = true` that goes to {policy['receiver']!r}",
+            f"`service = tocsin` that goes to {policy['receiver']!r}",
         )
 
 

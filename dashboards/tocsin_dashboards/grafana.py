@@ -5,8 +5,10 @@ It speaks the `/api` of every Grafana since 9, which Grafana 13 still serves bes
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -67,7 +69,7 @@ class Grafana:
         parts = urlsplit(url)
         prefix = f"{parts.path.strip('/')}/" if parts.path.strip("/") else ""
         self.url, self._clock, self._sleep, self._patience = url, clock, sleep, patience
-        self._api = GrafanaApi(
+        self._api: Any = GrafanaApi(  # its calls have no types
             token,
             protocol=parts.scheme,
             host=f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname,
@@ -106,24 +108,22 @@ class Grafana:
         """Who saved a dashboard last, when and with what message; empty where Grafana keeps no history of it."""
         # grafana-client's own call sends `limit` in a body, where Grafana does not look.
         path = f"/dashboards/uid/{_name(uid)}/versions"
-        found = self._find(
+        found = self._ask(
             "look at a dashboard's history",
             "dashboards:write",
             lambda: self._api.client.GET(path, params={"limit": 1}),
+            absent=True,
         )
+        # A list until Grafana 10; since then with a token for what follows.
         versions = found.get("versions", []) if isinstance(found, Mapping) else found or []
         return max(versions, key=lambda version: version["version"], default={})
 
     def tagged(self, tag: str) -> list[dict[str, Any]]:
         """Every dashboard with a tag, in whatever folder: `{uid, title, folderUid, …}`."""
         search, found = self._api.search.search_dashboards, list[dict[str, Any]]()
-        for page in range(1, 1000):
-            hits = self._ask(
-                "search for dashboards",
-                "dashboards:read",
-                lambda page=page: search(tag=tag, type_="dash-db", limit=_MOST, page=page),
-            )
-            found += hits
+        for page in itertools.count(1):
+            ask = partial(search, tag=tag, type_="dash-db", limit=_MOST, page=page)
+            found += (hits := self._ask("search for dashboards", "dashboards:read", ask))
             if len(hits) < _MOST:
                 break
         return found
@@ -199,9 +199,10 @@ class Grafana:
 
     # Asking
 
-    def _find(self, what: str, permission: str, ask: Callable[[], Any]) -> Any:
+    def _find(self, what: str, permission: str, ask: Callable[[], Any]) -> dict[str, Any] | None:
         """What `ask` gives; None where Grafana says that there is no such thing."""
-        return self._ask(what, permission, ask, absent=True)
+        found: dict[str, Any] | None = self._ask(what, permission, ask, absent=True)
+        return found
 
     def _ask(self, what: str, permission: str, ask: Callable[[], Any], *, absent: bool = False) -> Any:
         """What `ask` gives, asked again while Grafana is away.
@@ -252,9 +253,7 @@ class Grafana:
         said = body.get("message") or "" if isinstance(body, Mapping) else ""
         line = f"Grafana at {self.url} cannot {what}: {said or 'no reason given'} (HTTP status {status})"
         if status == 401:
-            return GrafanaError(
-                f"{line}; check that grafana.token names a valid token of a service account"
-            )
+            return GrafanaError(f"{line}; check that grafana.token names a valid token of a service account")
         if status == 403:
             return GrafanaError(
                 f"{line}; the token lacks the permission {permission}: give it to the service account, or the role "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -81,7 +81,9 @@ def pull(grafana: Grafana, uid: str, built: Dashboard) -> str:
     """
     found = grafana.dashboard(uid)
     if found is None:
-        raise GrafanaError(f"Grafana at {grafana.url} has no dashboard {uid}; `tocsin dashboards push` makes it")
+        raise GrafanaError(
+            f"Grafana at {grafana.url} has no dashboard {uid}; `tocsin dashboards push` makes it"
+        )
     return patch(uid, built, found["dashboard"])
 
 
@@ -90,7 +92,9 @@ def _compare(grafana: Grafana, uid: str, built: Dashboard, folder: Folder, overw
     # In this order: what is saved after the first answer shows in the second, or is refused by its version.
     found = grafana.dashboard(uid)
     if found is None:
-        return change("added", f"{len(built.get('panels', ()))} panels", "", _saving(grafana, uid, built, folder))
+        return change(
+            "added", f"{len(built.get('panels', ()))} panels", "", _saving(grafana, uid, built, folder)
+        )
     newest = grafana.newest(uid)
     ours = _OURS.fullmatch(str(newest.get("message") or ""))
     have, meta = found["dashboard"], found.get("meta", {})
@@ -139,7 +143,7 @@ def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, *, a
     return done
 
 
-def _no_longer_built(grafana: Grafana, built: Iterator[str] | Any, prune: bool) -> Iterator[Change]:
+def _no_longer_built(grafana: Grafana, built: Collection[str], prune: bool) -> Iterator[Change]:
     for hit in sorted(grafana.tagged(TAG), key=lambda hit: str(hit["uid"])):
         uid = hit["uid"]
         if uid in built or not _OURS.fullmatch(str(grafana.newest(uid).get("message") or "")):

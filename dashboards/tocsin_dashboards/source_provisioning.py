@@ -37,7 +37,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", path) from None
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-        raise ConfigError("is no file of data sources as Grafana takes it (`datasources: […]`)", path) from None
+        raise ConfigError(
+            "is no file of data sources as Grafana takes it (`datasources: […]`)", path
+        ) from None
     return found
 
 
@@ -55,7 +57,9 @@ def plan(grafana: Grafana, sources: Sequence[Mapping[str, Any]]) -> Iterator[Cha
             yield change("added", str(source["type"]), "", partial(_create, grafana, body))
             continue
         wrong = [
-            key for key in body if key != "secureJsonData" and not within(_resolved(body[key]), found.get(key))
+            key
+            for key in body
+            if key != "secureJsonData" and not within(_resolved(body[key]), found.get(key))
         ]
         if wrong:
             yield change("kept", f"differs in {', '.join(wrong)}; change it in Grafana")
