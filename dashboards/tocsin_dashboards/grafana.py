@@ -219,8 +219,11 @@ class Grafana:
             try:
                 return self._told(what, ask())
             except GrafanaException as error:
-                if error.status_code == 404 and absent:
-                    return None
+                if error.status_code == 404:
+                    if not isinstance(error.response, Mapping):  # another server's
+                        self._told(what, "")
+                    if absent:
+                        return None
                 if error.status_code not in BUSY:
                     raise self._refused(what, permission, error) from None
                 why = f"HTTP status {error.status_code}" if error.status_code else "no answer in time"
