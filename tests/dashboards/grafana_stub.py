@@ -92,10 +92,16 @@ class Stub:
         """Status and body of the answer to a request whose form has been checked."""
         for start, permission in PERMISSIONS.items():
             if f"{method} {path}".startswith(start) and permission in self.denied:
-                return 403, {"message": f"You'll need additional permissions. Permissions needed: {permission}"}
+                return 403, {
+                    "message": f"You'll need additional permissions. Permissions needed: {permission}"
+                }
         match (method, *path.strip("/").split("/")):
             case ("GET", "folders", uid):
-                return (200, {"uid": uid, "title": self.folders[uid]}) if uid in self.folders else _none("folder")
+                return (
+                    (200, {"uid": uid, "title": self.folders[uid]})
+                    if uid in self.folders
+                    else _none("folder")
+                )
             case ("POST", "folders"):
                 return self._make_folder(body)
             case ("GET", "search"):
@@ -118,9 +124,13 @@ class Stub:
                 self.points.append({**body, "provenance": "api", "disableResolveMessage": False})
                 return 202, self.points[-1]
             case ("GET", "v1", "provisioning", "folder", folder, "rule-groups", name):
-                return (200, self.groups[folder, name]) if (folder, name) in self.groups else _none("rule group")
+                return (
+                    (200, self.groups[folder, name]) if (folder, name) in self.groups else _none("rule group")
+                )
             case ("PUT", "v1", "provisioning", "folder", folder, "rule-groups", name):
-                rules = [{**rule, "orgID": 5, "id": n, "provenance": "api"} for n, rule in enumerate(body["rules"])]
+                rules = [
+                    {**rule, "orgID": 5, "id": n, "provenance": "api"} for n, rule in enumerate(body["rules"])
+                ]
                 self.groups[folder, name] = {**body, "rules": rules}
                 return 200, self.groups[folder, name]
         self.faults.append(f"not in the stand-in: {method} {path}")
@@ -128,7 +138,10 @@ class Stub:
 
     def _make_folder(self, body: dict[str, Any]) -> Answer:
         if body["uid"] in self.folders:
-            return 412, {"status": "version-mismatch", "message": "The folder has been changed by someone else"}
+            return 412, {
+                "status": "version-mismatch",
+                "message": "The folder has been changed by someone else",
+            }
         if body["title"] in self.folders.values():
             return 409, {"message": "a folder with the same name already exists in the current location"}
         self.folders[body["uid"]] = body["title"]
@@ -163,10 +176,16 @@ class Stub:
         if kept and kept.provisioned:
             return 400, {"message": "Cannot save provisioned dashboard"}
         if (given.get("version") or 0) != (len(kept.versions) if kept else 0):
-            return 412, {"status": "version-mismatch", "message": "The dashboard has been changed by someone else"}
+            return 412, {
+                "status": "version-mismatch",
+                "message": "The dashboard has been changed by someone else",
+            }
         for other, its in self.dashboards.items():
             if other != uid and its.folder == folder and its.versions[-1]["data"]["title"] == title:
-                return 412, {"status": "name-exists", "message": "A dashboard with the same name already exists"}
+                return 412, {
+                    "status": "name-exists",
+                    "message": "A dashboard with the same name already exists",
+                }
         self.save(uid, given, "sa-tocsin", body["message"], folder)
         return 200, {"uid": uid, "status": "success", "version": len(self.dashboards[uid].versions)}
 
@@ -189,6 +208,7 @@ def serving(stub: Stub) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else each answer waits 40 ms
 
         def log_message(self, *_: object) -> None: ...
 
@@ -213,7 +233,9 @@ def serving(stub: Stub) -> Iterator[str]:
                 self._send(401, b'{"message": "Invalid API key"}', "application/json")
                 return
             query, body = parse_qs(url.query), json.loads(raw) if raw else None
-            stub.faults += [f"{request}: {f}" for f in openapi.request_faults(self.command, path, query, body)]
+            stub.faults += [
+                f"{request}: {f}" for f in openapi.request_faults(self.command, path, query, body)
+            ]
             stub.before.pop(request, lambda: None)()
             status, answer = stub.answer(self.command, unquote(path), query, body)
             if request in stub.lost:

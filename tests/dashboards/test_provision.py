@@ -193,7 +193,9 @@ def test_whatever_happens_a_push_loses_nothing_and_the_next_one_writes_nothing(s
         assert stub.writes == written
         for uid, version in theirs.items():
             assert len(stub.dashboards[uid].versions) == version
-        assert all(stub.newest(u)["data"]["panels"] == built[u]["panels"] for u in built.keys() - theirs.keys())
+        assert all(
+            stub.newest(u)["data"]["panels"] == built[u]["panels"] for u in built.keys() - theirs.keys()
+        )
         grafana.close()
     assert stub.faults == []
 
@@ -257,7 +259,9 @@ def test_who_is_always_faster_wins(grafana: Grafana, stub: Stub) -> None:
 
 
 def test_one_that_appears_while_it_is_made_is_kept(grafana: Grafana, stub: Stub) -> None:
-    stub.before["POST /dashboards/db"] = lambda: stub.save("tocsin-health", board("x"), "ada", folder="tocsin")
+    stub.before["POST /dashboards/db"] = lambda: stub.save(
+        "tocsin-health", board("x"), "ada", folder="tocsin"
+    )
     assert states(push(grafana)) == {"tocsin-health": "kept", "tocsin-triage": "added"}
 
 
@@ -285,18 +289,24 @@ def test_an_answer_that_is_lost_is_no_second_save(grafana: Grafana, stub: Stub, 
         ("dashboards:create", "Editor"), ("dashboards:delete", "Editor"),
     ],
 )  # fmt: skip
-def test_a_token_without_rights_is_told_which(grafana: Grafana, stub: Stub, permission: str, role: str) -> None:
+def test_a_token_without_rights_is_told_which(
+    grafana: Grafana, stub: Stub, permission: str, role: str
+) -> None:
     if permission == "dashboards:delete":
         push(grafana, {**BUILT, "tocsin-old": board("tocsin-old")})
     stub.denied.add(permission)
-    with pytest.raises(GrafanaError, match=f"lacks the permission {permission}: .* or the role {role}$") as told:
+    with pytest.raises(
+        GrafanaError, match=f"lacks the permission {permission}: .* or the role {role}$"
+    ) as told:
         push(grafana, prune=True)
     assert grafana.url in str(told.value) and "(HTTP status 403)" in str(told.value)
 
 
 def test_a_token_that_is_not_known_is_told(url: str, stub: Stub) -> None:
     grafana = client(url, "glsa_of-somebody-else")
-    with pytest.raises(GrafanaError, match=r"Invalid API key \(HTTP status 401\); check that grafana.token") as told:
+    with pytest.raises(
+        GrafanaError, match=r"Invalid API key \(HTTP status 401\); check that grafana.token"
+    ) as told:
         push(grafana)
     assert "glsa" not in str(told.value) and len(stub.requests) == 1
     grafana.close()
@@ -310,7 +320,9 @@ def test_grafana_that_comes_back_is_waited_for(grafana: Grafana, stub: Stub, sta
 
 def test_grafana_that_stays_away_is_told(grafana: Grafana, stub: Stub) -> None:
     stub.first = [(503, "<h1>later</h1>")] * 100
-    with pytest.raises(GrafanaError, match=r"cannot look at dashboards: it has been away for 30 s \(HTTP status 503"):
+    with pytest.raises(
+        GrafanaError, match=r"cannot look at dashboards: it has been away for 30 s \(HTTP status 503"
+    ):
         push(grafana)
     assert 3 < len(stub.requests) < 10
 
@@ -333,7 +345,9 @@ def test_a_place_where_nobody_listens_is_told() -> None:
     ],
     ids=["broken", "another server", "login"],
 )
-def test_pages_in_place_of_answers_are_told(grafana: Grafana, stub: Stub, answer: tuple[int, str], told: str) -> None:
+def test_pages_in_place_of_answers_are_told(
+    grafana: Grafana, stub: Stub, answer: tuple[int, str], told: str
+) -> None:
     stub.first = [answer] * 100
     with pytest.raises(GrafanaError, match=told) as caught:
         push(grafana)
@@ -371,5 +385,7 @@ def test_nothing_to_pull_is_an_empty_patch(grafana: Grafana) -> None:
 
 
 def test_what_grafana_does_not_have_cannot_be_pulled(grafana: Grafana) -> None:
-    with pytest.raises(GrafanaError, match="has no dashboard tocsin-health; `tocsin dashboards push` makes it"):
+    with pytest.raises(
+        GrafanaError, match="has no dashboard tocsin-health; `tocsin dashboards push` makes it"
+    ):
         provision.pull(grafana, "tocsin-health", BUILT["tocsin-health"])
