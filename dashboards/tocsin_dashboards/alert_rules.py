@@ -25,6 +25,8 @@ ALERTMANAGER = "http://alertmanager:9093"
 #: What a rule links to. Grafana takes a dashboard only together with a panel.
 DASHBOARD, PANEL = "tocsin-health", 1
 _EVERY = "1m"
+#: Grafana reads rules before dashboards and finds a folder by its title: in `Tocsin` it would give that another uid.
+_FOLDER = "Tocsin alerts"
 _NOTE = """\
 # Written by `tocsin dashboards build` from deploy/prometheus/tocsin.rules.yml: change that, and build again.
 # The rules of group `tocsin` are paused because Prometheus evaluates them; `tocsin-watch` is what Prometheus cannot see.
@@ -97,7 +99,7 @@ def document(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _group(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"orgId": 1, "name": name, "folder": "Tocsin", "interval": _EVERY, "rules": rules}
+    return {"orgId": 1, "name": name, "folder": _FOLDER, "interval": _EVERY, "rules": rules}
 
 
 def _rule(

@@ -45,6 +45,10 @@ class Conflict(GrafanaError):  # noqa: N818 — what happened
         self.reason = reason
 
 
+class _Away(Exception):  # noqa: N818 — a state that passes
+    """Grafana does not answer now, or is too busy."""
+
+
 class Grafana:
     """A Grafana, asked as the service account whose token it is.
 
@@ -211,49 +215,57 @@ class Grafana:
             Conflict: what is there stands against it.
             GrafanaError: Grafana does not do it, or was away for too long.
         """
-        from grafana_client.client import GrafanaException
-        from niquests.exceptions import SSLError
-
         end, wait = self._clock.monotonic() + self._patience, _FIRST
         while True:
             try:
-                return self._told(what, ask())
-            except GrafanaException as error:
-                if error.status_code == 404:
-                    if not isinstance(error.response, Mapping):  # another server's
-                        self._told(what, "")
-                    if absent:
-                        return None
-                if error.status_code not in BUSY:
-                    raise self._refused(what, permission, error) from None
-                why = f"HTTP status {error.status_code}" if error.status_code else "no answer in time"
-            except SSLError as error:
-                raise GrafanaError(
-                    f"Grafana at {self.url} cannot be trusted: {error}; set grafana.ca_certs to the file of its authority"
-                ) from None
-            except ValueError:
-                self._told(what, "")
-            except OSError as error:  # all of niquests' own are of this kind
-                why = str(error)
-            if self._clock.monotonic() + wait > end:
-                raise GrafanaError(
-                    f"Grafana at {self.url} cannot {what}: it has been away for {self._patience:.0f} s ({why}); "
-                    "check grafana.url and that Grafana runs, then do the same again"
-                )
+                return self._once(what, permission, ask, absent=absent)
+            except _Away as away:
+                if self._clock.monotonic() + wait > end:
+                    raise GrafanaError(
+                        f"Grafana at {self.url} cannot {what}: it has been away for {self._patience:.0f} s ({away}); "
+                        "check grafana.url and that Grafana runs, then do the same again"
+                    ) from None
             self._sleep(wait)
             wait = min(2 * wait, _LONGEST)
 
+    def _once(self, what: str, permission: str, ask: Callable[[], Any], *, absent: bool) -> Any:
+        from grafana_client.client import GrafanaException
+        from niquests.exceptions import SSLError
+
+        try:
+            return self._told(what, ask())
+        except GrafanaException as error:
+            if error.status_code in BUSY:
+                why = f"HTTP status {error.status_code}" if error.status_code else "no answer in time"
+                raise _Away(why) from None
+            if error.status_code == 404 and absent and isinstance(error.response, Mapping):
+                return None
+            raise self._refused(what, permission, error) from None
+        except SSLError as error:
+            raise GrafanaError(
+                f"Grafana at {self.url} cannot be trusted: {error}; set grafana.ca_certs to the file of its authority"
+            ) from None
+        except ValueError:  # neither JSON nor a page
+            return self._told(what, "")
+        except OSError as error:  # all of niquests' own are of this kind
+            raise _Away(str(error)) from None
+
     def _told(self, what: str, answer: Any) -> Any:
         if isinstance(answer, str):  # grafana-client gives a page as its text
-            raise GrafanaError(
-                f"Grafana at {self.url} cannot {what}: the answer is a page, not JSON; check that grafana.url is Grafana's "
-                "own and that nothing between asks for a login"
-            )
+            raise self._page(what)
         return answer
+
+    def _page(self, what: str) -> GrafanaError:
+        return GrafanaError(
+            f"Grafana at {self.url} cannot {what}: the answer is a page, not JSON; check that grafana.url is Grafana's "
+            "own and that nothing between asks for a login"
+        )
 
     def _refused(self, what: str, permission: str, error: GrafanaException) -> GrafanaError:
         body, status = error.response, error.status_code
         said = body.get("message") or "" if isinstance(body, Mapping) else ""
+        if status == 404 and not isinstance(body, Mapping):  # another server's
+            return self._page(what)
         line = f"Grafana at {self.url} cannot {what}: {said or 'no reason given'} (HTTP status {status})"
         if status == 401:
             return GrafanaError(f"{line}; check that grafana.token names a valid token of a service account")

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.dashboards import openapi
 
-TOKEN = "glsa_of-the-tests"  # noqa: S105
+TOKEN = "glsa_of-the-tests"
 Answer = tuple[int, Any]
 #: Which permission Grafana asks for, by the beginning of a request.
 PERMISSIONS = {
@@ -51,6 +51,8 @@ class Stub:
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     points: list[dict[str, Any]] = field(default_factory=list)
+    #: Data sources as they came, with their secrets.
+    posted: list[dict[str, Any]] = field(default_factory=list)
     #: Permissions that the token lacks.
     denied: set[str] = field(default_factory=set)
     #: Answers that come before the next requests are looked at: a status with a text, or a page.
@@ -95,46 +97,57 @@ class Stub:
                 return 403, {
                     "message": f"You'll need additional permissions. Permissions needed: {permission}"
                 }
-        match (method, *path.strip("/").split("/")):
+        answer = (self._look if method == "GET" else self._change)(
+            method, path.strip("/").split("/"), query, body
+        )
+        if answer is None:
+            self.faults.append(f"not in the stand-in: {method} {path}")
+        return answer or (500, {"message": "not in the stand-in"})
+
+    def _look(self, method: str, parts: list[str], query: dict[str, list[str]], _: Any) -> Answer | None:
+        match (method, *parts):
             case ("GET", "folders", uid):
                 return (
                     (200, {"uid": uid, "title": self.folders[uid]})
                     if uid in self.folders
                     else _none("folder")
                 )
-            case ("POST", "folders"):
-                return self._make_folder(body)
             case ("GET", "search"):
                 return 200, self._search(query["tag"])
             case ("GET", "dashboards", "uid", uid):
                 return self._dashboard(uid)
             case ("GET", "dashboards", "uid", uid, "versions"):
                 return self._versions(uid, query)
-            case ("POST", "dashboards", "db"):
-                return self._save(body)
-            case ("DELETE", "dashboards", "uid", uid):
-                return (200, {"message": "deleted"}) if self.dashboards.pop(uid, None) else _none("Dashboard")
             case ("GET", "datasources", "uid", uid):
                 return (200, self.sources[uid]) if uid in self.sources else _none("Data source")
-            case ("POST", "datasources"):
-                return self._make_source(body)
             case ("GET", "v1", "provisioning", "contact-points"):
                 return 200, self.points
-            case ("POST", "v1", "provisioning", "contact-points"):
-                self.points.append({**body, "provenance": "api", "disableResolveMessage": False})
-                return 202, self.points[-1]
             case ("GET", "v1", "provisioning", "folder", folder, "rule-groups", name):
                 return (
                     (200, self.groups[folder, name]) if (folder, name) in self.groups else _none("rule group")
                 )
+        return None
+
+    def _change(self, method: str, parts: list[str], _: Any, body: Any) -> Answer | None:
+        match (method, *parts):
+            case ("POST", "folders"):
+                return self._make_folder(body)
+            case ("POST", "dashboards", "db"):
+                return self._save(body)
+            case ("DELETE", "dashboards", "uid", uid):
+                return (200, {"message": "deleted"}) if self.dashboards.pop(uid, None) else _none("Dashboard")
+            case ("POST", "datasources"):
+                return self._make_source(body)
+            case ("POST", "v1", "provisioning", "contact-points"):
+                self.points.append({**body, "provenance": "api", "disableResolveMessage": False})
+                return 202, self.points[-1]
             case ("PUT", "v1", "provisioning", "folder", folder, "rule-groups", name):
                 rules = [
                     {**rule, "orgID": 5, "id": n, "provenance": "api"} for n, rule in enumerate(body["rules"])
                 ]
                 self.groups[folder, name] = {**body, "rules": rules}
                 return 200, self.groups[folder, name]
-        self.faults.append(f"not in the stand-in: {method} {path}")
-        return 500, {"message": "not in the stand-in"}
+        return None
 
     def _make_folder(self, body: dict[str, Any]) -> Answer:
         if body["uid"] in self.folders:
@@ -190,6 +203,7 @@ class Stub:
         return 200, {"uid": uid, "status": "success", "version": len(self.dashboards[uid].versions)}
 
     def _make_source(self, body: dict[str, Any]) -> Answer:
+        self.posted.append(body)
         if body["uid"] in self.sources or body["name"] in {s["name"] for s in self.sources.values()}:
             return 409, {"message": "data source with the same name already exists"}
         secrets = dict.fromkeys(body.get("secureJsonData", {}), True)
@@ -244,7 +258,8 @@ def serving(stub: Stub) -> Iterator[str]:
                 return
             self._send(status, json.dumps(answer).encode(), "application/json; charset=UTF-8")
 
-        do_GET = do_POST = do_PUT = do_DELETE = _any
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler._any)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

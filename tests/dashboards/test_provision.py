@@ -210,7 +210,7 @@ def test_a_folder_that_somebody_just_made_is_taken(grafana: Grafana, stub: Stub)
 
 def test_a_folder_of_another_uid_with_our_title_is_told(grafana: Grafana, stub: Stub) -> None:
     stub.folders["other"] = "Tocsin"
-    with pytest.raises(GrafanaError, match="folder 'Tocsin' that is not Tocsin's .* set grafana.folder"):
+    with pytest.raises(GrafanaError, match=r"folder 'Tocsin' that is not Tocsin's .* set grafana.folder"):
         push(grafana)
     assert stub.dashboards == {}
 
@@ -268,7 +268,7 @@ def test_one_that_appears_while_it_is_made_is_kept(grafana: Grafana, stub: Stub)
 def test_a_title_that_is_taken_is_told(grafana: Grafana, stub: Stub) -> None:
     stub.folders["tocsin"] = "Tocsin"
     stub.save("mine", board("mine", "Board tocsin-health"), "ada", folder="tocsin")
-    with pytest.raises(GrafanaError, match="the same name already exists .* rename the other dashboard"):
+    with pytest.raises(GrafanaError, match=r"the same name already exists .* rename the other dashboard"):
         push(grafana)
 
 
