@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -33,7 +33,7 @@ class Folder:
     grafana: Grafana
     title: str = "Tocsin"
     uid: str = FOLDER_UID
-    _there: bool = field(default=False, init=False)
+    there: bool = False
 
     def ensure(self) -> str:
         """Its uid; afterwards it is there.
@@ -41,7 +41,7 @@ class Folder:
         Raises:
             GrafanaError: another folder has its title, or it may not be made.
         """
-        if not self._there and self.grafana.folder(self.uid) is None:
+        if not self.there and self.grafana.folder(self.uid) is None:
             try:
                 self.grafana.create_folder(self.uid, self.title)
             except Conflict:
@@ -50,7 +50,7 @@ class Folder:
                         f"Grafana has a folder {self.title!r} that is not Tocsin's (its uid is not {self.uid!r}); "
                         "rename it, or set grafana.folder to another title"
                     ) from None
-        self._there = True
+        self.there = True
         return self.uid
 
 
@@ -69,7 +69,10 @@ def plan(
     Raises:
         GrafanaError: Grafana cannot be asked.
     """
-    changes = [_compare(grafana, uid, built, folder, overwrite) for uid, built in sorted(dashboards.items())]
+    changes = [
+        _compare(grafana, uid, built, folder, overwrite=overwrite)
+        for uid, built in sorted(dashboards.items())
+    ]
     return [*changes, *_no_longer_built(grafana, dashboards.keys(), prune)]
 
 
@@ -87,13 +90,19 @@ def pull(grafana: Grafana, uid: str, built: Dashboard) -> str:
     return patch(uid, built, found["dashboard"])
 
 
-def _compare(grafana: Grafana, uid: str, built: Dashboard, folder: Folder, overwrite: bool) -> Change:
+def _compare(
+    grafana: Grafana, uid: str, built: Dashboard, folder: Folder, *, overwrite: bool, again: bool = True
+) -> Change:
+    """What a push would do; with `again` a save that somebody is faster than looks and tries once more."""
     change = partial(Change, "dashboard", uid, str(built.get("title", uid)))
     # In this order: what is saved after the first answer shows in the second, or is refused by its version.
     found = grafana.dashboard(uid)
     if found is None:
         return change(
-            "added", f"{len(built.get('panels', ()))} panels", "", _saving(grafana, uid, built, folder)
+            "added",
+            f"{len(built.get('panels', ()))} panels",
+            "",
+            partial(_save, grafana, uid, built, folder, again),
         )
     newest = grafana.newest(uid)
     ours = _OURS.fullmatch(str(newest.get("message") or ""))
@@ -108,17 +117,12 @@ def _compare(grafana: Grafana, uid: str, built: Dashboard, folder: Folder, overw
         return change("kept", f"changed in Grafana by {who}", diff)
     why = "" if ours else f"replaces what {who} saved; Grafana's history keeps that"
     # One that was moved stays where it was moved to.
-    place = dataclasses.replace(folder, uid=str(meta.get("folderUid") or ""))
-    place._there = True
+    place = dataclasses.replace(folder, uid=str(meta.get("folderUid") or ""), there=True)
     over = {**built, "version": have["version"]}
-    return change("changed", why, diff, _saving(grafana, uid, over, place))
+    return change("changed", why, diff, partial(_save, grafana, uid, over, place, again))
 
 
-def _saving(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder) -> Callable[[], Change]:
-    return partial(_save, grafana, uid, dashboard, folder)
-
-
-def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, *, again: bool = True) -> Change:
+def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, again: bool) -> Change:
     """Save, unless somebody else did in the meantime: then look once more, and keep what an analyst saved."""
     done = Change(
         "dashboard", uid, str(dashboard.get("title", uid)), "changed" if "version" in dashboard else "added"
@@ -130,16 +134,16 @@ def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, *, a
         if error.reason == "name-exists":
             raise GrafanaError(f"{error}; rename the other dashboard of this title") from None
         built = {key: value for key, value in dashboard.items() if key != "version"}
-        now = _compare(grafana, uid, built, folder, overwrite=False)
+        now = _compare(grafana, uid, built, folder, overwrite=False, again=False)
         if now.state == "unchanged":  # it was this save, and its answer was lost; or another push of the same
             return done
-        if now.apply is None:
-            return now
-        if not again:
-            return now.but("kept", "somebody else saves it at the same time; look, then push again")
-        over = now.apply
-        assert isinstance(over, partial)
-        return _save(*over.args, again=False)
+        if now.apply is not None:
+            return (
+                now.apply()
+                if again
+                else now.but("kept", "somebody else saves it all the time: push again later")
+            )
+        return now
     return done
 
 

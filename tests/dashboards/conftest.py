@@ -12,10 +12,14 @@ from tocsin.clock import ScriptedClock
 from tocsin_dashboards.grafana import Grafana
 
 
-def client(url: str, token: str = TOKEN) -> Grafana:
+def client(url: str, token: str = TOKEN, ca_certs: str | None = None) -> Grafana:
     """A client that waits on a scripted clock."""
     clock = ScriptedClock(datetime(2026, 3, 1, tzinfo=UTC))
-    return Grafana(url, token, clock, sleep=lambda seconds: clock.advance(timedelta(seconds=seconds)))
+
+    def wait(seconds: float) -> None:
+        clock.advance(timedelta(seconds=seconds))
+
+    return Grafana(url, token, clock, ca_certs=ca_certs, sleep=wait)
 
 
 @pytest.fixture

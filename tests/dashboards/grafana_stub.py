@@ -6,6 +6,7 @@ It keeps folders, dashboards with their history, data sources and alerting, and 
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -217,7 +218,7 @@ def _none(what: str) -> Answer:
 
 
 @contextmanager
-def serving(stub: Stub) -> Iterator[str]:
+def serving(stub: Stub, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The URL at which a stand-in answers, below a path as behind a proxy."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -263,10 +264,12 @@ def serving(stub: Stub) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/monitoring"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/monitoring"
     finally:
         server.shutdown()
         server.server_close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT, missing
 from tests.dashboards.conftest import client
 from tests.dashboards.grafana_stub import Stub, serving
 from tocsin_dashboards import changes, provision
@@ -255,7 +258,7 @@ def test_who_is_always_faster_wins(grafana: Grafana, stub: Stub) -> None:
     older()
     newer = {"tocsin-health": board("tocsin-health", panels=2)}
     done = push(grafana, newer)["tocsin-health"]
-    assert done.state == "kept" and "at the same time" in done.reason
+    assert done.state == "kept" and "all the time" in done.reason
 
 
 def test_one_that_appears_while_it_is_made_is_kept(grafana: Grafana, stub: Stub) -> None:
@@ -332,6 +335,22 @@ def test_a_place_where_nobody_listens_is_told() -> None:
         held.bind(("127.0.0.1", 0))
         grafana = client(f"http://127.0.0.1:{held.getsockname()[1]}")
         with pytest.raises(GrafanaError, match=r"away for 30 s .*; check grafana\.url"):
+            push(grafana)
+        grafana.close()
+
+
+def test_a_certificate_is_trusted_by_its_authoritys_file_only(stub: Stub, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        missing("openssl is not on this machine")
+    subprocess.run(["sh", ROOT / "deploy" / "secrets.sh", tmp_path], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "grafana" / "tls.crt", tmp_path / "grafana" / "tls.key")
+    with serving(stub, context) as url:
+        grafana = client(url, ca_certs=str(tmp_path / "ca" / "ca.crt"))
+        assert states(push(grafana)) == dict.fromkeys(BUILT, "added")
+        grafana.close()
+        grafana = client(url)
+        with pytest.raises(GrafanaError, match=r"cannot be trusted: .* set grafana\.ca_certs"):
             push(grafana)
         grafana.close()
 
