@@ -28,6 +28,7 @@ from tocsin.metrics import Metrics
 from tocsin.store import mappings
 from tocsin.store.cluster import connect
 from tocsin.streams import STREAMS
+from tocsin_dashboards import alert_rules, changes, provision
 
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -388,6 +389,35 @@ def test_grafana_reads_tocsins_streams(config: Config) -> None:
     assert hosts <= SERVICES.keys()
 
 
+def test_grafana_reads_dashboards_and_rules_from_files_that_are_built() -> None:
+    mounts = _mounts("grafana")
+    (provider,) = yaml.safe_load((DEPLOY / "grafana" / "dashboards.yml").read_text())["providers"]
+    assert mounts[provider["options"]["path"]] == (f"./{changes.FOLDER}", False)
+    assert provider["folderUid"] == provision.FOLDER_UID and not provider["allowUiUpdates"]
+    assert mounts["/etc/grafana/provisioning/dashboards/tocsin.yml"][0] == "./deploy/grafana/dashboards.yml"
+    assert mounts["/etc/grafana/provisioning/alerting"] == (f"./{alert_rules.FILE.parent}", False)
+    rules = yaml.safe_load((ROOT / alert_rules.FILE).read_text())
+    assert provider["folder"] not in {
+        group["folder"] for group in rules["groups"]
+    }  # they would race for its uid
+    sources = {
+        d["uid"]
+        for d in yaml.safe_load((DEPLOY / "grafana" / "datasources" / "tocsin.yml").read_text())[
+            "datasources"
+        ]
+    }
+    asked = {step["datasourceUid"] for g in rules["groups"] for r in g["rules"] for step in r["data"]}
+    assert asked == {"__expr__", alert_rules.PROMETHEUS} and alert_rules.PROMETHEUS in sources
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert all(f"`{r['title']}`" in text for g in rules["groups"] for r in g["rules"])
+
+
+def test_nobody_is_paged_twice() -> None:
+    groups = yaml.safe_load((ROOT / alert_rules.FILE).read_text())["groups"]
+    by_grafana = {r["title"] for g in groups for r in g["rules"] if not r["isPaused"]}
+    assert by_grafana and not by_grafana & {rule["alert"] for rule in _rules()}
+
+
 # Roles
 
 
@@ -427,7 +457,9 @@ def _granted(name: str) -> set[tuple[str, str]]:
     role = _role(name)
     found = {("cluster", p) for p in role["cluster"]}
     for part in role["indices"]:
-        where = "state" if part["names"][0].startswith("tocsin-state") else "streams"
+        where = {"tocsin-state-default": "state", "tocsin-alerts-default": "aliases"}.get(
+            part["names"][0], "streams"
+        )
         found |= {(where, p) for p in part["privileges"]}
     return found
 
@@ -454,7 +486,10 @@ def test_roles_are_just_what_the_code_needs() -> None:
     assert _granted("analyst") == needed - SETUP - WRITES
     # Whoever manages may also look, and that is all that the job does besides.
     assert _granted("setup") == SETUP and needed & SETUP == SETUP
-    assert _granted("grafana") == {("streams", "read"), ("streams", "view_index_metadata")}
+    looks = {"read", "view_index_metadata"}
+    assert _granted("grafana") == {("cluster", "monitor")} | {
+        (w, p) for w in ("streams", "aliases") for p in looks
+    }
 
 
 def test_roles_cover_every_stream_and_nothing_else() -> None:
@@ -462,7 +497,9 @@ def test_roles_cover_every_stream_and_nothing_else() -> None:
         names = [n for part in _role(path.stem)["indices"] for n in part["names"]]
         assert set(names) <= {
             "logs-tocsin.*-default", "metrics-tocsin.*-default", "tocsin-state-default", "tocsin-files-default",
+            "tocsin-alerts-default", "tocsin-incidents-default",
         }  # fmt: skip
+        assert path.stem == "grafana" or not any("alerts" in name or "incidents" in name for name in names)
         patterns = [re.compile(n.replace(".", r"\.").replace("*", ".*") + "$") for n in names]
         assert all(any(p.match(mappings.name(s, "default")) for p in patterns) for s in STREAMS)
     moved = setup.role("worker", "credit")["indices"]

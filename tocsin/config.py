@@ -22,6 +22,7 @@ from tocsin.errors import ConfigError
 from tocsin.sections import (
     CollectorSection,
     DetectorSection,
+    GrafanaSection,
     IngestSection,
     MonitoringSection,
     ProtectRule,
@@ -53,6 +54,7 @@ class Config:
     schedule: ScheduleSection
     worker: WorkerSection
     monitoring: MonitoringSection
+    grafana: GrafanaSection
     plugins: tuple[str, ...]
     lines: Mapping[Place, int] = field(default_factory=dict)
 
@@ -172,6 +174,7 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
         schedule=section(ScheduleSection, top.schedule, "schedule"),
         worker=section(WorkerSection, top.worker, "worker"),
         monitoring=section(MonitoringSection, top.monitoring, "monitoring"),
+        grafana=section(GrafanaSection, top.grafana, "grafana"),
         plugins=tuple(top.plugins),
         lines=lines,
     )
@@ -180,10 +183,12 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
 
 
 def _from_environment(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the file does not say: TOCSIN_NAMESPACE, and TOCSIN_STORE_URL for a cluster."""
+    """What the file does not say: TOCSIN_NAMESPACE, TOCSIN_STORE_URL for a cluster, TOCSIN_GRAFANA_URL."""
     namespace, url = os.environ.get("TOCSIN_NAMESPACE"), os.environ.get("TOCSIN_STORE_URL")
     more: dict[str, Any] = {"namespace": namespace} if namespace else {}
     more |= {"store": {"type": "elasticsearch", "hosts": url.split(",")}} if url else {}
+    grafana = os.environ.get("TOCSIN_GRAFANA_URL")
+    more |= {"grafana": {"url": grafana, "token": {"env": "TOCSIN_GRAFANA_TOKEN"}}} if grafana else {}
     return {**more, **values}
 
 

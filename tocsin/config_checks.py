@@ -32,6 +32,7 @@ def check(config: Config) -> None:
     for setting in dataclasses.fields(ScheduleSection):
         config.length(getattr(config.schedule, setting.name), "schedule", setting.name)
     _check_worker(config)
+    _check_grafana(config)
     config.size(config.store.spool_limit, "store", "spool_limit")
     for stream, length in config.store.retention.items():
         if stream not in STREAMS:
@@ -60,6 +61,21 @@ def _check_worker(config: Config) -> None:
             f"listen is {config.monitoring.listen!r}; write an address and a port, such as 127.0.0.1:9464",
             ("monitoring", "listen"),
         )
+
+
+def _check_grafana(config: Config) -> None:
+    url, place = config.grafana.url, ("grafana", "url")
+    if url is None:
+        return
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise config.error(f"url is {url!r}; write one such as https://grafana.example.org", place)
+    if parts.username is not None:
+        raise config.error(
+            "url holds a user's name; name a service account's token in `token` instead", place
+        )
+    if config.grafana.token is not None and _in_the_clear(url):
+        raise config.error("the token would go over the network in the clear; write https://…", place)
 
 
 def _check_cluster(config: Config) -> None:

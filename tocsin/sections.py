@@ -127,6 +127,23 @@ class MonitoringSection:
 
 
 @dataclass(frozen=True, slots=True)
+class GrafanaSection:
+    """`grafana:` where `tocsin dashboards push`, `diff` and `pull` go.
+
+    Where the file has no such section, `$TOCSIN_GRAFANA_URL` and the token in `$TOCSIN_GRAFANA_TOKEN` count.
+    """
+
+    url: str | None = param(None, doc="Grafana's URL: `https://grafana.example.org`")
+    token: dict[str, str] | None = param(
+        None, doc="where the token of a service account is: `{env: NAME}` or `{file: PATH}`"
+    )
+    folder: str = param("Tocsin", doc="title that Tocsin's folder is given when it is made")
+    ca_certs: str | None = param(
+        None, doc="file of the certificate authority that Grafana's certificate must come from"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Top:
     """The top level of `tocsin.yaml`."""
 
@@ -139,6 +156,7 @@ class Top:
     schedule: dict[str, Any] = param({}, doc="see `schedule`")
     worker: dict[str, Any] = param({}, doc="see `worker`")
     monitoring: dict[str, Any] = param({}, doc="see `monitoring`")
+    grafana: dict[str, Any] = param({}, doc="see `grafana`")
     plugins: list[str] = param([], doc="modules to load plug-ins from, beside the installed packages")
 
 
@@ -153,4 +171,5 @@ SECTIONS: Mapping[str, type[Any]] = {
     "schedule": ScheduleSection,
     "worker": WorkerSection,
     "monitoring": MonitoringSection,
+    "grafana": GrafanaSection,
 }

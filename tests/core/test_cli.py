@@ -24,6 +24,8 @@ HEAVY = (
     "elasticsearch",
     "matplotlib",
     "pandas",
+    "grafana_client",
+    "grafana_foundation_sdk",
 )
 
 

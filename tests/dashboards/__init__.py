@@ -1,0 +1,1 @@
+"""Dashboards, and Grafana that takes them."""

@@ -62,6 +62,7 @@ def _register() -> None:
         collect,
         configure,
         cover,
+        dashboards,
         demo,
         detect,
         events,
@@ -70,7 +71,20 @@ def _register() -> None:
         store,
     )
 
-    for module in (configure, collect, events, baseline, detect, cover, alerts, run, plugins, store, demo):
+    for module in (
+        configure,
+        collect,
+        events,
+        baseline,
+        detect,
+        cover,
+        alerts,
+        run,
+        plugins,
+        store,
+        dashboards,
+        demo,
+    ):
         for command in module.COMMANDS:
             tocsin.add_command(command)
 
