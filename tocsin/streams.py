@@ -124,6 +124,8 @@ _FINDING_KEY = (
 _CLAIM = Column(
     FENCE, L, "number of the claim under which it was written; of two revisions the higher one counts"
 )
+_MESSAGE = Column("message", T, "the event in a sentence: Grafana's annotations can read no dotted field")
+_TAGS = Column("tags", Type.KEYWORDS, "words to find it by")
 _SILENT = Column(SILENT, Type.BOOLEAN, "true: of a backfill that pages nobody")
 _SUBJECT = (
     Column("tocsin.subject.type", K, "model, dataset, principal, artifact or pipeline"),
@@ -155,6 +157,8 @@ _STREAMS = (
             Column("tocsin.pipeline.gates", Type.JSON, "quality gates and their settings"),
             Column("tocsin.pipeline.metrics", Type.JSON, "training and evaluation metrics by name"),
             Column("tocsin.pipeline.inputs", Type.KEYWORDS, "digests that went in (lineage)"),
+            _MESSAGE,
+            _TAGS,
             Column("tocsin.pipeline.outputs", Type.KEYWORDS, "digests that came out (lineage)"),
             Column("tocsin.model.name", K, "the model that the step trains or deploys"),
             Column("tocsin.model.version", K, "its version"),
@@ -353,6 +357,8 @@ _STREAMS = (
             Column("tocsin.incident.id", K, "the incident"),
             Column("tocsin.receiver", K, "the receiver of a notification"),
             Column("tocsin.notification.key", K, "stable key of a notification, kept over retries"),
+            _MESSAGE,
+            _TAGS,
             Column("user.name", K, "who did it, where a human did"),
             Column("event.reason", T, "why"),
         ),

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
 from tocsin import atlas
-from tocsin.clock import parse_time
+from tocsin.clock import format_time, parse_time
 from tocsin.findings import Severity
 from tocsin.streams import TIME, Column, Type
 
 #: Of what `facts` writes; records that were written by an older one are written again by `tocsin store setup`.
 VERSION = 1
+#: So long after it last changed, what is open is still shown.
+_AHEAD = timedelta(days=400)
 
 K, L, D, T = Type.KEYWORD, Type.LONG, Type.DOUBLE, Type.DATE
 
@@ -73,7 +76,7 @@ def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
     status = "resolved" if value["state"] == "resolved" else "acknowledged" if taken else "open"
     return _about(value) | {
         TIME: value["started"],
-        "tocsin.alert.active": _range(value["started"], over),
+        "tocsin.alert.active": _range(value["started"], over, value["changed"]),
         "tocsin.alert.id": value["id"],
         "tocsin.alert.fingerprint": value["fingerprint"],
         "tocsin.alert.status": status,
@@ -100,7 +103,7 @@ def _incident(value: Mapping[str, Any]) -> dict[str, Any]:
     over = value.get("closed")
     return _about(value) | {
         TIME: value["opened"],
-        "tocsin.incident.active": _range(value["opened"], over),
+        "tocsin.incident.active": _range(value["opened"], over, value["opened"]),
         "tocsin.incident.id": value["id"],
         "tocsin.incident.state": value["state"],
         "tocsin.incident.closed": over,
@@ -113,9 +116,9 @@ def _incident(value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _range(start: str, end: str | None) -> dict[str, str]:
-    """As a `date_range`; of milliseconds, and never of less than none."""
-    return {"gte": start} | ({"lte": max(start, end)} if end else {})
+def _range(start: str, end: str | None, changed: str) -> dict[str, str]:
+    """As a `date_range`. One that is open ends far ahead and not never: a histogram of it would have no end either."""
+    return {"gte": start, "lte": max(start, end or format_time(parse_time(changed) + _AHEAD))}
 
 
 def _seconds(start: str, end: str) -> float:

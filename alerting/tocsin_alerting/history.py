@@ -64,4 +64,12 @@ def _row(transition: Transition) -> dict[str, Any]:
         "tocsin.notification.key": transition.notification or None,
         "user.name": transition.by or None,
         "event.reason": transition.reason or None,
+        "message": _message(transition),
+        "tags": [word for word in (transition.severity, transition.detector) if word],
     }
+
+
+def _message(transition: Transition) -> str:
+    """What happened to what, in a sentence that needs no other field."""
+    what = f"{transition.action.value.replace('_', ' ')}: {transition.subject.type} {transition.subject.id}"
+    return f"{what}: {transition.reason}" if transition.reason else what

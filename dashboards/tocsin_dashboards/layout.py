@@ -22,6 +22,8 @@ with warnings.catch_warnings():  # it says that v2 is preferred: standards ship 
 from grafana_foundation_sdk.models import dashboard as model
 
 WIDTH = 24
+#: Ids of headings begin here, so that a new one changes no panel's id.
+_FIRST_ROW = 1000
 TAG = "tocsin"
 Panel = Any  # the builders of the kinds of panels share no type that has these methods
 
@@ -40,7 +42,7 @@ class Board:
         self, uid: str, title: str, doc: str, variables_: Sequence[str] = (), time: str = "now-7d"
     ) -> None:
         self.uid, self._variables = uid, ("namespace", *variables_)
-        self._y = self._id = 0
+        self._y = self._id = self._rows = 0
         self._board = (
             build.Dashboard(title)
             .uid(uid)
@@ -59,7 +61,7 @@ class Board:
     def row(self, title: str, *panels: tuple[int, Panel], height: int = 8) -> Board:
         """A row under a heading; each panel with its width out of 24."""
         self._board.with_row(
-            build.Row(title).id(self._next()).grid_pos(model.GridPos(h=1, w=WIDTH, x=0, y=self._y))
+            build.Row(title).id(self._heading()).grid_pos(model.GridPos(h=1, w=WIDTH, x=0, y=self._y))
         )
         self._y += 1
         x = 0
@@ -72,6 +74,10 @@ class Board:
             x += width
         self._y += height
         return self
+
+    def _heading(self) -> int:
+        self._rows += 1
+        return _FIRST_ROW + self._rows
 
     def _next(self) -> int:
         self._id += 1
@@ -97,14 +103,14 @@ def _others() -> build.DashboardLink:
 def _annotations() -> list[Builder[model.AnnotationQuery]]:
     """What happened when: alerts that began, and models that were trained or deployed."""
     return [
-        _annotation("Alerts", "alert_history", "event.action:firing", RED, "event.reason", "tocsin.severity"),
+        _annotation("Alerts", "alert_history", "event.action:firing", RED, "message", "tags"),
         _annotation(
             "Deployments",
             "pipeline",
             "event.action:(train OR deploy OR promote)",
             BLUE,
-            "tocsin.pipeline.step",
-            "tocsin.model.name",
+            "message",
+            "tags",
         ),
     ]
 

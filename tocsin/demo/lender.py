@@ -123,6 +123,8 @@ class Lender:
                 "outcome": "success",
             },
             "user": {"id": "svc-training"},
+            "message": f"{step} of {MODEL} {self.candidates + 1}",
+            "tags": [MODEL],
             "tocsin": {
                 "pipeline": {
                     "name": "credit-training",

@@ -58,7 +58,7 @@ def build() -> Board:
                 ),
                 up,
                 unit="s",
-                column="p50.0",
+                column="p50.0 tocsin.incident.time_to_close",
                 empty="–",
                 steps=((None, looks.BLUE),),
             ),
@@ -155,16 +155,16 @@ def build() -> Board:
         (
             8,
             lines(
-                "Incidents active over time",
-                "Open incidents at each time, by severity. A level that only rises is work that nobody does.",
+                "Incidents opened and closed",
+                "What comes in against what is finished. If more open than close week after week, the queue grows: close what is answered, or raise what opens an incident.",
                 [
                     ask(
-                        "incidents",
-                        _LOUD,
-                        [count()],
-                        [terms("tocsin.severity")],
+                        "alert_history",
+                        "event.action:(incident_opened OR incident_closed)",
+                        [unique("tocsin.incident.id")],
+                        [terms("event.action")],
                         over="1d",
-                        alias="{{term tocsin.severity}}",
+                        alias="{{term event.action}}",
                     )
                 ],
                 up,

@@ -102,13 +102,13 @@ def build() -> Board:
         (
             8,
             lines(
-                "Alerts active over time",
-                "How many alerts were active at each time, by severity. A level that does not come down is work that nobody does.",
+                "Alerts raised a day",
+                "How many alerts began, by severity. A day that stands out is an incident or a release; one after the other without end is a baseline that no longer fits.",
                 [
                     ask(
-                        "alerts",
-                        _LOUD,
-                        [count()],
+                        "alert_history",
+                        f"event.action:firing AND {_LOUD}",
+                        [unique("event.id")],
                         [terms("tocsin.severity")],
                         over="1d",
                         alias="{{term tocsin.severity}}",
@@ -151,8 +151,8 @@ def build() -> Board:
                 to(HEALTH, "Tocsin's health"),
                 columns={
                     "tocsin.detector.family": "family",
-                    "p50.0": "median",
-                    "p95.0": "95 of 100",
+                    "p50.0 tocsin.alert.time_to_detect": "median",
+                    "p95.0 tocsin.alert.time_to_detect": "95 of 100",
                     "Count": "alerts",
                 },
                 units={"median": "s", "95 of 100": "s"},
@@ -212,7 +212,7 @@ def _duration(title: str, field: str, doc: str) -> object:
         target,
         to(OVERVIEW, "Overview"),
         unit="s",
-        column="p50.0",
+        column=f"p50.0 {field}",
         empty="–",
         steps=((None, looks.BLUE),),
     )
