@@ -89,7 +89,7 @@ def rows(first: int, count: int, total: int) -> pl.DataFrame:
 
 def prepare(url: str, events: int, folder: Path) -> Filled:
     """The story with so many more calls."""
-    found = fill(url, "speed", folder)
+    found = fill(url, folder)
     store = ElasticStore.open(url, found.namespace, replicas=0)
     for first in range(0, events, BATCH):
         store.append("inference", rows(first, min(BATCH, events - first), events))

@@ -83,9 +83,13 @@ def lines(
     *,
     unit: str = "short",
     stacked: bool = False,
+    at_least: str = "",
     hue: str = looks.BLUE,
 ) -> Panel:
-    """Series over time; stacked ones as bars. Series that are named after a severity or state have its color."""
+    """Series over time; stacked ones as bars. Series that are named after a severity or state have its color.
+
+    `at_least` is the least width of an automatic bucket of time.
+    """
     panel = (
         timeseries.Panel()
         .color_scheme(looks.one_hue(hue))
@@ -104,6 +108,8 @@ def lines(
         panel.stacking(common.StackingConfig().mode(looks_model.StackingMode.NORMAL).group("A"))
     else:
         panel.show_points(looks_model.VisibilityMode.AUTO).span_nulls(True).line_width(2)  # noqa: FBT003
+    if at_least:
+        panel.interval(at_least)
     for word, color in looks.NAMED.items():
         panel.override_by_name(word, looks.fixed(color))
     panel.override_by_name("threshold", looks.fixed(looks.RED))
@@ -135,7 +141,7 @@ def heat(title: str, doc: str, target: Any, link: build.DashboardLink, *, unit: 
     """How a number is distributed over time: the darker, the more events."""
     panel = heatmap.Panel().calculate(False).datasource(_ref(target)).with_target(target)  # noqa: FBT003
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Viridis").steps(64))
-    panel.y_axis(heatmap.YAxisConfig().unit(unit))
+    panel.y_axis(heatmap.YAxisConfig().unit(unit)).exemplars_color(looks.GREY)
     return _common(panel, title, doc, unit, link)
 
 

@@ -11,6 +11,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import DataSourceRef
 
+from tocsin.streams import TIME
 from tocsin_dashboards import variables
 from tocsin_dashboards.asking import ask, raw
 from tocsin_dashboards.looks import BLUE, RED
@@ -25,6 +26,11 @@ WIDTH = 24
 #: Ids of headings begin here, so that a new one changes no panel's id.
 _FIRST_ROW = 1000
 TAG = "tocsin"
+#: What happened when: alerts that began, and models that were trained or deployed.
+_HAPPENED = (
+    ("Alerts", "alert_history", "event.action:firing", RED),
+    ("Deployments", "pipeline", "event.action:(train OR deploy OR promote)", BLUE),
+)
 Panel = Any  # the builders of the kinds of panels share no type that has these methods
 
 
@@ -35,11 +41,18 @@ class Board:
         uid: its id in Grafana, as links name it.
         title: its name.
         doc: what it is for, in a sentence.
+        filtered: the stream or view that the reader's own filters narrow.
         variables: names of `variables.KNOWN`, in the order in which they are shown, after the namespace.
     """
 
     def __init__(
-        self, uid: str, title: str, doc: str, variables_: Sequence[str] = (), time: str = "now-7d"
+        self,
+        uid: str,
+        title: str,
+        doc: str,
+        variables_: Sequence[str] = (),
+        time: str = "now-7d",
+        filtered: str = "alerts",
     ) -> None:
         self.uid, self._variables = uid, ("namespace", *variables_)
         self._y = self._id = self._rows = 0
@@ -54,7 +67,8 @@ class Board:
             .tooltip(model.DashboardCursorSync.CROSSHAIR)
             .editable()
         )
-        self._board.variables([variables.KNOWN[name]() for name in self._variables])
+        chosen = [variables.KNOWN[name]() for name in self._variables]
+        self._board.variables([*chosen, variables.filters(filtered)])
         self._board.annotations(_annotations())
         self._board.links([_others()])
 
@@ -86,6 +100,15 @@ class Board:
     def build(self) -> dict[str, Any]:
         """The dashboard as Grafana's classic JSON (schemaVersion 42)."""
         found: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(self._board.build()))
+        for annotation in found["annotations"][
+            "list"
+        ]:  # what the data source reads and the builders do not know
+            annotation |= {
+                "query": annotation["target"]["query"],
+                "timeField": TIME,
+                "textField": "message",
+                "tagsField": "tags",
+            }
         return found
 
 
@@ -101,44 +124,11 @@ def _others() -> build.DashboardLink:
 
 
 def _annotations() -> list[Builder[model.AnnotationQuery]]:
-    """What happened when: alerts that began, and models that were trained or deployed."""
-    return [
-        _annotation("Alerts", "alert_history", "event.action:firing", RED, "message", "tags"),
-        _annotation(
-            "Deployments",
-            "pipeline",
-            "event.action:(train OR deploy OR promote)",
-            BLUE,
-            "message",
-            "tags",
-        ),
-    ]
+    return [_annotation(*said) for said in _HAPPENED]
 
 
-def _annotation(
-    name: str, source: str, where: str, color: str, text: str, tags: str
-) -> build.AnnotationQuery:
-    about = SOURCES[source]
-    query = ask(source, where, [raw(200)])
-    target = query.build()
-    found = (
-        build.AnnotationQuery()
-        .name(name)
-        .datasource(DataSourceRef("elasticsearch", about.uid))
-        .enable(True)
-        .icon_color(color)
-    )
-    found._internal.target = _Told(  # type: ignore[assignment]
-        target, about.time, text, tags
-    )
-    return found
-
-
-class _Told:
-    """The target of an annotation: the data source's query, and which fields are its text and its tags."""
-
-    def __init__(self, target: Any, time: str, text: str, tags: str) -> None:
-        self._target, self._fields = target, {"timeField": time, "textField": text, "tagsField": tags}
-
-    def to_json(self) -> dict[str, object]:
-        return {**self._target.to_json(), **self._fields}
+def _annotation(name: str, source: str, where: str, color: str) -> build.AnnotationQuery:
+    target = ask(source, where, [raw(200)])
+    ref = DataSourceRef("elasticsearch", SOURCES[source].uid)
+    found = build.AnnotationQuery().name(name).datasource(ref).icon_color(color).target(target)
+    return found.enable(True)  # noqa: FBT003

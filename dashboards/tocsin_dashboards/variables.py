@@ -80,19 +80,36 @@ def place() -> build.CustomVariable:
     )
 
 
+def filters(source: str) -> build.AdHocVariable:
+    """The reader's own filters on any field: every panel of that source is narrowed by them."""
+    ref = DataSourceRef("elasticsearch", SOURCES[source].uid)
+    return build.AdHocVariable("filters").label("Filters").datasource(ref)
+
+
+def _principals(*, several: bool) -> build.QueryVariable:
+    """Those whom a detector judged."""
+    where = "tocsin.subject.type:principal"
+    return _values("principal", "Principal", "score", "tocsin.subject.id", where, several=several)
+
+
+def _of_alert(name: str, label: str, field: str) -> build.QueryVariable:
+    """What the chosen alert says of itself."""
+    return _values(name, label, "alerts", field, 'tocsin.alert.id:"${alert}"', several=False)
+
+
 #: Every variable by its name.
 KNOWN: Mapping[str, Callable[[], Any]] = {
     "namespace": namespace,
     "model": lambda: _values("model", "Model", "inference", "tocsin.model.name"),
     "one_model": lambda: _values("model", "Model", "inference", "tocsin.model.name", several=False),
     "dataset": lambda: _values("dataset", "Dataset", "dataset", "tocsin.dataset.name"),
-    "principal": lambda: _values("principal", "Principal", "score", "tocsin.subject.id", "tocsin.subject.type:principal"),
-    "one_principal": lambda: _values("principal", "Principal", "score", "tocsin.subject.id", "tocsin.subject.type:principal", several=False),
+    "principal": lambda: _principals(several=True),
+    "one_principal": lambda: _principals(several=False),
     "severity": severity,
     "place": place,
     "alert": lambda: _values("alert", "Alert", "alerts", "tocsin.alert.id", several=False),
-    "fingerprint": lambda: _values("fingerprint", "Fingerprint", "alerts", "tocsin.alert.fingerprint", 'tocsin.alert.id:"${alert}"', several=False),
-    "detector": lambda: _values("detector", "Detector", "alerts", "tocsin.detector.id", 'tocsin.alert.id:"${alert}"', several=False),
-    "subject": lambda: _values("subject", "Subject", "alerts", "tocsin.subject.id", 'tocsin.alert.id:"${alert}"', several=False),
-    "incident": lambda: _values("incident", "Incident", "alerts", "tocsin.incident.id", 'tocsin.alert.id:"${alert}"', several=False),
-}  # fmt: skip
+    "fingerprint": lambda: _of_alert("fingerprint", "Fingerprint", "tocsin.alert.fingerprint"),
+    "detector": lambda: _of_alert("detector", "Detector", "tocsin.detector.id"),
+    "subject": lambda: _of_alert("subject", "Subject", "tocsin.subject.id"),
+    "incident": lambda: _of_alert("incident", "Incident", "tocsin.incident.id"),
+}

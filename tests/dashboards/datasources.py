@@ -33,6 +33,8 @@ class Source:
 
     def type_of(self, field: str) -> str | None:
         """The mapped type of a field, `flattened.key` for a key of a flattened one, None for none."""
+        if field == "_index":  # of every document
+            return "keyword"
         if found := self.fields.get(field):
             return found
         parts = field.split(".")

@@ -155,9 +155,11 @@ def check_targets_have_their_own_ids(board: Board) -> Found:
 def check_no_namespace_is_written_out(board: Board) -> Found:
     text = json.dumps(board.json)
     for found in re.findall(
-        r"(?:logs|metrics)-tocsin[\w.-]*|tocsin-(?:alerts|incidents)-\w+|data_stream\.namespace", text
+        r"(?:logs|metrics)-tocsin\.\w+-(?!\$\{namespace:raw\})\S{,20}|tocsin-state-(?!\$\{namespace:raw\})\S{,20}"
+        r"|tocsin-(?:alerts|incidents)-\w+|data_stream\.namespace",
+        text,
     ):
-        yield "JSON", f"names {found!r}: which namespace is read is the data source's matter"
+        yield "JSON", f"names {found!r}: which namespace is read is the reader's choice"
 
 
 CHECKS: tuple[Check, ...] = (

@@ -121,7 +121,7 @@ def check_aggregations_fit_their_fields(board: Board) -> Found:
                 f"its time field is not {source.time_field!r}, which the data source takes in any case",
             )
         for agg in (*(target.get("metrics") or ()), *(target.get("bucketAggs") or ())):
-            kind, field = agg["type"], agg.get("field")
+            kind, field = agg["type"], _chosen(board, agg.get("field"))
             if kind in FIT:
                 found = source.type_of(
                     field or source.time_field if kind == "date_histogram" else field or ""
@@ -130,6 +130,14 @@ def check_aggregations_fit_their_fields(board: Board) -> Found:
                     yield where, f"{kind} of {field!r}, which is {found or 'no field'} in {source.uid}"
             for problem in _top_metrics(agg, source) if kind == "top_metrics" else ():
                 yield where, problem
+
+
+def _chosen(board: Board, field: str | None) -> str | None:
+    """A field with every variable in its name at the first of the values that are written out for it."""
+    for known, variable in board.variables.items() if field else ():
+        if variable["type"] == "custom":
+            field = (field or "").replace(f"${known}", str(variable["query"]).partition(",")[0])
+    return field
 
 
 def _top_metrics(agg: Json, source: Source) -> Iterator[str]:

@@ -6,7 +6,6 @@ The samples are asked too, so that the asking itself is tested while there is no
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,15 +26,24 @@ from tests.dashboards.samples import CALLS, sampled
 from tests.nodes.node import Missing
 
 #: Panels (by dashboard and title), variables and annotations (by name) that show nothing here, each with the reason.
-MAY_BE_EMPTY: dict[tuple[str, str], str] = {}
+_WELL = "nothing of Tocsin's own fails in the demo"
+MAY_BE_EMPTY: dict[tuple[str, str], str] = {
+    ("tocsin-overview", "Open alerts by family"): "every alert of the demo is over in the end",
+    ("tocsin-data-integrity", "What was trained on which digest"): "the demo's lender reports no lineage",
+    ("tocsin-principal", "Datasets that it wrote"): "no detector judges who writes the demo's feeds",
+    ("tocsin-health", "Tocsin's own alerts"): _WELL,
+    ("tocsin-health", "Events rejected"): _WELL,
+    ("tocsin-health", "Rejected events"): _WELL,
+    ("tocsin-health", "Rejected, by reason of stream"): _WELL,
+}
 #: How many values of a variable are tried until one shows something.
-TRIED = 20
+TRIED = 40
 ALL = {**sampled(), **dashboards()}
 
 
 @pytest.fixture(scope="module")
 def filled(elasticsearch_url: str, tmp_path_factory: pytest.TempPathFactory) -> Filled:
-    return fill(elasticsearch_url, f"boards{secrets.token_hex(4)}", tmp_path_factory.mktemp("dashboards"))
+    return fill(elasticsearch_url, tmp_path_factory.mktemp("dashboards"))
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +123,8 @@ def test_panel(grafana: Emulator, uid: str, panel: Json) -> None:
     found = {way: shows(grafana, uid, panel, way) for way in ways}
     single = [v["name"] for v in variables if not v.get("includeAll")]
     found[None] |= any(found[way] for way in single)  # what it opens with is whatever comes first
+    if "namespace" in found:  # there is one here: what another single choice shows, it shows
+        found["namespace"] |= any(found[way] for way in single)
     empty = [way or "as it opens" for way, is_filled in found.items() if not is_filled]
     if (uid, panel["title"]) not in MAY_BE_EMPTY:
         assert not empty, (
@@ -176,7 +186,9 @@ def test_the_mappings_are_those_of_the_cluster(grafana: Emulator, filled: Filled
     for source in grafana.sources.values():
         found = filled.cluster.field_types(source.index)
         assert {
-            name: type for name, type in found.items() if source.fields[name] not in (type, "stored")
+            name: type
+            for name, type in found.items()
+            if source.fields.get(name, type) not in (type, "stored")
         } == {}
 
 

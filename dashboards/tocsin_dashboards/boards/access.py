@@ -20,6 +20,7 @@ def build() -> Board:
         "Who touched what, when, from where, and whether that is usual for them.",
         ["principal", "severity"],
         "now-30d",
+        filtered="access",
     )
     one = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
     board.row(
@@ -74,11 +75,12 @@ def build() -> Board:
                         _BY,
                         [count()],
                         [terms("event.action", 8)],
-                        over="1h",
+                        over="auto",
                         alias="{{term event.action}}",
                     )
                 ],
                 one,
+                at_least="1h",
                 stacked=True,
             ),
         ),

@@ -21,6 +21,7 @@ def build() -> Board:
         "What came into the training data, from whom, and whether it still looks like itself.",
         ["dataset", "severity"],
         "now-90d",
+        filtered="dataset",
     )
     board.row(
         "Alerts",

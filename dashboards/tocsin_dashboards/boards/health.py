@@ -18,6 +18,7 @@ def build() -> Board:
         "Tocsin: its own health",
         "Whether Tocsin takes in, judges and tells what it should. What to do about each alarm: docs/operations.md.",
         time="now-24h",
+        filtered="run",
     )
     up, told = to(OVERVIEW, "SOC overview"), to(INCIDENTS, "Incidents and playbooks")
     everything = [filters({"all": "*"})]

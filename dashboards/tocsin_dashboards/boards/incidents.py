@@ -20,6 +20,7 @@ def build() -> Board:
         "What is being worked, how far it is, and whether people were reached.",
         ["severity"],
         "now-90d",
+        filtered="incidents",
     )
     up, one = to(OVERVIEW, "SOC overview"), to(ALERT, "One alert")
     everything = [filters({"all": "*"})]

@@ -20,6 +20,7 @@ def build() -> Board:
         "Everything about one model: alerts, answers, who asks it, how it was made, who touched it.",
         ["one_model"],
         "now-30d",
+        filtered="inference",
     )
     up = to(OVERVIEW, "SOC overview")
     board.row("Alerts", (14, alert_table("Alerts about this model", _ABOUT)), (10, _scores()), height=9)

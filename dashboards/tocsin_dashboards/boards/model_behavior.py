@@ -21,6 +21,7 @@ def build() -> Board:
         "What models answer, how sure they are and how fast, and what they are asked about.",
         ["model", "severity", "place"],
         "now-30d",
+        filtered="inference",
     )
     one = to(MODEL, "Everything about a model", model="${model}")
     board.row(
@@ -85,13 +86,19 @@ def build() -> Board:
         "Questions",
         (
             12,
-            heat(
-                "Distribution of the feature at the chosen place",
-                "Choose the place above; its name is in the table beside this. A new band is a new population or a broken unit at the source.",
-                ask(
-                    "inference", _CALLS, [count()], [histogram("tocsin.features.slot.$place", 1)], over="auto"
-                ),
+            lines(
+                "The feature at the chosen place",
+                "Its 5th to 95th percentile. Choose the place above; its name is in the table beside this. Lines that move together are a new population; one that jumps alone is a broken unit or forged rows.",
+                [
+                    ask(
+                        "inference",
+                        _CALLS,
+                        [percentiles("tocsin.features.slot.$place", 5, 25, 50, 75, 95)],
+                        over="auto",
+                    )
+                ],
                 one,
+                unit="none",
             ),
         ),
         (

@@ -20,6 +20,7 @@ def build() -> Board:
         "Everything that a person, a service account or a key did: alerts, calls, accesses, addresses.",
         ["one_principal"],
         "now-30d",
+        filtered="access",
     )
     up, usage, access = (
         to(OVERVIEW, "SOC overview"),
@@ -82,11 +83,12 @@ def build() -> Board:
                         _BY,
                         [count()],
                         [terms("event.action", 10)],
-                        over="1h",
+                        over="auto",
                         alias="{{term event.action}}",
                     )
                 ],
                 access,
+                at_least="1h",
                 stacked=True,
             ),
         ),

@@ -20,6 +20,7 @@ def build() -> Board:
         "Who asks models how much, and whose questions look like copying.",
         ["model", "principal", "severity"],
         "now-30d",
+        filtered="inference",
     )
     one = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
     board.row(
