@@ -18,8 +18,8 @@ def fresh() -> dict[str, dict[str, Any]]:
     from tocsin.plugin import Detector
 
     build = getattr(importlib.import_module("tocsin_dashboards.building"), "build", None)
-    detectors = discovery.discover().of(Detector)  # type: ignore[type-abstract]
-    found: dict[str, dict[str, Any]] = build(detectors) if build else {}
+    detectors = discovery.discover().of(Detector).values()  # type: ignore[type-abstract]
+    found: dict[str, dict[str, Any]] = build(list(detectors)) if build else {}
     return found
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tocsin.store import mappings
-from tocsin.streams import STREAMS, TIME, Column, Type
+from tocsin.streams import STREAMS, TIME, Column
 
 PROMETHEUS = "tocsin-prometheus"
 ELASTICSEARCH = "elasticsearch"
+#: What every document has beside its fields, and what it can be used as.
+METADATA = {"_index": "keyword", "_id": "keyword"}
 #: The type of a field that is in the documents only: nothing finds or counts it.
 STORED = "stored"
 #: Grafana's own: panels of mixed sources, and the annotations that people write by hand.
@@ -33,7 +35,7 @@ class Source:
 
     def type_of(self, field: str) -> str | None:
         """The mapped type of a field, `flattened.key` for a key of a flattened one, None for none."""
-        if found := self.fields.get(field):
+        if found := self.fields.get(field) or METADATA.get(field):
             return found
         parts = field.split(".")
         above = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
@@ -47,11 +49,10 @@ def of_stream(stream: str, namespace: str = "*") -> Source:
     )
 
 
-def of_view(view: str, columns: Iterable[Column], namespace: str = "*") -> Source:
+def of_view(view: str, columns: Iterable[Column], active: str, namespace: str = "*") -> Source:
     """The data source of a view over the keyed state: alerts or incidents."""
     fields = {c.name: str(mappings._FIELDS[c.type]["type"]) for c in columns}
-    times = [c.name for c in columns if c.type is Type.DATE]
-    return Source(f"tocsin-{view}", f"tocsin-{view}-{namespace}", fields, TIME if TIME in times else times[0])
+    return Source(f"tocsin-{view}", f"tocsin-{view}-{namespace}", fields | {active: "date_range"}, active)
 
 
 def of_tocsin(namespace: str = "*") -> dict[str, Source]:
@@ -59,7 +60,7 @@ def of_tocsin(namespace: str = "*") -> dict[str, Source]:
     found = [of_stream(name, namespace) for name in STREAMS]
     if importlib.util.find_spec("tocsin.views"):
         views = importlib.import_module("tocsin.views").VIEWS
-        found += [of_view(name, view.columns, namespace) for name, view in views.items()]
+        found += [of_view(name, view.columns, view.active, namespace) for name, view in views.items()]
     return {source.uid: source for source in found}
 
 

@@ -19,6 +19,9 @@ from tests.demo import small_story
 from tocsin.app import App
 from tocsin.demo.lender import MODEL, START
 from tocsin.demo.pictures import canvas
+from tocsin.discovery import discover
+from tocsin.findings import Subject, finding_id
+from tocsin.streams import STREAMS
 
 WHOLE_DEMO = os.environ.get("TOCSIN_TEST_DASHBOARDS") == "demo"
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
@@ -45,6 +48,7 @@ def fill(url: str, namespace: str, folder: Path, *, whole: bool = WHOLE_DEMO) ->
         app = small_story.open_app(folder, f"namespace: {namespace}\nstore: {store}\n{own}")
         small_story.fill_sources(app, folder)
         _fill_rest(app)
+        _fill_verdicts(app)
         small_story.fill_verdicts(app)
         app.alerting.tick(last=True)
         small_story.tell_story(app)
@@ -72,7 +76,7 @@ def _fill_rest(app: App) -> None:
         }
         for day in days for n in range(8)
     ]  # fmt: skip
-    small_story.append(app, "inference", calls)
+    _append(app, "inference", calls)
     steps: list[dict[str, Any]] = [
         {
             "@timestamp": canvas.week(week) + n * _HOUR, "event.action": step, "user.id": "svc-training",
@@ -81,11 +85,12 @@ def _fill_rest(app: App) -> None:
             "tocsin.pipeline.step": step, "tocsin.pipeline.trigger": "schedule", "tocsin.pipeline.metrics": '{"auc": 0.7}',
             "tocsin.pipeline.code_digest": "sha256:c0de", "tocsin.pipeline.definition_digest": "sha256:def1",
             "tocsin.pipeline.inputs": ["sha256:in"], "tocsin.pipeline.outputs": ["sha256:out"],
-            "tocsin.model.name": MODEL, "tocsin.model.version": str(week),
+            "tocsin.model.name": MODEL, "tocsin.model.version": str(week), "message": f"{step} of {MODEL} {week}",
+            "tags": [MODEL],
         }
         for week in range(12) for n, step in enumerate(("prepare", "train", "deploy"))
     ]  # fmt: skip
-    small_story.append(app, "pipeline", steps)
+    _append(app, "pipeline", steps)
     accesses = [
         {
             "@timestamp": day + 10 * _HOUR, "event.id": f"got-{day:%j}", "user.id": "maria", "user.name": "Maria",
@@ -97,10 +102,11 @@ def _fill_rest(app: App) -> None:
         }
         for day in days
     ]  # fmt: skip
-    small_story.append(app, "access", accesses)
+    _append(app, "access", accesses)
     snapshots = [
         {
-            "@timestamp": canvas.week(week) + _HOUR, "event.id": f"feed-{week}", "user.id": "partner-feed",
+            "@timestamp": canvas.week(week) + _HOUR, "event.id": f"feed-{week}",
+            "user.id": "partner-feed" if week % 2 else "maria",
             "event.action": "write", "event.outcome": "success", "tocsin.dataset.name": "applications",
             "tocsin.dataset.digest": f"sha256:{week:064x}", "tocsin.dataset.format": "parquet",
             "tocsin.dataset.rows": 2000 + week, "tocsin.dataset.bytes": 90_000, "tocsin.dataset.label": "default",
@@ -108,16 +114,16 @@ def _fill_rest(app: App) -> None:
         }
         for week in range(12)
     ]  # fmt: skip
-    small_story.append(app, "dataset", snapshots)
+    _append(app, "dataset", snapshots)
     letters = [
         {
             "@timestamp": day, "error.message": "@timestamp: required field is missing", "event.hash": "h",
             "tocsin.dead_letter.stream": "access", "tocsin.dead_letter.position": f"access.ndjson:{n}",
-            "tocsin.dead_letter.bytes": 120, "event.original": "{}",
+            "tocsin.dead_letter.bytes": 120, "event.original": "{}", "tocsin.source.id": "access-1",
         }
         for n, day in enumerate(days[::20])
     ]  # fmt: skip
-    small_story.append(app, "dead_letter", letters)
+    _append(app, "dead_letter", letters)
     deeds = [
         {
             "@timestamp": day, "event.action": "baseline pin", "user.name": "ana", "event.reason": "reviewed",
@@ -125,7 +131,50 @@ def _fill_rest(app: App) -> None:
         }
         for day in days[::10]
     ]  # fmt: skip
-    small_story.append(app, "audit", deeds)
+    _append(app, "audit", deeds)
+
+
+def _fill_verdicts(app: App) -> None:
+    """Every detector and Tocsin's own health: scores of every day, findings of a few, windows that were not judged."""
+    from tocsin.plugin import Detector
+
+    families = {id: str(getattr(d, "family", "other")) for id, d in discover().of(Detector).items()}  # type: ignore[type-abstract]
+    subjects = {
+        "data_integrity": ("dataset", "applications"),
+        "usage": ("principal", "maria"),
+        "access": ("principal", "maria"),
+    }
+    scores, findings, runs = [], [], []
+    for detector, family in (families | {"coverage": "health"}).items():
+        kind, id = subjects.get(family, ("model", MODEL))
+        for n, start in enumerate(START + n * _DAY for n in range(28, 84)):
+            key = {"@timestamp": start + _DAY, "event.id": f"rest-{detector}-{n}", "tocsin.detector.id": detector,
+                   "tocsin.window.start": start, "tocsin.window.end": start + _DAY}  # fmt: skip
+            found, failed = n % 14 == 13, n % 20 == 19
+            verdict = {"tocsin.subject.type": kind, "tocsin.subject.id": id, "tocsin.score": 3.0 if found else 0.4,
+                       "tocsin.threshold": 1.0, "event.reason": "made for the dashboards"}  # fmt: skip
+            scores.append(key | verdict)
+            runs.append(key | {
+                "event.action": "failed" if failed else "evaluated", "event.duration": 4 * 10**7, "tocsin.run.rows": 10,
+                "tocsin.run.scores": 1, "tocsin.run.findings": int(found), "tocsin.run.attempt": 1,
+                "error.type": "raised" if failed else None, "event.reason": "it raised" if failed else None,
+            })  # fmt: skip
+            if found:
+                about = Subject(kind, id)
+                findings.append(key | verdict | {
+                    "event.action": "found", "tocsin.detector.family": family, "tocsin.severity": "high",
+                    "tocsin.finding.id": finding_id(detector, start, start + _DAY, about),
+                    "tocsin.evidence": '{"psi": 0.61}', "tocsin.playbook.id": "model-drift",
+                    "threat.technique.id": ["AML.T0031"],
+                })  # fmt: skip
+    for stream, rows in (("score", scores), ("finding", findings), ("run", runs)):
+        _append(app, stream, rows)
+
+
+def _append(app: App, stream: str, rows: list[dict[str, Any]]) -> None:
+    """Without the columns that a stream does not have (yet)."""
+    known = {*STREAMS[stream].by_name, "event.id"}
+    small_story.append(app, stream, [{k: v for k, v in row.items() if k in known} for row in rows])
 
 
 def _ms(time: datetime) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.dashboards.cluster import QueryError
 from tests.dashboards.datasources import MIXED, PROMETHEUS, STORED, Source, uid_of
-from tests.dashboards.interpolation import REFERENCE
+from tests.dashboards.interpolation import REFERENCE, Value, replace
 from tests.dashboards.lint import Board, Check, Found, Json, name
 from tests.dashboards.lucene import LuceneError, Query, parse
 from tests.dashboards.requests import DOCUMENTS, PIPELINE
@@ -121,7 +121,7 @@ def check_aggregations_fit_their_fields(board: Board) -> Found:
                 f"its time field is not {source.time_field!r}, which the data source takes in any case",
             )
         for agg in (*(target.get("metrics") or ()), *(target.get("bucketAggs") or ())):
-            kind, field = agg["type"], agg.get("field")
+            kind, field = agg["type"], _chosen(board, agg.get("field"))
             if kind in FIT:
                 found = source.type_of(
                     field or source.time_field if kind == "date_histogram" else field or ""
@@ -130,6 +130,15 @@ def check_aggregations_fit_their_fields(board: Board) -> Found:
                     yield where, f"{kind} of {field!r}, which is {found or 'no field'} in {source.uid}"
             for problem in _top_metrics(agg, source) if kind == "top_metrics" else ():
                 yield where, problem
+
+
+def _chosen(board: Board, field: str | None) -> str | None:
+    """A field's name whose variables have their first choice, where they have a fixed list of them."""
+    values = {}
+    for own, variable in board.variables.items():
+        if variable["type"] == "custom":
+            values[own] = Value(str(variable.get("query") or "").partition(",")[0].strip())
+    return None if field is None else replace(field, values)
 
 
 def _top_metrics(agg: Json, source: Source) -> Iterator[str]:
