@@ -24,7 +24,7 @@ class Event:
 
 
 def body(annotation: Mapping[str, Any], source: Source, of: Range, values: Values) -> Json:
-    """The search for an annotation's events. The query stands in the annotation itself, not in its `target`."""
+    """The search for an annotation's events. Its settings stand in the annotation itself, not in its `target`."""
     field = annotation.get("timeField") or source.time_field
     within = {"gte": of.start, "lte": of.end, "format": "epoch_millis"}
     ranges: list[Json] = [{"range": {field: within}}]

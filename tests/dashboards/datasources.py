@@ -12,6 +12,8 @@ from tocsin.streams import STREAMS, TIME, Column
 
 PROMETHEUS = "tocsin-prometheus"
 ELASTICSEARCH = "elasticsearch"
+#: What every document has beside its fields, and what it can be used as.
+METADATA = {"_index": "keyword", "_id": "keyword"}
 #: The type of a field that is in the documents only: nothing finds or counts it.
 STORED = "stored"
 #: Grafana's own: panels of mixed sources, and the annotations that people write by hand.
@@ -33,9 +35,7 @@ class Source:
 
     def type_of(self, field: str) -> str | None:
         """The mapped type of a field, `flattened.key` for a key of a flattened one, None for none."""
-        if field == "_index":  # of every document
-            return "keyword"
-        if found := self.fields.get(field):
+        if found := self.fields.get(field) or METADATA.get(field):
             return found
         parts = field.split(".")
         above = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.dashboards.cluster import QueryError
 from tests.dashboards.datasources import MIXED, PROMETHEUS, STORED, Source, uid_of
-from tests.dashboards.interpolation import REFERENCE
+from tests.dashboards.interpolation import REFERENCE, Value, replace
 from tests.dashboards.lint import Board, Check, Found, Json, name
 from tests.dashboards.lucene import LuceneError, Query, parse
 from tests.dashboards.requests import DOCUMENTS, PIPELINE
@@ -133,11 +133,12 @@ def check_aggregations_fit_their_fields(board: Board) -> Found:
 
 
 def _chosen(board: Board, field: str | None) -> str | None:
-    """A field with every variable in its name at the first of the values that are written out for it."""
-    for known, variable in board.variables.items() if field else ():
+    """A field's name whose variables have their first choice, where they have a fixed list of them."""
+    values = {}
+    for own, variable in board.variables.items():
         if variable["type"] == "custom":
-            field = (field or "").replace(f"${known}", str(variable["query"]).partition(",")[0])
-    return field
+            values[own] = Value(str(variable.get("query") or "").partition(",")[0].strip())
+    return None if field is None else replace(field, values)
 
 
 def _top_metrics(agg: Json, source: Source) -> Iterator[str]:

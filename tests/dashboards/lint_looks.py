@@ -87,7 +87,7 @@ def _colors(value: Any) -> Iterator[str]:
         for key, inner in value.items():
             if key in ("color", "fixedColor") and isinstance(inner, str) and inner:
                 yield inner
-            else:
+            elif key != "exemplars":  # of Prometheus, with a color that the builder always writes
                 yield from _colors(inner)
     elif isinstance(value, list):
         for inner in value:
