@@ -39,10 +39,12 @@ class Frame:
 
     @property
     def filled(self) -> bool:
-        """Whether it shows anything: a table has rows, a series has a value that is neither missing nor 0."""
-        if not self.series:
-            return self.rows > 0
-        return any(value for name, values in self.columns.items() if name != "Time" for value in values)
+        """Whether it shows anything: a number that is neither missing nor 0, or a table that has rows and no numbers."""
+        shown = [value for name, values in self.columns.items() if name != "Time" for value in values]
+        numbers = [value for value in shown if isinstance(value, int | float)]
+        if self.series or numbers:
+            return any(numbers)
+        return any(value is not None for value in shown)
 
 
 def frames(target: Mapping[str, Any], answer: Json, source: Source) -> list[Frame]:

@@ -38,7 +38,7 @@ MAY_BE_EMPTY: dict[tuple[str, str], str] = {
     ("tocsin-health", "Rejected, by reason of stream"): _WELL,
 }
 #: How many values of a variable are tried until one shows something.
-TRIED = 20
+TRIED = 40
 NAMESPACE = "namespace"
 ALL = {**sampled(), **dashboards()}
 
