@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,9 @@ class Frame:
         shown = [value for name, values in self.columns.items() if name != "Time" for value in values]
         numbers = [value for value in shown if isinstance(value, int | float)]
         if self.series or numbers:
-            return any(numbers)
+            return any(number and not math.isnan(number) for number in numbers)
+        if self.rows == 1:
+            return None not in shown  # a metric without a value stands beside the name of its bucket
         return any(value is not None for value in shown)
 
 

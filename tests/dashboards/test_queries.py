@@ -27,16 +27,7 @@ from tests.dashboards.variables import Option
 from tests.nodes.node import Missing
 
 #: Panels (by dashboard and title), variables and annotations (by name) that show nothing here, each with the reason.
-_WELL = "nothing of Tocsin's own fails in the demo"
-MAY_BE_EMPTY: dict[tuple[str, str], str] = {
-    ("tocsin-overview", "Open alerts by family"): "every alert of the demo is over in the end",
-    ("tocsin-data-integrity", "What was trained on which digest"): "the demo's lender reports no lineage",
-    ("tocsin-principal", "Datasets that it wrote"): "no detector judges who writes the demo's feeds",
-    ("tocsin-health", "Tocsin's own alerts"): _WELL,
-    ("tocsin-health", "Events rejected"): _WELL,
-    ("tocsin-health", "Rejected events"): _WELL,
-    ("tocsin-health", "Rejected, by reason of stream"): _WELL,
-}
+MAY_BE_EMPTY: dict[tuple[str, str], str] = {}
 #: How many values of a variable are tried until one shows something.
 TRIED = 40
 NAMESPACE = "namespace"
