@@ -57,8 +57,8 @@ def dashboards() -> None:
 def build(ctx: click.Context, folder: Path | None, check: bool, as_json: bool) -> None:
     """Write every dashboard as a file, for a Grafana that reads files; one that is no longer built goes.
 
-    Without --to it must be started in Tocsin's repository: it writes the dashboards and Grafana's alert rules to where
-    compose.yaml mounts them.
+    Without --to it must be started in Tocsin's repository: it writes the dashboards, their data sources and Grafana's
+    alert rules to where compose.yaml mounts them.
     """
     from tocsin.config import load
 
@@ -78,7 +78,7 @@ def build(ctx: click.Context, folder: Path | None, check: bool, as_json: bool) -
 
 def _files(folder: Path | None, built: Mapping[str, Any]) -> tuple[dict[Path, str], list[Path]]:
     """Each file with its text, and files of dashboards that are no longer built."""
-    from tocsin_dashboards import alert_rules, changes
+    from tocsin_dashboards import alert_rules, changes, source_file
 
     place = folder or Path(changes.FOLDER)
     if folder is None and not (place.parent.is_dir() and alert_rules.RULES.is_file()):
@@ -89,6 +89,7 @@ def _files(folder: Path | None, built: Mapping[str, Any]) -> tuple[dict[Path, st
     gone = [path for path in sorted(place.glob("*.json")) if path not in files and _ours(path)]
     if folder is None:
         files[alert_rules.FILE] = alert_rules.file(alert_rules.RULES)
+        files[source_file.FILE] = source_file.file()
     return files, gone
 
 

@@ -33,7 +33,6 @@ _STATE: Mapping[str, Any] = {
         "value": {"type": "object", "enabled": False},
         **fields([c for view in VIEWS.values() for c in view.columns], [v.active for v in VIEWS.values()]),
     },
-    "_meta": {"views": VERSION},
 }
 _KEPT: Mapping[str, Any] = {"dynamic": False, "properties": {"name": {"type": "keyword"}}}
 
@@ -58,6 +57,8 @@ class ElasticState:
 
     def _show(self) -> None:
         """Let the views be read: fields, aliases, and what records that were written before them show."""
+        if self._meta().get("views", 0) >= VERSION:
+            return
         aliases = [
             {
                 "add": {
@@ -70,9 +71,6 @@ class ElasticState:
         ]
         with told("set up its views"):
             self._client.indices.update_aliases(actions=aliases)
-        meta = self._meta()
-        if meta.get("views", 0) >= VERSION:
-            return
         with told("set up its views"):
             self._client.indices.put_mapping(index=self._records, properties=_STATE["properties"])
         for view in VIEWS.values():
