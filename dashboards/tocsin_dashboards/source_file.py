@@ -31,7 +31,7 @@ def file() -> str:
     for source in elastic:
         source["jsonData"] = {**source["jsonData"], **_TRUST}
         source["secureJsonData"] = dict(_SECRETS)
-    others = [
+    others: list[dict[str, Any]] = [
         {"name": "Prometheus", "uid": PROMETHEUS, "type": "prometheus", "access": "proxy", "url": "http://prometheus:9090"},
         {
             "name": "Alertmanager", "uid": "tocsin-alertmanager", "type": "alertmanager", "access": "proxy",

@@ -10,6 +10,7 @@ from tocsin_dashboards.parts import alert_table, findings_over_time, scores
 UID = "tocsin-access"
 _FAMILY = "tocsin.detector.family:access"
 _BY = "user.id:$principal"
+_ONE = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
 
 
 def build() -> Board:
@@ -22,7 +23,12 @@ def build() -> Board:
         "now-30d",
         filtered="access",
     )
-    one = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
+    for row in (_alerts, _who_and_what, _habits, _new_pairs_and_refusals):
+        row(board)
+    return board
+
+
+def _alerts(board: Board) -> None:
     board.row(
         "Alerts",
         (
@@ -36,6 +42,9 @@ def build() -> Board:
         (8, findings_over_time(_FAMILY)),
         height=9,
     )
+
+
+def _who_and_what(board: Board) -> None:
     board.row(
         "Who and what",
         (
@@ -44,7 +53,7 @@ def build() -> Board:
                 "Who touched what",
                 "Accesses by principal and resource. A row that fills from left to right is somebody who takes everything; a single cell far from the others is worth a question.",
                 ask("access", _BY, [count()], [terms("user.id", 50), terms("tocsin.resource.id", 25)]),
-                one,
+                _ONE,
                 row="user.id",
                 column="tocsin.resource.id",
             ),
@@ -57,11 +66,14 @@ def build() -> Board:
                 "access",
                 ("user.id", "tocsin.resource.id"),
                 _BY,
-                one,
+                _ONE,
             ),
         ),
         height=11,
     )
+
+
+def _habits(board: Board) -> None:
     board.row(
         "Habits",
         (
@@ -79,7 +91,7 @@ def build() -> Board:
                         alias="{{term event.action}}",
                     )
                 ],
-                one,
+                _ONE,
                 at_least="1h",
                 stacked=True,
             ),
@@ -100,12 +112,15 @@ def build() -> Board:
                         alias="{{term user.id}}",
                     )
                 ],
-                one,
+                _ONE,
                 unit="bytes",
                 stacked=True,
             ),
         ),
     )
+
+
+def _new_pairs_and_refusals(board: Board) -> None:
     board.row(
         "New pairs and refusals",
         (
@@ -119,7 +134,7 @@ def build() -> Board:
                     [lowest("@timestamp"), count()],
                     [terms("user.id", 50), terms("tocsin.resource.id", 20), terms("event.action", 5)],
                 ),
-                one,
+                _ONE,
                 columns={
                     "user.id": "principal",
                     "tocsin.resource.id": "resource",
@@ -145,7 +160,7 @@ def build() -> Board:
                         alias="{{term event.outcome}}",
                     )
                 ],
-                one,
+                _ONE,
                 stacked=True,
             ),
         ),
@@ -160,7 +175,7 @@ def build() -> Board:
                     [unique("source.ip"), unique("user_agent.original")],
                     [terms("user.id", 50)],
                 ),
-                one,
+                _ONE,
                 columns={
                     "user.id": "principal",
                     "Unique Count source.ip": "addresses",
@@ -169,4 +184,3 @@ def build() -> Board:
             ),
         ),
     )
-    return board

@@ -9,6 +9,7 @@ from tocsin_dashboards.parts import alert_table, history
 
 _GONE = ("_id", "_index", "_type", "sort", "highlight")
 _ABOUT = 'tocsin.detector.id:"${detector}" AND tocsin.subject.id:"${subject}"'
+_UP = to(OVERVIEW, "SOC overview")
 
 
 def build() -> Board:
@@ -20,8 +21,16 @@ def build() -> Board:
         ["alert", "fingerprint", "detector", "subject", "incident"],
         "now-90d",
     )
-    up = to(OVERVIEW, "SOC overview")
+    for row in (_the_alert, _evidence, _subject, _playbook_and_timeline):
+        row(board)
+    return board
+
+
+def _the_alert(board: Board) -> None:
     board.row("The alert", (24, alert_table("What it says now", 'tocsin.alert.id:"${alert}"')), height=5)
+
+
+def _evidence(board: Board) -> None:
     board.row(
         "Evidence",
         (
@@ -35,7 +44,7 @@ def build() -> Board:
                         "score", _ABOUT, [highest("tocsin.threshold")], over="1d", alias="threshold", ref="B"
                     ),
                 ],
-                up,
+                _UP,
                 unit="none",
             ),
         ),
@@ -45,7 +54,7 @@ def build() -> Board:
                 "Findings, newest first",
                 "What was seen in each window, with the evidence as it was written down. Check the evidence against the source before you act on it.",
                 ask("finding", _ABOUT, [raw(100)]),
-                up,
+                _UP,
                 gone=_GONE,
                 columns={
                     "tocsin.window.start": "window",
@@ -60,6 +69,9 @@ def build() -> Board:
         ),
         height=10,
     )
+
+
+def _subject(board: Board) -> None:
     board.row(
         "Subject",
         (
@@ -77,7 +89,7 @@ def build() -> Board:
                         terms("tocsin.detector.id", 1),
                     ],
                 ),
-                up,
+                _UP,
                 columns={
                     "tocsin.alert.id": "alert",
                     "tocsin.severity": "severity",
@@ -99,12 +111,15 @@ def build() -> Board:
                     [count()],
                     [terms("tocsin.subject.id", 1), terms("tocsin.subject.type", 1)],
                 ),
-                up,
+                _UP,
                 columns={"tocsin.subject.id": "about", "tocsin.subject.type": "of", "Count": "alerts"},
             ),
         ),
         height=6,
     )
+
+
+def _playbook_and_timeline(board: Board) -> None:
     board.row(
         "Playbook and timeline",
         (
@@ -141,4 +156,3 @@ def build() -> Board:
         ),
         height=10,
     )
-    return board

@@ -11,6 +11,15 @@ UID = "tocsin-data-integrity"
 _FAMILY = "tocsin.detector.family:data_integrity"
 _SNAPSHOTS = "tocsin.dataset.name:$dataset"
 _ABOUT = "tocsin.subject.id:$dataset"
+_WRITER = to(PRINCIPAL, "Everything about a writer")
+_COLUMNS = {
+    "@timestamp": "when",
+    "tocsin.dataset.name": "dataset",
+    "user.id": "principal",
+    "tocsin.dataset.rows": "rows",
+    "tocsin.dataset.digest": "digest",
+    "tocsin.dataset.path": "path",
+}
 
 
 def build() -> Board:
@@ -23,6 +32,12 @@ def build() -> Board:
         "now-90d",
         filtered="dataset",
     )
+    for row in (_alerts, _scores, _deliveries, _lineage):
+        row(board)
+    return board
+
+
+def _alerts(board: Board) -> None:
     board.row(
         "Alerts",
         (
@@ -36,8 +51,13 @@ def build() -> Board:
         (8, findings_over_time(f"{_FAMILY} AND {_ABOUT}")),
         height=9,
     )
+
+
+def _scores(board: Board) -> None:
     board.row("Scores", (12, scores("label_poisoning", _ABOUT)), (12, scores("dataset_profile", _ABOUT)))
-    writer = to(PRINCIPAL, "Everything about a writer")
+
+
+def _deliveries(board: Board) -> None:
     board.row(
         "Deliveries",
         (
@@ -55,7 +75,7 @@ def build() -> Board:
                         alias="{{term tocsin.dataset.name}}",
                     )
                 ],
-                writer,
+                _WRITER,
             ),
         ),
         (
@@ -73,7 +93,7 @@ def build() -> Board:
                         alias="{{term tocsin.dataset.name}}",
                     )
                 ],
-                writer,
+                _WRITER,
                 unit="bytes",
             ),
         ),
@@ -88,21 +108,16 @@ def build() -> Board:
                     [unique("tocsin.dataset.digest")],
                     [terms("user.id", 50), terms("tocsin.dataset.name", 20)],
                 ),
-                writer,
+                _WRITER,
                 row="user.id",
                 column="tocsin.dataset.name",
                 value="Unique Count",
             ),
         ),
     )
-    columns = {
-        "@timestamp": "when",
-        "tocsin.dataset.name": "dataset",
-        "user.id": "principal",
-        "tocsin.dataset.rows": "rows",
-        "tocsin.dataset.digest": "digest",
-        "tocsin.dataset.path": "path",
-    }
+
+
+def _lineage(board: Board) -> None:
     board.row(
         "Lineage",
         (
@@ -111,8 +126,8 @@ def build() -> Board:
                 "Snapshots, newest first",
                 "The digest says which rows a model was trained on, whatever the file is called. Take it to the pipeline's inputs beside this to see what was trained on it.",
                 ask("dataset", _SNAPSHOTS, [raw(200)]),
-                writer,
-                columns=columns,
+                _WRITER,
+                columns=_COLUMNS,
                 gone=("_id", "_index", "_type", "sort", "highlight"),
             ),
         ),
@@ -131,7 +146,7 @@ def build() -> Board:
                         terms("tocsin.pipeline.run_id", 5),
                     ],
                 ),
-                writer,
+                _WRITER,
                 columns={
                     "tocsin.pipeline.inputs": "digest",
                     "tocsin.model.name": "model",
@@ -141,4 +156,3 @@ def build() -> Board:
             ),
         ),
     )
-    return board

@@ -9,6 +9,23 @@ from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import ACTIVE, alert_table
 
 _OWN = "tocsin.detector.family:health"
+_UP, _TOLD = to(OVERVIEW, "SOC overview"), to(INCIDENTS, "Incidents and playbooks")
+_EVERYTHING = [filters({"all": "*"})]
+_RUNS = {
+    "@timestamp": "window end",
+    "tocsin.detector.id": "detector",
+    "event.action": "state",
+    "error.type": "how",
+    "event.reason": "why",
+}
+_LETTERS = {
+    "@timestamp": "when",
+    "tocsin.dead_letter.stream": "stream",
+    "tocsin.source.id": "source",
+    "tocsin.dead_letter.position": "place",
+    "error.message": "why",
+}
+_GONE = ("_id", "_index", "_type", "sort", "highlight")
 
 
 def build() -> Board:
@@ -20,8 +37,12 @@ def build() -> Board:
         time="now-24h",
         filtered="run",
     )
-    up, told = to(OVERVIEW, "SOC overview"), to(INCIDENTS, "Incidents and playbooks")
-    everything = [filters({"all": "*"})]
+    for row in (_now, _alerts_about_tocsin_itself, _taking_in, _judging, _one_by_one):
+        row(board)
+    return board
+
+
+def _now(board: Board) -> None:
     board.row(
         "Now",
         (
@@ -29,8 +50,8 @@ def build() -> Board:
             number(
                 "Own alerts open",
                 "Sources that went silent, plug-ins that fail, clocks that disagree, a dead letter that grows. Above 0: the table below says which.",
-                ask("alerts", f"{_OWN} AND {ACTIVE}", [count()], everything),
-                up,
+                ask("alerts", f"{_OWN} AND {ACTIVE}", [count()], _EVERYTHING),
+                _UP,
                 steps=((None, looks.GREEN), (1, looks.RED)),
             ),
         ),
@@ -39,8 +60,8 @@ def build() -> Board:
             number(
                 "Windows nobody judged",
                 "Gaps and failures of this time, whether filled since or not. See tocsin coverage for what is still missing.",
-                ask("run", "event.action:(gap OR failed)", [unique("event.id")], everything),
-                up,
+                ask("run", "event.action:(gap OR failed)", [unique("event.id")], _EVERYTHING),
+                _UP,
                 column="Unique Count",
                 steps=((None, looks.GREEN), (1, looks.ORANGE)),
             ),
@@ -50,8 +71,8 @@ def build() -> Board:
             number(
                 "Events rejected",
                 "Events that could not be taken in. Each is kept with its reason and place: tocsin events dead_letter.",
-                ask("dead_letter", "", [count()], everything),
-                up,
+                ask("dead_letter", "", [count()], _EVERYTHING),
+                _UP,
                 steps=((None, looks.GREEN), (1, looks.YELLOW), (1000, looks.RED)),
             ),
         ),
@@ -61,14 +82,20 @@ def build() -> Board:
                 "Workers that are well",
                 "Workers whose jobs are done in time, by their metrics. Fewer than you run: see docs/operations.md, Worker down.",
                 promised("sum(tocsin_up)"),
-                up,
+                _UP,
                 column="Value",
                 steps=((None, looks.RED), (1, looks.GREEN)),
             ),
         ),
         height=4,
     )
+
+
+def _alerts_about_tocsin_itself(board: Board) -> None:
     board.row("Alerts about Tocsin itself", (24, alert_table("Tocsin's own alerts", _OWN)), height=7)
+
+
+def _taking_in(board: Board) -> None:
     board.row(
         "Taking in",
         (
@@ -81,7 +108,7 @@ def build() -> Board:
                         "sum by (stream, outcome) (rate(tocsin_events_total[5m]))", "{{stream}} {{outcome}}"
                     )
                 ],
-                up,
+                _UP,
                 unit="cps",
             ),
         ),
@@ -91,7 +118,7 @@ def build() -> Board:
                 "Ingest lag",
                 "Newest event's age when it came. Rising: the source ships late, or the worker cannot keep up; detectors wait for what is late.",
                 [promised("max by (stream) (tocsin_ingest_lag_seconds)", "{{stream}}")],
-                up,
+                _UP,
                 unit="s",
             ),
         ),
@@ -101,11 +128,14 @@ def build() -> Board:
                 "Spool",
                 "Bytes on disk while the store is away. Full, it makes collectors wait: bring the store back, or give the spool more room.",
                 [promised("tocsin_spool_bytes", "{{instance}}")],
-                up,
+                _UP,
                 unit="bytes",
             ),
         ),
     )
+
+
+def _judging(board: Board) -> None:
     board.row(
         "Judging",
         (
@@ -114,7 +144,7 @@ def build() -> Board:
                 "Age of what is due",
                 "How long the oldest window that could be judged has waited, by detector. Above an hour: add a worker, or look at the slow detector.",
                 [promised("max by (detector) (tocsin_watermark_age_seconds)", "{{detector}}")],
-                up,
+                _UP,
                 unit="s",
             ),
         ),
@@ -129,7 +159,7 @@ def build() -> Board:
                         "95 of 100",
                     )
                 ],
-                up,
+                _UP,
                 unit="s",
             ),
         ),
@@ -144,25 +174,13 @@ def build() -> Board:
                         "{{plugin}} {{kind}}",
                     )
                 ],
-                up,
+                _UP,
             ),
         ),
     )
-    runs = {
-        "@timestamp": "window end",
-        "tocsin.detector.id": "detector",
-        "event.action": "state",
-        "error.type": "how",
-        "event.reason": "why",
-    }
-    letters = {
-        "@timestamp": "when",
-        "tocsin.dead_letter.stream": "stream",
-        "tocsin.source.id": "source",
-        "tocsin.dead_letter.position": "place",
-        "error.message": "why",
-    }
-    gone = ("_id", "_index", "_type", "sort", "highlight")
+
+
+def _one_by_one(board: Board) -> None:
     board.row(
         "One by one",
         (
@@ -171,9 +189,9 @@ def build() -> Board:
                 "Windows that failed or were skipped",
                 "Why a window was not judged. Skipped for want of a baseline heals itself; failed is a plug-in's fault or a store's.",
                 ask("run", "event.action:(failed OR skipped OR gap)", [raw(100)]),
-                up,
-                columns=runs,
-                gone=gone,
+                _UP,
+                columns=_RUNS,
+                gone=_GONE,
             ),
         ),
         (
@@ -182,9 +200,9 @@ def build() -> Board:
                 "Rejected events",
                 "Why and where. Mend the source and send the events again: nothing is counted twice.",
                 ask("dead_letter", "", [raw(100)]),
-                up,
-                columns=letters,
-                gone=gone,
+                _UP,
+                columns=_LETTERS,
+                gone=_GONE,
             ),
         ),
         (
@@ -198,7 +216,7 @@ def build() -> Board:
                     [count()],
                     [terms("tocsin.dead_letter.stream", 10), terms("tocsin.source.id", 10)],
                 ),
-                up,
+                _UP,
                 columns={
                     "tocsin.dead_letter.stream": "stream",
                     "tocsin.source.id": "source",
@@ -217,9 +235,8 @@ def build() -> Board:
                         "{{receiver}} {{outcome}}",
                     )
                 ],
-                told,
+                _TOLD,
             ),
         ),
         height=9,
     )
-    return board

@@ -10,6 +10,17 @@ from tocsin_dashboards.parts import history
 
 _OPEN = "tocsin.incident.state:(open OR acknowledged)"
 _LOUD = "tocsin.severity:$severity"
+_UP, _ONE = to(OVERVIEW, "SOC overview"), to(ALERT, "One alert")
+_EVERYTHING = [filters({"all": "*"})]
+_FIELDS = (
+    "tocsin.incident.id",
+    "tocsin.severity",
+    "tocsin.incident.state",
+    "tocsin.playbook.id",
+    "tocsin.subject.type",
+    "tocsin.subject.id",
+)
+_SHOWN = ("incident", "severity", "state", "playbook", "of", "about")
 
 
 def build() -> Board:
@@ -22,8 +33,12 @@ def build() -> Board:
         "now-90d",
         filtered="incidents",
     )
-    up, one = to(OVERVIEW, "SOC overview"), to(ALERT, "One alert")
-    everything = [filters({"all": "*"})]
+    for row in (_now, _incidents, _over_time, _timeline):
+        row(board)
+    return board
+
+
+def _now(board: Board) -> None:
     board.row(
         "Now",
         (
@@ -31,8 +46,8 @@ def build() -> Board:
             number(
                 "Nobody has taken on",
                 "Incidents that are open and have no owner. Take one on: tocsin ack INCIDENT --by NAME.",
-                ask("incidents", "tocsin.incident.state:open", [count()], everything),
-                up,
+                ask("incidents", "tocsin.incident.state:open", [count()], _EVERYTHING),
+                _UP,
                 steps=((None, looks.GREEN), (1, looks.RED)),
             ),
         ),
@@ -41,8 +56,8 @@ def build() -> Board:
             number(
                 "Being worked",
                 "Incidents that have an owner and are not closed. More than people can work at once: close what is answered.",
-                ask("incidents", "tocsin.incident.state:acknowledged", [count()], everything),
-                up,
+                ask("incidents", "tocsin.incident.state:acknowledged", [count()], _EVERYTHING),
+                _UP,
                 steps=((None, looks.BLUE),),
             ),
         ),
@@ -55,9 +70,9 @@ def build() -> Board:
                     "incidents",
                     "tocsin.incident.time_to_close:*",
                     [percentiles("tocsin.incident.time_to_close", 50)],
-                    everything,
+                    _EVERYTHING,
                 ),
-                up,
+                _UP,
                 unit="s",
                 column="p50.0 tocsin.incident.time_to_close",
                 empty="–",
@@ -73,7 +88,7 @@ def build() -> Board:
                     "alert_history",
                     "event.action:notification_failed",
                     [unique("tocsin.notification.key")],
-                    everything,
+                    _EVERYTHING,
                 ),
                 to("tocsin-health", "Tocsin's health"),
                 column="Unique Count",
@@ -82,15 +97,9 @@ def build() -> Board:
         ),
         height=4,
     )
-    fields = (
-        "tocsin.incident.id",
-        "tocsin.severity",
-        "tocsin.incident.state",
-        "tocsin.playbook.id",
-        "tocsin.subject.type",
-        "tocsin.subject.id",
-    )
-    shown = ("incident", "severity", "state", "playbook", "of", "about")
+
+
+def _incidents(board: Board) -> None:
     board.row(
         "Incidents",
         (
@@ -107,11 +116,11 @@ def build() -> Board:
                         highest("tocsin.incident.steps"),
                         highest("tocsin.incident.steps_left"),
                     ],
-                    [terms(fields[0], 100, "1"), *(terms(f, 1) for f in fields[1:])],
+                    [terms(_FIELDS[0], 100, "1"), *(terms(f, 1) for f in _FIELDS[1:])],
                 ),
-                one,
+                _ONE,
                 columns={
-                    **dict(zip(fields, shown, strict=True)),
+                    **dict(zip(_FIELDS, _SHOWN, strict=True)),
                     "Min": "since",
                     "Max tocsin.incident.steps": "steps",
                     "Max tocsin.incident.steps_left": "left",
@@ -131,7 +140,7 @@ def build() -> Board:
                     [count()],
                     [terms("tocsin.incident.next_step", 50), terms("tocsin.incident.id", 5)],
                 ),
-                up,
+                _UP,
                 columns={
                     "tocsin.incident.next_step": "next step",
                     "tocsin.incident.id": "incident",
@@ -141,6 +150,9 @@ def build() -> Board:
         ),
         height=10,
     )
+
+
+def _over_time(board: Board) -> None:
     board.row(
         "Over time",
         (
@@ -149,7 +161,7 @@ def build() -> Board:
                 "Incidents by playbook",
                 "Which playbooks are used. One that is used every week is a cause that nobody removed.",
                 ask("incidents", _LOUD, [count()], [terms("tocsin.playbook.id")]),
-                up,
+                _UP,
                 along="tocsin.playbook.id",
             ),
         ),
@@ -168,7 +180,7 @@ def build() -> Board:
                         alias="{{term event.action}}",
                     )
                 ],
-                up,
+                _UP,
                 stacked=True,
             ),
         ),
@@ -187,12 +199,14 @@ def build() -> Board:
                         alias="{{term tocsin.receiver}}",
                     )
                 ],
-                up,
+                _UP,
                 stacked=True,
             ),
         ),
     )
+
+
+def _timeline(board: Board) -> None:
     board.row(
         "Timeline", (24, history("tocsin.incident.id:* OR event.action:notification_failed")), height=10
     )
-    return board

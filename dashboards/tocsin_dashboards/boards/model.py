@@ -10,6 +10,7 @@ from tocsin_dashboards.parts import alert_table, history
 _CALLS = 'tocsin.model.name:"${model}"'
 _ABOUT = 'tocsin.subject.id:"${model}"'
 _GONE = ("_id", "_index", "_type", "sort", "highlight")
+_UP = to(OVERVIEW, "SOC overview")
 
 
 def build() -> Board:
@@ -22,8 +23,16 @@ def build() -> Board:
         "now-30d",
         filtered="inference",
     )
-    up = to(OVERVIEW, "SOC overview")
+    for row in (_alerts, _answers, _who_asks_it_and_who_touched_it, _how_it_was_made):
+        row(board)
+    return board
+
+
+def _alerts(board: Board) -> None:
     board.row("Alerts", (14, alert_table("Alerts about this model", _ABOUT)), (10, _scores()), height=9)
+
+
+def _answers(board: Board) -> None:
     board.row(
         "Answers",
         (
@@ -32,7 +41,7 @@ def build() -> Board:
                 "Distribution of answers",
                 "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is drift: compare with its deployments.",
                 ask("inference", _CALLS, [count()], [histogram("tocsin.output.score", 0.05)], over="auto"),
-                up,
+                _UP,
                 unit="percentunit",
             ),
         ),
@@ -51,7 +60,7 @@ def build() -> Board:
                         alias="{{term tocsin.output.label}}",
                     )
                 ],
-                up,
+                _UP,
                 stacked=True,
             ),
         ),
@@ -61,11 +70,14 @@ def build() -> Board:
                 "Latency",
                 "Median and the slowest twentieth. If it rises with the calls, the service is too small; if it rises alone, something on it changed.",
                 [ask("inference", _CALLS, [percentiles("event.duration", 50, 95)], over="auto")],
-                up,
+                _UP,
                 unit="ns",
             ),
         ),
     )
+
+
+def _who_asks_it_and_who_touched_it(board: Board) -> None:
     board.row(
         "Who asks it, and who touched it",
         (
@@ -106,6 +118,9 @@ def build() -> Board:
             ),
         ),
     )
+
+
+def _how_it_was_made(board: Board) -> None:
     board.row(
         "How it was made",
         (
@@ -128,7 +143,6 @@ def build() -> Board:
         ),
         (12, history(_ABOUT)),
     )
-    return board
 
 
 def _scores() -> object:

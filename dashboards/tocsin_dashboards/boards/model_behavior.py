@@ -11,6 +11,7 @@ UID = "tocsin-model-behavior"
 _FAMILY = "tocsin.detector.family:model_behavior"
 _CALLS = "tocsin.model.name:$model"
 _ABOUT = "tocsin.subject.id:$model"
+_ONE = to(MODEL, "Everything about a model", model="${model}")
 
 
 def build() -> Board:
@@ -23,7 +24,12 @@ def build() -> Board:
         "now-30d",
         filtered="inference",
     )
-    one = to(MODEL, "Everything about a model", model="${model}")
+    for row in (_alerts, _scores, _answers, _questions, _service):
+        row(board)
+    return board
+
+
+def _alerts(board: Board) -> None:
     board.row(
         "Alerts",
         (
@@ -37,7 +43,13 @@ def build() -> Board:
         (8, findings_over_time(_FAMILY)),
         height=9,
     )
+
+
+def _scores(board: Board) -> None:
     board.row("Scores", (12, scores("prediction_drift", _ABOUT)), (12, scores("feature_drift", _ABOUT)))
+
+
+def _answers(board: Board) -> None:
     board.row(
         "Answers",
         (
@@ -46,7 +58,7 @@ def build() -> Board:
                 "Distribution of answers",
                 "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is drift, even while the mean stands still.",
                 ask("inference", _CALLS, [count()], [histogram("tocsin.output.score", 0.05)], over="auto"),
-                one,
+                _ONE,
                 unit="percentunit",
             ),
         ),
@@ -58,7 +70,7 @@ def build() -> Board:
                 ask(
                     "inference", _CALLS, [count()], [histogram("tocsin.output.confidence", 0.05)], over="auto"
                 ),
-                one,
+                _ONE,
                 unit="percentunit",
             ),
         ),
@@ -77,11 +89,14 @@ def build() -> Board:
                         alias="{{term tocsin.output.label}}",
                     )
                 ],
-                one,
+                _ONE,
                 stacked=True,
             ),
         ),
     )
+
+
+def _questions(board: Board) -> None:
     board.row(
         "Questions",
         (
@@ -97,7 +112,7 @@ def build() -> Board:
                         over="auto",
                     )
                 ],
-                one,
+                _ONE,
                 unit="none",
             ),
         ),
@@ -112,11 +127,14 @@ def build() -> Board:
                     [count()],
                     [terms("tocsin.model.name", 50), terms("tocsin.features.names", 5)],
                 ),
-                one,
+                _ONE,
                 columns={"tocsin.model.name": "model", "tocsin.features.names": "names", "Count": "calls"},
             ),
         ),
     )
+
+
+def _service(board: Board) -> None:
     board.row(
         "Service",
         (
@@ -134,7 +152,7 @@ def build() -> Board:
                         alias="{{term tocsin.model.name}}",
                     )
                 ],
-                one,
+                _ONE,
             ),
         ),
         (
@@ -143,7 +161,7 @@ def build() -> Board:
                 "Latency",
                 "Median and the slowest twentieth and hundredth. If only the slow ones rise, look at the input's size and at the neighbors on the machine.",
                 [ask("inference", _CALLS, [percentiles("event.duration", 50, 95, 99)], over="auto")],
-                one,
+                _ONE,
                 unit="ns",
             ),
         ),
@@ -162,9 +180,8 @@ def build() -> Board:
                         alias="version {{term tocsin.model.version}}",
                     )
                 ],
-                one,
+                _ONE,
                 stacked=True,
             ),
         ),
     )
-    return board

@@ -30,6 +30,12 @@ def build() -> Board:
         "What is open, how bad it is, and whether everything was looked at.",
         ["severity"],
     )
+    for row in (_now, _alerts, _by_what_and_whom, _mitre_atlas, _coverage_what_was_looked_at):
+        row(board)
+    return board
+
+
+def _now(board: Board) -> None:
     board.row(
         "Now",
         *((3, open_alerts(severity)) for severity in ("critical", "high", "medium", "low")),
@@ -66,7 +72,13 @@ def build() -> Board:
         ),
         height=4,
     )
+
+
+def _alerts(board: Board) -> None:
     board.row("Alerts", (24, alert_table("Alerts active in this time", _LOUD)), height=10)
+
+
+def _by_what_and_whom(board: Board) -> None:
     board.row(
         "By what and whom",
         (
@@ -119,6 +131,9 @@ def build() -> Board:
             ),
         ),
     )
+
+
+def _mitre_atlas(board: Board) -> None:
     board.row(
         "MITRE ATLAS",
         (
@@ -159,6 +174,9 @@ def build() -> Board:
             ),
         ),
     )
+
+
+def _coverage_what_was_looked_at(board: Board) -> None:
     board.row(
         "Coverage: what was looked at",
         (
@@ -201,7 +219,6 @@ def build() -> Board:
             ),
         ),
     )
-    return board
 
 
 def _duration(title: str, field: str, doc: str) -> object:

@@ -10,6 +10,11 @@ from tocsin_dashboards.parts import alert_table, history
 _BY = 'user.id:"${principal}"'
 _ABOUT = 'tocsin.subject.id:"${principal}"'
 _GONE = ("_id", "_index", "_type", "sort", "highlight")
+_UP, _USAGE, _ACCESS = (
+    to(OVERVIEW, "SOC overview"),
+    to("tocsin-usage", "Usage and extraction"),
+    to("tocsin-access", "Registry and data access"),
+)
 
 
 def build() -> Board:
@@ -22,11 +27,12 @@ def build() -> Board:
         "now-30d",
         filtered="access",
     )
-    up, usage, access = (
-        to(OVERVIEW, "SOC overview"),
-        to("tocsin-usage", "Usage and extraction"),
-        to("tocsin-access", "Registry and data access"),
-    )
+    for row in (_alerts, _what_it_does, _from_where_with_what, _one_by_one):
+        row(board)
+    return board
+
+
+def _alerts(board: Board) -> None:
     board.row(
         "Alerts",
         (14, alert_table("Alerts about this principal", _ABOUT)),
@@ -45,12 +51,15 @@ def build() -> Board:
                         alias="{{term tocsin.detector.id}}",
                     )
                 ],
-                up,
+                _UP,
                 unit="none",
             ),
         ),
         height=9,
     )
+
+
+def _what_it_does(board: Board) -> None:
     board.row(
         "What it does",
         (
@@ -68,7 +77,7 @@ def build() -> Board:
                         alias="{{term tocsin.model.name}}",
                     )
                 ],
-                usage,
+                _USAGE,
                 stacked=True,
             ),
         ),
@@ -87,12 +96,15 @@ def build() -> Board:
                         alias="{{term event.action}}",
                     )
                 ],
-                access,
+                _ACCESS,
                 at_least="1h",
                 stacked=True,
             ),
         ),
     )
+
+
+def _from_where_with_what(board: Board) -> None:
     board.row(
         "From where, with what",
         (
@@ -101,7 +113,7 @@ def build() -> Board:
                 "Addresses",
                 "Where it came from, and when first in this time. An address from another country or provider: ask the owner on another channel.",
                 ask("access", _BY, [lowest("@timestamp"), count()], [terms("source.ip", 50)]),
-                access,
+                _ACCESS,
                 columns={"source.ip": "address", "Min": "first seen", "Count": "accesses"},
                 units={"first seen": "dateTimeAsIso"},
             ),
@@ -112,7 +124,7 @@ def build() -> Board:
                 "Client programs",
                 "With what it came. A person's account that comes with a script was given away, or taken.",
                 ask("access", _BY, [lowest("@timestamp"), count()], [terms("user_agent.original", 50)]),
-                access,
+                _ACCESS,
                 columns={"user_agent.original": "program", "Min": "first seen", "Count": "accesses"},
                 units={"first seen": "dateTimeAsIso"},
             ),
@@ -128,6 +140,9 @@ def build() -> Board:
             ),
         ),
     )
+
+
+def _one_by_one(board: Board) -> None:
     board.row(
         "One by one",
         (
@@ -136,7 +151,7 @@ def build() -> Board:
                 "Accesses, newest first",
                 "Every access of this time. Read it from the first strange one on: what was listed, then read, then taken?",
                 ask("access", _BY, [raw(500)]),
-                access,
+                _ACCESS,
                 gone=_GONE,
                 columns={
                     "@timestamp": "when",
@@ -152,4 +167,3 @@ def build() -> Board:
         (10, history(_ABOUT)),
         height=10,
     )
-    return board

@@ -10,6 +10,7 @@ from tocsin_dashboards.parts import alert_table, findings_over_time, scores
 UID = "tocsin-usage"
 _FAMILY = "tocsin.detector.family:usage"
 _CALLS = "tocsin.model.name:$model AND user.id:$principal"
+_ONE = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
 
 
 def build() -> Board:
@@ -22,7 +23,12 @@ def build() -> Board:
         "now-30d",
         filtered="inference",
     )
-    one = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
+    for row in (_alerts, _scores, _who_asks, _budgets_and_addresses):
+        row(board)
+    return board
+
+
+def _alerts(board: Board) -> None:
     board.row(
         "Alerts",
         (
@@ -36,11 +42,17 @@ def build() -> Board:
         (8, findings_over_time(_FAMILY)),
         height=9,
     )
+
+
+def _scores(board: Board) -> None:
     board.row(
         "Scores",
         (12, scores("model_extraction", "tocsin.subject.id:$principal")),
         (12, scores("query_budget", "tocsin.subject.id:$principal")),
     )
+
+
+def _who_asks(board: Board) -> None:
     board.row(
         "Who asks",
         (
@@ -49,7 +61,7 @@ def build() -> Board:
                 "Calls by principal",
                 "The busiest principals of this time. A name at the top that was not there last month is where to begin.",
                 ask("inference", _CALLS, [count()], [terms("user.id", 15)]),
-                one,
+                _ONE,
                 along="user.id",
             ),
         ),
@@ -68,10 +80,13 @@ def build() -> Board:
                         alias="{{term user.id}}",
                     )
                 ],
-                one,
+                _ONE,
             ),
         ),
     )
+
+
+def _budgets_and_addresses(board: Board) -> None:
     board.row(
         "Budgets and addresses",
         (
@@ -85,7 +100,7 @@ def build() -> Board:
                     [highest("tocsin.score"), highest("tocsin.threshold")],
                     [terms("tocsin.subject.id", 100, "1"), terms("tocsin.detector.id", 2)],
                 ),
-                one,
+                _ONE,
                 columns={
                     "tocsin.subject.id": "principal",
                     "tocsin.detector.id": "detector",
@@ -111,7 +126,7 @@ def build() -> Board:
                     ],
                     [terms("user.id", 100)],
                 ),
-                one,
+                _ONE,
                 columns={
                     "user.id": "principal",
                     "Unique Count source.ip": "addresses",
@@ -122,4 +137,3 @@ def build() -> Board:
             ),
         ),
     )
-    return board
