@@ -66,11 +66,25 @@ def _register() -> None:
         detect,
         events,
         plugins,
+        report,
         run,
         store,
     )
 
-    for module in (configure, collect, events, baseline, detect, cover, alerts, run, plugins, store, demo):
+    for module in (
+        configure,
+        collect,
+        events,
+        baseline,
+        detect,
+        cover,
+        alerts,
+        run,
+        plugins,
+        store,
+        report,
+        demo,
+    ):
         for command in module.COMMANDS:
             tocsin.add_command(command)
 
