@@ -18,7 +18,7 @@ from tocsin.demo.attacks import ROGUE, VICTIM, Poisoned
 from tocsin.demo.data import LABEL
 from tocsin.demo.lender import MODEL, START
 from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, Attack, Detection, Story
-from tocsin.demo.pictures import canvas
+from tocsin.demo.weeks import week
 from tocsin.digest import digest_file
 from tocsin.findings import Severity, Subject, finding_id
 from tocsin.frames import conform
@@ -37,7 +37,7 @@ ATTACKS = (  # week, name, technique, subject, detector
 
 def open_app(folder: Path, config: str = CONFIG) -> App:
     (folder / "tocsin.yaml").write_text(config)
-    return App(load(folder / "tocsin.yaml"), ScriptedClock(canvas.week(12)))
+    return App(load(folder / "tocsin.yaml"), ScriptedClock(week(12)))
 
 
 def append(app: App, stream: str, rows: list[dict[str, Any]]) -> None:
@@ -49,7 +49,7 @@ def fill_sources(app: App, folder: Path) -> None:
     rng = np.random.default_rng(0)
     principals = ["broker-01", "svc-nightly-batch", HOSTILE, "broker-02"]
     calls = [(START + n * DAY + 9 * HOUR, p) for n in range(84) for p in principals]
-    calls += [(canvas.week(EXTRACT) + 2 * DAY + n * timedelta(minutes=1), ROGUE) for n in range(60)]
+    calls += [(week(EXTRACT) + 2 * DAY + n * timedelta(minutes=1), ROGUE) for n in range(60)]
     append(app, "inference", [
         {
             "@timestamp": time,
@@ -62,7 +62,7 @@ def fill_sources(app: App, folder: Path) -> None:
         for time, principal in calls
     ])  # fmt: skip
     usual = [(START + n * DAY + (9 + n % 8) * HOUR, "read", MODEL, "10.20.0.7") for n in range(84)]
-    night = canvas.week(INTRUDE) + 4 * DAY + timedelta(hours=2, minutes=43)
+    night = week(INTRUDE) + 4 * DAY + timedelta(hours=2, minutes=43)
     times = [night + n * timedelta(seconds=40) for n in range(40)]
     path = [(time, "download", f"m{n % 16}{HOSTILE}", "203.0.113.66") for n, time in enumerate(times)]
     append(app, "access", [
@@ -71,12 +71,12 @@ def fill_sources(app: App, folder: Path) -> None:
         for time, action, resource, address in usual + path
     ])  # fmt: skip
     feeds = []
-    for week in (6, 7, POISON):
-        file = folder / f"{week}.parquet"
-        label = [0] * 30 if week == POISON else [1, 0, 1] * 10
+    for number in (6, 7, POISON):
+        file = folder / f"{number}.parquet"
+        label = [0] * 30 if number == POISON else [1, 0, 1] * 10
         pl.DataFrame({"PAY_0": [2.0, 3.0, 0.0] * 10, LABEL: label}).write_parquet(file)
         given = {"tocsin.dataset.digest": digest_file(file), "tocsin.dataset.path": str(file)}
-        at = canvas.week(week) + 3 * DAY
+        at = week(number) + 3 * DAY
         feeds.append({"@timestamp": at, "tocsin.dataset.name": "applications", **given})
     append(app, "dataset", feeds)
 
@@ -86,10 +86,10 @@ def fill_verdicts(app: App) -> None:
     scores: list[dict[str, Any]] = []
     findings: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
-    for week, _, technique, subject, detector in ATTACKS:
-        for start in (canvas.week(4) + n * DAY for n in range(56)):
-            attacked = start == canvas.week(week) + 4 * DAY
-            score = 5.0 if attacked else 1.2 if start == canvas.week(5) else 0.3
+    for number, _, technique, subject, detector in ATTACKS:
+        for start in (week(4) + n * DAY for n in range(56)):
+            attacked = start == week(number) + 4 * DAY
+            score = 5.0 if attacked else 1.2 if start == week(5) else 0.3
             key = {"@timestamp": start + DAY, "tocsin.detector.id": detector,
                    "tocsin.window.start": start, "tocsin.window.end": start + DAY}  # fmt: skip
             about = {"tocsin.subject.type": subject.type, "tocsin.subject.id": subject.id}
@@ -119,9 +119,9 @@ def fill_verdicts(app: App) -> None:
 def tell_story(app: App) -> Story:
     story = Story(7, calls=396, principals=5, fidelity=[(20, 0.7), (40, 0.9), (60, 0.95)])
     story.poisoned = Poisoned(20, 150, 40, 190, 200, 0.77, 0.7)
-    for week, name, technique, subject, detector in ATTACKS:
-        started = canvas.week(week) + 4 * DAY + timedelta(hours=2, minutes=43)
-        attack = Attack(name, technique, started, week, (subject,), {"fact": HOSTILE})
+    for number, name, technique, subject, detector in ATTACKS:
+        started = week(number) + 4 * DAY + timedelta(hours=2, minutes=43)
+        attack = Attack(name, technique, started, number, (subject,), {"fact": HOSTILE})
         story.detections.append(Detection(attack, detector, Severity.CRITICAL, f"saw {HOSTILE}", 22 * HOUR))
     worst = app.alerting.incidents()[0]
     app.alerting.acknowledge(worst.id, "ana", f"on it {HOSTILE}")

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator
-from datetime import datetime
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from tests.demo.small_story import ATTACKS, HOSTILE, fill_sources, fill_verdicts, open_app, tell_story
+from tests.demo.small_story import ATTACKS, fill_sources, fill_verdicts, open_app, tell_story
+from tests.report.page import Reader
 from tocsin import atlas
 from tocsin.app import App
-from tocsin.demo import evidence, page, report
-from tocsin.demo.lender import START
+from tocsin.demo import report
 from tocsin.demo.outcome import Attack, Detection, Story
-from tocsin.demo.pictures import canvas
+from tocsin.demo.weeks import week
 from tocsin.errors import TocsinError
+from tocsin.report import html
+from tocsin.report.pictures import canvas
 
 
 @pytest.fixture(scope="module")
@@ -38,34 +37,6 @@ def written(told: tuple[App, Story], tmp_path_factory: pytest.TempPathFactory) -
     path = tmp_path_factory.mktemp("out") / "report.html"
     report.write(*told, path)
     return path.read_text("utf-8")
-
-
-class Reader(HTMLParser):
-    """Reads a page strictly: every element is closed in its turn; notes elements, attributes and text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.text: dict[str, list[str]] = {}
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attrs}))
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.text.setdefault(self.open[-1], []).append(data)
 
 
 def test_it_is_well_formed_and_its_ids_are_unique(written: str) -> None:
@@ -111,7 +82,7 @@ def test_every_part_is_there(written: str) -> None:
 
 def test_every_picture_says_what_it_shows(written: str) -> None:
     pictures = [given for name, given in Reader(written).elements if name == "svg"]
-    assert len(pictures) == 6
+    assert len(pictures) == 6 + 4  # and one of each alert of an incident
     for given in pictures:
         assert given["role"] == "img"
         assert len(given["aria-label"]) > 40
@@ -130,7 +101,7 @@ def test_the_incident_is_a_checklist(told: tuple[App, Story], written: str) -> N
     steps = [given for name, given in Reader(written).elements if name == "li"]
     assert len(steps) == sum(len(i.steps) for i in told[1].incidents)
     assert sum(given["class"] == "done" for given in steps) == 1
-    assert page.escape(incident.steps[0].name) in written
+    assert html.escape(incident.steps[0].name) in written
     assert "done by ana: read" in written
     assert "on it &lt;script&gt;" in written
 
@@ -138,8 +109,8 @@ def test_the_incident_is_a_checklist(told: tuple[App, Story], written: str) -> N
 def test_missed_attacks_and_false_alarms_are_said(tmp_path: Path) -> None:
     app = open_app(tmp_path)
     missed = [
-        Detection(Attack(name, technique, canvas.week(week), week, (subject,), {}))
-        for week, name, technique, subject, _ in ATTACKS
+        Detection(Attack(name, technique, week(number), number, (subject,), {}))
+        for number, name, technique, subject, _ in ATTACKS
     ]
     story = Story(1, missed, false_alarms=[{}])
     report.write(app, story, tmp_path / "report.html")
@@ -166,29 +137,5 @@ def test_without_matplotlib_it_says_what_to_install(
     told: tuple[App, Story], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(TocsinError, match=r"pip install 'tocsin\[demo\]'"):
+    with pytest.raises(TocsinError, match=r"pip install 'tocsin\[report\]'"):
         report.write(*told, tmp_path / "report.html")
-
-
-def test_evidence_is_short_and_whole() -> None:
-    facts = {
-        "rows": 1000,
-        "p": 1e-20,
-        "ids": list(range(30)),
-        "odd": [{"row": i, "x": {}} for i in range(9)],
-        "none": None,
-    }
-    text = evidence.readable(json.dumps(facts))
-    Reader(text)
-    assert "<dd>1,000</dd>" in text
-    assert "1e-20" in text
-    assert "and 22 more" in text
-    assert "3 more rows are in the JSON" in text
-    assert evidence.readable(None) == evidence.readable("{}")
-
-
-def test_markup_is_only_what_was_built_as_markup() -> None:
-    inner = page.tag("b", HOSTILE)
-    assert page.tag("p", inner, "<i>", class_='"x') == f'<p class="&quot;x">{inner}&lt;i&gt;</p>'
-    assert "&lt;script&gt;" in inner
-    assert datetime.fromisoformat(re.findall(r'datetime="([^"]+)"', page.when(START))[0]) == START

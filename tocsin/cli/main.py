@@ -67,6 +67,7 @@ def _register() -> None:
         detect,
         events,
         plugins,
+        report,
         run,
         store,
     )
@@ -83,6 +84,7 @@ def _register() -> None:
         plugins,
         store,
         dashboards,
+        report,
         demo,
     ):
         for command in module.COMMANDS:

@@ -44,10 +44,14 @@ from_option = click.option("--from", "start", type=Time(), help="Only event time
 to_option = click.option("--to", "end", type=Time(), help="Only event times before this (UTC).")
 
 
-def in_order(start: datetime | None, end: datetime | None) -> None:
+def in_order(
+    start: datetime | None, end: datetime | None, first: str = "--from", second: str = "--to"
+) -> None:
     """Refuse a time that ends before it begins."""
     if start is not None and end is not None and start >= end:
-        raise click.UsageError(f"--from {format_time(start)} does not lie before --to {format_time(end)}")
+        raise click.UsageError(
+            f"{first} {format_time(start)} does not lie before {second} {format_time(end)}"
+        )
 
 
 fail_on_option = click.option(

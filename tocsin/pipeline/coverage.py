@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from tocsin.clock import Clock, floor_time
 from tocsin.pipeline.cursors import window_starts
@@ -51,14 +52,40 @@ def coverage(
     store: Store, clock: Clock, ledger: Ledger, setting: Setting, start: datetime, end: datetime
 ) -> list[Span]:
     """Every window of a detector that begins in `[start, end)`, oldest first, alike ones joined."""
+    return _joined(_windows(store, clock, ledger, setting, start, end))
+
+
+def recorded(store: Store, detector: str, start: datetime, end: datetime) -> list[Span]:
+    """What is on record of a detector's windows that begin in `[start, end)`, whether it is turned on or not."""
+    newest = newest_runs(store, detector, start, end, None, ["tocsin.window.end", *_COLUMNS])
+    rows = newest.sort("tocsin.window.start", "tocsin.window.end").iter_rows(named=True)
+    return _joined(_span(detector, row, row["tocsin.window.end"]) for row in rows)
+
+
+def _joined(windows: Iterator[Span]) -> list[Span]:
+    """Alike ones that follow each other as one."""
     spans: list[Span] = []
-    for span in _windows(store, clock, ledger, setting, start, end):
+    for span in windows:
         joined = spans[-1].joined(span) if spans else None
         if joined is None:
             spans.append(span)
         else:
             spans[-1] = joined
     return spans
+
+
+def _span(detector: str, row: dict[str, Any], end: datetime) -> Span:
+    """A window of which there is a record."""
+    failed = row["event.action"] == "failed"
+    return Span(
+        detector,
+        row["tocsin.window.start"],
+        end,
+        "gap" if failed else row["event.action"],
+        row["event.reason"] or "",
+        rows=row["tocsin.run.rows"] or 0,
+        searched=row["tocsin.run.searched"],
+    )
 
 
 def _windows(
@@ -78,16 +105,7 @@ def _windows(
             outcome, reason = _unrecorded(setting, at, clock.now(), waiting.get(at), full)
             yield Span(detector, at, at + length, outcome, reason)
         else:
-            failed = row["event.action"] == "failed"
-            yield Span(
-                detector,
-                at,
-                at + length,
-                "gap" if failed else row["event.action"],
-                row["event.reason"] or "",
-                rows=row["tocsin.run.rows"] or 0,
-                searched=row["tocsin.run.searched"],
-            )
+            yield _span(detector, row, at + length)
 
 
 def _full(store: Store, setting: Setting, start: datetime, end: datetime) -> set[datetime]:

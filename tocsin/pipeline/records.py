@@ -88,11 +88,28 @@ def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
     return revised
 
 
+_SHORT = (
+    INGESTED,
+    FENCE,
+    "event.action",
+    "tocsin.finding.id",
+    "tocsin.detector.id",
+    "tocsin.window.start",
+    "tocsin.window.end",
+    "tocsin.subject.type",
+    "tocsin.subject.id",
+    "tocsin.severity",
+)
+
+
 def newest_findings(
-    store: Store, where: Sequence[Condition] = (), *, withdrawn: bool = False
+    store: Store, where: Sequence[Condition] = (), *, withdrawn: bool = False, short: bool = False
 ) -> pl.DataFrame:
-    """The newest revision of every finding, by window; without those that late data took back."""
-    rows = store.scan("finding", where=where).collect().sort(NEWEST_LAST)
+    """The newest revision of every finding, by window; without those that late data took back.
+
+    `short` leaves out all but what, when, about whom and how bad: for counting very many of them.
+    """
+    rows = store.scan("finding", columns=_SHORT if short else None, where=where).collect().sort(NEWEST_LAST)
     newest = rows.unique("tocsin.finding.id", keep="last", maintain_order=True)
     if not withdrawn:
         newest = newest.filter(pl.col("event.action").ne_missing(WITHDRAWN))
@@ -132,20 +149,26 @@ def newest_runs(
     detector: str,
     start: datetime,
     end: datetime,
-    length: timedelta,
+    length: timedelta | None,
     columns: Sequence[str],
     where: Sequence[Condition] = (),
 ) -> pl.DataFrame:
-    """The newest record of each window of a length that begins in `[start, end)`: its start, and these columns."""
+    """The newest record of each window of a length (None: of any) that begins in `[start, end)`.
+
+    Returns:
+        Its start, and these columns.
+    """
     first, last = "tocsin.window.start", "tocsin.window.end"
     own = [
         Condition("tocsin.detector.id", "==", detector),
         Condition(first, ">=", start),
         Condition(first, "<", end),
     ]
-    rows = store.scan("run", columns=[first, last, *columns, FENCE, INGESTED], where=[*own, *where]).collect()
-    rows = rows.filter(pl.col(last) - pl.col(first) == length).sort(NEWEST_LAST)
-    return rows.unique(first, keep="last", maintain_order=True).select(first, *columns)
+    wanted = [*dict.fromkeys([first, last, *columns, FENCE, INGESTED])]
+    rows = store.scan("run", columns=wanted, where=[*own, *where]).collect().sort(NEWEST_LAST)
+    if length is not None:
+        rows = rows.filter(pl.col(last) - pl.col(first) == length)
+    return rows.unique([first, last], keep="last", maintain_order=True).select(first, *columns)
 
 
 def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:

@@ -1,1 +1,1 @@
-"""The pictures of the demo's report, one a module: the store's content as inline SVG."""
+"""The pictures of the demo that know the truth of its story, one a module."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tocsin.demo.page import Html
-from tocsin.demo.pictures import canvas, scores
 from tocsin.findings import Subject
+from tocsin.query import Condition
+from tocsin.report.document import Picture
+from tocsin.report.pictures import canvas, scores
 from tocsin.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def draw(
     time: tuple[datetime, datetime],
     fidelity: Sequence[tuple[int, float]],
     asked: int | None,
-) -> Html:
+) -> Picture:
     """Principals by different queries and worst score over a time; fidelity of the copy against queries.
 
     `asked` is how many queries the extraction had asked when it was found.
@@ -40,7 +41,7 @@ def draw(
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
         _peers(left, own, others, detector)
         _fidelity(right, fidelity, asked)
-        return canvas.inline(figure, "extraction", _words(own, others, fidelity, asked), _CAPTION)
+        return canvas.picture(figure, "extraction", _words(own, others, fidelity, asked), _CAPTION)
 
 
 _CAPTION = (
@@ -56,12 +57,7 @@ def _queries(store: Store, start: datetime, end: datetime) -> pl.DataFrame:
 
 
 def _scores(store: Store, detector: str, start: datetime, end: datetime) -> pl.DataFrame:
-    rows = scores.newest(store).filter(
-        pl.col("tocsin.detector.id") == detector,
-        pl.col("tocsin.subject.type") == "principal",
-        pl.col("tocsin.window.start") >= start,
-        pl.col("tocsin.window.end") <= end,
-    )
+    rows = scores.newest(store, detector, start, end, Condition("tocsin.subject.type", "==", "principal"))
     return rows.group_by(pl.col("tocsin.subject.id").alias(_USER)).agg(pl.col("ratio").max())
 
 

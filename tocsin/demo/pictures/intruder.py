@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tocsin.demo.page import Html
-from tocsin.demo.pictures import canvas
 from tocsin.findings import Subject
 from tocsin.query import Condition
+from tocsin.report.document import Picture
+from tocsin.report.pictures import canvas
 from tocsin.store.protocol import Store
 from tocsin.streams import TIME
 
@@ -24,19 +24,19 @@ _SIGNS = "oXsD^"
 _RESOURCES = 12  # the others share the last line
 
 
-def draw(store: Store, victim: Subject, since: datetime, night: tuple[datetime, datetime]) -> Html:
+def draw(store: Store, victim: Subject, since: datetime, night: tuple[datetime, datetime]) -> Picture | None:
     """The accesses of a night, and the hours of the account's accesses from `since` to then."""
     where = [Condition("user.id", "==", victim.id)]
     columns = [TIME, _ACTION, _RESOURCE, _ADDRESS, "user_agent.original"]
     path = store.scan("access", *night, columns, where).sort(TIME).collect()
     usual = store.scan("access", since, night[0], [TIME], where).collect()
     if path.is_empty():
-        return Html("")
+        return None
     with canvas.figure(11, 4.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
         _path(left, path)
         _hours(right, usual, path)
-        return canvas.inline(figure, "intruder", _words(path, usual, victim.id), _caption(path))
+        return canvas.picture(figure, "intruder", _words(path, usual, victim.id), _caption(path))
 
 
 def _caption(path: pl.DataFrame) -> str:

@@ -9,10 +9,11 @@ import polars as pl
 
 from tocsin.demo.attacks import RING, Poisoned
 from tocsin.demo.data import LABEL
-from tocsin.demo.page import Html
-from tocsin.demo.pictures import canvas
+from tocsin.demo.weeks import week
 from tocsin.errors import SnapshotError
 from tocsin.pipeline.source import StoreSource
+from tocsin.report.document import Picture
+from tocsin.report.pictures import canvas
 from tocsin.store.protocol import Store
 from tocsin.streams import TIME
 
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(store: Store, poisoned: Poisoned | None, week: int) -> Html:
+def draw(store: Store, poisoned: Poisoned | None, attacked: int) -> Picture | None:
     """Labels of applicants two months behind, by week; fraud that is approved before and after."""
     weeks = _labels(store)
     if not weeks and poisoned is None:
-        return Html("")
+        return None
     with canvas.figure(11, 3.6) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-        _by_week(left, weeks, week)
+        _by_week(left, weeks, attacked)
         if poisoned is None:
             right.set_visible(False)
         else:
             _approved(right, poisoned)
-        return canvas.inline(figure, "poisoning", _words(weeks, poisoned, week), _CAPTION)
+        return canvas.picture(figure, "poisoning", _words(weeks, poisoned, attacked), _CAPTION)
 
 
 _CAPTION = (
@@ -51,15 +52,17 @@ def _labels(store: Store) -> dict[int, tuple[int, int]]:
             rows = source.snapshot(digest).filter(RING).select(pl.col(LABEL) == 1).collect().to_series()
         except (SnapshotError, pl.exceptions.ColumnNotFoundError):
             continue
-        found[(time - canvas.week(0)).days // 7] = (int(rows.sum()), int((~rows).sum()))
+        found[(time - week(0)).days // 7] = (int(rows.sum()), int((~rows).sum()))
     return found
 
 
-def _words(weeks: dict[int, tuple[int, int]], poisoned: Poisoned | None, week: int) -> str:
+def _words(weeks: dict[int, tuple[int, int]], poisoned: Poisoned | None, attacked: int) -> str:
     said = ""
-    if week in weeks:
-        bad, good = weeks[week]
-        said = f"In week {week + 1} {bad} applicants two months behind are called default and {good} good. "
+    if attacked in weeks:
+        bad, good = weeks[attacked]
+        said = (
+            f"In week {attacked + 1} {bad} applicants two months behind are called default and {good} good. "
+        )
     if poisoned:
         said += f"Of {poisoned.defaulters} defaulters the model approves {poisoned.approved_before} "
         said += f"without the poison and {poisoned.approved_after} with it."

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tocsin.demo.page import Html
-from tocsin.demo.pictures import canvas
+from tocsin.report.document import Picture
+from tocsin.report.pictures import canvas
 from tocsin.stats.ks import ks_statistic
 from tocsin.store.protocol import Store
 
@@ -35,11 +35,11 @@ class _Pair(NamedTuple):
     distance: float
 
 
-def draw(store: Store, before: Time, after: Time) -> Html:
+def draw(store: Store, before: Time, after: Time) -> Picture | None:
     """The features with the greatest shift between two times, and the model's answers."""
     pairs = list(_pairs(store, before, after))
     if not pairs:
-        return Html("")
+        return None
     answers = [pair for pair in pairs if pair.name == _SCORE]
     features = sorted((p for p in pairs if p.name != _SCORE), key=lambda p: -p.distance)[:_FEATURES]
     shown = [*features, *answers]
@@ -49,7 +49,7 @@ def draw(store: Store, before: Time, after: Time) -> Html:
             _panel(axes, pair)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         said = ", ".join(f"{_title(p.name)} ({p.before.mean():.3g} to {p.after.mean():.3g})" for p in shown)
-        return canvas.inline(figure, "shift", f"Distributions before and after. Means: {said}.", _CAPTION)
+        return canvas.picture(figure, "shift", f"Distributions before and after. Means: {said}.", _CAPTION)
 
 
 _CAPTION = (

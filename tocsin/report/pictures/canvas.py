@@ -1,8 +1,9 @@
-"""What all pictures share: colors that follow the page's light or dark theme, and figures as inline SVG.
+"""What all pictures share: colors that follow the page's light or dark theme, and figures as SVG.
 
-A picture is drawn in the colors below. In the SVG each of them becomes a CSS variable that the page
-sets, so that one picture serves both themes. The colors are those of Okabe and Ito (2008), which people
-with any kind of color vision tell apart; what a color says is always said by a shape or a word too.
+A picture is drawn in the colors below. On a page each of them becomes a CSS variable that the page
+sets, so that one picture serves both themes; as a file of its own it keeps them. The colors are those of
+Okabe and Ito (2008), which people with any kind of color vision tell apart; what a color says is always
+said by a shape or a word too.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tocsin.clock import EPOCH
-from tocsin.demo.lender import START, WEEKS
-from tocsin.demo.outcome import QUIET, TRUSTED
-from tocsin.demo.page import Html, picture
+from tocsin.clock import EPOCH, floor_time
 from tocsin.errors import TocsinError
 from tocsin.findings import Severity
+from tocsin.report.document import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,6 @@ _STYLE: Any = {
 }
 _COMMENT = re.compile("<!--.*?-->", re.DOTALL)
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
-_COLOR = re.compile("|".join(VARIABLES))
 
 
 @contextmanager
@@ -91,14 +90,14 @@ def figure(width: float, height: float) -> Iterator[Figure]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise TocsinError(
-            "the demo's report needs matplotlib, which is not installed: pip install 'tocsin[demo]'"
+            "a report needs matplotlib for its pictures, which is not installed: pip install 'tocsin[report]'"
         ) from error
     with rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def inline(drawn: Figure, name: str, label: str, caption: str = "") -> Html:
-    """A drawn figure as a part of the page. `label` says in words what it shows, `name` is unique."""
+def picture(drawn: Figure, name: str, label: str, caption: str = "") -> Picture:
+    """A drawn figure as a part of a document. `label` says in words what it shows, `name` is unique."""
     written = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a sign that the font lacks is a box
@@ -108,44 +107,77 @@ def inline(drawn: Figure, name: str, label: str, caption: str = "") -> Html:
     text = text[: text.index("<metadata>")] + text[text.index("</metadata>") + 11 :]
     text = _COMMENT.sub("", text)
     text = _ID.sub(lambda found: f"{found[1]}{name}-", text)
-    text = _COLOR.sub(lambda found: f"var({VARIABLES[found[0]]})", text)
-    return picture(Html(text), label, caption)
+    return Picture(name, text, label, caption)
 
 
-# The twelve weeks
+# Time
 
 
-def phases() -> Iterator[tuple[str, datetime, datetime]]:
-    """The stretches before the attacks: what baselines learn from, and the quiet weeks."""
-    yield "baselines learn from these weeks", week(0), week(TRUSTED)
-    yield "quiet weeks", week(QUIET.start), week(QUIET.stop)
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A stretch of time that pictures shade. It is named in words or by a number, which stands for `name`."""
+
+    start: datetime
+    end: datetime
+    name: str
+    color: str = SOFT
+    number: int | None = None
+
+    @property
+    def middle(self) -> float:
+        """Halfway, as matplotlib counts time."""
+        return (day(self.start) + day(self.end)) / 2
 
 
-def week(number: int) -> datetime:
-    """The first moment of a week, counted from 0."""
-    return START + timedelta(weeks=number)
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The time that a report is about, as its pictures show it.
+
+    `ticks` are written below the time axis; left out, they follow from the length. `note` says in a
+    caption what the bands are.
+    """
+
+    start: datetime
+    end: datetime
+    bands: Sequence[Band] = ()
+    ticks: Sequence[tuple[datetime, str]] = ()
+    note: str = ""
+
+    def caption(self, words: str) -> str:
+        """A caption, with the note on bands where there are some."""
+        return f"{words} {self.note}".rstrip()
 
 
-def shade_weeks(axes: Axes, attacks: Mapping[int, int]) -> None:
-    """Shade the weeks by what they are; `attacks` gives the number of the attack in a week."""
-    for place, (_, start, end) in enumerate(phases()):
-        color = BLUE if place else SOFT
-        axes.axvspan(day(start), day(end), facecolor=color, alpha=0.07, linewidth=0, zorder=0)
-    for number in attacks:
-        start, end = week(number), week(number + 1)
-        axes.axvspan(day(start), day(end), facecolor=RED, alpha=0.08, linewidth=0, zorder=0)
-    for number in range(1, WEEKS):
-        strong = number in attacks or number in {QUIET.start, QUIET.stop}
-        color, width = (PAPER, 1.5) if strong else (LINE, 0.5)
-        axes.axvline(day(week(number)), color=color, linewidth=width, zorder=0.5)
+_STEPS = tuple(timedelta(hours=h) for h in (1, 3, 6, 12)) + tuple(
+    timedelta(days=d) for d in (1, 2, 7, 14, 28, 91, 364)
+)
+_MOST = 12  # ticks below the widest axis
 
 
-def weeks_axis(axes: Axes, *, named: bool) -> None:
-    """An x axis over the twelve weeks, with a tick at the middle of each; `named` writes their numbers."""
-    axes.set_xlim(day(START), day(week(WEEKS)))
-    axes.set_xticks([day(week(n)) + 3.5 for n in range(WEEKS)])
-    axes.set_xticklabels([f"week {n + 1}\n{week(n):%d %b}" for n in range(WEEKS)] if named else [])
+def shade(axes: Axes, calendar: Calendar) -> None:
+    """Shade the bands of a calendar."""
+    for band in calendar.bands:
+        start, end = day(band.start), day(band.end)
+        axes.axvspan(start, end, facecolor=band.color, alpha=0.08, linewidth=0, zorder=0)
+        for edge in (start, end):
+            axes.axvline(edge, color=PAPER, linewidth=1.5, zorder=0.5)
+
+
+def time_axis(axes: Axes, calendar: Calendar, *, named: bool = True, most: int = _MOST) -> None:
+    """An x axis over the time of a calendar, with at most so many ticks; `named` writes their words."""
+    axes.set_xlim(day(calendar.start), day(calendar.end))
+    ticks = calendar.ticks if calendar.ticks and most >= _MOST else _ticks(calendar, most)
+    axes.set_xticks([day(time) for time, _ in ticks], [words if named else "" for _, words in ticks])
     axes.tick_params(axis="x", length=0)
+
+
+def _ticks(calendar: Calendar, most: int) -> list[tuple[datetime, str]]:
+    length = calendar.end - calendar.start
+    step = next((s for s in _STEPS if length / s < most), length)
+    first = floor_time(calendar.start, min(step, timedelta(days=1)))
+    times = (first + n * step for n in range(most + 1))
+    written = "%d %b" if step >= timedelta(days=1) else "%d %b\n%H:%M"
+    return [(time, f"{time:{written}}") for time in times if calendar.start <= time <= calendar.end]
 
 
 def day(time: datetime) -> float:

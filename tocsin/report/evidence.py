@@ -6,21 +6,25 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tocsin.demo.page import Html, details, facts, join, table, tag
+from tocsin.report.document import Block, Details, Facts, Heading, Paragraph, Table, Verbatim
 
 _LONGEST = 90  # characters of a text
 _LISTED = 8  # items of a list
 _ROWS, _COLUMNS = 6, 7  # of a table
 
 
-def readable(text: str | None) -> Html:
+def readable(text: str | None) -> tuple[Block, ...]:
     """Evidence, given as the JSON text that the finding stream holds."""
     evidence = json.loads(text or "{}")
+    if not evidence:
+        return (Paragraph("It gave no evidence beyond its reason.", muted=True),)
     pairs = [(name, short) for name, value in evidence.items() if (short := _short(value))]
-    lists = [join([tag("h4", n), _table(value)]) for n, value in evidence.items() if _is_table(value)]
-    whole = tag("pre", json.dumps(evidence, indent=2, ensure_ascii=False))
-    more = details("Lists and tables of the evidence", *lists) if lists else ""
-    return join([facts(pairs), more, details("The whole evidence as JSON", whole)])
+    lists = [b for n, value in evidence.items() if _is_table(value) for b in (Heading(n, 4), *_table(value))]
+    whole = Details(
+        "The whole evidence as JSON", [Verbatim(json.dumps(evidence, indent=2, ensure_ascii=False))]
+    )
+    more = [Details("Lists and tables of the evidence", lists)] if lists else []
+    return (Facts(pairs), *more, whole)
 
 
 def _short(value: Any) -> str:
@@ -55,17 +59,17 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Html:
+def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [n for n in names if any(_fits(row.get(n)) for row in rows)][:_COLUMNS]
     numbers = {n for n in columns if all(isinstance(row.get(n), int | float | None) for row in rows)}
-    shown = table(
+    yield Table(
         [f"#{n}" if n in numbers else n for n in columns],
-        ([_scalar(row.get(n)) if _fits(row.get(n)) else "…" for n in columns] for row in rows[:_ROWS]),
+        [[_scalar(row.get(n)) if _fits(row.get(n)) else "…" for n in columns] for row in rows[:_ROWS]],
     )
     left = len(rows) - _ROWS
-    more = tag("p", f"{left} more rows are in the JSON.", class_="muted")
-    return join([shown, more]) if left > 0 else shown
+    if left > 0:
+        yield Paragraph(f"{left} more rows are in the JSON.", muted=True)
 
 
 def _fits(value: Any) -> bool:

@@ -1,0 +1,301 @@
+"""What was found: each incident with its alerts and its playbook, then the alerts without one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from tocsin.app import App
+from tocsin.findings import Severity, Subject
+from tocsin.incidents import Incident, IncidentStep
+from tocsin.pipeline.records import newest_findings
+from tocsin.query import Condition
+from tocsin.report import history, words
+from tocsin.report.document import (
+    Block,
+    Chip,
+    Code,
+    Details,
+    Facts,
+    Heading,
+    Item,
+    Line,
+    Panel,
+    Paragraph,
+    Section,
+    Steps,
+    Strong,
+    Table,
+    When,
+    minute,
+)
+from tocsin.report.evidence import readable
+from tocsin.report.facts import NOTABLE
+from tocsin.report.facts import Facts as Known
+from tocsin.report.history import Told
+from tocsin.report.pictures import scores
+from tocsin.report.pictures.canvas import Calendar
+from tocsin.streams import TIME
+
+_INCIDENTS, _ALERTS, _EACH = 8, 8, 3  # told in full: incidents, alerts without one, alerts of each incident
+_HISTORY, _LISTED = 60, 30  # lines
+_COMMAND = re.compile(r"[a-z]+ (.* )?--?\w")  # a step's paragraph that is to be typed
+_NOBODY = "nobody yet"
+
+
+class Cases:
+    """The cases of one report."""
+
+    def __init__(self, app: App, facts: Known, calendar: Calendar) -> None:
+        self._app, self._facts, self._calendar = app, facts, calendar
+        told = {a.incident for a in facts.alerts} - {""}
+        shown = {i.id for i in facts.incidents[:_INCIDENTS]}
+        self._alone = sorted(
+            (a for a in facts.alerts if a.severity.rank >= NOTABLE.rank and a.incident not in told),
+            key=lambda a: (-a.severity.rank, a.resolved is not None, -a.raised.timestamp(), a.fingerprint),
+        )
+        ids = {a.finding for a in [*self._alone[:_ALERTS], *(x for x in facts.alerts if x.incident in shown)]}
+        where = [Condition("tocsin.finding.id", "in", sorted(ids - {""}))]
+        rows = newest_findings(app.store, where, withdrawn=True) if ids - {""} else pl.DataFrame()
+        self._rows = {row["tocsin.finding.id"]: row for row in rows.iter_rows(named=True)}
+        self._drawn = 0
+
+    def incidents(self) -> Section:
+        """Every incident, the worst in sight and the others on request."""
+        ranked = self._facts.incidents
+        if not ranked:
+            return Section("Incidents", [Paragraph("No incident was opened.")])
+        first, *others = ranked[:_INCIDENTS]
+        intro = "An alert of high severity opens an incident with its own copy of a playbook’s steps. "
+        state = "Steps and owners are as they are now." if self._facts.period.open else (
+            f"Steps and owners are as they were when this was written, {minute(self._app.clock.now())}."
+        )  # fmt: skip
+        left = words.more(_INCIDENTS, ranked, "incident", "")
+        return Section(
+            "Incidents and their playbooks",
+            [
+                Paragraph(intro + state),
+                self._listed(ranked[:_LISTED]),
+                Heading(_title(first)),
+                *self._incident(first),
+                *(Details(_title(i), self._incident(i)) for i in others),
+                *([Paragraph((f"{left}see ", Code("tocsin incidents --all")))] if left else []),
+            ],
+        )
+
+    def _listed(self, incidents: Sequence[Incident]) -> Table:
+        columns = ("incident", "severity", "about", "what was seen", "opened", "with")
+        return Table(
+            columns,
+            [
+                (
+                    Code(i.id),
+                    Chip(i.severity),
+                    words.about(i.subject),
+                    next((m.text for m in i.timeline), ""),
+                    When(i.opened),
+                    ("closed" if i.closed else i.owner or _NOBODY),
+                )
+                for i in incidents
+            ],
+        )
+
+    def _incident(self, incident: Incident) -> list[Block]:
+        own = [a for a in self._facts.alerts if a.incident == incident.id]
+        own.sort(key=lambda a: (-a.severity.rank, a.raised, a.fingerprint))
+        taken = incident.owner or (_NOBODY, ": ", Code(f"tocsin ack {incident.id} --by NAME"))
+        pairs: list[tuple[str, Line]] = [
+            ("severity", Chip(incident.severity)),
+            ("state", incident.state.value),
+            ("opened", When(incident.opened)),
+            ("acknowledged by", taken),
+        ]
+        if incident.closed is not None:
+            pairs.append(("closed", When(incident.closed)))
+        rows = history.of_incident(
+            self._app.store, incident.id, incident.opened, [a.fingerprint for a in own]
+        )
+        return [
+            Facts(pairs),
+            *(block for alert in own[:_EACH] for block in self._seen(alert)),
+            *self._others(own[_EACH:]),
+            Heading("What to do"),
+            steps(incident.steps) if incident.steps else Paragraph("There is no playbook for it."),
+            *told_by(rows),
+        ]
+
+    def _others(self, alerts: Sequence[Told]) -> Iterator[Block]:
+        if alerts:
+            yield Details(f"{words.count(len(alerts), 'more alert')} of this incident", [alert_table(alerts)])
+
+    def alone(self) -> Section:
+        """Alerts that opened no incident and findings that raised no alert, from `NOTABLE` on."""
+        alerts, unheard = self._alone, self._facts.unheard
+        title = f"Other alerts of {NOTABLE} or above"
+        if not alerts and unheard.is_empty():
+            return Section(title, [Paragraph("There is none that does not belong to an incident.")])
+        blocks: list[Block] = []
+        for place, alert in enumerate(alerts[:_ALERTS]):
+            inner = [*self._seen(alert), *told_by(history.of_alert(self._app.store, alert))]
+            name = f"{alert.severity}: {words.about(alert.subject)}, by {alert.detector}"
+            blocks += [Heading(name), *inner] if place == 0 else [Details(name, inner)]
+        if len(alerts) > _ALERTS:
+            rest = alerts[_ALERTS : _ALERTS + _LISTED]
+            left = words.more(_ALERTS, alerts, "alert", "see ")
+            blocks += [Paragraph((left, Code("tocsin alerts --all"))), alert_table(rest)]
+        if len(unheard):
+            blocks += self._unheard(unheard)
+        return Section(title, blocks)
+
+    def _unheard(self, unheard: pl.DataFrame) -> list[Block]:
+        why = (
+            f"{words.count(len(unheard), 'finding')} of {NOTABLE} or above raised no alert: they come from a "
+            "backfill that pages nobody, or alerting has not run since."
+        )
+        where = [Condition("tocsin.finding.id", "in", unheard["tocsin.finding.id"].head(_LISTED).to_list())]
+        shown = newest_findings(self._app.store, where)
+        left = words.more(len(shown), len(unheard), "finding", "see ")
+        command = Code(f"tocsin findings --severity {NOTABLE} {self._facts.period.options}")
+        more = [Paragraph((left, command))] if left else []
+        return [Heading("Findings without an alert"), Paragraph(why), finding_table(shown), *more]
+
+    def _seen(self, alert: Told) -> list[Block]:
+        """What a detector saw, in words, in figures and as a picture."""
+        row = self._rows.get(alert.finding)
+        blind = words.part(self._app, alert.detector, "Blind spots")
+        cannot = [Details("What this detector cannot see", [Paragraph(blind)])] if blind else []
+        if row is None:
+            gone = "Its finding is past its retention; what alert_history says of it is below."
+            return [Panel([Paragraph((Chip(alert.severity), " ", gone)), Facts(_dates(alert))]), *cannot]
+        self._drawn += 1
+        name = f"alert-{self._drawn}"
+        start = min(self._calendar.start, alert.started)
+        calendar = Calendar(start, self._calendar.end, self._calendar.bands)
+        drawn = scores.draw_subject(self._app.store, alert.detector, alert.subject, calendar, name)
+        return [
+            saw(self._app, row, _dates(alert)),
+            *([drawn] if drawn else []),
+            Heading("Evidence", 4),
+            *readable(row["tocsin.evidence"]),
+            *cannot,
+        ]
+
+
+def _dates(alert: Told) -> list[tuple[str, Line]]:
+    taken: Line = (When(alert.acknowledged), f" by {alert.by}") if alert.acknowledged else _NOBODY
+    return [
+        ("alert raised", When(alert.raised)),
+        ("time to detect", words.delay(alert.detection)),
+        ("taken on", taken),
+        ("over", When(alert.resolved) if alert.resolved else "still firing"),
+    ]
+
+
+def _title(incident: Incident) -> str:
+    return f"{incident.id}: {incident.playbook or 'no playbook'}, about {words.about(incident.subject)}"
+
+
+def subject_of(row: Mapping[str, Any]) -> Subject:
+    """Whom a finding is about."""
+    return Subject(row["tocsin.subject.type"] or "", row["tocsin.subject.id"] or "")
+
+
+def window_of(row: Mapping[str, Any]) -> When:
+    """The window of a finding."""
+    start, end = row["tocsin.window.start"], row["tocsin.window.end"]
+    return When(start, end - start)
+
+
+def saw(app: App, row: Mapping[str, Any], more: Iterable[tuple[str, Line]] = ()) -> Panel:
+    """A finding in a few words: how bad, what was seen, by what, about whom."""
+    detector = row["tocsin.detector.id"]
+    purpose = words.purpose(app, detector)
+    techniques = ", ".join(map(words.technique, row["threat.technique.id"] or ()))
+    pairs: list[tuple[str, Line]] = [
+        ("found by", detector),
+        ("about", words.about(subject_of(row))),
+        ("score ÷ threshold", words.ratio(row)),
+        ("window", window_of(row)),
+        ("playbook", row["tocsin.playbook.id"] or "–"),
+        *more,
+        ("MITRE ATLAS", techniques or "–"),
+    ]
+    said = Paragraph((Chip(Severity(row["tocsin.severity"])), " ", Strong(row["event.reason"] or "")))
+    about = [Paragraph(f"About this detector: {purpose}", muted=True)] if purpose else []
+    return Panel([said, *about, Facts(pairs)])
+
+
+def finding_table(findings: pl.DataFrame) -> Table:
+    """Findings, a line each."""
+    return Table(
+        ("window", "detector", "about", "severity", "#score ÷ threshold", "reason"),
+        [
+            (
+                window_of(row),
+                row["tocsin.detector.id"],
+                words.about(subject_of(row)),
+                Chip(Severity(row["tocsin.severity"])),
+                words.ratio(row),
+                row["event.reason"] or "",
+            )
+            for row in findings.iter_rows(named=True)
+        ],
+    )
+
+
+def alert_table(alerts: Iterable[Told]) -> Table:
+    """Alerts, a line each."""
+    return Table(
+        ("raised", "detector", "about", "severity", "taken on by", "over"),
+        [
+            (
+                When(a.raised),
+                a.detector,
+                words.about(a.subject),
+                Chip(a.severity),
+                a.by or _NOBODY,
+                When(a.resolved) if a.resolved else "still firing",
+            )
+            for a in alerts
+        ],
+    )
+
+
+def steps(given: Iterable[IncidentStep]) -> Steps:
+    """A playbook's steps with their state."""
+    return Steps([_step(step) for step in given])
+
+
+def _step(step: IncidentStep) -> Item:
+    who = f" · {step.agent}" if step.agent else ""
+    approval = f" · needs the approval of {step.approval}" if step.approval else ""
+    done = f" · {step.state.value} by {step.by}: {step.note}" if step.by else ""
+    text = [
+        Paragraph(Code(part) if _COMMAND.match(part) else part) for part in step.text.split("\n\n") if part
+    ]
+    return Item(step.name, f"{who}{approval}{done}", step.state.value, text)
+
+
+def told_by(rows: pl.DataFrame) -> list[Block]:
+    """Who did what and when, from lines of alert_history."""
+    lines = [
+        (
+            When(row[TIME]),
+            (row["event.action"] or "").replace("_", " "),
+            row["tocsin.severity"] or "",
+            row["tocsin.detector.id"] or "",
+            row["user.name"] or row["tocsin.receiver"] or "Tocsin",
+            row["event.reason"] or "",
+        )
+        for row in rows.head(_HISTORY).iter_rows(named=True)
+    ]
+    left = words.more(_HISTORY, len(rows), "line", "see ")
+    more = [Paragraph((left, Code("tocsin events alert_history")))] if left else []
+    return [
+        Heading("History"),
+        Table(("when", "what", "severity", "detector", "by or to", "why"), lines),
+        *more,
+    ]

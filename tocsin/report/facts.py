@@ -1,0 +1,181 @@
+"""Everything that a report tells, read from a store once: the sections only say it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import polars as pl
+
+from tocsin.alerts import fingerprint
+from tocsin.app import App
+from tocsin.findings import DONE, WITHDRAWN, Outcome, Severity, Subject
+from tocsin.incidents import Incident
+from tocsin.pipeline.coverage import Span, coverage, recorded
+from tocsin.pipeline.records import newest_findings
+from tocsin.query import COUNT, Condition
+from tocsin.report import history
+from tocsin.report.counts import Counted, Period, count
+from tocsin.report.history import Told
+from tocsin.report.pictures import scores
+
+_DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
+#: What is told in full, and opens incidents where nothing else is configured, begins here.
+NOTABLE = Severity.MEDIUM
+_LOOKED = frozenset(outcome.value for outcome in DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a store says of a period.
+
+    `findings` are those whose windows reach into it; `unheard` those of them, at `NOTABLE` or above, about
+    which there is no alert. Alerts and incidents are those raised in it or open when it began.
+    """
+
+    period: Period
+    counted: Counted
+    findings: pl.DataFrame
+    unheard: pl.DataFrame
+    alerts: Sequence[Told]
+    incidents: Sequence[Incident]
+    spans: Sequence[Span]
+    letters: pl.DataFrame
+    worst: pl.DataFrame
+
+    @property
+    def raised(self) -> list[Told]:
+        """Alerts raised in the period."""
+        return [a for a in self.alerts if self.period.holds(a.raised)]
+
+    @property
+    def open(self) -> list[Told]:
+        """Alerts that were firing when it ended."""
+        return [a for a in self.alerts if a.resolved is None]
+
+    @property
+    def rejected(self) -> int:
+        """Events that could not be taken in."""
+        return int(self.letters["count"].sum())
+
+    @property
+    def looked(self) -> int:
+        """Windows that were evaluated."""
+        return sum(s.windows for s in self.spans if s.outcome in _LOOKED)
+
+    @property
+    def skipped(self) -> int:
+        """Windows that a detector could say nothing about, mostly for want of a baseline."""
+        return sum(s.windows for s in self.spans if s.outcome == Outcome.SKIPPED)
+
+    @property
+    def missed(self) -> int:
+        """Windows with events that nobody evaluated, or that failed."""
+        return sum(s.windows for s in self.spans if s.outcome == Outcome.GAP)
+
+    @property
+    def windows(self) -> int:
+        """Windows that were evaluated or should have been."""
+        return self.looked + self.skipped + self.missed
+
+    @property
+    def detectors(self) -> list[str]:
+        """Every detector that had anything to say or to look at."""
+        return sorted({s.detector for s in self.spans} | {a.detector for a in self.alerts})
+
+    def to_detect(self) -> timedelta | None:
+        """The median from the first window with a finding to the alert."""
+        return _median(a.detection for a in self.raised)
+
+    def to_acknowledge(self) -> timedelta | None:
+        """The median from the alert to somebody who took it on, of those that somebody did."""
+        return _median(a.acknowledged - a.raised for a in self.raised if a.acknowledged is not None)
+
+    @property
+    def unsolved(self) -> list[Incident]:
+        """Incidents that were open when the period ended."""
+        return [i for i in self.incidents if i.closed is None or not self.period.before_end(i.closed)]
+
+
+def by_severity(alerts: Iterable[Told]) -> list[tuple[Severity, int]]:
+    """How many there are of each severity, the worst first."""
+    counted = Counter(a.severity for a in alerts)
+    return sorted(counted.items(), key=lambda item: -item[0].rank)
+
+
+def gather(app: App, period: Period, progress: Callable[[str], None] = lambda _: None) -> Facts:
+    """Read what a report of a period tells.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    progress("counting events")
+    counted = count(app.store, period)
+    progress("reading findings and alerts")
+    until = [Condition(_START, "<", period.end)]
+    known = newest_findings(app.store, until, withdrawn=True, short=True)
+    found = known.filter(pl.col(_END) > period.start, pl.col("event.action").ne_missing(WITHDRAWN))
+    alerts = history.alerts(app.store, period, known)
+    progress("looking at what was looked at")
+    return Facts(
+        period,
+        counted,
+        found,
+        _unheard(app.store.namespace, found, alerts),
+        alerts,
+        _incidents(app, period),
+        _spans(app, period),
+        _letters(app, period),
+        scores.worst(app.store, period.start, period.end),
+    )
+
+
+def _median(lengths: Iterable[timedelta]) -> timedelta | None:
+    seconds = [length.total_seconds() for length in lengths]
+    return timedelta(seconds=statistics.median(seconds)) if seconds else None
+
+
+def _unheard(namespace: str, found: pl.DataFrame, alerts: Iterable[Told]) -> pl.DataFrame:
+    heard = {a.fingerprint for a in alerts}
+    notable = found.filter(
+        pl.col("tocsin.severity").is_in([s.value for s in Severity if s.rank >= NOTABLE.rank])
+    )
+    prints = [
+        fingerprint(namespace, detector, Subject(type or "", id or ""))
+        for detector, type, id in notable.select(
+            _DETECTOR, "tocsin.subject.type", "tocsin.subject.id"
+        ).iter_rows()
+    ]
+    return notable.filter(~pl.Series("heard", [p in heard for p in prints], dtype=pl.Boolean))
+
+
+def _incidents(app: App, period: Period) -> list[Incident]:
+    """The incidents of a period, the worst first."""
+    held = (
+        i
+        for i in app.alerting.incidents()
+        if period.before_end(i.opened) and (i.closed is None or i.closed >= period.start)
+    )
+    return sorted(held, key=lambda i: (-i.severity.rank, i.opened, i.id))
+
+
+def _spans(app: App, period: Period) -> list[Span]:
+    """What every detector that is turned on looked at, and what is on record of the others."""
+    start, end = period.start, period.end
+    on = {s.detector.id for s in app.settings}
+    spans = [
+        span
+        for setting in app.settings
+        for span in coverage(app.store, app.clock, app.detect.ledger, setting, start, end)
+    ]
+    others = set(app.store.summarize("run", start, None, [_DETECTOR], [COUNT])[_DETECTOR]) - on
+    return spans + [span for detector in sorted(others) for span in recorded(app.store, detector, start, end)]
+
+
+def _letters(app: App, period: Period) -> pl.DataFrame:
+    by = ["tocsin.dead_letter.stream", "tocsin.source.id"]
+    found = app.store.summarize("dead_letter", period.start, period.end, by, [COUNT])
+    return found.sort("count", *by, descending=[True, False, False], nulls_last=True)

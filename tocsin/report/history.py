@@ -1,0 +1,158 @@
+"""Alerts as alert_history tells them: also those that the keyed state has long forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from tocsin.alerts import Action
+from tocsin.findings import Severity, Subject
+from tocsin.query import Condition
+from tocsin.report.counts import Period
+from tocsin.store.protocol import Store
+from tocsin.streams import ID, INGESTED, TIME
+
+_PRINT, _FINDING, _INCIDENT = "tocsin.alert.fingerprint", "tocsin.finding.id", "tocsin.incident.id"
+_DETECTOR, _SEVERITY = "tocsin.detector.id", "tocsin.severity"
+_START, _END = "tocsin.window.start", "tocsin.window.end"
+_COLUMNS = [TIME, ID, INGESTED, "event.action", "event.reason", "user.name", "tocsin.receiver", _PRINT, _FINDING,
+            _INCIDENT, _DETECTOR, _SEVERITY, "tocsin.subject.type", "tocsin.subject.id"]  # fmt: skip
+_TOLD = (Action.FIRING, Action.SEVERITY_CHANGED, Action.ACKNOWLEDGED, Action.INCIDENT_OPENED,
+         Action.INCIDENT_JOINED, Action.RESOLVED)  # fmt: skip
+#: In which order things happen that one tick writes down at one moment.
+_FOLLOW = (Action.FIRING, Action.SEVERITY_CHANGED, Action.INCIDENT_OPENED, Action.INCIDENT_JOINED, Action.RESOLVED,
+           Action.NOTIFIED, Action.NOTIFICATION_FAILED)  # fmt: skip
+_ORDER = pl.col("event.action").replace_strict(
+    {action.value: place for place, action in enumerate(_FOLLOW)}, default=len(_FOLLOW), return_dtype=pl.Int64
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One alert, from when it was raised.
+
+    `finding` is that of its worst severity; `started` and `ended` are the windows of its findings, or when it
+    was raised where those are gone.
+    """
+
+    fingerprint: str
+    detector: str
+    subject: Subject
+    severity: Severity
+    raised: datetime
+    finding: str
+    first: str  # finding that raised it
+    started: datetime
+    ended: datetime
+    acknowledged: datetime | None = None
+    by: str = ""
+    resolved: datetime | None = None
+    incident: str = ""
+
+    @property
+    def detection(self) -> timedelta:
+        """From the start of the first window with a finding to the alert: nobody can have waited longer."""
+        return self.raised - self.started
+
+
+def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[Told]:
+    """The alerts of a period, newest first: raised in it, or open when it began.
+
+    `findings` are all of the time up to its end, those that were taken back included.
+    """
+    bound = None if period.open else period.end
+    where = [Condition("event.action", "in", [a.value for a in _TOLD]), Condition(_PRINT, "not_null")]
+    rows = store.scan("alert_history", None, bound, _COLUMNS, where).collect()
+    windows = findings.select(_FINDING, pl.col(_START).alias("window"))
+    # What one tick said bears one time: its order is that of the windows, then that in which things happen.
+    rows = rows.join(windows, on=_FINDING, how="left").sort(_PRINT, TIME, "window", _ORDER, ID)
+    about = {
+        key: list(own.select(_START, _END).iter_rows())
+        for key, own in findings.group_by(_DETECTOR, "tocsin.subject.type", "tocsin.subject.id")
+    }
+    first = dict(windows.iter_rows())
+    told = [
+        alert
+        for _, own in rows.group_by(_PRINT, maintain_order=True)
+        for alert in _dated(list(_episodes(own.iter_rows(named=True))), first, about)
+    ]
+    held = (a for a in told if a.resolved is None or a.resolved >= period.start)
+    return sorted(held, key=lambda a: (a.raised, a.started, a.fingerprint), reverse=True)
+
+
+def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
+    """The alerts of one fingerprint, from its transitions in their order."""
+    alert: Told | None = None
+    for row in rows:
+        time, action = row[TIME], row["event.action"]
+        if action == Action.FIRING:
+            if alert is not None and alert.resolved is None:  # it was never said to be over
+                alert = _worse(alert, row)
+                continue
+            if alert is not None:
+                yield alert
+            subject = Subject(row["tocsin.subject.type"] or "", row["tocsin.subject.id"] or "")
+            finding = row[_FINDING] or ""
+            alert = Told(row[_PRINT], row[_DETECTOR] or "", subject, Severity(row[_SEVERITY]), time,
+                         finding, finding, time, time)  # fmt: skip
+        elif alert is not None:
+            alert = _changed(alert, action, row)
+    if alert is not None:
+        yield alert
+
+
+def _changed(alert: Told, action: str, row: Mapping[str, Any]) -> Told:
+    match action:
+        case Action.SEVERITY_CHANGED:
+            return _worse(alert, row)
+        case Action.ACKNOWLEDGED if alert.acknowledged is None:
+            return replace(alert, acknowledged=row[TIME], by=row["user.name"] or "")
+        case Action.INCIDENT_OPENED | Action.INCIDENT_JOINED:
+            return replace(alert, incident=row[_INCIDENT] or "")
+        case Action.RESOLVED:
+            return replace(alert, resolved=row[TIME])
+    return alert
+
+
+def _worse(alert: Told, row: Mapping[str, Any]) -> Told:
+    severity = Severity(row[_SEVERITY])
+    if severity.rank <= alert.severity.rank:
+        return alert
+    return replace(alert, severity=severity, finding=row[_FINDING] or alert.finding)
+
+
+def _dated(
+    told: Sequence[Told],
+    first: Mapping[str, datetime],
+    about: Mapping[Any, Sequence[tuple[datetime, datetime]]],
+) -> Iterator[Told]:
+    """The alerts of one fingerprint with the windows of their findings, as far as these are known."""
+    starts = [first.get(alert.first, alert.raised) for alert in told]
+    for alert, start, following in zip(told, starts, [*starts[1:], None], strict=True):
+        windows = about.get((alert.detector, *alert.subject), ())
+        ends = [e for s, e in windows if s >= start and (following is None or s < following)]
+        yield replace(alert, started=start, ended=max(ends, default=alert.raised))
+
+
+def of_incident(store: Store, incident: str, opened: datetime, prints: Sequence[str]) -> pl.DataFrame:
+    """Everything that alert_history says of an incident and of its alerts since it was opened, oldest first."""
+    parts = [store.scan("alert_history", None, None, _COLUMNS, [Condition(_INCIDENT, "==", incident)])]
+    if prints:
+        where = [Condition(_PRINT, "in", sorted(prints))]
+        parts.append(store.scan("alert_history", opened, None, _COLUMNS, where))
+    return _in_order(pl.concat(part.collect() for part in parts))
+
+
+def of_alert(store: Store, alert: Told) -> pl.DataFrame:
+    """Everything that alert_history says of one alert, oldest first."""
+    where = [Condition(_PRINT, "==", alert.fingerprint)]
+    rows = store.scan("alert_history", alert.raised, None, _COLUMNS, where).collect()
+    return _in_order(rows if alert.resolved is None else rows.filter(pl.col(TIME) <= alert.resolved))
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.unique(ID, maintain_order=True).sort(TIME, _ORDER, ID)

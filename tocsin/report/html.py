@@ -1,0 +1,177 @@
+"""Writes a document as a page of HTML, built so that text from a log can never become markup.
+
+Every text is escaped when it enters an element; only `Html` is taken as it is. The page carries its
+style and its pictures with it and loads nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+from tocsin.clock import format_length, format_time
+from tocsin.report import document as doc
+from tocsin.report.pictures.canvas import VARIABLES
+
+_VOID = frozenset({"meta"})
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_COLOR = re.compile("|".join(VARIABLES))
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def tag(name: str, /, *content: str, **attributes: str) -> Html:
+    """An element. Text in it is escaped; `class_` becomes `class`, `aria_label` becomes `aria-label`."""
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items()
+    )
+    inner = "".join(part if isinstance(part, Html) else escape(part) for part in content)
+    return Html(f"<{name}{given}>" if name in _VOID else f"<{name}{given}>{inner}</{name}>")
+
+
+def escape(text: str) -> Html:
+    """Text as HTML."""
+    return Html(html.escape(doc.shown(text)))
+
+
+def write(document: doc.Document) -> str:
+    """The whole page; what it may load is nothing, and it says so to the browser too."""
+    style = Html(files("tocsin.report").joinpath("report.css").read_text())
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("title", f"Tocsin: {document.verdict}"),
+        tag("style", style),
+    )
+    top = tag(
+        "header",
+        tag("p", document.eyebrow, class_="eyebrow"),
+        tag("h1", document.verdict, ".", class_="verdict" if document.good else "verdict bad"),
+        *map(block, document.head),
+    )
+    main = tag("main", top, *map(_section, document.sections))
+    return "<!doctype html>\n" + tag("html", head, tag("body", main), lang="en") + "\n"
+
+
+def _section(section: doc.Section) -> Html:
+    badge = [inline(doc.Badge(section.number))] if section.number is not None else []
+    given = {"id": section.id} if section.id else {}
+    return tag("section", tag("h2", *badge, section.title), *map(block, section.blocks), **given)
+
+
+def line(content: doc.Line) -> Html:
+    """A line."""
+    return Html("".join(map(inline, doc.inlines(content))))
+
+
+def inline(part: doc.Inline) -> Html:
+    """A part of a line."""
+    match part:
+        case doc.Chip(severity):
+            word = severity.value if severity else "missed"
+            return tag("span", word, class_=f"chip {word}")
+        case doc.Strong(text):
+            return tag("strong", text)
+        case doc.Small(text):
+            return tag("small", text)
+        case doc.Code(text):
+            return tag("code", text)
+        case doc.When(time, length):
+            shown = tag("time", doc.minute(time), datetime=format_time(time))
+            return (
+                shown
+                if length is None
+                else tag("span", shown, f" for {format_length(length)}", class_="line")
+            )
+        case doc.Badge(number):
+            return tag("span", str(number), class_="badge")
+        case doc.Link(text, id):
+            return tag("a", text, href=f"#{id}")
+    return escape(part)
+
+
+@functools.singledispatch
+def block(given: Any) -> Html:
+    """A block as an element."""
+    raise TypeError(f"{given!r} is no block of a document")
+
+
+@block.register
+def _heading(given: doc.Heading) -> Html:
+    return tag(f"h{given.level}", given.text)
+
+
+@block.register
+def _paragraph(given: doc.Paragraph) -> Html:
+    return tag("p", line(given.line), **({"class_": "muted"} if given.muted else {}))
+
+
+@block.register
+def _facts(given: doc.Facts) -> Html:
+    pairs = (tag("div", tag("dt", name), tag("dd", line(value))) for name, value in given.pairs)
+    return tag("dl", *pairs, class_="facts")
+
+
+@block.register
+def _table(given: doc.Table) -> Html:
+    """A table that scrolls by itself on a narrow page."""
+    classes = [{"class_": "number"} if column.startswith("#") else {} for column in given.columns]
+    head = _cells("th", [{"scope": "col"} | c for c in classes], (c.lstrip("#") for c in given.columns))
+    body = (tag("tr", _cells("td", classes, row)) for row in given.rows)
+    inner = tag("table", tag("thead", tag("tr", head)), tag("tbody", *body))
+    return tag("div", inner, class_="wide", tabindex="0")
+
+
+def _cells(name: str, attributes: Iterable[dict[str, str]], cells: Iterable[doc.Line]) -> Html:
+    both = zip(attributes, cells, strict=True)
+    return Html("".join(tag(name, line(cell), **given) for given, cell in both))
+
+
+@block.register
+def _tiles(given: doc.Tiles) -> Html:
+    tiles = (tag("div", tag("b", value), tag("span", what), class_="tile") for value, what in given.pairs)
+    return tag("div", *tiles, class_="tiles")
+
+
+@block.register
+def _steps(given: doc.Steps) -> Html:
+    return tag("ol", *map(_step, given.items), class_="steps")
+
+
+def _step(item: doc.Item) -> Html:
+    title = tag("summary", tag("strong", item.title), tag("span", item.aside, class_="muted"))
+    return tag("li", tag("details", title, *map(block, item.content)), class_=item.state)
+
+
+@block.register
+def _verbatim(given: doc.Verbatim) -> Html:
+    return tag("pre", given.text)
+
+
+@block.register
+def _picture(given: doc.Picture) -> Html:
+    """A figure whose colors follow the page's theme; `label` is what a screen reader says."""
+    themed = _COLOR.sub(lambda found: f"var({VARIABLES[found[0]]})", given.svg)
+    drawn = Html(themed.replace("<svg ", f'<svg role="img" aria-label="{escape(given.label)}" ', 1))
+    caption = [tag("figcaption", given.caption)] if given.caption else []
+    return tag("figure", tag("div", drawn, class_="wide", tabindex="0"), *caption)
+
+
+@block.register
+def _panel(given: doc.Panel) -> Html:
+    return tag("div", *map(block, given.blocks), class_="saw")
+
+
+@block.register
+def _details(given: doc.Details) -> Html:
+    return tag("details", tag("summary", given.summary), *map(block, given.blocks))

@@ -1,0 +1,161 @@
+"""Writes a document as Markdown (CommonMark with GitHub's tables), its pictures as files beside it.
+
+Text from a log can never become markup: whatever could mean something is escaped, line ends in it become
+blanks, and what is verbatim stands in a fence that is longer than any in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote
+
+from tocsin.clock import format_length
+from tocsin.report import document as doc
+from tocsin.report.pictures.canvas import PAPER
+
+_MEANS = re.compile(r"([\\`*_{}\[\]<>#|~&$@])")
+_STARTS = re.compile(r"^(\s*)([-+=])")
+_NUMBERED = re.compile(r"^(\s*\d+)([.)])")
+#: What GitHub makes links and emoji of without any marks.
+_LINKS = re.compile(r"(:)(?=//)|(\bwww)(?=\.)|(:)(?=[A-Za-z_+-][\w+-]*:)", re.IGNORECASE)
+_TICKS = re.compile("`+")
+_MARKS = {"done": "x"}  # what a step of another state has between its brackets is a blank
+
+
+def write(document: doc.Document, folder: str) -> tuple[str, dict[str, str]]:
+    """The text, and the pictures that it looks for in `folder` beside it: SVG by file name."""
+    parts = [f"# {escape(document.verdict)}.", escape(document.eyebrow)]
+    parts += _blocks(document.head, folder)
+    for section in document.sections:
+        number = f"{section.number}: " if section.number is not None else ""
+        anchor = f'<a id="{quote(section.id)}"></a>\n\n' if section.id else ""
+        parts += [f"{anchor}## {number}{escape(section.title)}", *_blocks(section.blocks, folder)]
+    drawn = _pictures([*document.head, *(b for s in document.sections for b in s.blocks)])
+    files = {f"{picture.name}.svg": _standalone(picture.svg) for picture in drawn}
+    return "\n\n".join(filter(None, parts)) + "\n", files
+
+
+def _pictures(blocks: Iterable[doc.Block]) -> Iterator[doc.Picture]:
+    for block in blocks:
+        if isinstance(block, doc.Picture):
+            yield block
+        elif isinstance(block, doc.Panel | doc.Details):
+            yield from _pictures(block.blocks)
+
+
+def _standalone(svg: str) -> str:
+    """A picture as a file of its own: on paper, since nobody knows what it will lie on."""
+    start = svg.index(">", svg.index("<svg")) + 1
+    return f'{svg[:start]}<rect width="100%" height="100%" fill="{PAPER}"/>{svg[start:]}\n'
+
+
+def escape(text: str) -> str:
+    """Text as Markdown that says just that, on one line."""
+    words = _MEANS.sub(r"\\\1", re.sub(r"\s+", " ", doc.shown(text)))
+    words = _LINKS.sub(lambda found: _broken(found[0]), words)
+    return _NUMBERED.sub(r"\1\\\2", _STARTS.sub(r"\1\\\2", words))
+
+
+def _broken(start: str) -> str:
+    """What begins a link without marks, so that it begins none: a sign in it is escaped."""
+    return f"\\{start}" if start == ":" else f"{start[:-1]}&#{ord(start[-1])};"
+
+
+def _code(text: str) -> str:
+    words = re.sub(r"\s+", " ", doc.shown(text)).strip() or " "
+    fence = "`" * (max(map(len, _TICKS.findall(words)), default=0) + 1)
+    return f"{fence} {words} {fence}" if "`" in words else f"{fence}{words}{fence}"
+
+
+def line(content: doc.Line) -> str:
+    """A line."""
+    return "".join(map(_inline, doc.inlines(content))).strip()
+
+
+def _inline(part: doc.Inline) -> str:
+    match part:
+        case doc.Chip(severity):
+            return f"**{severity.value if severity else 'missed'}**"
+        case doc.Strong(text):
+            return f"**{escape(text.strip())}**" if text.strip() else ""
+        case doc.Small(text):
+            return f" ({escape(text)})"
+        case doc.Code(text):
+            return _code(text)
+        case doc.When(time, length):
+            return doc.minute(time) + ("" if length is None else f" for {format_length(length)}")
+        case doc.Badge(number):
+            return str(number)
+        case doc.Link(text, id):
+            return f"[{escape(text)}](#{quote(id)})"
+    return escape(part)
+
+
+def _blocks(blocks: Sequence[doc.Block], folder: str) -> list[str]:
+    return [text for block in blocks if (text := _block(block, folder))]
+
+
+def _block(block: doc.Block, folder: str) -> str:
+    """A block; those that hold others or a picture here, the others in `_plain`."""
+    match block:
+        case doc.Picture(name, _, label, caption):
+            said = f"\n\n{escape(caption)}" if caption else ""
+            return f"![{escape(label)}]({quote(f'{folder}/{name}.svg')}){said}"
+        case doc.Panel(blocks):
+            return _quoted("\n\n".join(_blocks(blocks, folder)))
+        case doc.Details(summary, blocks):
+            return "\n\n".join([f"**{escape(summary.strip())}**", *_blocks(blocks, folder)])
+    return _plain(block)
+
+
+def _plain(
+    block: doc.Heading | doc.Paragraph | doc.Facts | doc.Tiles | doc.Table | doc.Steps | doc.Verbatim,
+) -> str:
+    match block:
+        case doc.Heading(text, level):
+            return f"{'#' * level} {escape(text)}"
+        case doc.Paragraph(content):
+            return line(content)
+        case doc.Facts(pairs):
+            return "\n".join(f"- {escape(name)}: {line(value)}" for name, value in pairs)
+        case doc.Tiles(pairs):
+            return "\n".join(f"- **{escape(value)}** {escape(what)}" for value, what in pairs)
+        case doc.Table(columns, rows):
+            return _table(columns, rows)
+        case doc.Steps(items):
+            return "\n".join(map(_step, items))
+        case doc.Verbatim(text):
+            return _fenced(text)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[doc.Line]]) -> str:
+    head = [escape(column.lstrip("#")) for column in columns]
+    rule = ["--:" if column.startswith("#") else "---" for column in columns]
+    body = [[_cell(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body))
+
+
+def _cell(content: doc.Line) -> str:
+    """A cell ends at a bar, even at one in code."""
+    parts = (
+        _inline(part).replace("|", "\\|") if isinstance(part, doc.Code) else _inline(part)
+        for part in doc.inlines(content)
+    )
+    return "".join(parts).strip()
+
+
+def _step(item: doc.Item) -> str:
+    mark = _MARKS.get(item.state, " ")
+    first = f"- [{mark}] **{escape(item.title.strip())}**{escape(item.aside)}"
+    return "\n".join([first, *(f"\n  {line(paragraph.line)}" for paragraph in item.content)])
+
+
+def _fenced(text: str) -> str:
+    said = doc.shown(text)
+    fence = "`" * max(3, max(map(len, _TICKS.findall(said)), default=0) + 1)
+    return f"{fence}\n{said}\n{fence}"
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {row}".rstrip() for row in text.split("\n"))

@@ -1,0 +1,146 @@
+"""The first screen of a report, for who has one minute: a sentence, a few figures, and the whole time at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tocsin.app import App
+from tocsin.findings import Severity
+from tocsin.report.document import Block, Details, Line, Paragraph, Section, Table, Tiles, When
+from tocsin.report.facts import NOTABLE, Facts, by_severity
+from tocsin.report.history import Told
+from tocsin.report.pictures import scores, timeline
+from tocsin.report.pictures.canvas import Calendar
+from tocsin.report.words import count, delay, percent
+
+#: Not having looked at more than this share of what there was is no good news.
+_UNSEEN = 0.01
+
+
+def verdict(facts: Facts) -> tuple[str, bool]:
+    """The whole report in one sentence, and whether it is good news."""
+    severe = [a for a in facts.open if a.severity.rank >= Severity.HIGH.rank]
+    unseen = facts.missed > _UNSEEN * facts.windows
+    alone = sum(not i.owner for i in facts.unsolved)
+    if severe:
+        said = f"{_listed(severe)} {_is(severe)} open{_care(severe)}"
+    elif not facts.alerts and not facts.counted.total and not facts.looked:
+        return "Nothing came in and nothing was looked at: there is nothing to tell", False
+    elif facts.open:
+        said = f"Nothing above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
+    elif facts.raised:
+        said = f"{_raised(facts)} and {'it is' if len(facts.raised) == 1 else 'all are'} resolved"
+    else:
+        said = "No alert was raised"
+    if len(facts.unheard):
+        said += f"; {count(len(facts.unheard), 'finding')} of {NOTABLE} or above raised no alert"
+    if facts.unsolved:
+        said += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
+        said += f", {alone} of them with nobody" if alone else ""
+    return f"{said}; {_looked(facts)}", not (severe or unseen or alone or len(facts.unheard))
+
+
+def _listed(alerts: Sequence[Told]) -> str:
+    """`1 critical and 2 high alerts`."""
+    parts = [f"{number} {severity}" for severity, number in by_severity(alerts)]
+    return f"{' and '.join(parts)} alert{'s' if len(alerts) != 1 else ''}"
+
+
+def _is(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _care(alerts: Sequence[Told]) -> str:
+    alone = sum(a.acknowledged is None for a in alerts)
+    if not alone:
+        return ", and somebody has taken on each of them"
+    return f", and nobody has taken on {'it' if len(alerts) == 1 else f'{alone} of them'}"
+
+
+def _raised(facts: Facts) -> str:
+    number = len(facts.raised)
+    return f"{count(number, 'alert')} {'was' if number == 1 else 'were'} raised"
+
+
+def _looked(facts: Facts) -> str:
+    if not facts.windows:
+        return "no detector had anything to look at"
+    share = f"{percent(facts.looked, facts.windows)} of the windows that held events were evaluated"
+    return share + (
+        f" and {facts.missed:,} {'is a gap' if facts.missed == 1 else 'are gaps'}" if facts.missed else ""
+    )
+
+
+def head(facts: Facts) -> list[Block]:
+    """The figures below the sentence."""
+    unsolved = len(facts.unsolved)
+    severities = ", ".join(f"{number} {severity}" for severity, number in by_severity(facts.open))
+    rejected = f", {facts.rejected:,} rejected" if facts.rejected else ", none rejected"
+    return [
+        Tiles(
+            (
+                (f"{len(facts.open):,}", f"alerts open{': ' + severities if severities else ''}"),
+                (f"{len(facts.raised):,}", "alerts raised in this time"),
+                (delay(facts.to_detect()), "median time to detect, from the start of the first window"),
+                (delay(facts.to_acknowledge()), "median time until somebody took an alert on"),
+                (f"{unsolved} / {len(facts.incidents) - unsolved}", "incidents open / closed"),
+                (percent(facts.looked, facts.windows),
+                 f"of {facts.windows:,} windows with events evaluated"),
+                (f"{facts.counted.total:,}", f"events taken in{rejected}"),
+            )
+        )
+    ]  # fmt: skip
+
+
+def at_a_glance(app: App, facts: Facts, calendar: Calendar, title: str = "At a glance") -> Section:
+    """Events of each stream and alerts of each detector, as a picture and in figures."""
+    detectors = [d for d in facts.detectors if d in {s.detector.id for s in app.settings} or _said(facts, d)]
+    drawn = timeline.draw(facts.counted, facts.alerts, detectors, calendar)
+    blocks: list[Block] = [drawn] if drawn else [Paragraph("No event came and no alert was raised.")]
+    if facts.alerts:
+        blocks.append(_by_detector(facts))
+    return Section(title, [*blocks, Details("Events by stream, in figures", [_by_stream(facts)])])
+
+
+def _said(facts: Facts, detector: str) -> bool:
+    return any(a.detector == detector for a in facts.alerts)
+
+
+def _by_detector(facts: Facts) -> Table:
+    severities = [s for s in reversed(Severity) if any(a.severity is s for a in facts.alerts)]
+    rows: list[tuple[Line, ...]] = []
+    for detector in sorted({a.detector for a in facts.alerts}):
+        own = [a for a in facts.alerts if a.detector == detector]
+        numbers = [str(sum(a.severity is s for a in own)) for s in severities]
+        newest = max(own, key=lambda a: a.raised)
+        rows.append((detector, *numbers, str(sum(a.resolved is None for a in own)), When(newest.raised)))
+    return Table(("alerts of", *(f"#{s}" for s in severities), "#still open", "newest raised"), rows)
+
+
+def _by_stream(facts: Facts) -> Table:
+    rows: list[tuple[Line, ...]] = []
+    for stream, numbers in facts.counted.by_stream.items():
+        most = max(numbers)
+        busiest = When(facts.counted.edges[numbers.index(most)]) if most else "–"
+        rows.append((stream, f"{sum(numbers):,}", f"{most:,}", busiest))
+    return Table(("stream", "#events", f"#most {facts.counted.unit}", "from"), rows)
+
+
+def against_thresholds(facts: Facts, calendar: Calendar) -> Section:
+    """How close each detector came to its threshold, and how often it passed it."""
+    drawn = scores.draw(facts.worst, calendar)
+    blocks: list[Block] = [drawn] if drawn else [Paragraph("No detector has scored anything in this time.")]
+    if len(facts.findings):
+        blocks.append(_findings(facts))
+    return Section("Scores against thresholds", blocks)
+
+
+def _findings(facts: Facts) -> Table:
+    detector, severity = "tocsin.detector.id", "tocsin.severity"
+    counted = {(d, s): n for d, s, n in facts.findings.group_by(detector, severity).len().iter_rows()}
+    severities = [s for s in reversed(Severity) if any(found == s for _, found in counted)]
+    rows = [
+        (name, *(f"{counted.get((name, s.value), 0):,}" for s in severities))
+        for name in sorted({name for name, _ in counted})
+    ]
+    return Table(("findings of", *(f"#{s}" for s in severities)), rows)

@@ -1,0 +1,82 @@
+"""The report of a period: gathered, laid out, written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from tocsin.app import App
+from tocsin.errors import InputError
+from tocsin.report import html, markdown, overview, proof
+from tocsin.report.cases import Cases
+from tocsin.report.counts import period
+from tocsin.report.document import Document, minute
+from tocsin.report.facts import Facts, gather
+from tocsin.report.pictures.canvas import Calendar
+
+Format = Literal["html", "md"]
+
+
+def report(
+    app: App,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Document:
+    """What a store tells of a time; without one, of the last 30 days.
+
+    Raises:
+        InputError: the time ends before it begins.
+        TocsinError: matplotlib is not installed.
+        StoreError: the store cannot be read.
+    """
+    facts = gather(app, period(app.store, app.clock, since, until), progress)
+    calendar = Calendar(facts.period.start, facts.period.end)
+    said, good = overview.verdict(facts)
+    progress("drawing")
+    cases = Cases(app, facts, calendar)
+    return Document(
+        eyebrow=f"Tocsin · report on {app.store.namespace} · {_time(facts)}",
+        verdict=said,
+        good=good,
+        head=overview.head(facts),
+        sections=[
+            overview.at_a_glance(app, facts, calendar),
+            overview.against_thresholds(facts, calendar),
+            cases.incidents(),
+            cases.alone(),
+            proof.looked_at(app, facts),
+            proof.how_to_read(app, facts),
+        ],
+    )
+
+
+def _time(facts: Facts) -> str:
+    return f"{minute(facts.period.start)} to {minute(facts.period.end)}"
+
+
+def write(document: Document, path: Path, format: Format = "html") -> list[Path]:
+    """Write a document: one HTML file, or a Markdown file with a folder of pictures beside it.
+
+    Returns:
+        What was written, the document first.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    try:
+        if format == "html":
+            path.write_text(html.write(document), "utf-8")
+            return [path]
+        folder = path.with_name(f"{path.stem}-pictures")
+        text, pictures = markdown.write(document, folder.name)
+        if pictures:
+            folder.mkdir(exist_ok=True)
+        for name, svg in pictures.items():
+            (folder / name).write_text(svg, "utf-8")
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {path}: {error.strerror}") from error
+    return [path, *(folder / name for name in pictures)]
