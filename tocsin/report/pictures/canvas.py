@@ -75,7 +75,7 @@ _STYLE: Any = {
     "ytick.major.size": 0,
 }
 _COMMENT = re.compile("<!--.*?-->", re.DOTALL)
-_ID = re.compile(r'(\bid="|href="#|url\(#)')
+_ID = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
 
 
 @contextmanager
@@ -106,7 +106,9 @@ def picture(drawn: Figure, name: str, label: str, caption: str = "") -> Picture:
     text = text[text.index("<svg") :]
     text = text[: text.index("<metadata>")] + text[text.index("</metadata>") + 11 :]
     text = _COMMENT.sub("", text)
-    text = _ID.sub(lambda found: f"{found[1]}{name}-", text)
+    # Matplotlib makes ids of positions to the last digit, which are not the same each time: they are numbered.
+    known: dict[str, int] = {}
+    text = _ID.sub(lambda found: f"{found[1]}{name}-{known.setdefault(found[2], len(known))}", text)
     return Picture(name, text, label, caption)
 
 
