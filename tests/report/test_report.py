@@ -20,7 +20,7 @@ from tocsin.cli.main import tocsin
 from tocsin.demo.weeks import week
 from tocsin.errors import InputError, TocsinError
 from tocsin.findings import Subject, finding_id
-from tocsin.report import cases, facts, html, markdown
+from tocsin.report import accounts, cases, facts, html, markdown
 from tocsin.report.counts import Period, count, period
 from tocsin.report.document import Document
 from tocsin.report.tell import report, write
@@ -222,7 +222,7 @@ def test_findings_without_an_alert_are_told(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_said(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cases, "_INCIDENTS", 1)
-    monkeypatch.setattr(cases, "_HISTORY", 2)
+    monkeypatch.setattr(accounts, "HISTORY", 2)
     text, _ = markdown.write(report(app, SINCE), "p")
     assert "4 more incidents: see `tocsin incidents --all`" in text
     assert re.search(r"\d more lines: see `tocsin events alert_history`", text)

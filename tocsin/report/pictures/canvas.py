@@ -78,6 +78,20 @@ _COMMENT = re.compile("<!--.*?-->", re.DOTALL)
 _ID = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
 
 
+def check() -> None:
+    """Look whether pictures can be drawn, before much is read for them.
+
+    Raises:
+        TocsinError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl  # noqa: F401
+    except ImportError as error:
+        raise TocsinError(
+            "a report needs matplotlib for its pictures, which is not installed: pip install 'tocsin[report]'"
+        ) from error
+
+
 @contextmanager
 def figure(width: float, height: float) -> Iterator[Figure]:
     """A figure of so many inches, drawn in the report's style.
@@ -85,13 +99,10 @@ def figure(width: float, height: float) -> Iterator[Figure]:
     Raises:
         TocsinError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise TocsinError(
-            "a report needs matplotlib for its pictures, which is not installed: pip install 'tocsin[report]'"
-        ) from error
+    check()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     with rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
