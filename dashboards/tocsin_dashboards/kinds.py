@@ -28,8 +28,9 @@ from tocsin_dashboards.sources import PROMETHEUS, SOURCES
 Panel = Any
 QUIET = "nothing in this time"
 #: Uids of the dashboards, as links name them.
-OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH = (
+OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH, DATASETS = (
     "tocsin-overview", "tocsin-alert", "tocsin-model", "tocsin-principal", "tocsin-incidents", "tocsin-health",
+    "tocsin-data-integrity",
 )  # fmt: skip
 _KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
 
@@ -47,7 +48,11 @@ _LEADS: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "alert id": ((ALERT, "Everything about this alert", "alert"),),
     "model": ((MODEL, "Everything about this model", "model"),),
     "principal": ((PRINCIPAL, "Everything about this principal", "principal"),),
-    "about": ((PRINCIPAL, "Open as a principal", "principal"), (MODEL, "Open as a model", "model")),
+    "about": (
+        (PRINCIPAL, "Open as a principal", "principal"),
+        (MODEL, "Open as a model", "model"),
+        (DATASETS, "Open as a dataset", "dataset"),
+    ),
 }
 
 

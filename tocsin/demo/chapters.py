@@ -16,7 +16,7 @@ from tocsin.demo.weeks import week
 from tocsin.findings import Severity
 from tocsin.query import Condition
 from tocsin.report import words
-from tocsin.report.cases import finding_table, saw
+from tocsin.report.accounts import finding_table, saw
 from tocsin.report.document import Block, Chip, Details, Facts, Heading, Paragraph, Picture, Section, When
 from tocsin.report.evidence import readable
 from tocsin.streams import INGESTED, TIME

@@ -17,7 +17,8 @@ from tocsin.demo.outcome import QUIET, Detection, Story
 from tocsin.demo.weeks import calendar, week
 from tocsin.pipeline.records import newest_findings
 from tocsin.report import overview, proof, tell, words
-from tocsin.report.cases import Cases, finding_table
+from tocsin.report.accounts import finding_table
+from tocsin.report.cases import Cases
 from tocsin.report.counts import Period
 from tocsin.report.document import (
     Badge,

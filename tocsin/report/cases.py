@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
 from tocsin.app import App
-from tocsin.findings import Severity, Subject
-from tocsin.incidents import Incident, IncidentStep
+from tocsin.incidents import Incident
 from tocsin.pipeline.records import newest_findings
 from tocsin.query import Condition
 from tocsin.report import history, words
+from tocsin.report.accounts import NOBODY, alert_table, finding_table, saw, steps, told_by
 from tocsin.report.document import (
     Block,
     Chip,
@@ -21,13 +19,10 @@ from tocsin.report.document import (
     Details,
     Facts,
     Heading,
-    Item,
     Line,
     Panel,
     Paragraph,
     Section,
-    Steps,
-    Strong,
     Table,
     When,
     minute,
@@ -38,12 +33,9 @@ from tocsin.report.facts import Facts as Known
 from tocsin.report.history import Told
 from tocsin.report.pictures import scores
 from tocsin.report.pictures.canvas import Calendar
-from tocsin.streams import TIME
 
 _INCIDENTS, _ALERTS, _EACH = 8, 8, 3  # told in full: incidents, alerts without one, alerts of each incident
-_HISTORY, _LISTED = 60, 30  # lines
-_COMMAND = re.compile(r"[a-z]+ (.* )?--?\w")  # a step's paragraph that is to be typed
-_NOBODY = "nobody yet"
+_LISTED = 30  # lines
 
 
 class Cases:
@@ -97,7 +89,7 @@ class Cases:
                     words.about(i.subject),
                     next((m.text for m in i.timeline), ""),
                     When(i.opened),
-                    ("closed" if i.closed else i.owner or _NOBODY),
+                    ("closed" if i.closed else i.owner or NOBODY),
                 )
                 for i in incidents
             ],
@@ -106,7 +98,7 @@ class Cases:
     def _incident(self, incident: Incident) -> list[Block]:
         own = [a for a in self._facts.alerts if a.incident == incident.id]
         own.sort(key=lambda a: (-a.severity.rank, a.raised, a.fingerprint))
-        taken = incident.owner or (_NOBODY, ": ", Code(f"tocsin ack {incident.id} --by NAME"))
+        taken = incident.owner or (NOBODY, ": ", Code(f"tocsin ack {incident.id} --by NAME"))
         pairs: list[tuple[str, Line]] = [
             ("severity", Chip(incident.severity)),
             ("state", incident.state.value),
@@ -185,7 +177,7 @@ class Cases:
 
 
 def _dates(alert: Told) -> list[tuple[str, Line]]:
-    taken: Line = (When(alert.acknowledged), f" by {alert.by}") if alert.acknowledged else _NOBODY
+    taken: Line = (When(alert.acknowledged), f" by {alert.by}") if alert.acknowledged else NOBODY
     return [
         ("alert raised", When(alert.raised)),
         ("time to detect", words.delay(alert.detection)),
@@ -196,106 +188,3 @@ def _dates(alert: Told) -> list[tuple[str, Line]]:
 
 def _title(incident: Incident) -> str:
     return f"{incident.id}: {incident.playbook or 'no playbook'}, about {words.about(incident.subject)}"
-
-
-def subject_of(row: Mapping[str, Any]) -> Subject:
-    """Whom a finding is about."""
-    return Subject(row["tocsin.subject.type"] or "", row["tocsin.subject.id"] or "")
-
-
-def window_of(row: Mapping[str, Any]) -> When:
-    """The window of a finding."""
-    start, end = row["tocsin.window.start"], row["tocsin.window.end"]
-    return When(start, end - start)
-
-
-def saw(app: App, row: Mapping[str, Any], more: Iterable[tuple[str, Line]] = ()) -> Panel:
-    """A finding in a few words: how bad, what was seen, by what, about whom."""
-    detector = row["tocsin.detector.id"]
-    purpose = words.purpose(app, detector)
-    techniques = ", ".join(map(words.technique, row["threat.technique.id"] or ()))
-    pairs: list[tuple[str, Line]] = [
-        ("found by", detector),
-        ("about", words.about(subject_of(row))),
-        ("score ÷ threshold", words.ratio(row)),
-        ("window", window_of(row)),
-        ("playbook", row["tocsin.playbook.id"] or "–"),
-        *more,
-        ("MITRE ATLAS", techniques or "–"),
-    ]
-    said = Paragraph((Chip(Severity(row["tocsin.severity"])), " ", Strong(row["event.reason"] or "")))
-    about = [Paragraph(f"About this detector: {purpose}", muted=True)] if purpose else []
-    return Panel([said, *about, Facts(pairs)])
-
-
-def finding_table(findings: pl.DataFrame) -> Table:
-    """Findings, a line each."""
-    return Table(
-        ("window", "detector", "about", "severity", "#score ÷ threshold", "reason"),
-        [
-            (
-                window_of(row),
-                row["tocsin.detector.id"],
-                words.about(subject_of(row)),
-                Chip(Severity(row["tocsin.severity"])),
-                words.ratio(row),
-                row["event.reason"] or "",
-            )
-            for row in findings.iter_rows(named=True)
-        ],
-    )
-
-
-def alert_table(alerts: Iterable[Told]) -> Table:
-    """Alerts, a line each."""
-    return Table(
-        ("raised", "detector", "about", "severity", "taken on by", "over"),
-        [
-            (
-                When(a.raised),
-                a.detector,
-                words.about(a.subject),
-                Chip(a.severity),
-                a.by or _NOBODY,
-                When(a.resolved) if a.resolved else "still firing",
-            )
-            for a in alerts
-        ],
-    )
-
-
-def steps(given: Iterable[IncidentStep]) -> Steps:
-    """A playbook's steps with their state."""
-    return Steps([_step(step) for step in given])
-
-
-def _step(step: IncidentStep) -> Item:
-    who = f" · {step.agent}" if step.agent else ""
-    approval = f" · needs the approval of {step.approval}" if step.approval else ""
-    done = f" · {step.state.value} by {step.by}: {step.note}" if step.by else ""
-    text = [
-        Paragraph(Code(part) if _COMMAND.match(part) else part) for part in step.text.split("\n\n") if part
-    ]
-    return Item(step.name, f"{who}{approval}{done}", step.state.value, text)
-
-
-def told_by(rows: pl.DataFrame) -> list[Block]:
-    """Who did what and when, from lines of alert_history."""
-    lines = [
-        (
-            When(row[TIME]),
-            (row["event.action"] or "").replace("_", " "),
-            row["tocsin.severity"] or "",
-            row["tocsin.detector.id"] or "",
-            row["user.name"] or row["tocsin.receiver"] or "Tocsin",
-            row["event.reason"] or "",
-        )
-        for row in rows.head(_HISTORY).iter_rows(named=True)
-    ]
-    left = words.more(_HISTORY, len(rows), "line", "see ")
-    more = [Paragraph((left, Code("tocsin events alert_history")))] if left else []
-    return [
-        Heading("History"),
-        Table(("when", "what", "severity", "detector", "by or to", "why"), lines),
-        *more,
-    ]

@@ -16,7 +16,7 @@ from tocsin.report.pictures.canvas import PAPER
 
 _MEANS = re.compile(r"([\\`*_{}\[\]<>#|~&$@])")
 _STARTS = re.compile(r"^(\s*)([-+=])")
-_NUMBERED = re.compile(r"^(\s*\d+)([.)])")
+_NUMBERED = re.compile(r"^(\s*\d+)([.)])(?=\s|$)")
 #: What GitHub makes links and emoji of without any marks.
 _LINKS = re.compile(r"(:)(?=//)|(\bwww)(?=\.)|(:)(?=[A-Za-z_+-][\w+-]*:)", re.IGNORECASE)
 _TICKS = re.compile("`+")
@@ -120,7 +120,7 @@ def _plain(
         case doc.Facts(pairs):
             return "\n".join(f"- {escape(name)}: {line(value)}" for name, value in pairs)
         case doc.Tiles(pairs):
-            return "\n".join(f"- **{escape(value)}** {escape(what)}" for value, what in pairs)
+            return "\n".join(f"- **{escape(value.strip())}** {escape(what)}" for value, what in pairs)
         case doc.Table(columns, rows):
             return _table(columns, rows)
         case doc.Steps(items):
@@ -147,7 +147,7 @@ def _cell(content: doc.Line) -> str:
 
 def _step(item: doc.Item) -> str:
     mark = _MARKS.get(item.state, " ")
-    first = f"- [{mark}] **{escape(item.title.strip())}**{escape(item.aside)}"
+    first = f"- [{mark}] **{escape(item.title.strip())}** {escape(item.aside.strip())}".rstrip()
     return "\n".join([first, *(f"\n  {line(paragraph.line)}" for paragraph in item.content)])
 
 

@@ -122,7 +122,7 @@ def _stretches(spans: Sequence[Span], most: int, command: Code) -> Iterator[Bloc
         for s in ended[:most]
     ]
     yield Table(("detector", "time", "outcome", "#windows", "#events read", "searched back to", "why"), rows)
-    left = words.more(most, ended, "stretch", "see ").replace("stretchs", "stretches")
+    left = words.more(most, ended, "line", "see ")
     if left:
         yield Paragraph((left, command))
 

@@ -14,6 +14,7 @@ from tocsin.report.cases import Cases
 from tocsin.report.counts import period
 from tocsin.report.document import Document, minute
 from tocsin.report.facts import Facts, gather
+from tocsin.report.pictures import canvas
 from tocsin.report.pictures.canvas import Calendar
 
 Format = Literal["html", "md"]
@@ -32,6 +33,7 @@ def report(
         TocsinError: matplotlib is not installed.
         StoreError: the store cannot be read.
     """
+    canvas.check()
     facts = gather(app, period(app.store, app.clock, since, until), progress)
     calendar = Calendar(facts.period.start, facts.period.end)
     said, good = overview.verdict(facts)

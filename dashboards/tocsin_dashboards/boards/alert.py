@@ -126,7 +126,7 @@ def _playbook_and_timeline(board: Board) -> None:
             10,
             listing(
                 "Incident and its next step",
-                "The case that this alert belongs to. Take the next step, then write down what came of it: tocsin incidents step.",
+                "The case that this alert belongs to. Take the next step, then write down what came of it: tocsin incidents ID --done STEP --by NAME.",
                 ask(
                     "incidents",
                     'tocsin.alert.id:"${alert}"',

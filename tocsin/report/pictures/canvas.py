@@ -75,7 +75,21 @@ _STYLE: Any = {
     "ytick.major.size": 0,
 }
 _COMMENT = re.compile("<!--.*?-->", re.DOTALL)
-_ID = re.compile(r'(\bid="|href="#|url\(#)')
+_ID = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
+
+
+def check() -> None:
+    """Look whether pictures can be drawn, before much is read for them.
+
+    Raises:
+        TocsinError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl  # noqa: F401
+    except ImportError as error:
+        raise TocsinError(
+            "a report needs matplotlib for its pictures, which is not installed: pip install 'tocsin[report]'"
+        ) from error
 
 
 @contextmanager
@@ -85,13 +99,10 @@ def figure(width: float, height: float) -> Iterator[Figure]:
     Raises:
         TocsinError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise TocsinError(
-            "a report needs matplotlib for its pictures, which is not installed: pip install 'tocsin[report]'"
-        ) from error
+    check()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     with rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
@@ -106,7 +117,9 @@ def picture(drawn: Figure, name: str, label: str, caption: str = "") -> Picture:
     text = text[text.index("<svg") :]
     text = text[: text.index("<metadata>")] + text[text.index("</metadata>") + 11 :]
     text = _COMMENT.sub("", text)
-    text = _ID.sub(lambda found: f"{found[1]}{name}-", text)
+    # Matplotlib makes ids of positions to the last digit, which are not the same each time: they are numbered.
+    known: dict[str, int] = {}
+    text = _ID.sub(lambda found: f"{found[1]}{name}-{known.setdefault(found[2], len(known))}", text)
     return Picture(name, text, label, caption)
 
 

@@ -1,0 +1,138 @@
+"""Findings, alerts, checklists and histories as blocks of a document: what every report says in the same words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from tocsin.app import App
+from tocsin.findings import Severity, Subject
+from tocsin.incidents import IncidentStep
+from tocsin.report import words
+from tocsin.report.document import (
+    Block,
+    Chip,
+    Code,
+    Facts,
+    Heading,
+    Item,
+    Line,
+    Panel,
+    Paragraph,
+    Steps,
+    Strong,
+    Table,
+    When,
+)
+from tocsin.report.history import Told
+from tocsin.streams import TIME
+
+HISTORY = 60  # lines
+NOBODY = "nobody yet"
+_COMMAND = re.compile(r"[a-z]+ (.* )?--?\w")  # a step's paragraph that is to be typed
+
+
+def subject_of(row: Mapping[str, Any]) -> Subject:
+    """Whom a finding is about."""
+    return Subject(row["tocsin.subject.type"] or "", row["tocsin.subject.id"] or "")
+
+
+def window_of(row: Mapping[str, Any]) -> When:
+    """The window of a finding."""
+    start, end = row["tocsin.window.start"], row["tocsin.window.end"]
+    return When(start, end - start)
+
+
+def saw(app: App, row: Mapping[str, Any], more: Iterable[tuple[str, Line]] = ()) -> Panel:
+    """A finding in a few words: how bad, what was seen, by what, about whom."""
+    detector = row["tocsin.detector.id"]
+    purpose = words.purpose(app, detector)
+    techniques = ", ".join(map(words.technique, row["threat.technique.id"] or ()))
+    pairs: list[tuple[str, Line]] = [
+        ("found by", detector),
+        ("about", words.about(subject_of(row))),
+        ("score ÷ threshold", words.ratio(row)),
+        ("window", window_of(row)),
+        ("playbook", row["tocsin.playbook.id"] or "–"),
+        *more,
+        ("MITRE ATLAS", techniques or "–"),
+    ]
+    said = Paragraph((Chip(Severity(row["tocsin.severity"])), " ", Strong(row["event.reason"] or "")))
+    about = [Paragraph(f"About this detector: {purpose}", muted=True)] if purpose else []
+    return Panel([said, *about, Facts(pairs)])
+
+
+def finding_table(findings: pl.DataFrame) -> Table:
+    """Findings, a line each."""
+    return Table(
+        ("window", "detector", "about", "severity", "#score ÷ threshold", "reason"),
+        [
+            (
+                window_of(row),
+                row["tocsin.detector.id"],
+                words.about(subject_of(row)),
+                Chip(Severity(row["tocsin.severity"])),
+                words.ratio(row),
+                row["event.reason"] or "",
+            )
+            for row in findings.iter_rows(named=True)
+        ],
+    )
+
+
+def alert_table(alerts: Iterable[Told]) -> Table:
+    """Alerts, a line each."""
+    return Table(
+        ("raised", "detector", "about", "severity", "taken on by", "over"),
+        [
+            (
+                When(a.raised),
+                a.detector,
+                words.about(a.subject),
+                Chip(a.severity),
+                a.by or NOBODY,
+                When(a.resolved) if a.resolved else "still firing",
+            )
+            for a in alerts
+        ],
+    )
+
+
+def steps(given: Iterable[IncidentStep]) -> Steps:
+    """A playbook's steps with their state."""
+    return Steps([_step(step) for step in given])
+
+
+def _step(step: IncidentStep) -> Item:
+    who = f" · {step.agent}" if step.agent else ""
+    approval = f" · needs the approval of {step.approval}" if step.approval else ""
+    done = f" · {step.state.value} by {step.by}: {step.note}" if step.by else ""
+    text = [
+        Paragraph(Code(part) if _COMMAND.match(part) else part) for part in step.text.split("\n\n") if part
+    ]
+    return Item(step.name, f"{who}{approval}{done}", step.state.value, text)
+
+
+def told_by(rows: pl.DataFrame) -> list[Block]:
+    """Who did what and when, from lines of alert_history."""
+    lines = [
+        (
+            When(row[TIME]),
+            (row["event.action"] or "").replace("_", " "),
+            row["tocsin.severity"] or "",
+            row["tocsin.detector.id"] or "",
+            row["user.name"] or row["tocsin.receiver"] or "Tocsin",
+            row["event.reason"] or "",
+        )
+        for row in rows.head(HISTORY).iter_rows(named=True)
+    ]
+    left = words.more(HISTORY, len(rows), "line", "see ")
+    more = [Paragraph((left, Code("tocsin events alert_history")))] if left else []
+    return [
+        Heading("History"),
+        Table(("when", "what", "severity", "detector", "by or to", "why"), lines),
+        *more,
+    ]
