@@ -7,13 +7,18 @@ SEED ?= 1
 # STORE=elasticsearch: on a real node that lives as long as the command, or on the one of TOCSIN_STORE_URL.
 NODE := $(if $(filter elasticsearch,$(STORE)),$(if $(TOCSIN_STORE_URL),,$(BIN)/python -m tests.nodes.node))
 
-.PHONY: demo test check format docs scorecard bench elasticsearch clean
+.PHONY: demo test test-elasticsearch check format docs scorecard bench elasticsearch clean
 
 demo: $(READY)
 	$(NODE) $(BIN)/tocsin demo --dir demo-out --seed $(SEED)
 
 test: $(READY)
 	$(BIN)/pytest $(ARGS)
+
+# What was there before the cluster was, with the cluster as its store.
+ON_CLUSTER := tests/alerting tests/collectors tests/core tests/demo tests/detectors tests/pipeline tests/test_kill.py tests/test_plugins.py
+test-elasticsearch: $(READY)
+	TOCSIN_TEST_STORE=elasticsearch $(BIN)/pytest $(or $(ARGS),$(ON_CLUSTER))
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tocsin.streams import Type
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreOverTime:
@@ -60,3 +62,19 @@ class Network:
 
 
 Panel = ScoreOverTime | Distribution | ValueTable | Network
+
+_NUMBERS = (Type.LONG, Type.DOUBLE)
+_WORDS = (Type.KEYWORD, Type.KEYWORDS, Type.BOOLEAN, Type.IP, Type.LONG)
+
+
+def fields(panel: Panel) -> tuple[str, dict[str, tuple[Type, ...]]]:
+    """The stream that a panel shows and the fields of it, each with the types that fit; none for a detector's own scores."""
+    match panel:
+        case Distribution():
+            return panel.stream, {panel.field: _NUMBERS}
+        case ValueTable():
+            return panel.stream, dict.fromkeys(panel.columns, _WORDS)
+        case Network():
+            return panel.stream, dict.fromkeys((panel.source, panel.target), _WORDS)
+        case ScoreOverTime():
+            return "score", {}

@@ -10,6 +10,28 @@ from typing import Any
 WAITING = "tocsin_dashboards.building has no build yet"
 
 
+def declaring() -> Any:
+    """A detector of a plug-in that declares a panel of each kind."""
+    from tocsin.findings import Family
+    from tocsin.panels import Distribution, Network, ScoreOverTime, ValueTable
+    from tocsin.plugin import Detector, NoParams
+
+    told = "What it says, and what somebody should do about it when it looks wrong."
+    calls = {"user.id": "principal", "tocsin.model.name": "model"}
+
+    class QueryBudget(Detector[NoParams]):
+        id = "query_budget"  # its scores are there
+        family = Family.USAGE
+        panels = (
+            ScoreOverTime("Scores of a plug-in", told),
+            Distribution("Answers by a plug-in", told, "inference", "tocsin.output.score", 0.1),
+            ValueTable("Who asks what, by a plug-in", told, "inference", calls),
+            Network("Who reads what, by a plug-in", told, "access", "user.id", "tocsin.resource.id"),
+        )
+
+    return QueryBudget
+
+
 def fresh() -> dict[str, dict[str, Any]]:
     """Every dashboard by its uid, built anew."""
     if not importlib.util.find_spec("tocsin_dashboards.building"):
@@ -19,7 +41,7 @@ def fresh() -> dict[str, dict[str, Any]]:
 
     build = getattr(importlib.import_module("tocsin_dashboards.building"), "build", None)
     detectors = discovery.discover().of(Detector).values()  # type: ignore[type-abstract]
-    found: dict[str, dict[str, Any]] = build(list(detectors)) if build else {}
+    found: dict[str, dict[str, Any]] = build([*detectors, declaring()]) if build else {}
     return found
 
 

@@ -22,6 +22,7 @@ from tocsin import params as settings
 from tocsin.clock import EPOCH
 from tocsin.errors import ConfigError
 from tocsin.evaluation import judge
+from tocsin.panels import fields as panel_fields
 from tocsin.plugin import Detector, Plugin, Stability
 from tocsin.streams import SOURCES, STREAMS
 from tocsin.testing import cases as case_files
@@ -30,6 +31,7 @@ from tocsin.testing.evaluate import Evaluation, evaluate
 from tocsin.windows import FrameSource, Window
 
 HEADINGS = ("What it sees", "Method", "Blind spots", "False alarms", "Respond")
+_TOLD = 40  # characters of a panel's description
 _SAID = 20  # characters under a heading of the docstring
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -65,7 +67,7 @@ def checks(
         (check, (plugin,)) for check in (check_identity, check_params, check_docstring)
     ]
     if issubclass(plugin, Detector):
-        found += [(check, (plugin,)) for check in (check_techniques, check_streams)]
+        found += [(check, (plugin,)) for check in (check_techniques, check_streams, check_panels)]
         found.append((check_playbook, (plugin, playbooks)))
         found.append((check_cases_of_every_kind, (plugin, cases)))
         behavior = (
@@ -142,6 +144,23 @@ def check_streams(plugin: type[Detector[Any]]) -> None:
     requires = getattr(plugin, "requires", None)
     for stream in requires.streams if requires is not None else ():
         _must(stream in SOURCES, f"requires stream {stream!r}; there are {', '.join(SOURCES)}")
+
+
+def check_panels(plugin: type[Detector[Any]]) -> None:
+    """The panels that it declares name fields that their streams have, and say what to do."""
+    for panel in plugin.panels:
+        _must(len(panel.description) >= _TOLD, f"panel {panel.title!r} does not say what to do about it")
+        stream, fields = panel_fields(panel)
+        _must(
+            not fields or stream in STREAMS, f"panel {panel.title!r} shows stream {stream!r}; there is none"
+        )
+        for field, fit in fields.items():
+            column = STREAMS[stream].by_name.get(field)
+            _must(column is not None, f"panel {panel.title!r} shows {field!r}, which {stream} has not")
+            _must(
+                column is None or column.type in fit,
+                f"panel {panel.title!r} cannot show {field!r} so: it is {column.type if column else ''}",
+            )
 
 
 def check_playbook(plugin: type[Detector[Any]], playbooks: Sequence[str]) -> None:

@@ -1,0 +1,54 @@
+"""The panels that a detector declares: they are checked, and stand in its family's dashboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.dashboards.built import declaring
+from tocsin.findings import Family
+from tocsin.panels import Distribution, ValueTable
+from tocsin.plugin import Detector, NoParams
+from tocsin.testing.checks import CheckError, check_panels
+from tocsin_dashboards.building import build
+from tocsin_dashboards.declared import BOARDS
+
+TOLD = "What it says, and what somebody should do about it when it looks wrong."
+
+
+def test_they_stand_at_the_end_of_the_familys_dashboard() -> None:
+    plain, full = build(), build([declaring()])
+    own = full["tocsin-usage"]["panels"][len(plain["tocsin-usage"]["panels"]) :]
+    assert [panel["title"] for panel in own] == [
+        "Plug-in query_budget",
+        *(p.title for p in declaring().panels),
+    ]
+    assert [panel["type"] for panel in own] == ["row", "timeseries", "heatmap", "table", "nodeGraph"]
+    assert {uid for uid in plain if plain[uid] != full[uid]} == {"tocsin-usage"}
+
+
+def test_every_family_has_a_dashboard() -> None:
+    assert set(BOARDS) == set(Family) and set(BOARDS.values()) <= build().keys()
+
+
+def test_good_ones_pass() -> None:
+    check_panels(declaring())
+
+
+@pytest.mark.parametrize(
+    ("panel", "said"),
+    [
+        (Distribution("p", "short", "inference", "tocsin.output.score", 0.1), "does not say what to do"),
+        (Distribution("p", TOLD, "inferences", "tocsin.output.score", 0.1), "there is none"),
+        (Distribution("p", TOLD, "inference", "tocsin.output.scor", 0.1), "which inference has not"),
+        (Distribution("p", TOLD, "inference", "user.id", 0.1), "cannot show 'user.id' so"),
+        (ValueTable("p", TOLD, "inference", {"gen_ai.input.messages": "words"}), "cannot show"),
+    ],
+)
+def test_bad_ones_are_named(panel: Any, said: str) -> None:
+    class Mine(Detector[NoParams]):
+        panels = (panel,)
+
+    with pytest.raises(CheckError, match=said):
+        check_panels(Mine)  # type: ignore[type-abstract]

@@ -1,0 +1,132 @@
+"""Alerts and incidents as dashboards see them: fields beside the record, and an alias that shows no other kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import elasticsearch
+import msgspec
+import pytest
+
+from tocsin.alerts import Acknowledgement, Alert, AlertState
+from tocsin.findings import Severity, Subject
+from tocsin.incidents import Incident, IncidentState, IncidentStep, StepState
+from tocsin.store.elastic import ElasticStore
+from tocsin.streams import TIME
+from tocsin.views import VIEWS, facts
+
+AT = datetime(2026, 3, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def alert(**given: Any) -> dict[str, Any]:
+    found = Alert(
+        id="a-1", fingerprint="a", namespace="n", detector="query_budget", subject=Subject("principal", "ana"),
+        state=AlertState.FIRING, severity=Severity.HIGH, started=AT, window_start=AT, window_end=AT + DAY, finding="f",
+        score=3.0, threshold=2.0, reason="much", evidence={"secret": 1}, techniques=("AML.T0020",), playbook="p",
+        changed=AT + DAY, family="usage", raised=AT + DAY, **given,
+    )  # fmt: skip
+    return dict(msgspec.json.decode(msgspec.json.encode(found)))
+
+
+def incident(**given: Any) -> dict[str, Any]:
+    steps = (IncidentStep("1", "Look", "", state=StepState.DONE), IncidentStep("2", "Ask", ""))
+    found = Incident(
+        "inc-1", "p", Subject("model", "credit"), Severity.LOW, AT, steps, alerts=("a-1",), **given
+    )
+    return dict(msgspec.json.decode(msgspec.json.encode(found)))
+
+
+def test_an_open_alert() -> None:
+    shown = facts("alert", alert())
+    assert (shown["tocsin.alert.status"], shown["event.severity"], shown["tocsin.alert.ratio"]) == (
+        "open",
+        3,
+        1.5,
+    )
+    assert shown["tocsin.alert.time_to_detect"] == DAY.total_seconds()
+    assert shown["tocsin.alert.techniques"] == ["AML.T0020 Training Data Poisoning"]
+    assert shown["tocsin.alert.active"] == {
+        "gte": "2026-03-02T00:00:00Z",
+        "lte": "2027-04-07T00:00:00.000000Z",
+    }
+    assert "tocsin.alert.time_to_acknowledge" not in shown
+    assert "secret" not in str(shown)
+
+
+def test_an_alert_that_was_taken_on_and_is_over() -> None:
+    taken = Acknowledgement("maria", AT + DAY + timedelta(hours=1))
+    shown = facts("alert", alert(acknowledged=taken))
+    assert (shown["tocsin.alert.status"], shown["user.name"]) == ("acknowledged", "maria")
+    assert shown["tocsin.alert.time_to_acknowledge"] == 3600
+    over = facts("alert", {**alert(), "state": "resolved", "resolved": "2026-03-05T00:00:00Z"})
+    assert over["tocsin.alert.status"] == "resolved"
+    assert over["tocsin.alert.active"]["lte"] == "2026-03-05T00:00:00Z"
+
+
+def test_an_incident_and_its_next_step() -> None:
+    shown = facts("incident", incident())
+    assert (shown["tocsin.incident.steps"], shown["tocsin.incident.steps_left"]) == (2, 1)
+    assert shown["tocsin.incident.next_step"] == "Ask"
+    closed = facts("incident", incident(state=IncidentState.CLOSED, closed=AT + DAY))
+    assert closed["tocsin.incident.time_to_close"] == DAY.total_seconds()
+    assert "tocsin.incident.next_step" not in closed
+
+
+def test_every_fact_is_a_column_and_every_column_a_fact() -> None:
+    taken = Acknowledgement("maria", AT + DAY)
+    over = {"state": "resolved", "resolved": "2026-03-05T00:00:00Z", "incident": "inc-1"}
+    alerts = facts("alert", alert(acknowledged=taken) | over)
+    incidents = facts("incident", incident(owner="ana")) | facts(
+        "incident", incident(state=IncidentState.CLOSED, closed=AT + DAY)
+    )
+    for view, shown in zip(VIEWS.values(), (alerts, incidents), strict=True):
+        assert shown.keys() == {column.name for column in view.columns} | {view.active}
+    assert facts("lease", {"any": "thing"}) == {}
+
+
+@pytest.fixture
+def opened(
+    elasticsearch_url: str, namespace: str
+) -> Iterator[tuple[ElasticStore, elasticsearch.Elasticsearch]]:
+    store = ElasticStore.open(elasticsearch_url, namespace, replicas=0)
+    client = elasticsearch.Elasticsearch(elasticsearch_url)
+    yield store, client
+    client.close()
+    store.close()
+
+
+def _found(client: elasticsearch.Elasticsearch, view: str, namespace: str, start: str, end: str) -> int:
+    index = VIEWS[view].alias(namespace)
+    client.indices.refresh(index=index)
+    active = {"range": {VIEWS[view].active: {"gte": start, "lte": end}}}
+    return int(client.count(index=index, query=active)["count"])
+
+
+def test_an_alias_shows_its_kind_while_it_is_active(opened: Any, namespace: str) -> None:
+    store, client = opened
+    for kind, value in (("alert", alert()), ("incident", incident()), ("lease", {"worker": "w"})):
+        assert store.put(kind, "k", value)
+    for view in VIEWS:
+        assert _found(client, view, namespace, "2026-02-01", "2026-12-31") == 1
+        assert _found(client, view, namespace, "2026-06-01", "2026-06-02") == 1  # it is still open
+        assert _found(client, view, namespace, "2026-01-01", "2026-02-01") == 0
+    entry = store.get("alert", "k")
+    assert entry is not None and entry.value == alert()
+
+
+def test_records_from_before_the_views_are_shown_after_setup(opened: Any, namespace: str) -> None:
+    store, client = opened
+    index = f"tocsin-state-{namespace}"
+    client.indices.put_mapping(index=index, meta={"versions_above": 5})
+    document = {"kind": "alert", "key": "old", "value": alert(), "write": "w"}
+    client.index(index=index, id="alert/old", document=document, refresh=True)
+    assert _found(client, "alerts", namespace, "2026-01-01", "2026-12-31") == 0
+    store.setup()
+    assert _found(client, "alerts", namespace, "2026-01-01", "2026-12-31") == 1
+    (mapping,) = client.indices.get_mapping(index=index).values()
+    assert mapping["mappings"]["_meta"] == {"versions_above": 5, "views": 1}
+    hit = client.search(index=VIEWS["alerts"].alias(namespace))["hits"]["hits"][0]["_source"]
+    assert hit[TIME] == "2026-03-02T00:00:00Z"
