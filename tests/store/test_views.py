@@ -50,7 +50,7 @@ def test_an_open_alert() -> None:
     assert shown["tocsin.alert.techniques"] == ["AML.T0020 Training Data Poisoning"]
     assert shown["tocsin.alert.active"] == {
         "gte": "2026-03-02T00:00:00Z",
-        "lte": "2027-04-07T00:00:00.000000Z",
+        "lte": "2027-04-07T00:00:00Z",
     }
     assert "tocsin.alert.time_to_acknowledge" not in shown
     assert "secret" not in str(shown)
