@@ -18,6 +18,7 @@ from tocsin.clock import format_length
 from tocsin.plugin import KINDS, Detector, Plugin
 from tocsin.sections import SECTIONS
 from tocsin.streams import STREAMS
+from tocsin.views import VIEWS
 
 HERE = Path(__file__).parent
 _NOTE = "<!-- Written by docs/generate.py from the code; `make docs` writes it anew. -->\n"
@@ -38,6 +39,13 @@ def streams() -> Iterator[str]:
             needed = " **Required.**" if column.required else ""
             yield f"| `{column.name}` | {column.type.value} | {column.doc}{needed} |"
         yield f"\n```json\n{json.dumps(dict(stream.example), indent=2, ensure_ascii=False)}\n```\n"
+    yield "## What dashboards see of the keyed state\n"
+    yield "On a cluster only; read them by their aliases.\n"
+    for view in VIEWS.values():
+        yield f"### {view.alias('<namespace>')}\n\n{view.doc} Its time is `{view.active}`, a range: from when to when it was active.\n"
+        yield "| column | type | what it is |\n|---|---|---|"
+        yield from (f"| `{c.name}` | {c.type.value} | {c.doc} |" for c in view.columns)
+        yield ""
 
 
 def configuration() -> Iterator[str]:
