@@ -42,7 +42,8 @@ def streams() -> Iterator[str]:
     yield "## What dashboards see of the keyed state\n"
     yield "On a cluster only; read them by their aliases.\n"
     for view in VIEWS.values():
-        yield f"### {view.alias('<namespace>')}\n\n{view.doc} Its time is `{view.active}`, a range: from when to when it was active.\n"
+        yield f"### {view.alias('<namespace>')}\n\n{view.doc}"
+        yield f"Its time is `{view.active}`, a range: from when to when it was active.\n"
         yield "| column | type | what it is |\n|---|---|---|"
         yield from (f"| `{c.name}` | {c.type.value} | {c.doc} |" for c in view.columns)
         yield ""
