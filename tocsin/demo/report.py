@@ -40,8 +40,14 @@ from tocsin.report.document import (
 from tocsin.report.facts import gather
 
 _REASON = 120  # characters of a reason in the first table
-_COMMANDS = ("findings --severity medium", "alerts", "incidents", "events access",
-             "scores --detector model_extraction", f"report --since {week(0):%Y-%m-%d} --until {week(WEEKS):%Y-%m-%d}")  # fmt: skip
+_COMMANDS = (
+    "findings --severity medium",
+    "alerts",
+    "incidents",
+    "events access",
+    "scores --detector model_extraction",
+    f"report --since {week(0):%Y-%m-%d} --until {week(WEEKS):%Y-%m-%d}",
+)
 
 
 def write(app: App, story: Story, path: Path) -> None:
