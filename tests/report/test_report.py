@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def fill_last_day(app: App) -> None:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     folder = tmp_path_factory.mktemp("report")
-    opened = open_app(folder)
+    opened = open_app(folder, f"namespace: report{os.getpid()}\n{ALERTING}")
     fill(opened, folder)
     yield opened
     opened.close()

@@ -13,6 +13,7 @@ import polars as pl
 from tocsin.app import App
 from tocsin.demo.chapters import chapter
 from tocsin.demo.data import CREDIT
+from tocsin.demo.lender import WEEKS
 from tocsin.demo.outcome import QUIET, Detection, Story
 from tocsin.demo.weeks import calendar, week
 from tocsin.pipeline.records import newest_findings
@@ -39,8 +40,14 @@ from tocsin.report.document import (
 from tocsin.report.facts import gather
 
 _REASON = 120  # characters of a reason in the first table
-_COMMANDS = ("findings --severity medium", "alerts", "incidents", "events access",
-             "scores --detector model_extraction", "report")  # fmt: skip
+_COMMANDS = (
+    "findings --severity medium",
+    "alerts",
+    "incidents",
+    "events access",
+    "scores --detector model_extraction",
+    f"report --since {week(0):%Y-%m-%d} --until {week(WEEKS):%Y-%m-%d}",
+)
 
 
 def write(app: App, story: Story, path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.clock import Clock, floor_time
@@ -13,12 +13,14 @@ from tocsin.pipeline.ledger import Ledger
 from tocsin.pipeline.pending import Waiting
 from tocsin.pipeline.records import newest_runs
 from tocsin.pipeline.settings import Setting
+from tocsin.query import COUNT
 from tocsin.store.protocol import Store
 from tocsin.streams import TIME
 
 _COLUMNS = ("event.action", "event.reason", "tocsin.run.rows", "tocsin.run.searched")
 #: Answers for windows that have no record: no events, not over yet, to be evaluated soon.
 EMPTY, OPEN, DUE = "empty", "open", "due"
+_FEW = 10_000  # events of a time that are rather read than counted window by window
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def _windows(
     known = {row["tocsin.window.start"]: row for row in newest.iter_rows(named=True)}
     waiting = {w.start: w for w in ledger.waiting(detector)}
     missing = [at for at in grid if at not in known]
-    full = _full(store, setting, missing[0], missing[-1] + length) if missing else set()
+    full = _full(store, setting, missing)
     for at in grid:
         row = known.get(at)
         if row is None:
@@ -108,14 +110,25 @@ def _windows(
             yield _span(detector, row, at + length)
 
 
-def _full(store: Store, setting: Setting, start: datetime, end: datetime) -> set[datetime]:
-    """Windows that hold events."""
-    found: set[datetime] = set()
-    for stream in setting.detector.requires.streams:
-        starts = window_starts(setting.detector.requires.window).alias("start")
-        rows = store.scan(stream, start, end, [TIME]).select(starts.unique()).collect()
-        found |= set(rows["start"].to_list())
-    return found
+def _full(store: Store, setting: Setting, starts: Sequence[datetime]) -> set[datetime]:
+    """Which of these windows hold events."""
+    length = setting.detector.requires.window
+    streams = setting.detector.requires.streams if starts else ()
+    return set().union(*(_holding(store, stream, starts, length) for stream in streams))
+
+
+def _holding(store: Store, stream: str, starts: Sequence[datetime], length: timedelta) -> set[datetime]:
+    """The same of one stream. Events are counted by the store, in halves; only few of them are ever read."""
+    start, end = starts[0], starts[-1] + length
+    number = store.summarize(stream, start, end, [], [COUNT])["count"].sum()
+    if not number or len(starts) == 1:
+        return set(starts) if number else set()
+    if number > _FEW:
+        middle = len(starts) // 2
+        halves = starts[:middle], starts[middle:]
+        return set().union(*(_holding(store, stream, half, length) for half in halves))
+    rows = store.scan(stream, start, end, [TIME]).select(window_starts(length).alias("start").unique())
+    return set(rows.collect()["start"])
 
 
 def _unrecorded(

@@ -19,6 +19,7 @@ from tocsin.report.pictures.canvas import VARIABLES
 
 _VOID = frozenset({"meta"})
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_FEW = 5  # columns that fit on a narrow page
 _COLOR = re.compile("|".join(VARIABLES))
 
 
@@ -128,7 +129,8 @@ def _table(given: doc.Table) -> Html:
     classes = [{"class_": "number"} if column.startswith("#") else {} for column in given.columns]
     head = _cells("th", [{"scope": "col"} | c for c in classes], (c.lstrip("#") for c in given.columns))
     body = (tag("tr", _cells("td", classes, row)) for row in given.rows)
-    inner = tag("table", tag("thead", tag("tr", head)), tag("tbody", *body))
+    few = {"class_": "few"} if len(given.columns) <= _FEW else {}
+    inner = tag("table", tag("thead", tag("tr", head)), tag("tbody", *body), **few)
     return tag("div", inner, class_="wide", tabindex="0")
 
 

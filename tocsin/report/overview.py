@@ -36,7 +36,7 @@ def verdict(facts: Facts) -> tuple[str, bool]:
         said += f"; {count(len(facts.unheard), 'finding')} of {NOTABLE} or above raised no alert"
     if facts.unsolved:
         said += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
-        said += f", {alone} of them with nobody" if alone else ""
+        said += f", and nobody has taken on {alone} of them" if alone else ""
     return f"{said}; {_looked(facts)}", not (severe or unseen or alone or len(facts.unheard))
 
 

@@ -233,15 +233,18 @@ def _baselines(app: App, facts: Known) -> Iterator[Block]:
         yield Paragraph("No window of this time was compared with a baseline.")
         return
     known = {(v.detector, v.digest): v for v in app.detect.baselines.versions()}
-    rows: list[Sequence[Line]] = []
+    rows: list[tuple[tuple[str, int], Sequence[Line]]] = []
     for detector, digest, number in used.iter_rows():
         found = known.get((detector, digest))
-        learned: tuple[Line, Line, Line] = ("–", "–", "no longer kept")
+        which: tuple[Line, Line] = ("–", "no longer kept")
         if found is not None:
             kind = "pinned" if found.pinned else "rolling"
-            learned = (When(found.start), When(found.end), f"version {found.number}, {kind}")
-        rows.append((detector, *learned, f"{number:,}", Code(digest)))
-    yield Table(("detector", "learned from", "to", "which", "#windows compared", "digest"), rows)
+            which = (When(found.start, found.end - found.start), f"{found.number}, {kind}")
+        rank = detector, found.number if found else 0
+        rows.append((rank, (detector, *which, f"{number:,}", Code(digest))))
+    rows.sort(key=lambda row: row[0])
+    columns = ("detector", "learned from", "version", "#windows compared", "digest")
+    yield Table(columns, [row for _, row in rows])
 
 
 def _origin(app: App, facts: Known) -> Iterator[tuple[str, Line]]:
