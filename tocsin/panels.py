@@ -34,6 +34,10 @@ class Distribution:
     step: float
     unit: str = "none"
 
+    def __post_init__(self) -> None:
+        if self.step <= 0:
+            raise ValueError(f"panel {self.title!r}: step is {self.step}; it must be > 0")
+
 
 @dataclass(frozen=True, slots=True)
 class ValueTable:
@@ -48,6 +52,10 @@ class ValueTable:
     columns: Mapping[str, str]
     rows: int = 50
 
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise ValueError(f"panel {self.title!r}: rows is {self.rows}; it must be ≥ 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -59,6 +67,10 @@ class Network:
     source: str
     target: str
     edges: int = 200
+
+    def __post_init__(self) -> None:
+        if self.edges < 10:
+            raise ValueError(f"panel {self.title!r}: edges is {self.edges}; it must be ≥ 10")
 
 
 Panel = ScoreOverTime | Distribution | ValueTable | Network

@@ -7,9 +7,10 @@ kind and no others. The embedded store needs none of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +23,9 @@ from tocsin.streams import TIME, Column, Type
 VERSION = 1
 #: So long after it last changed, what is open is still shown.
 _AHEAD = timedelta(days=400)
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+#: Characters of a reason: a longer keyword would not be in any table.
+_LONGEST = 1000
 
 K, L, D, T = Type.KEYWORD, Type.LONG, Type.DOUBLE, Type.DATE
 
@@ -72,7 +76,7 @@ def _about(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
     taken = value.get("acknowledged") or {}
-    raised, over = value.get("raised") or value["changed"], value.get("resolved")
+    raised, over = value.get("raised"), value.get("resolved")
     status = "resolved" if value["state"] == "resolved" else "acknowledged" if taken else "open"
     return _about(value) | {
         TIME: value["started"],
@@ -83,9 +87,9 @@ def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
         "tocsin.alert.raised": raised,
         "tocsin.alert.resolved": over,
         "tocsin.alert.findings": value["findings"],
-        "tocsin.alert.ratio": value["score"] / value["threshold"] if value["threshold"] else None,
-        "tocsin.alert.time_to_detect": _seconds(value["started"], raised),
-        "tocsin.alert.time_to_acknowledge": _seconds(raised, taken["at"]) if taken else None,
+        "tocsin.alert.ratio": _ratio(value["score"], value["threshold"]),
+        "tocsin.alert.time_to_detect": _seconds(value["started"], raised) if raised else None,
+        "tocsin.alert.time_to_acknowledge": _seconds(raised, taken["at"]) if taken and raised else None,
         "tocsin.alert.techniques": [_technique(id) for id in value["techniques"]],
         "threat.technique.id": value["techniques"],
         "tocsin.detector.id": value["detector"],
@@ -93,7 +97,7 @@ def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
         "tocsin.finding.id": value["finding"],
         "tocsin.incident.id": value.get("incident") or None,
         "user.name": taken.get("by"),
-        "event.reason": value["reason"],
+        "event.reason": value["reason"][:_LONGEST],
     }
 
 
@@ -118,11 +122,17 @@ def _incident(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _range(start: str, end: str | None, changed: str) -> dict[str, str]:
     """As a `date_range`. One that is open ends far ahead and not never: a histogram of it would have no end either."""
-    return {"gte": start, "lte": max(start, end or format_time(parse_time(changed) + _AHEAD))}
+    until = parse_time(end) if end else min(parse_time(changed), _LATEST) + _AHEAD
+    return {"gte": start, "lte": format_time(max(parse_time(start), until))}
 
 
 def _seconds(start: str, end: str) -> float:
     return (parse_time(end) - parse_time(start)).total_seconds()
+
+
+def _ratio(score: float, threshold: float) -> float | None:
+    ratio = score / threshold if threshold else math.nan
+    return ratio if math.isfinite(ratio) else None
 
 
 def _technique(id: str) -> str:
@@ -178,6 +188,19 @@ _BY_KIND = {view.kind: view for view in VIEWS.values()}
 
 
 def facts(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record of the keyed state shows, by column; nothing where its kind has no view."""
+    """What a record of the keyed state shows, by column; nothing where its kind has no view.
+
+    Nor where it is not as this version writes it: a record comes before its view.
+    """
     view = _BY_KIND.get(kind)
-    return {} if view is None else {k: v for k, v in view.facts(value).items() if v is not None}
+    if view is None:
+        return {}
+    try:
+        return {k: v for k, v in view.facts(value).items() if v is not None}
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):
+        return {}

@@ -150,7 +150,7 @@ def _amended(alert: Alert, episode: Episode, now: datetime, *, tail: bool) -> Al
         resolved=episode.resolved,
     )
     if amended.firing and not alert.firing:  # the acknowledgement and the incident were the last one's
-        amended = replace(amended, acknowledged=None, incident="", settled=False)
+        amended = replace(amended, acknowledged=None, incident="", settled=False, raised=now)
     if severity.rank > alert.severity.rank:  # news, even of what is over
         amended = replace(amended, settled=False)
     if amended == alert:

@@ -61,8 +61,11 @@ def raw(rows: int = 500) -> Metric:
     return es.RawData().settings(es.ElasticsearchRawDataSettings().size(str(rows)))
 
 
-def terms(field: str, size: int = 20, by: str = MOST) -> Bucket:
-    """A bucket for each value: the most frequent ones, or those of which the metric with the id `by` is highest."""
+def terms(field: str, size: int = 20, by: str = MOST, missing: str = "") -> Bucket:
+    """A bucket for each value: the most frequent ones, or those of which the metric with the id `by` is highest.
+
+    Documents without the field are in the bucket `missing` if that is given, else in none.
+    """
     settings = (
         es.ElasticsearchTermsSettings()
         .size(str(size))
@@ -70,6 +73,8 @@ def terms(field: str, size: int = 20, by: str = MOST) -> Bucket:
         .order_by(by)
         .order(model.TermsOrder.DESC)
     )
+    if missing:
+        settings.missing(missing)
     return es.Terms().field(field).settings(settings)
 
 
@@ -86,7 +91,7 @@ def histogram(field: str, step: float) -> Bucket:
     return (
         es.Histogram()
         .field(field)
-        .settings(es.ElasticsearchHistogramSettings().interval(f"{step:g}").min_doc_count("0"))
+        .settings(es.ElasticsearchHistogramSettings().interval(f"{step:g}").min_doc_count("1"))
     )
 
 

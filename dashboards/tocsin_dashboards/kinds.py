@@ -41,7 +41,7 @@ def to(uid: str, title: str, **given: str) -> build.DashboardLink:
     return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{_KEEP}{said}")
 
 
-_CELL = "${__value.raw}"
+_CELL = "${__value.raw:percentencode}"
 #: What a column leads to, wherever it stands in a table.
 _LEADS: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "alert": ((ALERT, "Everything about this alert", "alert"),),
@@ -159,14 +159,17 @@ def listing(
     columns: Mapping[str, str],
     units: Mapping[str, str] | None = None,
     gone: Sequence[str] = (),
+    only: bool = False,
     unit: str = "short",
 ) -> Panel:
     """A table of buckets or documents: `columns` gives headings by field in the order shown, `units` a heading's unit.
 
-    Fields that are `gone` are asked for and not shown.
+    Fields that are `gone` are asked for and not shown; with `only` nothing but `columns` is, of documents that have more.
     """
     order = {field: place for place, field in enumerate(columns)}
     tidy = {"renameByName": dict(columns), "indexByName": order, "excludeByName": dict.fromkeys(gone, True)}
+    if only:
+        tidy["includeByName"] = dict.fromkeys(columns, True)
     panel = table.Panel().datasource(_ref(target)).with_target(target)
     panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=tidy))
     panel.mappings(looks.words()).filterable(True)  # noqa: FBT003

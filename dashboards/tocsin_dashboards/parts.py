@@ -55,12 +55,13 @@ def findings_over_time(where: str) -> Panel:
     """Findings by detector; a revision of one is not another."""
     return lines(
         "Findings a day",
-        "Windows and subjects that reached their threshold. One bar that stands out is an incident; bars every day "
+        "Windows and subjects that reached their threshold, those that late data took back as well. "
+        "One bar that stands out is an incident; bars every day "
         "are a baseline that no longer fits: look at the scores, then refit or adjust false_alarms.",
         [
             ask(
                 "finding",
-                where,
+                f"({where}) AND NOT tocsin.run.silent:true",
                 [unique("tocsin.finding.id")],
                 [terms("tocsin.detector.id")],
                 over="1d",
@@ -109,5 +110,5 @@ def history(where: str, title: str = "What happened, and who did what") -> Panel
         ask("alert_history", where, [raw(200)]),
         to(INCIDENTS, "Incidents and playbooks"),
         columns=columns,
-        gone=("_id", "_index", "_type", "sort", "highlight"),
+        only=True,
     )

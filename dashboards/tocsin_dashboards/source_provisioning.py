@@ -16,7 +16,7 @@ from tocsin_dashboards.grafana import Conflict, Grafana
 #: What Grafana's API takes of a provisioning file's data source.
 _KEYS = (
     "name", "uid", "type", "access", "url", "user", "database", "basicAuth", "basicAuthUser", "withCredentials",
-    "isDefault", "jsonData", "secureJsonData",
+    "jsonData", "secureJsonData",
 )  # fmt: skip
 _VARIABLE = re.compile(r"\$\$|\$__(file|env)\{([^}]+)\}")
 

@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.dashboards.grafana_stub import TOKEN, Stub
 from tocsin_dashboards import alert_rules, changes
+from tocsin_dashboards.changes import Change
+from tocsin_dashboards.grafana import GrafanaError
 
 TOCSIN = Path(sys.executable).with_name("tocsin")
 RULES = ROOT / "deploy" / "grafana" / "alerting" / "tocsin.yml"
@@ -162,3 +164,16 @@ def test_files_that_are_none_are_told(folder: Path) -> None:
     for option in ("--alerting", "--sources"):
         assert "wrong.yml: is no file of" in run(folder, "diff", option, "wrong.yml", code=2).stderr
     assert alert_rules.FILE.name == RULES.name
+
+
+def test_a_push_that_fails_half_way_says_what_it_wrote(capsys: pytest.CaptureFixture[str]) -> None:
+    from tocsin.cli import main  # noqa: F401 — the group before its commands
+    from tocsin.cli.dashboards import _written
+
+    def refuse() -> Change:
+        raise GrafanaError("no rights")
+
+    first = Change("dashboard", "a", "A", "added", "", "", lambda: first)
+    with pytest.raises(GrafanaError):
+        _written([first, Change("dashboard", "b", "B", "added", "", "", refuse)])
+    assert capsys.readouterr().err == "written before it failed at b: a; pushing again goes on from there\n"

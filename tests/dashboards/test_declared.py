@@ -8,7 +8,7 @@ import pytest
 
 from tests.dashboards.built import declaring
 from tocsin.findings import Family
-from tocsin.panels import Distribution, ValueTable
+from tocsin.panels import Distribution, Network, ValueTable
 from tocsin.plugin import Detector, NoParams
 from tocsin.testing.checks import CheckError, check_panels
 from tocsin_dashboards.building import build
@@ -51,4 +51,25 @@ def test_bad_ones_are_named(panel: Any, said: str) -> None:
         panels = (panel,)
 
     with pytest.raises(CheckError, match=said):
+        check_panels(Mine)  # type: ignore[type-abstract]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Distribution("p", TOLD, "inference", "tocsin.output.score", 0),
+        lambda: ValueTable("p", TOLD, "inference", {"user.id": "principal"}, rows=0),
+        lambda: Network("p", TOLD, "access", "user.id", "tocsin.resource.id", edges=1),
+    ],
+)
+def test_sizes_have_bounds(make: Any) -> None:
+    with pytest.raises(ValueError, match="it must be"):
+        make()
+
+
+def test_a_family_is_one_of_the_families() -> None:
+    class Mine(Detector[NoParams]):
+        family = "access"  # type: ignore[assignment]
+
+    with pytest.raises(CheckError, match="write one of"):
         check_panels(Mine)  # type: ignore[type-abstract]

@@ -57,7 +57,19 @@ def _organize(frames: list[Frame], options: Options) -> list[Frame]:
     renamed: Mapping[str, str] = {k: v for k, v in (options.get("renameByName") or {}).items() if v}
     own = ("_id", "_index", "_type", "sort", "highlight")  # of every document
     require(frames, [name for name in (*gone, *renamed) if name not in own], "organize")
-    return [_with(f, {renamed.get(n, n): v for n, v in f.columns.items() if n not in gone}) for f in frames]
+    only = [name for name, is_in in (options.get("includeByName") or {}).items() if is_in]
+    require(frames, only, "organize")
+    return [
+        _with(
+            f,
+            {
+                renamed.get(n, n): v
+                for n, v in f.columns.items()
+                if n not in gone and n in (only or f.columns)
+            },
+        )
+        for f in frames
+    ]
 
 
 def _keep(frames: list[Frame], options: Options) -> list[Frame]:

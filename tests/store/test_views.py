@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tocsin.alerts import Acknowledgement, Alert, AlertState
+from tocsin.clock import parse_time
 from tocsin.findings import Severity, Subject
 from tocsin.incidents import Incident, IncidentState, IncidentStep, StepState
 from tocsin.store.elastic import ElasticStore
@@ -130,3 +131,38 @@ def test_records_from_before_the_views_are_shown_after_setup(opened: Any, namesp
     assert mapping["mappings"]["_meta"] == {"versions_above": 5, "views": 1}
     hit = client.search(index=VIEWS["alerts"].alias(namespace))["hits"]["hits"][0]["_source"]
     assert hit[TIME] == "2026-03-02T00:00:00Z"
+
+
+def test_a_range_never_ends_before_it_begins() -> None:
+    for end in ("2026-03-02T00:00:00Z", "2026-03-02T00:00:00.25Z", "2026-03-01T00:00:00Z"):
+        shown = facts(
+            "alert", {**alert(), "started": "2026-03-02T00:00:00.5Z", "state": "resolved", "resolved": end}
+        )
+        active = shown["tocsin.alert.active"]
+        assert parse_time(active["gte"]) == parse_time(active["lte"])
+    assert (
+        facts("alert", {**alert(), "changed": "9999-12-31T00:00:00Z"})["tocsin.alert.active"]["lte"] > "9000"
+    )
+
+
+def test_an_alert_of_an_older_version_is_shown_without_what_it_does_not_know() -> None:
+    old = {key: value for key, value in alert().items() if key not in {"raised", "family"}}
+    shown = facts("alert", {**old, "acknowledged": {"by": "ana", "at": "2026-03-02T12:00:00Z", "reason": ""}})
+    assert shown["tocsin.detector.family"] == "other"
+    assert not {"tocsin.alert.time_to_detect", "tocsin.alert.time_to_acknowledge"} & shown.keys()
+
+
+@pytest.mark.parametrize(
+    "broken", [{"score": None}, {"started": "yesterday"}, {"severity": "dire"}, {"techniques": None}]
+)
+def test_a_record_that_cannot_be_shown_is_written_all_the_same(broken: dict[str, Any]) -> None:
+    assert facts("alert", alert() | broken) == {}
+    assert "tocsin.alert.ratio" not in facts("alert", alert() | {"threshold": 5e-324})
+
+
+def test_setup_shows_what_an_older_worker_wrote_after_it(opened: Any, namespace: str) -> None:
+    store, client = opened
+    document = {"kind": "alert", "key": "old", "value": alert(), "write": "w"}
+    client.index(index=f"tocsin-state-{namespace}", id="alert/old", document=document, refresh=True)
+    store.setup()
+    assert _found(client, "alerts", namespace, "2026-01-01", "2026-12-31") == 1

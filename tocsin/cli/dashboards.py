@@ -152,7 +152,7 @@ def push(
                 "nobody is here to be asked; look at `tocsin dashboards diff`, then write --yes"
             )
         click.confirm("Write this to Grafana?", abort=True)
-    done = [change.apply() if change.apply else change for change in changes]
+    done = _written(changes)
     if as_json:
         _tell(done, as_json=True)
         return
@@ -161,6 +161,27 @@ def push(
             click.echo(f"{now.uid}: {now.state}: {clean(now.reason)}", err=True)
     written = sum(1 for was, now in zip(changes, done, strict=True) if was.apply and now.state == was.state)
     click.echo(f"{written} written" if written else "nothing to write", err=True)
+
+
+def _written(changes: Sequence[Change]) -> list[Change]:
+    """What became of each change; one that fails ends it, after saying what is written already."""
+    from tocsin_dashboards.grafana import GrafanaError
+
+    done: list[Change] = []
+    for change in changes:
+        try:
+            done.append(change.apply() if change.apply else change)
+        except GrafanaError:
+            written = [
+                was.uid
+                for was, now in zip(changes, done, strict=False)
+                if was.apply and now.state == was.state
+            ]
+            if written:
+                told = f"written before it failed at {change.uid}: {', '.join(written)}; pushing again goes on from there"
+                click.echo(told, err=True)
+            raise
+    return done
 
 
 @dashboards.command()

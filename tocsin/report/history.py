@@ -107,8 +107,8 @@ def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
 
 def _changed(alert: Told, action: str, row: Mapping[str, Any]) -> Told:
     match action:
-        case Action.SEVERITY_CHANGED:
-            return _worse(alert, row)
+        case Action.SEVERITY_CHANGED:  # to a lower one as well, where late data took findings back
+            return replace(alert, severity=Severity(row[_SEVERITY]), finding=row[_FINDING] or alert.finding)
         case Action.ACKNOWLEDGED if alert.acknowledged is None:
             return replace(alert, acknowledged=row[TIME], by=row["user.name"] or "")
         case Action.INCIDENT_OPENED | Action.INCIDENT_JOINED:

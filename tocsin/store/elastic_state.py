@@ -56,28 +56,26 @@ class ElasticState:
         self._show()
 
     def _show(self) -> None:
-        """Let the views be read: fields, aliases, and what records that were written before them show."""
-        if self._meta().get("views", 0) >= VERSION:
-            return
-        aliases = [
-            {
-                "add": {
+        """Let the views be read: fields, aliases, and what records show that were written by an older Tocsin."""
+        outdated = self._meta().get("views", 0) < VERSION
+        if outdated:
+            add = [
+                {
                     "index": self._records,
                     "alias": view.alias(self._namespace),
                     "filter": {"term": {"kind": view.kind}},
                 }
-            }
-            for view in VIEWS.values()
-        ]
-        with told("set up its views"):
-            self._client.indices.update_aliases(actions=aliases)
-        with told("set up its views"):
-            self._client.indices.put_mapping(index=self._records, properties=_STATE["properties"])
+                for view in VIEWS.values()
+            ]
+            with told("set up its views"):
+                self._client.indices.update_aliases(actions=[{"add": alias} for alias in add])
+                self._client.indices.put_mapping(index=self._records, properties=_STATE["properties"])
         for view in VIEWS.values():
-            for entry in self.entries(view.kind):
+            for entry in self.entries(view.kind, without="" if outdated else view.active):
                 self.put(view.kind, entry.key, entry.value, entry.version)  # else another wrote it just now
-        with told("set up its views"):
-            self._client.indices.put_mapping(index=self._records, meta={**self._meta(), "views": VERSION})
+        if outdated:
+            with told("set up its views"):
+                self._client.indices.put_mapping(index=self._records, meta={**self._meta(), "views": VERSION})
 
     def get(self, kind: str, key: str) -> Entry | None:
         with told("read the keyed state"):
@@ -119,8 +117,11 @@ class ElasticState:
                 return False
         return True
 
-    def entries(self, kind: str, prefix: str = "") -> list[Entry]:
+    def entries(self, kind: str, prefix: str = "", without: str = "") -> list[Entry]:
+        """The records of a kind, in order; only those `without` a field of a view where one is named."""
         filters: list[Any] = [{"term": {"kind": kind}}]
+        if without:
+            filters.append({"bool": {"must_not": {"exists": {"field": without}}}})
         if prefix:
             filters.append({"prefix": {"key": prefix}})
         found: list[Entry] = []

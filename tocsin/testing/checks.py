@@ -22,6 +22,7 @@ from tocsin import params as settings
 from tocsin.clock import EPOCH
 from tocsin.errors import ConfigError
 from tocsin.evaluation import judge
+from tocsin.findings import Family
 from tocsin.panels import fields as panel_fields
 from tocsin.plugin import Detector, Plugin, Stability
 from tocsin.streams import SOURCES, STREAMS
@@ -147,7 +148,8 @@ def check_streams(plugin: type[Detector[Any]]) -> None:
 
 
 def check_panels(plugin: type[Detector[Any]]) -> None:
-    """The panels that it declares name fields that their streams have, and say what to do."""
+    """Its family is one of `Family`; the panels that it declares name fields that their streams have, and say what to do."""
+    _must(isinstance(plugin.family, Family), f"family is {plugin.family!r}; write one of tocsin.Family")
     for panel in plugin.panels:
         _must(len(panel.description) >= _TOLD, f"panel {panel.title!r} does not say what to do about it")
         stream, fields = panel_fields(panel)

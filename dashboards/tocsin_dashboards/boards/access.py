@@ -10,7 +10,7 @@ from tocsin_dashboards.parts import alert_table, findings_over_time, scores
 UID = "tocsin-access"
 _FAMILY = "tocsin.detector.family:access"
 _BY = "user.id:$principal"
-_ONE = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
+_ONE = to(PRINCIPAL, "Everything about a principal")
 
 
 def build() -> Board:
@@ -39,7 +39,7 @@ def _alerts(board: Board) -> None:
                 "What was seen names what was new: pair, address, program, hour or volume.",
             ),
         ),
-        (8, findings_over_time(_FAMILY)),
+        (8, findings_over_time(f"{_FAMILY} AND tocsin.subject.id:$principal")),
         height=9,
     )
 

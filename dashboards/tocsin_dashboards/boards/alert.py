@@ -7,7 +7,6 @@ from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, lines, listing, 
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
 
-_GONE = ("_id", "_index", "_type", "sort", "highlight")
 _ABOUT = 'tocsin.detector.id:"${detector}" AND tocsin.subject.id:"${subject}"'
 _UP = to(OVERVIEW, "SOC overview")
 
@@ -52,17 +51,16 @@ def _evidence(board: Board) -> None:
             12,
             listing(
                 "Findings, newest first",
-                "What was seen in each window, with the evidence as it was written down. Check the evidence against the source before you act on it.",
+                "What was seen in each window, with its evidence: a column for each fact, to the right. Check the evidence against the source before you act on it.",
                 ask("finding", _ABOUT, [raw(100)]),
                 _UP,
-                gone=_GONE,
+                gone=("_id", "_index", "_type", "sort", "highlight"),
                 columns={
                     "tocsin.window.start": "window",
                     "tocsin.severity": "severity",
                     "tocsin.score": "score",
                     "tocsin.threshold": "threshold",
                     "event.reason": "what was seen",
-                    "tocsin.evidence": "evidence",
                     "tocsin.baseline.digest": "baseline",
                 },
             ),
@@ -112,7 +110,10 @@ def _subject(board: Board) -> None:
                     [terms("tocsin.subject.id", 1), terms("tocsin.subject.type", 1)],
                 ),
                 _UP,
-                columns={"tocsin.subject.id": "about", "tocsin.subject.type": "of", "Count": "alerts"},
+                columns={
+                    "tocsin.subject.id": "about",
+                    "tocsin.subject.type": "of",
+                },
             ),
         ),
         height=6,
@@ -135,6 +136,7 @@ def _playbook_and_timeline(board: Board) -> None:
                         terms("tocsin.incident.id", 5),
                         terms("tocsin.incident.state", 1),
                         terms("tocsin.playbook.id", 1),
+                        terms("tocsin.incident.next_step", 1, missing="none left"),
                     ],
                 ),
                 to(INCIDENTS, "Incidents and playbooks"),
@@ -142,6 +144,7 @@ def _playbook_and_timeline(board: Board) -> None:
                     "tocsin.incident.id": "incident",
                     "tocsin.incident.state": "state",
                     "tocsin.playbook.id": "playbook",
+                    "tocsin.incident.next_step": "next step",
                     "Max tocsin.incident.steps": "steps",
                     "Max tocsin.incident.steps_left": "left",
                 },

@@ -128,7 +128,7 @@ def _lineage(board: Board) -> None:
                 ask("dataset", _SNAPSHOTS, [raw(200)]),
                 _WRITER,
                 columns=_COLUMNS,
-                gone=("_id", "_index", "_type", "sort", "highlight"),
+                only=True,
             ),
         ),
         (

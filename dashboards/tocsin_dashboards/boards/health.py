@@ -25,7 +25,6 @@ _LETTERS = {
     "tocsin.dead_letter.position": "place",
     "error.message": "why",
 }
-_GONE = ("_id", "_index", "_type", "sort", "highlight")
 
 
 def build() -> Board:
@@ -81,9 +80,10 @@ def _now(board: Board) -> None:
             number(
                 "Workers that are well",
                 "Workers whose jobs are done in time, by their metrics. Fewer than you run: see docs/operations.md, Worker down.",
-                promised("sum(tocsin_up)"),
+                promised("sum(tocsin_up)", "workers"),
                 _UP,
-                column="Value",
+                column="workers",
+                empty="no data: is Prometheus there?",
                 steps=((None, looks.RED), (1, looks.GREEN)),
             ),
         ),
@@ -191,7 +191,7 @@ def _one_by_one(board: Board) -> None:
                 ask("run", "event.action:(failed OR skipped OR gap)", [raw(100)]),
                 _UP,
                 columns=_RUNS,
-                gone=_GONE,
+                only=True,
             ),
         ),
         (
@@ -202,7 +202,7 @@ def _one_by_one(board: Board) -> None:
                 ask("dead_letter", "", [raw(100)]),
                 _UP,
                 columns=_LETTERS,
-                gone=_GONE,
+                only=True,
             ),
         ),
         (

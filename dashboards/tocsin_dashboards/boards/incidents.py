@@ -144,7 +144,6 @@ def _incidents(board: Board) -> None:
                 columns={
                     "tocsin.incident.next_step": "next step",
                     "tocsin.incident.id": "incident",
-                    "Count": "alerts of it",
                 },
             ),
         ),

@@ -9,7 +9,6 @@ from tocsin_dashboards.parts import alert_table, history
 
 _CALLS = 'tocsin.model.name:"${model}"'
 _ABOUT = 'tocsin.subject.id:"${model}"'
-_GONE = ("_id", "_index", "_type", "sort", "highlight")
 _UP = to(OVERVIEW, "SOC overview")
 
 
@@ -106,7 +105,7 @@ def _who_asks_it_and_who_touched_it(board: Board) -> None:
                 "Who read, changed or downloaded it. Each change should have a name, a reason and a run of the pipeline near it.",
                 ask("access", 'tocsin.resource.id:"${model}"', [raw(200)]),
                 to("tocsin-access", "Registry and data access"),
-                gone=_GONE,
+                only=True,
                 columns={
                     "@timestamp": "when",
                     "user.id": "principal",
@@ -130,7 +129,7 @@ def _how_it_was_made(board: Board) -> None:
                 "When it was trained and deployed, by whom and from what. A version that answers and has no run here was not made by the pipeline.",
                 ask("pipeline", _CALLS, [raw(200)]),
                 to("tocsin-data-integrity", "Data integrity"),
-                gone=_GONE,
+                only=True,
                 columns={
                     "@timestamp": "when",
                     "tocsin.pipeline.run_id": "run",

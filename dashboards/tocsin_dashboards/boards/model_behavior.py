@@ -11,7 +11,7 @@ UID = "tocsin-model-behavior"
 _FAMILY = "tocsin.detector.family:model_behavior"
 _CALLS = "tocsin.model.name:$model"
 _ABOUT = "tocsin.subject.id:$model"
-_ONE = to(MODEL, "Everything about a model", model="${model}")
+_ONE = to(MODEL, "Everything about a model")
 
 
 def build() -> Board:
@@ -36,11 +36,11 @@ def _alerts(board: Board) -> None:
             16,
             alert_table(
                 "Alerts about models",
-                f"{_FAMILY} AND tocsin.severity:$severity",
+                f"{_FAMILY} AND tocsin.subject.id:$model AND tocsin.severity:$severity",
                 "A shift that begins with a deployment (blue line) is a release; one that does not is data or an attack.",
             ),
         ),
-        (8, findings_over_time(_FAMILY)),
+        (8, findings_over_time(f"{_FAMILY} AND tocsin.subject.id:$model")),
         height=9,
     )
 

@@ -9,7 +9,6 @@ from tocsin_dashboards.parts import alert_table, history
 
 _BY = 'user.id:"${principal}"'
 _ABOUT = 'tocsin.subject.id:"${principal}"'
-_GONE = ("_id", "_index", "_type", "sort", "highlight")
 _UP, _USAGE, _ACCESS = (
     to(OVERVIEW, "SOC overview"),
     to("tocsin-usage", "Usage and extraction"),
@@ -152,7 +151,7 @@ def _one_by_one(board: Board) -> None:
                 "Every access of this time. Read it from the first strange one on: what was listed, then read, then taken?",
                 ask("access", _BY, [raw(500)]),
                 _ACCESS,
-                gone=_GONE,
+                only=True,
                 columns={
                     "@timestamp": "when",
                     "event.action": "action",

@@ -10,7 +10,7 @@ from tocsin_dashboards.parts import alert_table, findings_over_time, scores
 UID = "tocsin-usage"
 _FAMILY = "tocsin.detector.family:usage"
 _CALLS = "tocsin.model.name:$model AND user.id:$principal"
-_ONE = to(PRINCIPAL, "Everything about a principal", principal="${principal}")
+_ONE = to(PRINCIPAL, "Everything about a principal")
 
 
 def build() -> Board:
@@ -35,11 +35,11 @@ def _alerts(board: Board) -> None:
             16,
             alert_table(
                 "Alerts about principals who ask",
-                f"{_FAMILY} AND tocsin.severity:$severity",
+                f"{_FAMILY} AND tocsin.subject.id:$principal AND tocsin.severity:$severity",
                 "Before you cut a key: ask its owner; a load test looks the same for an hour, not for days.",
             ),
         ),
-        (8, findings_over_time(_FAMILY)),
+        (8, findings_over_time(f"{_FAMILY} AND tocsin.subject.id:$principal")),
         height=9,
     )
 
