@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tocsin_dashboards import looks
-from tocsin_dashboards.asking import ask, count, filters, highest, lowest, raw, terms, unique
-from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, lines, listing, number, to
+from tocsin_dashboards.asking import ask, count, filters, highest, histogram, lowest, raw, terms, unique
+from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, heat, lines, listing, number, to
 
 Panel = Any
+Link = Any
 ACTIVE = "tocsin.alert.status:(open OR acknowledged)"
 
 
@@ -111,4 +112,37 @@ def history(where: str, title: str = "What happened, and who did what") -> Panel
         to(INCIDENTS, "Incidents and playbooks"),
         columns=columns,
         only=True,
+    )
+
+
+def answers(where: str, link: Link) -> Panel:
+    """How a model's answers are distributed over time."""
+    return heat(
+        "Distribution of answers",
+        "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is "
+        "drift, even while the mean stands still: compare with its deployments.",
+        ask("inference", where, [count()], [histogram("tocsin.output.score", 0.05)], over="auto"),
+        link,
+        unit="percentunit",
+    )
+
+
+def classes(where: str, link: Link) -> Panel:
+    """How often a model gives each class."""
+    return lines(
+        "Answers by class",
+        "Calls by the class that was answered. An approval class that grows without a campaign is what a poisoned model "
+        "looks like from outside: look at the last training data.",
+        [
+            ask(
+                "inference",
+                where,
+                [count()],
+                [terms("tocsin.output.label", 10)],
+                over="1d",
+                alias="{{term tocsin.output.label}}",
+            )
+        ],
+        link,
+        stacked=True,
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tocsin_dashboards.asking import ask, count, highest, histogram, percentiles, raw, terms
-from tocsin_dashboards.kinds import MODEL, OVERVIEW, heat, lines, listing, to
+from tocsin_dashboards.asking import ask, count, highest, percentiles, raw, terms
+from tocsin_dashboards.kinds import MODEL, OVERVIEW, lines, listing, to
 from tocsin_dashboards.layout import Board
-from tocsin_dashboards.parts import alert_table, history
+from tocsin_dashboards.parts import alert_table, answers, classes, history
 
 _CALLS = 'tocsin.model.name:"${model}"'
 _ABOUT = 'tocsin.subject.id:"${model}"'
@@ -36,32 +36,11 @@ def _answers(board: Board) -> None:
         "Answers",
         (
             8,
-            heat(
-                "Distribution of answers",
-                "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is drift: compare with its deployments.",
-                ask("inference", _CALLS, [count()], [histogram("tocsin.output.score", 0.05)], over="auto"),
-                _UP,
-                unit="percentunit",
-            ),
+            answers(_CALLS, _UP),
         ),
         (
             8,
-            lines(
-                "Answers by class",
-                "Share of the classes over time. A class that grows without a reason outside is a reason to look at the last training data.",
-                [
-                    ask(
-                        "inference",
-                        _CALLS,
-                        [count()],
-                        [terms("tocsin.output.label", 10)],
-                        over="1d",
-                        alias="{{term tocsin.output.label}}",
-                    )
-                ],
-                _UP,
-                stacked=True,
-            ),
+            classes(_CALLS, _UP),
         ),
         (
             8,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tocsin_dashboards.asking import ask, count, histogram, percentiles, terms
 from tocsin_dashboards.kinds import MODEL, heat, lines, listing, to
 from tocsin_dashboards.layout import Board
-from tocsin_dashboards.parts import alert_table, findings_over_time, scores
+from tocsin_dashboards.parts import alert_table, answers, classes, findings_over_time, scores
 
 UID = "tocsin-model-behavior"
 _FAMILY = "tocsin.detector.family:model_behavior"
@@ -54,13 +54,7 @@ def _answers(board: Board) -> None:
         "Answers",
         (
             8,
-            heat(
-                "Distribution of answers",
-                "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is drift, even while the mean stands still.",
-                ask("inference", _CALLS, [count()], [histogram("tocsin.output.score", 0.05)], over="auto"),
-                _ONE,
-                unit="percentunit",
-            ),
+            answers(_CALLS, _ONE),
         ),
         (
             8,
@@ -76,22 +70,7 @@ def _answers(board: Board) -> None:
         ),
         (
             8,
-            lines(
-                "Answers by class",
-                "Share of the classes over time. An approval class that grows without a campaign is what a poisoned model looks like from outside.",
-                [
-                    ask(
-                        "inference",
-                        _CALLS,
-                        [count()],
-                        [terms("tocsin.output.label", 10)],
-                        over="1d",
-                        alias="{{term tocsin.output.label}}",
-                    )
-                ],
-                _ONE,
-                stacked=True,
-            ),
+            classes(_CALLS, _ONE),
         ),
     )
 
