@@ -16,9 +16,6 @@ from tocsin_dashboards.sources import SOURCES
 
 Bucket = Builder[model.BucketAggregation]
 Metric = Builder[model.MetricAggregation]
-#: The first metric's id: buckets are ordered by it.
-FIRST = "1"
-NEWEST = "_term"
 MOST = "_count"
 
 
@@ -95,6 +92,11 @@ def histogram(field: str, step: float) -> Bucket:
     )
 
 
+def ref_of(source: str) -> DataSourceRef:
+    """The data source of a stream or view, as panels, variables and annotations name it."""
+    return DataSourceRef(type_val="elasticsearch", uid=SOURCES[source].uid)
+
+
 def ask(
     source: str,
     where: str = "",
@@ -127,5 +129,5 @@ def ask(
     found = (
         es.Dataquery().ref_id(ref).query(query).time_field(about.time).metrics(computed).bucket_aggs(numbered)
     )
-    found.datasource(DataSourceRef(type_val="elasticsearch", uid=about.uid))
+    found.datasource(ref_of(source))
     return found.alias(alias) if alias else found

@@ -10,16 +10,27 @@ from tocsin.panels import Distribution, Network, ScoreOverTime, ValueTable
 from tocsin.panels import Panel as Declared
 from tocsin.plugin import Detector
 from tocsin_dashboards.asking import ask, count, histogram, terms
-from tocsin_dashboards.kinds import HEALTH, OVERVIEW, heat, listing, network, to
+from tocsin_dashboards.kinds import (
+    ACCESS,
+    BEHAVIOR,
+    DATASETS,
+    HEALTH,
+    OVERVIEW,
+    USAGE,
+    heat,
+    listing,
+    network,
+    to,
+)
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import scores
 
 #: Where the panels of a family stand.
 BOARDS: Mapping[Family, str] = {
-    Family.DATA_INTEGRITY: "tocsin-data-integrity",
-    Family.MODEL_BEHAVIOR: "tocsin-model-behavior",
-    Family.USAGE: "tocsin-usage",
-    Family.ACCESS: "tocsin-access",
+    Family.DATA_INTEGRITY: DATASETS,
+    Family.MODEL_BEHAVIOR: BEHAVIOR,
+    Family.USAGE: USAGE,
+    Family.ACCESS: ACCESS,
     Family.HEALTH: HEALTH,
     Family.OTHER: OVERVIEW,
 }

@@ -23,29 +23,27 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import ask, count, terms
-from tocsin_dashboards.sources import PROMETHEUS, SOURCES
+from tocsin_dashboards.sources import PROMETHEUS
 
 Panel = Any
 QUIET = "nothing in this time"
 #: Uids of the dashboards, as links name them.
-OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH, DATASETS = (
+OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH, DATASETS, BEHAVIOR, USAGE, ACCESS = (
     "tocsin-overview", "tocsin-alert", "tocsin-model", "tocsin-principal", "tocsin-incidents", "tocsin-health",
-    "tocsin-data-integrity",
+    "tocsin-data-integrity", "tocsin-model-behavior", "tocsin-usage", "tocsin-access",
 )  # fmt: skip
 _KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
 
 
-def to(uid: str, title: str, **given: str) -> build.DashboardLink:
-    """A link to another dashboard, over the same time; `given` are its variables."""
-    said = "".join(f"&var-{name}={value}" for name, value in given.items())
-    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{_KEEP}{said}")
+def to(uid: str, title: str) -> build.DashboardLink:
+    """A link to another dashboard, of the same namespace and over the same time."""
+    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{_KEEP}")
 
 
 _CELL = "${__value.raw:percentencode}"
 #: What a column leads to, wherever it stands in a table.
 _LEADS: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "alert": ((ALERT, "Everything about this alert", "alert"),),
-    "alert id": ((ALERT, "Everything about this alert", "alert"),),
     "model": ((MODEL, "Everything about this model", "model"),),
     "principal": ((PRINCIPAL, "Everything about this principal", "principal"),),
     "about": (
@@ -89,17 +87,13 @@ def lines(
     unit: str = "short",
     stacked: bool = False,
     at_least: str = "",
-    hue: str = looks.BLUE,
 ) -> Panel:
     """Series over time; stacked ones as bars. Series that are named after a severity or state have its color.
 
     `at_least` is the least width of an automatic bucket of time.
     """
     panel = (
-        timeseries.Panel()
-        .color_scheme(looks.one_hue(hue))
-        .datasource(_ref(targets[0]))
-        .targets(list(targets))
+        timeseries.Panel().color_scheme(looks.one_hue()).datasource(_ref(targets[0])).targets(list(targets))
     )
     panel.legend(
         common.VizLegendOptions()
@@ -245,8 +239,3 @@ def promised(expr: str, legend: str = "", ref: str = "A") -> Any:
 def _ref(target: Any) -> DataSourceRef:
     found: DataSourceRef = target.build().datasource
     return found
-
-
-def source_ref(name: str) -> DataSourceRef:
-    """The data source of a stream or view."""
-    return DataSourceRef(type_val="elasticsearch", uid=SOURCES[name].uid)

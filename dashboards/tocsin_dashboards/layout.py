@@ -9,13 +9,11 @@ from typing import Any
 
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.common import DataSourceRef
 
 from tocsin.streams import TIME
 from tocsin_dashboards import variables
-from tocsin_dashboards.asking import ask, raw
+from tocsin_dashboards.asking import ask, raw, ref_of
 from tocsin_dashboards.looks import BLUE, RED
-from tocsin_dashboards.sources import SOURCES
 
 with warnings.catch_warnings():  # it says that v2 is preferred: standards ship v1, which 12 and 13 both load
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -42,7 +40,7 @@ class Board:
         title: its name.
         doc: what it is for, in a sentence.
         filtered: the stream or view that the reader's own filters narrow.
-        variables: names of `variables.KNOWN`, in the order in which they are shown, after the namespace.
+        variables_: names of `variables.KNOWN`, in the order in which they are shown, after the namespace.
     """
 
     def __init__(
@@ -54,7 +52,7 @@ class Board:
         time: str = "now-7d",
         filtered: str = "alerts",
     ) -> None:
-        self.uid, self._variables = uid, ("namespace", *variables_)
+        self.uid = uid
         self._y = self._id = self._rows = 0
         self._board = (
             build.Dashboard(title)
@@ -67,12 +65,12 @@ class Board:
             .tooltip(model.DashboardCursorSync.CROSSHAIR)
             .editable()
         )
-        chosen = [variables.KNOWN[name]() for name in self._variables]
+        chosen = [variables.KNOWN[name]() for name in ("namespace", *variables_)]
         self._board.variables([*chosen, variables.filters(filtered)])
         self._board.annotations(_annotations())
         self._board.links([_others()])
 
-    def row(self, title: str, *panels: tuple[int, Panel], height: int = 8) -> Board:
+    def row(self, title: str, *panels: tuple[int, Panel], height: int = 8) -> None:
         """A row under a heading; each panel with its width out of 24."""
         self._board.with_row(
             build.Row(title).id(self._heading()).grid_pos(model.GridPos(h=1, w=WIDTH, x=0, y=self._y))
@@ -87,7 +85,6 @@ class Board:
             )
             x += width
         self._y += height
-        return self
 
     def _heading(self) -> int:
         self._rows += 1
@@ -100,15 +97,10 @@ class Board:
     def build(self) -> dict[str, Any]:
         """The dashboard as Grafana's classic JSON (schemaVersion 42)."""
         found: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(self._board.build()))
-        for annotation in found["annotations"][
-            "list"
-        ]:  # what the data source reads and the builders do not know
-            annotation |= {
-                "query": annotation["target"]["query"],
-                "timeField": TIME,
-                "textField": "message",
-                "tagsField": "tags",
-            }
+        for annotation in found["annotations"]["list"]:
+            # What the data source reads, and the builders do not know.
+            annotation |= {"timeField": TIME, "textField": "message", "tagsField": "tags"}
+            annotation["query"] = annotation["target"]["query"]
         return found
 
 
@@ -129,6 +121,5 @@ def _annotations() -> list[Builder[model.AnnotationQuery]]:
 
 def _annotation(name: str, source: str, where: str, color: str) -> build.AnnotationQuery:
     target = ask(source, where, [raw(200)])
-    ref = DataSourceRef("elasticsearch", SOURCES[source].uid)
-    found = build.AnnotationQuery().name(name).datasource(ref).icon_color(color).target(target)
+    found = build.AnnotationQuery().name(name).datasource(ref_of(source)).icon_color(color).target(target)
     return found.enable(True)  # noqa: FBT003

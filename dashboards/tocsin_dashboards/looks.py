@@ -17,9 +17,9 @@ STATES = {
 NAMED = SEVERITIES | STATES
 
 
-def one_hue(color: str = BLUE) -> build.FieldColor:
+def one_hue() -> build.FieldColor:
     """Shades of one color: for series whose names nobody knows beforehand."""
-    return build.FieldColor().mode(model.FieldColorModeId.SHADES).fixed_color(color)
+    return build.FieldColor().mode(model.FieldColorModeId.SHADES).fixed_color(BLUE)
 
 
 def by_threshold() -> build.FieldColor:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from tocsin.findings import Family
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import ask, count, filters, highest, histogram, lowest, raw, terms, unique
 from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, heat, lines, listing, number, to
+from tocsin_dashboards.layout import Board
 
 Panel = Any
 Link = Any
 ACTIVE = "tocsin.alert.status:(open OR acknowledged)"
 
 
-def open_alerts(severity: str, where: str = "") -> Panel:
+def open_alerts(severity: str) -> Panel:
     """How many alerts of a severity are open."""
-    condition = " AND ".join(filter(None, (ACTIVE, f"tocsin.severity:{severity}", where)))
+    condition = f"{ACTIVE} AND tocsin.severity:{severity}"
     return number(
         f"Open, {severity}",
         f"Alerts of severity {severity} that are open or acknowledged. Above 0: open the table below, start with the "
@@ -26,7 +28,7 @@ def open_alerts(severity: str, where: str = "") -> Panel:
     )
 
 
-def alert_table(title: str, where: str, height_hint: str = "") -> Panel:
+def alert_table(title: str, where: str, hint: str = "") -> Panel:
     """Alerts as they are now, worst first."""
     fields = (
         "tocsin.alert.id",
@@ -43,7 +45,7 @@ def alert_table(title: str, where: str, height_hint: str = "") -> Panel:
     return listing(
         title,
         "Every alert that was active in this time, the worst first. Follow the alert to its evidence, timeline and "
-        "playbook; follow the subject to everything about it. " + height_hint,
+        "playbook; follow the subject to everything about it. " + hint,
         ask("alerts", where, [highest("event.severity"), lowest("@timestamp")], buckets),
         to(INCIDENTS, "Incidents and playbooks"),
         columns={**dict(zip(fields, shown, strict=True)), "Min": "since"},
@@ -72,6 +74,13 @@ def findings_over_time(where: str) -> Panel:
         to(ALERT, "One alert"),
         stacked=True,
     )
+
+
+def family_alerts(board: Board, family: Family, title: str, about: str, hint: str) -> None:
+    """The row that a family's board begins with: its alerts and its findings `about` what the reader chose."""
+    condition = f"tocsin.detector.family:{family.value} AND {about}"
+    table = alert_table(title, f"{condition} AND tocsin.severity:$severity", hint)
+    board.row("Alerts", (16, table), (8, findings_over_time(condition)), height=9)
 
 
 def scores(detector: str, where: str = "", title: str = "", doc: str = "") -> Panel:

@@ -8,9 +8,9 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as model
-from grafana_foundation_sdk.models.common import DataSourceRef
 
 from tocsin.findings import Severity
+from tocsin_dashboards.asking import ref_of
 from tocsin_dashboards.sources import SOURCES
 
 #: Writing it without a value finds every document that has the field.
@@ -27,7 +27,7 @@ def _values(
     found = (
         build.QueryVariable(name)
         .label(label)
-        .datasource(DataSourceRef("elasticsearch", about.uid))
+        .datasource(ref_of(source))
         .query(text)
         .definition(text)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
@@ -42,12 +42,11 @@ def _values(
 
 def namespace() -> build.QueryVariable:
     """The namespaces of which there are data, read from the names of the indices; one at a time."""
-    about = SOURCES["run"]
     text = json.dumps({"find": "terms", "field": "_index", "size": 1000})
     return (
         build.QueryVariable("namespace")
         .label("Namespace")
-        .datasource(DataSourceRef("elasticsearch", about.uid))
+        .datasource(ref_of("run"))
         .query(text)
         .definition(text)
         .regex(r"/tocsin\.run-([a-z0-9_.]+)-\d{4}\.\d{2}\.\d{2}-\d+$/")
@@ -82,8 +81,7 @@ def place() -> build.CustomVariable:
 
 def filters(source: str) -> build.AdHocVariable:
     """The reader's own filters on any field: every panel of that source is narrowed by them."""
-    ref = DataSourceRef("elasticsearch", SOURCES[source].uid)
-    return build.AdHocVariable("filters").label("Filters").datasource(ref)
+    return build.AdHocVariable("filters").label("Filters").datasource(ref_of(source))
 
 
 def _principals(*, several: bool) -> build.QueryVariable:

@@ -159,8 +159,12 @@ def push(
     for was, now in zip(changes, done, strict=True):
         if was.state != now.state:  # somebody was faster
             click.echo(f"{now.uid}: {now.state}: {clean(now.reason)}", err=True)
-    written = sum(1 for was, now in zip(changes, done, strict=True) if was.apply and now.state == was.state)
+    written = sum(_is_written(was, now) for was, now in zip(changes, done, strict=True))
     click.echo(f"{written} written" if written else "nothing to write", err=True)
+
+
+def _is_written(was: Change, now: Change) -> bool:
+    return was.apply is not None and now.state == was.state
 
 
 def _written(changes: Sequence[Change]) -> list[Change]:
@@ -172,11 +176,7 @@ def _written(changes: Sequence[Change]) -> list[Change]:
         try:
             done.append(change.apply() if change.apply else change)
         except GrafanaError:
-            written = [
-                was.uid
-                for was, now in zip(changes, done, strict=False)
-                if was.apply and now.state == was.state
-            ]
+            written = [was.uid for was, now in zip(changes, done, strict=False) if _is_written(was, now)]
             if written:
                 told = f"written before it failed at {change.uid}: {', '.join(written)}; pushing again goes on from there"
                 click.echo(told, err=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from tocsin.findings import Family
 from tocsin_dashboards.asking import ask, count, lowest, terms, total, unique
-from tocsin_dashboards.kinds import PRINCIPAL, lines, listing, matrix, network, to
+from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, listing, matrix, network, to
 from tocsin_dashboards.layout import Board
-from tocsin_dashboards.parts import alert_table, findings_over_time, scores
+from tocsin_dashboards.parts import family_alerts, scores
 
-UID = "tocsin-access"
-_FAMILY = "tocsin.detector.family:access"
 _BY = "user.id:$principal"
 _ONE = to(PRINCIPAL, "Everything about a principal")
 
@@ -16,7 +15,7 @@ _ONE = to(PRINCIPAL, "Everything about a principal")
 def build() -> Board:
     """The board."""
     board = Board(
-        UID,
+        ACCESS,
         "Tocsin: registry and data access",
         "Who touched what, when, from where, and whether that is usual for them.",
         ["principal", "severity"],
@@ -29,18 +28,12 @@ def build() -> Board:
 
 
 def _alerts(board: Board) -> None:
-    board.row(
-        "Alerts",
-        (
-            16,
-            alert_table(
-                "Alerts about who accessed what",
-                f"{_FAMILY} AND tocsin.subject.id:$principal AND tocsin.severity:$severity",
-                "What was seen names what was new: pair, address, program, hour or volume.",
-            ),
-        ),
-        (8, findings_over_time(f"{_FAMILY} AND tocsin.subject.id:$principal")),
-        height=9,
+    family_alerts(
+        board,
+        Family.ACCESS,
+        "Alerts about who accessed what",
+        "tocsin.subject.id:$principal",
+        "What was seen names what was new: pair, address, program, hour or volume.",
     )
 
 

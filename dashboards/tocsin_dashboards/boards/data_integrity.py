@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from tocsin.findings import Family
 from tocsin_dashboards.asking import ask, count, highest, raw, terms, unique
-from tocsin_dashboards.kinds import PRINCIPAL, lines, listing, matrix, to
+from tocsin_dashboards.kinds import DATASETS, PRINCIPAL, lines, listing, matrix, to
 from tocsin_dashboards.layout import Board
-from tocsin_dashboards.parts import alert_table, findings_over_time, scores
+from tocsin_dashboards.parts import family_alerts, scores
 
-UID = "tocsin-data-integrity"
-_FAMILY = "tocsin.detector.family:data_integrity"
 _SNAPSHOTS = "tocsin.dataset.name:$dataset"
 _ABOUT = "tocsin.subject.id:$dataset"
 _WRITER = to(PRINCIPAL, "Everything about a writer")
@@ -25,7 +24,7 @@ _COLUMNS = {
 def build() -> Board:
     """The board."""
     board = Board(
-        UID,
+        DATASETS,
         "Tocsin: data integrity",
         "What came into the training data, from whom, and whether it still looks like itself.",
         ["dataset", "severity"],
@@ -38,18 +37,12 @@ def build() -> Board:
 
 
 def _alerts(board: Board) -> None:
-    board.row(
-        "Alerts",
-        (
-            16,
-            alert_table(
-                "Alerts about datasets",
-                f"{_FAMILY} AND {_ABOUT} AND tocsin.severity:$severity",
-                "Before you retrain: quarantine the snapshot that the evidence names.",
-            ),
-        ),
-        (8, findings_over_time(f"{_FAMILY} AND {_ABOUT}")),
-        height=9,
+    family_alerts(
+        board,
+        Family.DATA_INTEGRITY,
+        "Alerts about datasets",
+        _ABOUT,
+        "Before you retrain: quarantine the snapshot that the evidence names.",
     )
 
 

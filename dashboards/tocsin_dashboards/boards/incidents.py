@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import ask, count, filters, highest, lowest, percentiles, terms, unique
-from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, bars, lines, listing, number, to
+from tocsin_dashboards.kinds import ALERT, HEALTH, INCIDENTS, OVERVIEW, bars, lines, listing, number, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import history
 
@@ -90,7 +90,7 @@ def _now(board: Board) -> None:
                     [unique("tocsin.notification.key")],
                     _EVERYTHING,
                 ),
-                to("tocsin-health", "Tocsin's health"),
+                to(HEALTH, "Tocsin's health"),
                 column="Unique Count",
                 steps=((None, looks.GREEN), (1, looks.RED)),
             ),

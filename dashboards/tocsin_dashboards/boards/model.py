@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin_dashboards.asking import ask, count, highest, percentiles, raw, terms
-from tocsin_dashboards.kinds import MODEL, OVERVIEW, lines, listing, to
+from tocsin_dashboards.kinds import ACCESS, BEHAVIOR, DATASETS, MODEL, OVERVIEW, USAGE, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, answers, classes, history
 
@@ -73,7 +73,7 @@ def _who_asks_it_and_who_touched_it(board: Board) -> None:
                         alias="{{term user.id}}",
                     )
                 ],
-                to("tocsin-usage", "Usage and extraction"),
+                to(USAGE, "Usage and extraction"),
                 stacked=True,
             ),
         ),
@@ -83,7 +83,7 @@ def _who_asks_it_and_who_touched_it(board: Board) -> None:
                 "Accesses to it in the registry",
                 "Who read, changed or downloaded it. Each change should have a name, a reason and a run of the pipeline near it.",
                 ask("access", 'tocsin.resource.id:"${model}"', [raw(200)]),
-                to("tocsin-access", "Registry and data access"),
+                to(ACCESS, "Registry and data access"),
                 only=True,
                 columns={
                     "@timestamp": "when",
@@ -107,7 +107,7 @@ def _how_it_was_made(board: Board) -> None:
                 "Runs of its pipeline",
                 "When it was trained and deployed, by whom and from what. A version that answers and has no run here was not made by the pipeline.",
                 ask("pipeline", _CALLS, [raw(200)]),
-                to("tocsin-data-integrity", "Data integrity"),
+                to(DATASETS, "Data integrity"),
                 only=True,
                 columns={
                     "@timestamp": "when",
@@ -138,6 +138,6 @@ def _scores() -> object:
                 alias="{{term tocsin.detector.id}}",
             )
         ],
-        to("tocsin-model-behavior", "Model behavior"),
+        to(BEHAVIOR, "Model behavior"),
         unit="none",
     )

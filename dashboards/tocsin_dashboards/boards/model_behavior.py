@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from tocsin.findings import Family
 from tocsin_dashboards.asking import ask, count, histogram, percentiles, terms
-from tocsin_dashboards.kinds import MODEL, heat, lines, listing, to
+from tocsin_dashboards.kinds import BEHAVIOR, MODEL, heat, lines, listing, to
 from tocsin_dashboards.layout import Board
-from tocsin_dashboards.parts import alert_table, answers, classes, findings_over_time, scores
+from tocsin_dashboards.parts import answers, classes, family_alerts, scores
 
-UID = "tocsin-model-behavior"
-_FAMILY = "tocsin.detector.family:model_behavior"
 _CALLS = "tocsin.model.name:$model"
 _ABOUT = "tocsin.subject.id:$model"
 _ONE = to(MODEL, "Everything about a model")
@@ -17,7 +16,7 @@ _ONE = to(MODEL, "Everything about a model")
 def build() -> Board:
     """The board."""
     board = Board(
-        UID,
+        BEHAVIOR,
         "Tocsin: model behavior",
         "What models answer, how sure they are and how fast, and what they are asked about.",
         ["model", "severity", "place"],
@@ -30,18 +29,12 @@ def build() -> Board:
 
 
 def _alerts(board: Board) -> None:
-    board.row(
-        "Alerts",
-        (
-            16,
-            alert_table(
-                "Alerts about models",
-                f"{_FAMILY} AND tocsin.subject.id:$model AND tocsin.severity:$severity",
-                "A shift that begins with a deployment (blue line) is a release; one that does not is data or an attack.",
-            ),
-        ),
-        (8, findings_over_time(f"{_FAMILY} AND tocsin.subject.id:$model")),
-        height=9,
+    family_alerts(
+        board,
+        Family.MODEL_BEHAVIOR,
+        "Alerts about models",
+        _ABOUT,
+        "A shift that begins with a deployment (blue line) is a release; one that does not is data or an attack.",
     )
 
 

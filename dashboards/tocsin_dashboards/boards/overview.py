@@ -6,6 +6,7 @@ from tocsin_dashboards import looks
 from tocsin_dashboards.asking import ask, count, filters, highest, percentiles, terms, unique
 from tocsin_dashboards.kinds import (
     ALERT,
+    DATASETS,
     HEALTH,
     INCIDENTS,
     OVERVIEW,
@@ -87,7 +88,7 @@ def _by_what_and_whom(board: Board) -> None:
                 "Open alerts by family",
                 "Which kind of thing is under attack or broken. The longest bar is the family's dashboard to open first.",
                 ask("alerts", ACTIVE, [count()], [terms("tocsin.detector.family")]),
-                to("tocsin-data-integrity", "Data integrity"),
+                to(DATASETS, "Data integrity"),
                 along="tocsin.detector.family",
             ),
         ),

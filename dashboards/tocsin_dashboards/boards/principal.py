@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin_dashboards.asking import ask, count, highest, lowest, raw, terms
-from tocsin_dashboards.kinds import OVERVIEW, PRINCIPAL, lines, listing, to
+from tocsin_dashboards.kinds import ACCESS, DATASETS, OVERVIEW, PRINCIPAL, USAGE, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
 
@@ -11,8 +11,8 @@ _BY = 'user.id:"${principal}"'
 _ABOUT = 'tocsin.subject.id:"${principal}"'
 _UP, _USAGE, _ACCESS = (
     to(OVERVIEW, "SOC overview"),
-    to("tocsin-usage", "Usage and extraction"),
-    to("tocsin-access", "Registry and data access"),
+    to(USAGE, "Usage and extraction"),
+    to(ACCESS, "Registry and data access"),
 )
 
 
@@ -134,7 +134,7 @@ def _from_where_with_what(board: Board) -> None:
                 "Datasets that it wrote",
                 "What it delivered to training. If the principal is compromised, these are what to quarantine.",
                 ask("dataset", _BY, [count()], [terms("tocsin.dataset.name", 50)]),
-                to("tocsin-data-integrity", "Data integrity"),
+                to(DATASETS, "Data integrity"),
                 columns={"tocsin.dataset.name": "dataset", "Count": "snapshots"},
             ),
         ),

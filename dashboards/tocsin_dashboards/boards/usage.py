@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from tocsin.findings import Family
 from tocsin_dashboards.asking import ask, count, highest, terms, unique
-from tocsin_dashboards.kinds import PRINCIPAL, bars, lines, listing, to
+from tocsin_dashboards.kinds import PRINCIPAL, USAGE, bars, lines, listing, to
 from tocsin_dashboards.layout import Board
-from tocsin_dashboards.parts import alert_table, findings_over_time, scores
+from tocsin_dashboards.parts import family_alerts, scores
 
-UID = "tocsin-usage"
-_FAMILY = "tocsin.detector.family:usage"
 _CALLS = "tocsin.model.name:$model AND user.id:$principal"
 _ONE = to(PRINCIPAL, "Everything about a principal")
 
@@ -16,7 +15,7 @@ _ONE = to(PRINCIPAL, "Everything about a principal")
 def build() -> Board:
     """The board."""
     board = Board(
-        UID,
+        USAGE,
         "Tocsin: usage and extraction",
         "Who asks models how much, and whose questions look like copying.",
         ["model", "principal", "severity"],
@@ -29,18 +28,12 @@ def build() -> Board:
 
 
 def _alerts(board: Board) -> None:
-    board.row(
-        "Alerts",
-        (
-            16,
-            alert_table(
-                "Alerts about principals who ask",
-                f"{_FAMILY} AND tocsin.subject.id:$principal AND tocsin.severity:$severity",
-                "Before you cut a key: ask its owner; a load test looks the same for an hour, not for days.",
-            ),
-        ),
-        (8, findings_over_time(f"{_FAMILY} AND tocsin.subject.id:$principal")),
-        height=9,
+    family_alerts(
+        board,
+        Family.USAGE,
+        "Alerts about principals who ask",
+        "tocsin.subject.id:$principal",
+        "Before you cut a key: ask its owner; a load test looks the same for an hour, not for days.",
     )
 
 
