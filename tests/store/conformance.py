@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from tocsin.clock import EPOCH
 from tocsin.errors import StoreError
-from tocsin.frames import conform, empty, schema
+from tocsin.frames import TIME_TYPE, conform, empty, schema
 from tocsin.query import COUNT, Condition, Measure, Operator
 from tocsin.store.protocol import Appended, Store
 from tocsin.streams import ID, INGESTED, STREAMS, TIME
@@ -149,6 +150,23 @@ class StoreConformance:
         assert found.columns == ["user.id", "count", "actions", "bytes", "least", "most", "mean"]
         assert found.row(0) == ("user-0", 10, 2, 135, 0, 27, 13.5)
         assert found.height == 3
+
+    def test_windows_hold_rows_by_event_time_and_tell_what_came_later(self, opened: Open) -> None:
+        store, hour = opened(), timedelta(hours=1)
+        assert store.newest("access") == EPOCH
+        assert store.windows("access", hour).is_empty()
+        store.append("access", accesses(90))
+        first = store.newest("access")
+        store.append("access", accesses(40, "late", START + 50 * timedelta(minutes=1)))
+        last = store.newest("access")
+        assert EPOCH < first < last
+        found = store.windows("access", hour, after={"new": first, "newest": last})
+        assert found.schema == {"start": TIME_TYPE, "rows": pl.Int64, "new": pl.Int64, "newest": pl.Int64}
+        assert found.rows() == [(START, 70, 10, 0), (START + hour, 60, 30, 0)]
+        seen = [Condition(INGESTED, ">", first), Condition(INGESTED, "<=", last)]
+        half = store.windows("access", hour / 2, START + hour / 2, START + 3 * hour, seen)
+        assert half.rows() == [(START + hour / 2, 10), (START + hour, 30)]
+        assert store.windows("access", hour, START + 3 * hour).is_empty()
 
     def test_wrong_rows_are_refused(self, opened: Open) -> None:
         store = opened()

@@ -8,14 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.clock import Clock, floor_time
-from tocsin.pipeline.cursors import window_starts
 from tocsin.pipeline.ledger import Ledger
 from tocsin.pipeline.pending import Waiting
 from tocsin.pipeline.records import newest_runs
 from tocsin.pipeline.settings import Setting
 from tocsin.query import COUNT
 from tocsin.store.protocol import Store
-from tocsin.streams import TIME
 
 _COLUMNS = ("event.action", "event.reason", "tocsin.run.rows", "tocsin.run.searched")
 #: Answers for windows that have no record: no events, not over yet, to be evaluated soon.
@@ -127,8 +125,7 @@ def _holding(store: Store, stream: str, starts: Sequence[datetime], length: time
         middle = len(starts) // 2
         halves = starts[:middle], starts[middle:]
         return set().union(*(_holding(store, stream, half, length) for half in halves))
-    rows = store.scan(stream, start, end, [TIME]).select(window_starts(length).alias("start").unique())
-    return set(rows.collect()["start"])
+    return set(store.windows(stream, length, start, end)["start"])
 
 
 def _unrecorded(

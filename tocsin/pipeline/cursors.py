@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
 
-import polars as pl
-
 from tocsin.clock import EPOCH, format_time, parse_time
 from tocsin.query import Condition
 from tocsin.store.protocol import Store
-from tocsin.streams import INGESTED, TIME
+from tocsin.streams import INGESTED
 
 
 class Touched(NamedTuple):
@@ -44,31 +42,17 @@ class Cursor:
 
     def look(self, store: Store, stream: str, length: timedelta) -> Touched:
         """The windows of a length that were touched since, and the cursor for the next time."""
-        since = max(self.newest - store.overlap, EPOCH)
-        new = store.scan(stream, columns=[TIME, INGESTED], where=[Condition(INGESTED, ">", since)])
-        groups = new.group_by(window_starts(length).alias("start"), INGESTED).agg(pl.len().alias("rows"))
-        appended = groups.collect()  # a row for each window and append, however many events there are
-        newest = appended[INGESTED].max()
-        if not isinstance(newest, datetime):
+        newest = max(store.newest(stream), self.newest)
+        if newest == EPOCH or (newest == self.newest and not store.overlap):
             return Touched({}, self)
-        rows, ingested = pl.col("rows"), pl.col(INGESTED)
-        found = appended.group_by("start").agg(
-            rows.sum().alias("rows"),
-            rows.filter(ingested > self.newest).sum().alias("new"),
-            rows.filter(ingested <= self.newest).sum().alias("old"),
-            rows.filter(ingested > newest - store.overlap).sum().alias("recent"),
-        )
+        since = max(self.newest - store.overlap, EPOCH)
+        read = [Condition(INGESTED, ">", since), Condition(INGESTED, "<=", newest)]
+        marks = {"new": self.newest, "recent": newest - store.overlap}
         windows, recent = {}, {}
-        for start, count, fresh, old, late in found.iter_rows():
-            key = format_time(start)
-            if fresh or old > self.recent.get(key, 0):
-                windows[start] = f"{format_time(newest)} {count}"
-            if late:
-                recent[key] = late
+        for found in store.windows(stream, length, where=read, after=marks).iter_rows(named=True):
+            key = format_time(found["start"])
+            if found["new"] or found["rows"] > self.recent.get(key, 0):
+                windows[found["start"]] = f"{format_time(newest)} {found['rows']}"
+            if found["recent"]:
+                recent[key] = found["recent"]
         return Touched(windows, Cursor(newest, recent))
-
-
-def window_starts(length: timedelta) -> pl.Expr:
-    """The start of the tumbling window that holds each row's event time."""
-    step = length // timedelta(microseconds=1)
-    return (pl.col(TIME).to_physical() // step * step).cast(pl.Datetime("us", "UTC"))

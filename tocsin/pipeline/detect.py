@@ -21,7 +21,6 @@ from tocsin.errors import StoreAway
 from tocsin.findings import Outcome
 from tocsin.logs import logger
 from tocsin.pipeline.baselines import Baselines, Version
-from tocsin.pipeline.cursors import window_starts
 from tocsin.pipeline.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.leases import LENGTH, worker_name
 from tocsin.pipeline.ledger import GRACE, Ledger
@@ -29,7 +28,7 @@ from tocsin.pipeline.pending import Claim
 from tocsin.pipeline.records import Before, Run, evaluated_before, run_row, write, write_runs
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Store
-from tocsin.streams import TIME
+from tocsin.store.tumbling import START
 
 __all__ = ["Detect", "Setting"]
 
@@ -220,8 +219,8 @@ class Detect:
     def _between(self, setting: Setting, start: datetime | None, end: datetime | None) -> list[datetime]:
         length, starts = setting.detector.requires.window, set[datetime]()
         for stream in setting.detector.requires.streams:
-            times = self._store.scan(stream, start and floor_time(start, length), end, [TIME])
-            starts |= set(times.select(window_starts(length).unique()).collect().to_series().to_list())
+            found = self._store.windows(stream, length, start and floor_time(start, length), end)
+            starts |= set(found[START])
         return sorted(starts)
 
     def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:

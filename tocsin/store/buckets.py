@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from tocsin.clock import EPOCH
 from tocsin.frames import schema
-from tocsin.query import Measure
-from tocsin.streams import STREAMS, Type
+from tocsin.query import Condition, Measure
+from tocsin.store.pages import condition
+from tocsin.store.tumbling import START, tumbling_schema
+from tocsin.streams import INGESTED, STREAMS, TIME, Type
 
 _PAGE = 10_000
 _GROUPED = (Type.KEYWORD, Type.IP, Type.BOOLEAN, Type.LONG)
@@ -57,7 +61,7 @@ def summarize(
             *(bucket["key"][str(i)] for i in range(len(by))),
             *(_value(bucket, m) for m in measures if m.function != "distinct"),
         )
-        for bucket in _buckets(by, inner, filters, search)
+        for bucket in _buckets(_terms(by), inner, filters, search)
     ]
     plain = [m for m in measures if m.function != "distinct"]
     shape = {name: types[name] for name in by} | {m.name: _type(types, m) for m in plain}
@@ -77,19 +81,40 @@ def _distinct(
     known = [*filters, {"exists": {"field": measure.column}}]
     keys = [
         tuple(bucket["key"][str(i)] for i in range(len(by)))
-        for bucket in _buckets([*by, measure.column], {}, known, search)
+        for bucket in _buckets(_terms([*by, measure.column]), {}, known, search)
     ]
     frame = pl.DataFrame(keys, schema={name: types[name] for name in by}, orient="row", strict=False)
     return frame.group_by(list(by)).agg(pl.len().alias(measure.name))
 
 
+def tumble(
+    length: timedelta, after: Mapping[str, datetime], filters: list[Any], search: Search
+) -> pl.DataFrame:
+    """What `Store.windows` gives."""
+    step = length // timedelta(milliseconds=1)
+    source = {"date_histogram": {"field": TIME, "fixed_interval": f"{step}ms"}}
+    inner = {name: {"filter": condition(Condition(INGESTED, ">", mark))} for name, mark in after.items()}
+    rows = [
+        (
+            EPOCH + timedelta(milliseconds=bucket["key"][START]),
+            bucket["doc_count"],
+            *(bucket[name]["doc_count"] for name in after),
+        )
+        for bucket in _buckets({START: source}, inner, filters, search)
+    ]
+    return pl.DataFrame(rows, schema=tumbling_schema(after), orient="row")
+
+
+def _terms(by: Sequence[str]) -> dict[str, Any]:
+    return {str(i): {"terms": {"field": name, "missing_bucket": True}} for i, name in enumerate(by)}
+
+
 def _buckets(
-    by: Sequence[str], inner: dict[str, Any], filters: list[Any], search: Search
+    sources: Mapping[str, Any], inner: dict[str, Any], filters: list[Any], search: Search
 ) -> Iterator[dict[str, Any]]:
-    sources = [{str(i): {"terms": {"field": name, "missing_bucket": True}}} for i, name in enumerate(by)]
     after: dict[str, Any] | None = None
     while True:
-        composite: dict[str, Any] = {"size": _PAGE, "sources": sources}
+        composite: dict[str, Any] = {"size": _PAGE, "sources": [{name: sources[name]} for name in sources]}
         if after is not None:
             composite["after"] = after
         answer = search(

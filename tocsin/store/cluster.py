@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import elasticsearch
 import msgspec
@@ -21,6 +21,9 @@ TIMEOUT = 60
 #: Statuses after which the same may be tried again.
 BUSY = frozenset({429, 502, 503, 504})
 _CONNECTIONS = 16
+_UNAVAILABLE, _NO_SHARD = 503, "search_phase_execution_exception"
+_STARTS = "10s"
+_Answer = TypeVar("_Answer")
 _KEY = "check that store.api_key names the `encoded` key as Elasticsearch gave it, and that it is still valid"
 
 for _library in (
@@ -89,6 +92,17 @@ def told(what: str) -> Iterator[None]:
         ) from error
     except elasticsearch.TransportError as error:
         raise _kind(error)(f"Elasticsearch cannot {what}: {error.message}{_advice(error)}") from error
+
+
+def once_started(client: elasticsearch.Elasticsearch, index: str, ask: Callable[[], _Answer]) -> _Answer:
+    """What is asked of an index; asked again when its shards have started, where another process just made it."""
+    try:
+        return ask()
+    except elasticsearch.ApiError as error:
+        if error.status_code != _UNAVAILABLE or error.message != _NO_SHARD:
+            raise
+        client.cluster.health(index=index, wait_for_status="yellow", timeout=_STARTS)
+        return ask()
 
 
 def _line(error: elasticsearch.ApiError) -> str:

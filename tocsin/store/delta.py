@@ -7,12 +7,12 @@ stream take turns behind a file lock (one machine), which the kernel frees when 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,10 +25,11 @@ from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
 from tocsin.errors import StoreError
 from tocsin.frames import TIME_TYPE, schema
 from tocsin.query import Measure, Where
-from tocsin.store.delta_files import DAY, durable, files_below, part_file, transactions, upkeep
+from tocsin.store import delta_files as files
 from tocsin.store.known_ids import KnownIds
 from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.state import State
+from tocsin.store.tumbling import tumbled
 from tocsin.streams import ID, INGESTED, STREAMS, TIME
 from tocsin.windows import aggregate, matches
 
@@ -90,7 +91,7 @@ class DeltaStore:
         with self._mutex, self._turn(stream):
             table = self._table(stream)
             known = self._known_ids(stream, table)
-            fresh = frame.filter(pl.Series(known.fresh(frame, lambda a, b: self._ids(table, a, b))))
+            fresh = frame.filter(pl.Series(known.fresh(frame, partial(files.ids_between, table))))
             if len(fresh) or checkpoint:
                 self._commit(stream, table, fresh, dict(checkpoint or {}))
                 known.add(fresh)
@@ -102,11 +103,10 @@ class DeltaStore:
     def _commit(
         self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, marks: dict[str, int]
     ) -> None:
-        last = (table.transaction_version(_STAMP) or 0) if table else 0
-        stamp = max(self._clock.now(), EPOCH + timedelta(microseconds=last) + _MICROSECOND)
+        stamp = max(self._clock.now(), self.newest(stream) + _MICROSECOND)
         marks[_STAMP] = (stamp - EPOCH) // _MICROSECOND
         rows = rows.with_columns(
-            pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED), pl.col(TIME).dt.date().alias(DAY)
+            pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED), pl.col(TIME).dt.date().alias(files.DAY)
         ).select(TIME, ID, INGESTED, pl.exclude(TIME, ID, INGESTED))
         marked = CommitProperties(
             app_transactions=[Transaction(key, number, None) for key, number in marks.items()]
@@ -114,12 +114,14 @@ class DeltaStore:
         try:
             table = self._shaped(stream, table, rows.head(0))
             added: list[AddAction | RemoveAction] = [
-                part_file(self._path(stream), day, part)
-                for (day,), part in rows.group_by(DAY, maintain_order=True)
+                files.part_file(self._path(stream), day, part)
+                for (day,), part in rows.group_by(files.DAY, maintain_order=True)
             ]
-            table.create_write_transaction(added, "append", table.schema(), [DAY], commit_properties=marked)
+            table.create_write_transaction(
+                added, "append", table.schema(), [files.DAY], commit_properties=marked
+            )
             table.update_incremental()
-            durable(self._commit_file(stream, table.version()))
+            files.durable(self._commit_file(stream, table.version()))
         except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
             raise StoreError(f"cannot append to stream {stream} in {self.root}: {error}") from error
 
@@ -127,9 +129,11 @@ class DeltaStore:
         """The table with all columns of these rows: made, or widened when the catalogue has grown."""
         if table is None:
             path = str(self._path(stream))
-            write_deltalake(path, empty, mode="append", partition_by=[DAY], configuration=_CONFIGURATION)
+            write_deltalake(
+                path, empty, mode="append", partition_by=[files.DAY], configuration=_CONFIGURATION
+            )
             self._tables[stream] = table = DeltaTable(path)
-        elif _columns(table) != set(empty.columns):
+        elif files.columns(table) != set(empty.columns):
             write_deltalake(table, empty, mode="append", schema_mode="merge")
             table.update_incremental()
         return table
@@ -140,7 +144,7 @@ class DeltaStore:
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
         table = self._table(stream)
-        return {} if table is None else transactions(table, self._path(stream), _STAMP)
+        return {} if table is None else files.transactions(table, self._path(stream), _STAMP)
 
     def scan(
         self,
@@ -157,9 +161,9 @@ class DeltaStore:
         else:
             rows = self._rows(stream, table)
             if start is not None:
-                rows = rows.filter(pl.col(DAY) >= start.date(), pl.col(TIME) >= start)
+                rows = rows.filter(pl.col(files.DAY) >= start.date(), pl.col(TIME) >= start)
             if end is not None:
-                rows = rows.filter(pl.col(DAY) <= end.date(), pl.col(TIME) < end)
+                rows = rows.filter(pl.col(files.DAY) <= end.date(), pl.col(TIME) < end)
         return rows.filter(*map(matches, where)).select(list(columns or wanted))
 
     def summarize(
@@ -172,6 +176,20 @@ class DeltaStore:
         where: Where = (),
     ) -> pl.DataFrame:
         return aggregate(self.scan(stream, start, end, where=where), by, measures)
+
+    def newest(self, stream: str) -> datetime:
+        return EPOCH + (self.checkpoint(stream, _STAMP) or 0) * _MICROSECOND
+
+    def windows(
+        self,
+        stream: str,
+        length: timedelta,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        where: Where = (),
+        after: Mapping[str, datetime] | None = None,
+    ) -> pl.DataFrame:
+        return tumbled(self.scan(stream, start, end, where=where), length, after or {})
 
     def _path(self, stream: str) -> Path:
         return self.root / "streams" / stream
@@ -206,7 +224,7 @@ class DeltaStore:
             known, rows = self._scans.get(stream, (-1, None))
             if rows is None or known != version:
                 wanted = schema(stream)
-                later = wanted.keys() - _columns(table)
+                later = wanted.keys() - files.columns(table)
                 rows = pl.scan_delta(table).with_columns(
                     pl.lit(None, dtype=wanted[name]).alias(name) for name in later
                 )
@@ -219,20 +237,8 @@ class DeltaStore:
             known.forget()
         return known
 
-    def _ids(self, table: DeltaTable | None, start: datetime, end: datetime) -> pl.DataFrame:
-        if table is None:
-            return pl.DataFrame(schema={TIME: TIME_TYPE, ID: pl.String})
-        rows = pl.scan_delta(table).filter(pl.col(DAY) >= start.date(), pl.col(DAY) <= end.date())
-        return rows.filter(pl.col(TIME) >= start, pl.col(TIME) < end).select(TIME, ID).collect()
-
-    @contextmanager
-    def _turn(self, stream: str) -> Iterator[None]:
-        descriptor = os.open(self.root / "locks" / f"{stream}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def _turn(self, stream: str) -> AbstractContextManager[None]:
+        return files.locked(self.root / "locks" / f"{stream}.lock")
 
     # Keyed state and files
 
@@ -259,9 +265,9 @@ class DeltaStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f".{target.name}.{os.getpid()}")
         write(str(unfinished))
-        durable(unfinished)
+        files.durable(unfinished)
         unfinished.replace(target)
-        durable(target)
+        files.durable(target)
 
     @contextmanager
     def kept(self, name: str) -> Iterator[str]:
@@ -271,7 +277,7 @@ class DeltaStore:
         yield str(path)
 
     def kept_names(self) -> list[str]:
-        return files_below(self.root / "kept")
+        return files.files_below(self.root / "kept")
 
     # Upkeep
 
@@ -282,14 +288,10 @@ class DeltaStore:
                 table = self._table(stream)
                 if table is None:
                     continue
-                dropped, compacted = upkeep(table, self._clock.now() - self._retention[stream])
+                dropped, compacted = files.upkeep(table, self._clock.now() - self._retention[stream])
                 done["dropped"] += dropped
                 done["compacted"] += compacted
         return done
 
     def close(self) -> None:
         self._state.close()
-
-
-def _columns(table: DeltaTable) -> set[str]:
-    return {field.name for field in table.schema().fields}

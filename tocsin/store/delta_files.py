@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +15,8 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
-from tocsin.streams import INGESTED, TIME
+from tocsin.frames import TIME_TYPE
+from tocsin.streams import ID, INGESTED, TIME
 
 DAY = "day"  # partition: the UTC date of the event time
 #: A day with more files than this is compacted.
@@ -86,6 +90,30 @@ def transactions(table: DeltaTable, folder: Path, leave_out: str) -> dict[str, i
         names |= {json.loads(line)["txn"]["appId"] for line in lines if line.startswith(b'{"txn"')}
     numbers = {name: table.transaction_version(name) for name in sorted(names - {leave_out})}
     return {name: number for name, number in numbers.items() if number is not None}
+
+
+def columns(table: DeltaTable) -> set[str]:
+    """Names of a table's columns."""
+    return {field.name for field in table.schema().fields}
+
+
+def ids_between(table: DeltaTable | None, start: datetime, end: datetime) -> pl.DataFrame:
+    """Event times and ids of a table's rows of `start <= @timestamp < end`."""
+    if table is None:
+        return pl.DataFrame(schema={TIME: TIME_TYPE, ID: pl.String})
+    rows = pl.scan_delta(table).filter(pl.col(DAY) >= start.date(), pl.col(DAY) <= end.date())
+    return rows.filter(pl.col(TIME) >= start, pl.col(TIME) < end).select(TIME, ID).collect()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file of this machine; the kernel frees it when its holder dies."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def files_below(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Self
 
 import elasticsearch
@@ -19,23 +20,22 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from tocsin.clock import Clock, SystemClock, parse_length
-from tocsin.errors import StoreAway, StoreError
+from tocsin.errors import StoreAway
 from tocsin.frames import schema
 from tocsin.query import Measure, Where
 from tocsin.store import mappings, pages, templates
-from tocsin.store.buckets import in_buckets, summarize
+from tocsin.store.buckets import in_buckets, summarize, tumble
 from tocsin.store.bulk import Patience
-from tocsin.store.cluster import TIMEOUT, connect, told
+from tocsin.store.cluster import TIMEOUT, connect, once_started, told
 from tocsin.store.elastic_append import Way, create
 from tocsin.store.elastic_scan import read_pages
 from tocsin.store.elastic_state import ElasticState
+from tocsin.store.marks import Marks
 from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.stamps import Stamps, newest_stamp
 from tocsin.streams import STREAMS
 from tocsin.windows import aggregate
 
-_MARK = "source"  # kind of a source's checkpoints
-_TRIES = 20
 _FRESH = 1.0
 _OLDEST = 60.0  # seconds after its stamp that a row is still sent: in `overlap`, with the request's own time
 #: What baselines are fitted without must be in the sight of every process as soon as it is written.
@@ -66,8 +66,9 @@ class ElasticStore:
         timeout = TIMEOUT if patience is None else patience.total_seconds()
         self._writing = client.options(request_timeout=timeout)
         self._raw_writing = raw.options(request_timeout=timeout)
-        self._state, self._marks = ElasticState(client, namespace), ElasticState(self._writing, namespace)
-        self._stamps = Stamps(clock, self._newest_stamp)
+        self._state = ElasticState(client, namespace)
+        self._marks = Marks(ElasticState(self._writing, namespace))
+        self._stamps = Stamps(clock, self.newest)
         self._refreshed: dict[str, float] = {}  # monotonic
         self._mutex = threading.RLock()
 
@@ -129,7 +130,7 @@ class ElasticStore:
             StoreError: a template is newer than this Tocsin.
         """
         before = templates.setup(self._writing, self.templates())
-        self._marks.setup(self._replicas)
+        self._marks.state.setup(self._replicas)
         self._is_set_up = True
         return before
 
@@ -165,24 +166,16 @@ class ElasticStore:
             if stream in _SEEN_AT_ONCE:
                 self._refresh(stream)
         for key, number in (checkpoint or {}).items():
-            self._mark(f"{stream}/{key}", number)
+            self._marks.put(stream, key, number)
         return done
 
     def checkpoint(self, stream: str, key: str) -> int | None:
         self._ready()
-        entry = self._marks.get(_MARK, f"{stream}/{key}")
-        return None if entry is None else int(entry.value["number"])
+        return self._marks.get(stream, key)
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
-        marks = self.entries(_MARK, f"{stream}/")
-        return {mark.key.removeprefix(f"{stream}/"): int(mark.value["number"]) for mark in marks}
-
-    def _mark(self, key: str, number: int) -> None:
-        for _ in range(_TRIES):
-            entry = self._marks.get(_MARK, key)
-            if self._marks.put(_MARK, key, {"number": number}, entry.version if entry else None) is not None:
-                return
-        raise StoreError(f"other processes keep writing the checkpoint {key}")
+        self._ready()
+        return self._marks.of(stream)
 
     def scan(
         self,
@@ -224,22 +217,34 @@ class ElasticStore:
         if not in_buckets(stream, by, measures):
             return aggregate(self.scan(stream, start, end, where=where), by, measures)
         self._refresh(stream)
-        target = mappings.name(stream, self.namespace)
-
-        def search(**asked: Any) -> dict[str, Any]:
-            with told(f"summarize stream {stream}"):
-                try:
-                    body: dict[str, Any] = self._client.search(index=target, **asked).body
-                except elasticsearch.NotFoundError:
-                    return {}
-            return body
-
+        search = partial(self._search, stream)
         return summarize(stream, by, measures, pages.filters(start, end, where), search)
 
-    def _newest_stamp(self, stream: str) -> datetime:
+    def newest(self, stream: str) -> datetime:
         self._refresh(stream)
         with told(f"look how far stream {stream} is"):
-            return newest_stamp(self._writing, mappings.name(stream, self.namespace))
+            target = mappings.name(stream, self.namespace)
+            return once_started(self._writing, target, partial(newest_stamp, self._writing, target))
+
+    def windows(
+        self,
+        stream: str,
+        length: timedelta,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        where: Where = (),
+        after: Mapping[str, datetime] | None = None,
+    ) -> pl.DataFrame:
+        self._refresh(stream)
+        return tumble(length, after or {}, pages.filters(start, end, where), partial(self._search, stream))
+
+    def _search(self, stream: str, **asked: Any) -> dict[str, Any]:
+        target = mappings.name(stream, self.namespace)
+        with told(f"summarize stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
+            return dict(
+                once_started(self._client, target, partial(self._client.search, index=target, **asked))
+            )
+        return {}
 
     def _refresh(self, stream: str) -> None:
         """Make what was appended visible: at once what this process wrote, within a second what others did."""
@@ -285,8 +290,6 @@ class ElasticStore:
 
     def kept_names(self) -> list[str]:
         return self._state.kept_names()
-
-    # Upkeep
 
     def maintain(self) -> Mapping[str, int]:
         """Nothing: merging and retention are the cluster's own work (`lifecycle` in the templates)."""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import elasticsearch
@@ -13,7 +14,7 @@ import polars as pl
 
 from tocsin.errors import StoreError
 from tocsin.store import pages
-from tocsin.store.cluster import RAW, told
+from tocsin.store.cluster import RAW, once_started, told
 
 _KEEP_ALIVE = "5m"
 _SLICES = 2
@@ -38,11 +39,13 @@ def read_pages(
     yield pages.nothing(stream, columns)
     with told(f"read stream {stream}"):
         try:
-            pit = client.open_point_in_time(index=target, keep_alive=_KEEP_ALIVE)["id"]
+            pit = once_started(
+                client, target, partial(client.open_point_in_time, index=target, keep_alive=_KEEP_ALIVE)
+            )
         except elasticsearch.NotFoundError:
             return
         try:
-            whole = _Slice(raw, pit, stream, columns, filters)
+            whole = _Slice(raw, pit["id"], stream, columns, filters)
             first = whole.page(None)
             if len(first.rows) < pages.PAGE:
                 yield first.rows
@@ -50,7 +53,7 @@ def read_pages(
             yield from _together([replace(whole, number=number) for number in range(_SLICES)])
         finally:
             with contextlib.suppress(elasticsearch.ApiError, elasticsearch.TransportError):
-                client.close_point_in_time(id=pit)
+                client.close_point_in_time(id=pit["id"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,12 +89,13 @@ def filters(start: Any, end: Any, where: Where) -> list[Any]:
     found: list[Any] = []
     if start is not None or end is not None:
         found.append(_range(TIME, {"gte": start, "lt": end}))
-    return found + [_filter(condition) for condition in where]
+    return found + [condition(each) for each in where]
 
 
-def _filter(condition: Condition) -> dict[str, Any]:
-    column, value = condition.column, condition.value
-    match condition.operator:
+def condition(given: Condition) -> dict[str, Any]:
+    """A condition as a filter."""
+    column, value = given.column, given.value
+    match given.operator:
         case "==":
             return {"term": {column: _text(value)}}
         case "!=":
@@ -114,7 +115,7 @@ def _filter(condition: Condition) -> dict[str, Any]:
             return {
                 "exists": {"field": COUNT if column == VECTOR else column}
             }  # a vector itself is not indexed
-    word = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[condition.operator]
+    word = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[given.operator]
     return _range(column, {word: value})
 
 

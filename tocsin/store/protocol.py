@@ -122,6 +122,26 @@ class Store(Appends, Protocol):
         """One row a group: the columns of `by`, then one column a measure."""
         ...
 
+    def newest(self, stream: str) -> datetime:
+        """The newest ingest time that is in sight, or up to a millisecond later where a store has `overlap`; 1970
+        where a stream is empty.
+        """
+        ...
+
+    def windows(
+        self,
+        stream: str,
+        length: timedelta,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        where: Where = (),
+        after: Mapping[str, datetime] | None = None,
+    ) -> pl.DataFrame:
+        """The tumbling windows of a length that hold rows of `scan`, oldest first: `start`, `rows`, and for each name
+        in `after` how many of them were ingested after that time.
+        """
+        ...
+
     def get(self, kind: str, key: str) -> Entry | None:
         """A record of the keyed state, or None."""
         ...

@@ -11,16 +11,15 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import msgspec
-import polars as pl
 
 from tocsin.clock import EPOCH, format_time, parse_time
 from tocsin.errors import StoreError
 from tocsin.frames import empty
 from tocsin.pipeline.copying.progress import KIND, Progress, identity
-from tocsin.pipeline.cursors import Cursor, window_starts
+from tocsin.pipeline.cursors import Cursor
 from tocsin.query import COUNT, Condition
 from tocsin.store.protocol import Entry, Store
-from tocsin.streams import INGESTED, STREAMS, TIME
+from tocsin.streams import INGESTED, STREAMS
 
 #: What belongs to one store and its processes. `source` are the checkpoints of a cluster, which are copied as such.
 _STAYS = frozenset({"lease", "upkeep", "worker", "source", KIND})
@@ -185,8 +184,7 @@ class StateCopy:
             Condition(INGESTED, ">", max(newest - self._target.overlap, EPOCH)),
             Condition(INGESTED, "<=", newest),
         ]
-        rows = self._target.scan(stream, columns=[TIME], where=where)
-        counts = rows.group_by(window_starts(length).alias("start")).agg(pl.len()).sort("start").collect()
+        counts = self._target.windows(stream, length, where=where)
         return {format_time(start): count for start, count in counts.iter_rows()}
 
 
