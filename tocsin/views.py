@@ -20,7 +20,7 @@ from tocsin.findings import Severity
 from tocsin.streams import TIME, Column, Type
 
 #: Of what `facts` writes; records that were written by an older one are written again by `tocsin store setup`.
-VERSION = 1
+VERSION = 2
 #: So long after it last changed, what is open is still shown.
 _AHEAD = timedelta(days=400)
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
@@ -90,7 +90,7 @@ def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
         "tocsin.alert.ratio": _ratio(value["score"], value["threshold"]),
         "tocsin.alert.time_to_detect": _seconds(value["started"], raised) if raised else None,
         "tocsin.alert.time_to_acknowledge": _seconds(raised, taken["at"]) if taken and raised else None,
-        "tocsin.alert.techniques": [_technique(id) for id in value["techniques"]],
+        "tocsin.alert.atlas": sorted({place for id in value["techniques"] for place in atlas.places(id)}),
         "threat.technique.id": value["techniques"],
         "tocsin.detector.id": value["detector"],
         "tocsin.detector.family": value.get("family") or "other",
@@ -135,13 +135,6 @@ def _ratio(score: float, threshold: float) -> float | None:
     return ratio if math.isfinite(ratio) else None
 
 
-def _technique(id: str) -> str:
-    try:
-        return f"{id} {atlas.name(id)}"
-    except KeyError:
-        return id
-
-
 _ALERTS = View(
     "alerts",
     "alert",
@@ -156,7 +149,7 @@ _ALERTS = View(
         Column("tocsin.alert.ratio", D, "score ÷ threshold of the newest finding"),
         Column("tocsin.alert.time_to_detect", D, "seconds from the start of the first window to the alert"),
         Column("tocsin.alert.time_to_acknowledge", D, "seconds from the alert to who took it on"),
-        Column("tocsin.alert.techniques", Type.KEYWORDS, "ATLAS techniques with their names"),
+        Column("tocsin.alert.atlas", Type.KEYWORDS, "places in the ATLAS matrix: tactic › technique"),
         Column("threat.technique.id", Type.KEYWORDS, "ATLAS techniques"),
         Column("tocsin.detector.id", K, "the detector"),
         Column("tocsin.detector.family", K, "the family of the detector"),

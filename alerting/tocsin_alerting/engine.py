@@ -193,8 +193,10 @@ class Alerting:
         """Close an incident with its conclusion. Its alerts stay what their windows say.
 
         Raises:
-            InputError: there is no such open incident.
+            InputError: there is no such open incident, or no conclusion.
         """
+        if not reason.strip():
+            raise InputError(f"incident {incident} is not closed without its conclusion: say it with --note")
         return self._incident(incident, lambda i: i.close(by, self._clock.now(), reason))
 
     def _incident(self, id: str, change: Callable[[Incident], Incident]) -> Incident:

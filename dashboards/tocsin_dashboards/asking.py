@@ -16,7 +16,9 @@ from tocsin_dashboards.sources import SOURCES
 
 Bucket = Builder[model.BucketAggregation]
 Metric = Builder[model.MetricAggregation]
-MOST = "_count"
+#: Widths of buckets of time: the reader's choice, and about a pixel.
+STEP, AUTO = "$step", "auto"
+MOST, ALPHABET = "_count", "_key"
 
 
 def count() -> Metric:
@@ -59,7 +61,8 @@ def raw(rows: int = 500) -> Metric:
 
 
 def terms(field: str, size: int = 20, by: str = MOST, missing: str = "") -> Bucket:
-    """A bucket for each value: the most frequent ones, or those of which the metric with the id `by` is highest.
+    """A bucket for each value: the most frequent ones, those of which the metric with the id `by` is highest, or the
+    first ones in the order of the `ALPHABET`.
 
     Documents without the field are in the bucket `missing` if that is given, else in none.
     """
@@ -68,7 +71,7 @@ def terms(field: str, size: int = 20, by: str = MOST, missing: str = "") -> Buck
         .size(str(size))
         .min_doc_count("1")
         .order_by(by)
-        .order(model.TermsOrder.DESC)
+        .order(model.TermsOrder.ASC if by == ALPHABET else model.TermsOrder.DESC)
     )
     if missing:
         settings.missing(missing)
@@ -114,7 +117,7 @@ def ask(
         where: a condition in Lucene's words; the namespace is added.
         metrics: what to compute; how many there are if nothing else.
         by: buckets, the outermost first.
-        over: the width of a bucket of time such as `1d`, or `auto`; empty for no time axis.
+        over: the width of a bucket of time: `STEP` for bars, `AUTO` for lines; empty for no time axis.
         alias: the name of a series, where `{{term field}}` is the bucket's value.
         ref: which query of the panel it is.
     """

@@ -192,10 +192,17 @@ def matrix(
     row: str,
     column: str,
     value: str = "Count",
+    split: tuple[str, str] | None = None,
 ) -> Panel:
-    """A table with a row for each value of one field and a column for each of another."""
+    """A table with a row for each value of one field and a column for each of another.
+
+    With `split` a field is first taken apart by the named groups of a regular expression.
+    """
     cross = {"rowField": row, "columnField": column, "valueField": value, "emptyValue": "empty"}
     panel = table.Panel().datasource(_ref(target)).with_target(target)
+    if split:
+        parts = {"source": split[0], "format": "regexp", "regExp": split[1], "replace": False}
+        panel.with_transformation(model.DataTransformerConfig(id_val="extractFields", options=parts))
     panel.with_transformation(model.DataTransformerConfig(id_val="groupingToMatrix", options=cross))
     panel.thresholds(looks.thresholds((None, "transparent"), (1, looks.SKY), (100, looks.BLUE)))
     panel.color_scheme(looks.by_threshold())

@@ -6,7 +6,19 @@ from typing import Any
 
 from tocsin.findings import Family
 from tocsin_dashboards import looks
-from tocsin_dashboards.asking import ask, count, filters, highest, histogram, lowest, raw, terms, unique
+from tocsin_dashboards.asking import (
+    AUTO,
+    STEP,
+    ask,
+    count,
+    filters,
+    highest,
+    histogram,
+    lowest,
+    raw,
+    terms,
+    unique,
+)
 from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, heat, lines, listing, number, to
 from tocsin_dashboards.layout import Board
 
@@ -57,7 +69,7 @@ def alert_table(title: str, where: str, hint: str = "") -> Panel:
 def findings_over_time(where: str) -> Panel:
     """Findings by detector; a revision of one is not another."""
     return lines(
-        "Findings a day",
+        "Findings",
         "Windows and subjects that reached their threshold, those that late data took back as well. "
         "One bar that stands out is an incident; bars every day "
         "are a baseline that no longer fits: look at the scores, then refit or adjust false_alarms.",
@@ -67,7 +79,7 @@ def findings_over_time(where: str) -> Panel:
                 f"({where}) AND NOT tocsin.run.silent:true",
                 [unique("tocsin.finding.id")],
                 [terms("tocsin.detector.id")],
-                over="1d",
+                over=STEP,
                 alias="{{term tocsin.detector.id}}",
             )
         ],
@@ -97,10 +109,10 @@ def scores(detector: str, where: str = "", title: str = "", doc: str = "") -> Pa
                 condition,
                 [highest("tocsin.score")],
                 [terms("tocsin.subject.id", 10, "1")],
-                over="1d",
+                over=STEP,
                 alias="{{term tocsin.subject.id}}",
             ),
-            ask("score", condition, [highest("tocsin.threshold")], over="1d", alias="threshold", ref="B"),
+            ask("score", condition, [highest("tocsin.threshold")], over=STEP, alias="threshold", ref="B"),
         ],
         to(OVERVIEW, "Alerts that came of it"),
         unit="none",
@@ -130,7 +142,7 @@ def answers(where: str, link: Link) -> Panel:
         "Distribution of answers",
         "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is "
         "drift, even while the mean stands still: compare with its deployments.",
-        ask("inference", where, [count()], [histogram("tocsin.output.score", 0.05)], over="auto"),
+        ask("inference", where, [count()], [histogram("tocsin.output.score", 0.05)], over=AUTO),
         link,
         unit="percentunit",
     )
@@ -148,7 +160,7 @@ def classes(where: str, link: Link) -> Panel:
                 where,
                 [count()],
                 [terms("tocsin.output.label", 10)],
-                over="1d",
+                over=STEP,
                 alias="{{term tocsin.output.label}}",
             )
         ],

@@ -69,6 +69,13 @@ def severity() -> build.CustomVariable:
     )
 
 
+def step() -> build.IntervalVariable:
+    """How wide a bar is: by itself a thirtieth of the time that is looked at, but never less than an hour."""
+    itself = model.VariableOption(text="auto", value="$__auto_interval_step", selected=True)
+    found = build.IntervalVariable("step").label("Bars of").values("1h,6h,12h,1d,7d").current(itself)
+    return found.auto(True).step_count(30).min_interval("1h")  # noqa: FBT003
+
+
 def place() -> build.CustomVariable:
     """Which place of the feature vector: the first 256 are kept so that they have a histogram."""
     return (
@@ -105,6 +112,7 @@ KNOWN: Mapping[str, Callable[[], Any]] = {
     "one_principal": lambda: _principals(several=False),
     "severity": severity,
     "place": place,
+    "step": step,
     "alert": lambda: _values("alert", "Alert", "alerts", "tocsin.alert.id", several=False),
     "fingerprint": lambda: _of_alert("fingerprint", "Fingerprint", "tocsin.alert.fingerprint"),
     "detector": lambda: _of_alert("detector", "Detector", "tocsin.detector.id"),

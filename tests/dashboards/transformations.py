@@ -180,6 +180,20 @@ def _rows(frames: list[Frame], _: Options) -> list[Frame]:
     ]
 
 
+def _extract(frames: list[Frame], options: Options) -> list[Frame]:
+    """New columns from the named groups of a regular expression over one field."""
+    if options.get("format") != "regexp":
+        raise NotEmulated(f"extractFields of {options.get('format')!r}")
+    require(frames, [options["source"]], "extractFields")
+    pattern = re.compile(options["regExp"].strip("/").replace("(?<", "(?P<"))
+    out = []
+    for f in frames:
+        found = [pattern.search(str(v)) for v in f.columns.get(options["source"], [])]
+        parts = {name: [m[name] if m else None for m in found] for name in pattern.groupindex}
+        out.append(_with(f, parts if options.get("replace") else {**f.columns, **parts}))
+    return out
+
+
 def _matrix(frames: list[Frame], options: Options) -> list[Frame]:
     row, column, value = (
         options.get(f"{k}Field") or d for k, d in (("row", "Time"), ("column", "Time"), ("value", "Value"))
@@ -206,6 +220,7 @@ _STEPS: Mapping[str, Callable[[list[Frame], Options], list[Frame]]] = {
     "convertFieldType": _convert,
     "filterByValue": _filter,
     "seriesToRows": _rows,
+    "extractFields": _extract,
     "groupingToMatrix": _matrix,
     "limit": lambda frames, _: frames,
     "prepareTimeSeries": lambda frames, _: frames,

@@ -11,7 +11,7 @@ from typing import Any
 from tests.dashboards.cluster import Elasticsearch, QueryError
 from tests.dashboards.datasources import NotEmulated, Source, uid_of
 from tests.dashboards.interpolation import ALL, Value, Values, references, replace
-from tests.dashboards.ranges import Range
+from tests.dashboards.ranges import Range, interval
 
 Json = dict[str, Any]
 _NUMBER_TYPES = ("float", "double", "integer", "long", "scaled_float", "histogram")
@@ -184,6 +184,10 @@ def resolved(
                 source = sources[uid_of(variable.get("datasource"))]
                 choices[name] = options(variable, source, cluster, of, values)
                 values[name] = choose(variable, choices[name], pick)
+            case "interval" if variable.get("auto") and pick is None:
+                choices[name] = _custom(str(variable.get("query") or ""))
+                own = interval(of, int(variable["auto_count"]), variable["auto_min"])
+                values[name] = Value(own.text, text="auto")
             case "custom" | "interval":
                 choices[name] = _custom(str(variable.get("query") or ""))
                 values[name] = choose(variable, choices[name], pick)

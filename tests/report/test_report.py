@@ -221,6 +221,14 @@ def test_findings_without_an_alert_are_told(tmp_path: Path) -> None:
     assert "Findings without an alert" in html.write(silent)
 
 
+def test_a_finding_whose_alert_came_after_the_period_is_not_without_one(app: App) -> None:
+    """The last windows of a period are evaluated when they are over."""
+    cut = facts.gather(app, Period(SINCE, week(12) - HOUR))
+    assert "prediction_drift" in cut.findings["tocsin.detector.id"]
+    assert not cut.alerts
+    assert cut.unheard.is_empty()
+
+
 def test_what_is_left_out_is_said(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cases, "_INCIDENTS", 1)
     monkeypatch.setattr(accounts, "HISTORY", 2)

@@ -16,7 +16,7 @@ from tocsin.findings import Severity, Subject
 from tocsin.incidents import Incident, IncidentState, IncidentStep, StepState
 from tocsin.store.elastic import ElasticStore
 from tocsin.streams import TIME
-from tocsin.views import VIEWS, facts
+from tocsin.views import VERSION, VIEWS, facts
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -48,7 +48,7 @@ def test_an_open_alert() -> None:
         1.5,
     )
     assert shown["tocsin.alert.time_to_detect"] == DAY.total_seconds()
-    assert shown["tocsin.alert.techniques"] == ["AML.T0020 Training Data Poisoning"]
+    assert shown["tocsin.alert.atlas"] == ["06 Persistence › AML.T0020 Training Data Poisoning"]
     assert shown["tocsin.alert.active"] == {
         "gte": "2026-03-02T00:00:00Z",
         "lte": "2027-04-07T00:00:00Z",
@@ -128,7 +128,9 @@ def test_records_from_before_the_views_are_shown_after_setup(opened: Any, namesp
     store.setup()
     assert _found(client, "alerts", namespace, "2026-01-01", "2026-12-31") == 1
     (mapping,) = client.indices.get_mapping(index=index).values()
-    assert mapping["mappings"]["_meta"] == {"versions_above": 5, "views": 1}
+    assert mapping["mappings"]["_meta"] == {"versions_above": 5}
+    shown = store.get("upkeep", "views")
+    assert shown is not None and shown.value == {"version": VERSION}
     hit = client.search(index=VIEWS["alerts"].alias(namespace))["hits"]["hits"][0]["_source"]
     assert hit[TIME] == "2026-03-02T00:00:00Z"
 

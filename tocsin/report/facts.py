@@ -21,6 +21,7 @@ from tocsin.report import history
 from tocsin.report.counts import Counted, Period, count
 from tocsin.report.history import Told
 from tocsin.report.pictures import scores
+from tocsin.store.protocol import Store
 
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 #: What is told in full, and opens incidents where nothing else is configured, begins here.
@@ -124,7 +125,7 @@ def gather(app: App, period: Period, progress: Callable[[str], None] = lambda _:
         period,
         counted,
         found,
-        _unheard(app.store.namespace, found, alerts),
+        _unheard(app.store, period, found, alerts),
         alerts,
         _incidents(app, period),
         _spans(app, period),
@@ -138,13 +139,13 @@ def _median(lengths: Iterable[timedelta]) -> timedelta | None:
     return timedelta(seconds=statistics.median(seconds)) if seconds else None
 
 
-def _unheard(namespace: str, found: pl.DataFrame, alerts: Iterable[Told]) -> pl.DataFrame:
-    heard = {a.fingerprint for a in alerts}
+def _unheard(store: Store, period: Period, found: pl.DataFrame, alerts: Iterable[Told]) -> pl.DataFrame:
     notable = found.filter(
         pl.col("tocsin.severity").is_in([s.value for s in Severity if s.rank >= NOTABLE.rank])
     )
+    heard = {a.fingerprint for a in alerts} | history.raised_later(store, period, notable)
     prints = [
-        fingerprint(namespace, detector, Subject(type or "", id or ""))
+        fingerprint(store.namespace, detector, Subject(type or "", id or ""))
         for detector, type, id in notable.select(
             _DETECTOR, "tocsin.subject.type", "tocsin.subject.id"
         ).iter_rows()

@@ -84,6 +84,19 @@ def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[Told]:
     return sorted(held, key=lambda a: (a.raised, a.started, a.fingerprint), reverse=True)
 
 
+def raised_later(store: Store, period: Period, findings: pl.DataFrame) -> set[str]:
+    """Fingerprints of the alerts that these findings of a period raised after its end: a window that ends with it
+    is evaluated when it is over.
+    """
+    if period.open:
+        return set()
+    where = [
+        Condition("event.action", "==", Action.FIRING.value),
+        Condition(_FINDING, "in", findings[_FINDING].unique().to_list()),
+    ]
+    return set(store.scan("alert_history", period.end, None, [_PRINT], where).collect()[_PRINT])
+
+
 def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
     """The alerts of one fingerprint, from its transitions in their order."""
     alert: Told | None = None

@@ -11,7 +11,7 @@ import polars as pl
 from tocsin.clock import EPOCH
 from tocsin.frames import schema
 from tocsin.query import Condition, Measure
-from tocsin.store.pages import condition
+from tocsin.store.filters import condition
 from tocsin.store.tumbling import START, tumbling_schema
 from tocsin.streams import INGESTED, STREAMS, TIME, Type
 

@@ -23,13 +23,14 @@ from tocsin.clock import Clock, SystemClock, parse_length
 from tocsin.errors import StoreAway
 from tocsin.frames import schema
 from tocsin.query import Measure, Where
-from tocsin.store import mappings, pages, templates
+from tocsin.store import mappings, templates
 from tocsin.store.buckets import in_buckets, summarize, tumble
 from tocsin.store.bulk import Patience
 from tocsin.store.cluster import TIMEOUT, connect, once_started, told
 from tocsin.store.elastic_append import Way, create
 from tocsin.store.elastic_scan import read_pages
 from tocsin.store.elastic_state import ElasticState
+from tocsin.store.filters import filters
 from tocsin.store.marks import Marks
 from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.stamps import Stamps, newest_stamp
@@ -74,8 +75,8 @@ class ElasticStore:
 
     @property
     def place(self) -> str:
-        nodes = (node.config for node in self._client.transport.node_pool.all())
-        return ", ".join(f"{node.scheme}://{node.host}:{node.port}" for node in nodes)
+        nodes = self._client.transport.node_pool.all()
+        return ", ".join(f"{n.config.scheme}://{n.config.host}:{n.config.port}" for n in nodes)
 
     @classmethod
     def open(
@@ -187,14 +188,14 @@ class ElasticStore:
     ) -> pl.LazyFrame:
         wanted = schema(stream)
         names = list(columns or wanted)
-        filters, target = pages.filters(start, end, where), mappings.name(stream, self.namespace)
+        found, target = filters(start, end, where), mappings.name(stream, self.namespace)
 
         def read(
             projection: list[str] | None, predicate: pl.Expr | None, rows: int | None, _batch: int | None
         ) -> Iterator[pl.DataFrame]:
             left = rows
             self._refresh(stream)
-            for frame in read_pages(self._client, self._raw, target, stream, projection or names, filters):
+            for frame in read_pages(self._client, self._raw, target, stream, projection or names, found):
                 kept = frame if predicate is None else frame.filter(predicate)
                 yield kept if left is None else kept.head(left)
                 if left is not None:
@@ -218,7 +219,7 @@ class ElasticStore:
             return aggregate(self.scan(stream, start, end, where=where), by, measures)
         self._refresh(stream)
         search = partial(self._search, stream)
-        return summarize(stream, by, measures, pages.filters(start, end, where), search)
+        return summarize(stream, by, measures, filters(start, end, where), search)
 
     def newest(self, stream: str) -> datetime:
         self._refresh(stream)
@@ -236,7 +237,7 @@ class ElasticStore:
         after: Mapping[str, datetime] | None = None,
     ) -> pl.DataFrame:
         self._refresh(stream)
-        return tumble(length, after or {}, pages.filters(start, end, where), partial(self._search, stream))
+        return tumble(length, after or {}, filters(start, end, where), partial(self._search, stream))
 
     def _search(self, stream: str, **asked: Any) -> dict[str, Any]:
         target = mappings.name(stream, self.namespace)

@@ -24,6 +24,8 @@ from tocsin.views import VERSION, VIEWS, facts
 #: A record's version holds the primary term above so many bits of sequence number.
 _TERM = 40
 _BASE = "versions_above"
+#: The record that says which version of the views every record shows.
+_SHOWN = ("upkeep", "views")
 _CHUNK = 6 * 1024 * 1024  # bytes of a kept file in one document
 _STATE: Mapping[str, Any] = {
     "dynamic": False,
@@ -57,7 +59,8 @@ class ElasticState:
 
     def _show(self) -> None:
         """Let the views be read: fields, aliases, and what records show that were written by an older Tocsin."""
-        outdated = self._meta().get("views", 0) < VERSION
+        shown = self.get(*_SHOWN)
+        outdated = shown is None or shown.value["version"] < VERSION
         if outdated:
             add = [
                 {
@@ -73,9 +76,8 @@ class ElasticState:
         for view in VIEWS.values():
             for entry in self.entries(view.kind, without="" if outdated else view.active):
                 self.put(view.kind, entry.key, entry.value, entry.version)  # else another wrote it just now
-        if outdated:
-            with told("set up its views"):
-                self._client.indices.put_mapping(index=self._records, meta={**self._meta(), "views": VERSION})
+        if outdated:  # of two that do this at once one is refused, and both have shown everything
+            self.put(*_SHOWN, {"version": VERSION}, shown.version if shown else None)
 
     def get(self, kind: str, key: str) -> Entry | None:
         with told("read the keyed state"):

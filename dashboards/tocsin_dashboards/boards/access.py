@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin.findings import Family
-from tocsin_dashboards.asking import ask, count, lowest, terms, total, unique
+from tocsin_dashboards.asking import AUTO, STEP, ask, count, lowest, terms, total, unique
 from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, listing, matrix, network, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import family_alerts, scores
@@ -18,7 +18,7 @@ def build() -> Board:
         ACCESS,
         "Tocsin: registry and data access",
         "Who touched what, when, from where, and whether that is usual for them.",
-        ["principal", "severity"],
+        ["principal", "severity", "step"],
         "now-30d",
         filtered="access",
     )
@@ -80,7 +80,7 @@ def _habits(board: Board) -> None:
                         _BY,
                         [count()],
                         [terms("event.action", 8)],
-                        over="auto",
+                        over=AUTO,
                         alias="{{term event.action}}",
                     )
                 ],
@@ -101,7 +101,7 @@ def _habits(board: Board) -> None:
                         _BY,
                         [total("http.response.bytes")],
                         [terms("user.id", 8)],
-                        over="1d",
+                        over=STEP,
                         alias="{{term user.id}}",
                     )
                 ],
@@ -149,7 +149,7 @@ def _new_pairs_and_refusals(board: Board) -> None:
                         _BY,
                         [count()],
                         [terms("event.outcome", 3)],
-                        over="1d",
+                        over=STEP,
                         alias="{{term event.outcome}}",
                     )
                 ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tocsin_dashboards.asking import ask, count, highest, lowest, raw, terms
+from tocsin_dashboards.asking import STEP, ask, count, highest, lowest, raw, terms
 from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
@@ -17,7 +17,7 @@ def build() -> Board:
         ALERT,
         "Tocsin: one alert",
         "One alert by its id: evidence, subject, timeline and playbook. Come here from a table of alerts.",
-        ["alert", "fingerprint", "detector", "subject", "incident"],
+        ["alert", "fingerprint", "detector", "subject", "incident", "step"],
         "now-90d",
     )
     for row in (_the_alert, _evidence, _subject, _playbook_and_timeline):
@@ -38,9 +38,9 @@ def _evidence(board: Board) -> None:
                 "Score against threshold",
                 "The detector's score of this subject before, during and after the alert; red is the threshold. A climb before the alert says when it really began.",
                 [
-                    ask("score", _ABOUT, [highest("tocsin.score")], over="1d", alias="score"),
+                    ask("score", _ABOUT, [highest("tocsin.score")], over=STEP, alias="score"),
                     ask(
-                        "score", _ABOUT, [highest("tocsin.threshold")], over="1d", alias="threshold", ref="B"
+                        "score", _ABOUT, [highest("tocsin.threshold")], over=STEP, alias="threshold", ref="B"
                     ),
                 ],
                 _UP,

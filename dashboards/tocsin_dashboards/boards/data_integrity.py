@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin.findings import Family
-from tocsin_dashboards.asking import ask, count, highest, raw, terms, unique
+from tocsin_dashboards.asking import STEP, ask, count, highest, raw, terms, unique
 from tocsin_dashboards.kinds import DATASETS, PRINCIPAL, lines, listing, matrix, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import family_alerts, scores
@@ -27,7 +27,7 @@ def build() -> Board:
         DATASETS,
         "Tocsin: data integrity",
         "What came into the training data, from whom, and whether it still looks like itself.",
-        ["dataset", "severity"],
+        ["dataset", "severity", "step"],
         "now-90d",
         filtered="dataset",
     )
@@ -64,7 +64,7 @@ def _deliveries(board: Board) -> None:
                         _SNAPSHOTS,
                         [highest("tocsin.dataset.rows")],
                         [terms("tocsin.dataset.name")],
-                        over="1d",
+                        over=STEP,
                         alias="{{term tocsin.dataset.name}}",
                     )
                 ],
@@ -82,7 +82,7 @@ def _deliveries(board: Board) -> None:
                         _SNAPSHOTS,
                         [highest("tocsin.dataset.bytes")],
                         [terms("tocsin.dataset.name")],
-                        over="1d",
+                        over=STEP,
                         alias="{{term tocsin.dataset.name}}",
                     )
                 ],

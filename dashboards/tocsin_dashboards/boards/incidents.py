@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin_dashboards import looks
-from tocsin_dashboards.asking import ask, count, filters, highest, lowest, percentiles, terms, unique
+from tocsin_dashboards.asking import STEP, ask, count, filters, highest, lowest, percentiles, terms, unique
 from tocsin_dashboards.kinds import ALERT, HEALTH, INCIDENTS, OVERVIEW, bars, lines, listing, number, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import history
@@ -29,7 +29,7 @@ def build() -> Board:
         INCIDENTS,
         "Tocsin: incidents and playbooks",
         "What is being worked, how far it is, and whether people were reached.",
-        ["severity"],
+        ["severity", "step"],
         "now-90d",
         filtered="incidents",
     )
@@ -175,7 +175,7 @@ def _over_time(board: Board) -> None:
                         "event.action:(incident_opened OR incident_closed)",
                         [unique("tocsin.incident.id")],
                         [terms("event.action")],
-                        over="1d",
+                        over=STEP,
                         alias="{{term event.action}}",
                     )
                 ],
@@ -194,7 +194,7 @@ def _over_time(board: Board) -> None:
                         "event.action:notified",
                         [unique("tocsin.notification.key")],
                         [terms("tocsin.receiver", 10)],
-                        over="1d",
+                        over=STEP,
                         alias="{{term tocsin.receiver}}",
                     )
                 ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tocsin_dashboards.asking import ask, count, highest, percentiles, raw, terms
+from tocsin_dashboards.asking import AUTO, STEP, ask, count, highest, percentiles, raw, terms
 from tocsin_dashboards.kinds import ACCESS, BEHAVIOR, DATASETS, MODEL, OVERVIEW, USAGE, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, answers, classes, history
@@ -18,7 +18,7 @@ def build() -> Board:
         MODEL,
         "Tocsin: one model",
         "Everything about one model: alerts, answers, who asks it, how it was made, who touched it.",
-        ["one_model"],
+        ["one_model", "step"],
         "now-30d",
         filtered="inference",
     )
@@ -47,7 +47,7 @@ def _answers(board: Board) -> None:
             lines(
                 "Latency",
                 "Median and the slowest twentieth. If it rises with the calls, the service is too small; if it rises alone, something on it changed.",
-                [ask("inference", _CALLS, [percentiles("event.duration", 50, 95)], over="auto")],
+                [ask("inference", _CALLS, [percentiles("event.duration", 50, 95)], over=AUTO)],
                 _UP,
                 unit="ns",
             ),
@@ -69,7 +69,7 @@ def _who_asks_it_and_who_touched_it(board: Board) -> None:
                         _CALLS,
                         [count()],
                         [terms("user.id", 10)],
-                        over="auto",
+                        over=AUTO,
                         alias="{{term user.id}}",
                     )
                 ],
@@ -134,7 +134,7 @@ def _scores() -> object:
                 _ABOUT,
                 [highest("tocsin.score")],
                 [terms("tocsin.detector.id", 10)],
-                over="1d",
+                over=STEP,
                 alias="{{term tocsin.detector.id}}",
             )
         ],

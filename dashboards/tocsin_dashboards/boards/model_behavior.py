@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin.findings import Family
-from tocsin_dashboards.asking import ask, count, histogram, percentiles, terms
+from tocsin_dashboards.asking import AUTO, STEP, ask, count, histogram, percentiles, terms
 from tocsin_dashboards.kinds import BEHAVIOR, MODEL, heat, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import answers, classes, family_alerts, scores
@@ -19,7 +19,7 @@ def build() -> Board:
         BEHAVIOR,
         "Tocsin: model behavior",
         "What models answer, how sure they are and how fast, and what they are asked about.",
-        ["model", "severity", "place"],
+        ["model", "severity", "place", "step"],
         "now-30d",
         filtered="inference",
     )
@@ -54,9 +54,7 @@ def _answers(board: Board) -> None:
             heat(
                 "Distribution of confidence",
                 "Mass that moves down means that the model is asked about what it has not learned: compare with the features, and with who asks.",
-                ask(
-                    "inference", _CALLS, [count()], [histogram("tocsin.output.confidence", 0.05)], over="auto"
-                ),
+                ask("inference", _CALLS, [count()], [histogram("tocsin.output.confidence", 0.05)], over=AUTO),
                 _ONE,
                 unit="percentunit",
             ),
@@ -81,7 +79,7 @@ def _questions(board: Board) -> None:
                         "inference",
                         _CALLS,
                         [percentiles("tocsin.features.slot.$place", 5, 25, 50, 75, 95)],
-                        over="auto",
+                        over=AUTO,
                     )
                 ],
                 _ONE,
@@ -120,7 +118,7 @@ def _service(board: Board) -> None:
                         _CALLS,
                         [count()],
                         [terms("tocsin.model.name", 10)],
-                        over="auto",
+                        over=AUTO,
                         alias="{{term tocsin.model.name}}",
                     )
                 ],
@@ -132,7 +130,7 @@ def _service(board: Board) -> None:
             lines(
                 "Latency",
                 "Median and the slowest twentieth and hundredth. If only the slow ones rise, look at the input's size and at the neighbors on the machine.",
-                [ask("inference", _CALLS, [percentiles("event.duration", 50, 95, 99)], over="auto")],
+                [ask("inference", _CALLS, [percentiles("event.duration", 50, 95, 99)], over=AUTO)],
                 _ONE,
                 unit="ns",
             ),
@@ -148,7 +146,7 @@ def _service(board: Board) -> None:
                         _CALLS,
                         [count()],
                         [terms("tocsin.model.version", 10)],
-                        over="1d",
+                        over=STEP,
                         alias="version {{term tocsin.model.version}}",
                     )
                 ],

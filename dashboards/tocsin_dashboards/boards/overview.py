@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin_dashboards import looks
-from tocsin_dashboards.asking import ask, count, filters, highest, percentiles, terms, unique
+from tocsin_dashboards.asking import ALPHABET, STEP, ask, count, filters, highest, percentiles, terms, unique
 from tocsin_dashboards.kinds import (
     ALERT,
     DATASETS,
@@ -29,7 +29,7 @@ def build() -> Board:
         OVERVIEW,
         "Tocsin: SOC overview",
         "What is open, how bad it is, and whether everything was looked at.",
-        ["severity"],
+        ["severity", "step"],
     )
     for row in (_now, _alerts, _by_what_and_whom, _mitre_atlas, _coverage_what_was_looked_at):
         row(board)
@@ -115,15 +115,15 @@ def _by_what_and_whom(board: Board) -> None:
         (
             8,
             lines(
-                "Alerts raised a day",
-                "How many alerts began, by severity. A day that stands out is an incident or a release; one after the other without end is a baseline that no longer fits.",
+                "Alerts raised",
+                "How many alerts began, by severity. A bar that stands out is an incident or a release; one after the other without end is a baseline that no longer fits.",
                 [
                     ask(
                         "alert_history",
                         f"event.action:firing AND {_LOUD}",
                         [unique("event.id")],
                         [terms("tocsin.severity")],
-                        over="1d",
+                        over=STEP,
                         alias="{{term tocsin.severity}}",
                     )
                 ],
@@ -138,23 +138,19 @@ def _mitre_atlas(board: Board) -> None:
     board.row(
         "MITRE ATLAS",
         (
-            12,
+            14,
             matrix(
-                "ATLAS techniques by severity",
-                "Which techniques the alerts of this time point at, and how bad. A technique in two families at once is a campaign: read its alerts together.",
-                ask(
-                    "alerts",
-                    "",
-                    [count()],
-                    [terms("tocsin.alert.techniques", 50), terms("tocsin.severity", 5)],
-                ),
+                "ATLAS matrix",
+                "Techniques that the alerts of this time point at, under the tactics that they serve, as in the ATLAS matrix; the number is of alerts. Cells under several tactics at once are one campaign on its way: read its alerts together.",
+                ask("alerts", _LOUD, [count()], [terms("tocsin.alert.atlas", 200, ALPHABET)]),
                 to(ALERT, "One alert"),
-                row="tocsin.alert.techniques",
-                column="tocsin.severity",
+                row="technique",
+                column="tactic",
+                split=("tocsin.alert.atlas", r"/^\d+ (?<tactic>.+) › (?<technique>.+)$/"),
             ),
         ),
         (
-            12,
+            10,
             listing(
                 "Time to detect and to acknowledge, by family",
                 "Seconds at the median and for the slowest twentieth. Compare with what you promised; a family that is slower has windows that are too long.",
@@ -191,7 +187,7 @@ def _coverage_what_was_looked_at(board: Board) -> None:
                         "NOT tocsin.detector.id:health",
                         [unique("event.id")],
                         [terms("event.action")],
-                        over="1d",
+                        over=STEP,
                         alias="{{term event.action}}",
                     )
                 ],

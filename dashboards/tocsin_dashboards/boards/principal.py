@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tocsin_dashboards.asking import ask, count, highest, lowest, raw, terms
+from tocsin_dashboards.asking import AUTO, STEP, ask, count, highest, lowest, raw, terms
 from tocsin_dashboards.kinds import ACCESS, DATASETS, OVERVIEW, PRINCIPAL, USAGE, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
@@ -22,7 +22,7 @@ def build() -> Board:
         PRINCIPAL,
         "Tocsin: one principal",
         "Everything that a person, a service account or a key did: alerts, calls, accesses, addresses.",
-        ["one_principal"],
+        ["one_principal", "step"],
         "now-30d",
         filtered="access",
     )
@@ -46,7 +46,7 @@ def _alerts(board: Board) -> None:
                         _ABOUT,
                         [highest("tocsin.score")],
                         [terms("tocsin.detector.id", 10)],
-                        over="1d",
+                        over=STEP,
                         alias="{{term tocsin.detector.id}}",
                     )
                 ],
@@ -72,7 +72,7 @@ def _what_it_does(board: Board) -> None:
                         _BY,
                         [count()],
                         [terms("tocsin.model.name", 10)],
-                        over="auto",
+                        over=AUTO,
                         alias="{{term tocsin.model.name}}",
                     )
                 ],
@@ -91,7 +91,7 @@ def _what_it_does(board: Board) -> None:
                         _BY,
                         [count()],
                         [terms("event.action", 10)],
-                        over="auto",
+                        over=AUTO,
                         alias="{{term event.action}}",
                     )
                 ],

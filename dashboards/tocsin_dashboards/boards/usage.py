@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin.findings import Family
-from tocsin_dashboards.asking import ask, count, highest, terms, unique
+from tocsin_dashboards.asking import AUTO, ask, count, highest, terms, unique
 from tocsin_dashboards.kinds import PRINCIPAL, USAGE, bars, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import family_alerts, scores
@@ -18,7 +18,7 @@ def build() -> Board:
         USAGE,
         "Tocsin: usage and extraction",
         "Who asks models how much, and whose questions look like copying.",
-        ["model", "principal", "severity"],
+        ["model", "principal", "severity", "step"],
         "now-30d",
         filtered="inference",
     )
@@ -69,7 +69,7 @@ def _who_asks(board: Board) -> None:
                         _CALLS,
                         [count()],
                         [terms("user.id", 10)],
-                        over="auto",
+                        over=AUTO,
                         alias="{{term user.id}}",
                     )
                 ],
