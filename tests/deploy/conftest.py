@@ -1,0 +1,14 @@
+"""What the tests of the deployment share."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.deploy.compose import DEPLOY
+from tocsin.config import Config, load
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    """The configuration of the deployed workers."""
+    return load(DEPLOY / "tocsin" / "tocsin.yaml")
