@@ -15,7 +15,12 @@ from tocsin import discovery
 from tocsin.cli.main import tocsin
 from tocsin.streams import STREAMS
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("*/README.md")),
+]
 COMMANDS = re.compile(r"^ {4}tocsin (?:-c \S+ )?([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
 
 

@@ -8,7 +8,6 @@ between reads them again, and they count as duplicates. Every worker of a cluste
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -71,7 +70,6 @@ class ElasticStore:
         self._marks = Marks(ElasticState(self._writing, namespace))
         self._stamps = Stamps(clock, self.newest)
         self._refreshed: dict[str, float] = {}  # monotonic
-        self._mutex = threading.RLock()
 
     @property
     def place(self) -> str:
