@@ -24,11 +24,12 @@ from tocsin.frames import conform
 from tocsin.pipeline.ingest import Counts, Ingest, Limits
 from tocsin.plugin import Batch
 from tocsin.store import mappings
-from tocsin.store.bulk import Lost, Sent, backoff, send
+from tocsin.store.bulk import Lost, Sent, send
 from tocsin.store.documents import ids
 from tocsin.store.elastic import ElasticStore
 from tocsin.store.elastic_append import Way
 from tocsin.store.protocol import Appended
+from tocsin.store.retries import backoff
 from tocsin.streams import ID, STREAMS, TIME
 
 

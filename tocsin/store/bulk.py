@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,12 +23,12 @@ from tocsin.clock import Clock
 from tocsin.errors import StoreAway
 from tocsin.store.cluster import BUSY
 from tocsin.store.documents import bodies
+from tocsin.store.retries import backoff
 
 CONNECTIONS = 4
 #: Bytes of one bulk request.
 SIZE = 1024 * 1024
 _ATTEMPTS = 8
-_LONGEST_WAIT = 20.0
 _IDS = 5_000  # of one search
 
 
@@ -56,17 +54,17 @@ class Sent:
         return Sent(self.created + other.created, self.duplicates + other.duplicates, refused)
 
 
-class _Error(msgspec.Struct):
+class _Error(msgspec.Struct, gc=False):
     type: str = ""
     reason: str | None = None
 
 
-class _Result(msgspec.Struct):
+class _Result(msgspec.Struct, gc=False):
     status: int
     error: _Error | None = None
 
 
-class _Item(msgspec.Struct):
+class _Item(msgspec.Struct, gc=False):
     create: _Result
 
 
@@ -209,17 +207,6 @@ def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
     """As many `_id`s as one search may ask for, at a time."""
     for i in range(0, len(values), _IDS):
         yield values[i : i + _IDS]
-
-
-def backoff(attempt: int) -> float:
-    """Seconds to wait before an attempt: doubling, half of it at random, so that writers do not come back at once."""
-    wait: float = min(0.25 * 2**attempt, _LONGEST_WAIT)
-    return wait * random.uniform(0.5, 1.0)  # noqa: S311 — no secret
-
-
-def wait(seconds: float) -> None:
-    """Let some time pass."""
-    time.sleep(seconds)
 
 
 def _reason(result: _Result) -> str:

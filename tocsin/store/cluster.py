@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import elasticsearch
 import msgspec
@@ -21,9 +21,6 @@ TIMEOUT = 60
 #: Statuses after which the same may be tried again.
 BUSY = frozenset({429, 502, 503, 504})
 _CONNECTIONS = 16
-_UNAVAILABLE, _NO_SHARD = 503, "search_phase_execution_exception"
-_STARTS = "10s"
-_Answer = TypeVar("_Answer")
 _KEY = "check that store.api_key names the `encoded` key as Elasticsearch gave it, and that it is still valid"
 
 for _library in (
@@ -94,22 +91,24 @@ def told(what: str) -> Iterator[None]:
         raise _kind(error)(f"Elasticsearch cannot {what}: {error.message}{_advice(error)}") from error
 
 
-def once_started(client: elasticsearch.Elasticsearch, index: str, ask: Callable[[], _Answer]) -> _Answer:
-    """What is asked of an index; asked again when its shards have started, where another process just made it."""
-    try:
-        return ask()
-    except elasticsearch.ApiError as error:
-        if error.status_code != _UNAVAILABLE or error.message != _NO_SHARD:
-            raise
-        client.cluster.health(index=index, wait_for_status="yellow", timeout=_STARTS)
-        return ask()
+def _body(error: elasticsearch.ApiError) -> Mapping[str, Any]:
+    """The answer; empty where it is a page of a proxy between."""
+    body: object = error.body
+    if isinstance(body, dict) and RAW in body:
+        try:
+            body = msgspec.json.decode(body[RAW])
+        except msgspec.DecodeError:
+            return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _line(error: elasticsearch.ApiError) -> str:
-    """Its message; that of a proxy between is a page, of which only the status says anything."""
-    return (
-        error.message if isinstance(error.body, dict) else f"the answer was HTTP status {error.status_code}"
-    )
+    """What kind of error it is; of a proxy's page only the status says anything."""
+    body = _body(error)
+    kind = body.get("error")
+    if isinstance(kind, dict) and kind.get("type"):
+        return str(kind["type"])
+    return error.message if body else f"the answer was HTTP status {error.status_code}"
 
 
 def is_away(error: Exception) -> bool:
@@ -125,8 +124,7 @@ def _kind(error: Exception) -> type[StoreError]:
 
 
 def _cause(error: elasticsearch.ApiError) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    reason: Any = body.get("error") or {}
+    reason: Any = _body(error).get("error") or {}
     return f" ({reason['reason']})" if isinstance(reason, dict) and reason.get("reason") else ""
 
 

@@ -25,18 +25,20 @@ from tocsin.query import Measure, Where
 from tocsin.store import mappings, templates
 from tocsin.store.buckets import in_buckets, summarize, tumble
 from tocsin.store.bulk import Patience
-from tocsin.store.cluster import TIMEOUT, connect, once_started, told
+from tocsin.store.cluster import TIMEOUT, connect, told
 from tocsin.store.elastic_append import Way, create
 from tocsin.store.elastic_scan import read_pages
 from tocsin.store.elastic_state import ElasticState
 from tocsin.store.filters import filters
 from tocsin.store.marks import Marks
 from tocsin.store.protocol import Appended, Entry, check_rows
+from tocsin.store.retries import patiently
 from tocsin.store.stamps import Stamps, newest_stamp
 from tocsin.streams import STREAMS
 from tocsin.windows import aggregate
 
 _FRESH = 1.0
+_FEW = 3  # times that an append asks for the newest stamp: a spool may stand before it
 _OLDEST = 60.0  # seconds after its stamp that a row is still sent: in `overlap`, with the request's own time
 #: What baselines are fitted without must be in the sight of every process as soon as it is written.
 _SEEN_AT_ONCE = frozenset({"finding"})
@@ -223,7 +225,7 @@ class ElasticStore:
         self._refresh(stream)
         with told(f"look how far stream {stream} is"):
             target = mappings.name(stream, self.namespace)
-            return once_started(self._writing, target, partial(newest_stamp, self._writing, target))
+            return patiently(partial(newest_stamp, self._writing, target), _FEW)
 
     def windows(
         self,
@@ -240,9 +242,7 @@ class ElasticStore:
     def _search(self, stream: str, **asked: Any) -> dict[str, Any]:
         target = mappings.name(stream, self.namespace)
         with told(f"summarize stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
-            return dict(
-                once_started(self._client, target, partial(self._client.search, index=target, **asked))
-            )
+            return dict(patiently(partial(self._client.search, index=target, **asked)))
         return {}
 
     def _refresh(self, stream: str) -> None:

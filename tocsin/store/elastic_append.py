@@ -11,10 +11,11 @@ import polars as pl
 
 from tocsin.errors import StoreAway, StoreError
 from tocsin.frames import TIME_TYPE
-from tocsin.store.bulk import Lost, Patience, parts, send, wait
+from tocsin.store.bulk import Lost, Patience, parts, send
 from tocsin.store.cluster import RAW, is_away, told
 from tocsin.store.documents import ids
 from tocsin.store.protocol import Appended, Refused
+from tocsin.store.retries import wait
 from tocsin.streams import ID, INGESTED
 
 

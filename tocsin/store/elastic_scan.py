@@ -14,7 +14,8 @@ import polars as pl
 
 from tocsin.errors import StoreError
 from tocsin.store import pages
-from tocsin.store.cluster import RAW, once_started, told
+from tocsin.store.cluster import RAW, told
+from tocsin.store.retries import patiently
 
 _KEEP_ALIVE = "5m"
 _SLICES = 2
@@ -39,9 +40,7 @@ def read_pages(
     yield pages.nothing(stream, columns)
     with told(f"read stream {stream}"):
         try:
-            pit = once_started(
-                client, target, partial(client.open_point_in_time, index=target, keep_alive=_KEEP_ALIVE)
-            )
+            pit = patiently(partial(client.open_point_in_time, index=target, keep_alive=_KEEP_ALIVE))
         except elasticsearch.NotFoundError:
             return
         try:
@@ -78,7 +77,8 @@ class _Slice:
             asked["search_after"] = after
         if self.number is not None:
             asked["slice"] = {"id": self.number, "max": _SLICES}
-        answer: bytes = self.raw.search(pit={"id": self.pit, "keep_alive": _KEEP_ALIVE}, **asked).body[RAW]
+        asked["pit"] = {"id": self.pit, "keep_alive": _KEEP_ALIVE}
+        answer: bytes = patiently(partial(self.raw.search, **asked)).body[RAW]
         page = pages.page(self.stream, self.columns, answer, whole=whole)
         if page.partial:
             raise StoreError(f"Elasticsearch could not read all of stream {self.stream}; try again")

@@ -65,18 +65,22 @@ def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool) -> 
         found = _whole_decoder().decode(answer)
         hits, partial = found.hits.hits, found.partial()
         values = [[_value(stream, name, hit._source.get(name)) for hit in hits] for name in columns]
-        return Page(_frame(stream, columns, values), hits[-1].sort if hits else None, partial=partial)
+        return Page(_frame(stream, columns, values), _after(hits), partial=partial)
     decoder, attributes = _light_decoder(stream, tuple(columns))
     answered = decoder.decode(answer)
     hits = answered.hits.hits
     fields = [hit.fields for hit in hits]
     values = [[None if (v := getattr(f, a)) is None else v[0] for f in fields] for a in attributes]
     incomplete = any(f.ignored for f in fields)
-    after = hits[-1].sort if hits else None
+    after = _after(hits)
     return Page(_frame(stream, columns, values), after, incomplete, answered.partial())
 
 
 #: Dates of nanoseconds end here.
+
+
+def _after(hits: Sequence[Any]) -> list[Any] | None:
+    return msgspec.json.decode(hits[-1].sort) if hits else None
 
 
 def _frame(stream: str, columns: Sequence[str], values: Sequence[list[Any]]) -> pl.DataFrame:
@@ -106,8 +110,11 @@ def _value(stream: str, name: str, value: Any) -> Any:
     return value
 
 
-class _Hit(msgspec.Struct):
-    sort: list[Any]
+# What is decoded for each document is kept from the garbage collector, which would take longer than the decoding.
+
+
+class _Hit(msgspec.Struct, gc=False):
+    sort: msgspec.Raw
     _source: dict[str, msgspec.Raw] = {}
 
 
@@ -144,13 +151,13 @@ def _light_decoder(stream: str, columns: tuple[str, ...]) -> tuple[msgspec.json.
     """A decoder for just these columns: doc values come as lists of one."""
     attributes = [f"column_{i}" for i in range(len(columns))]
     kinds = [_READ.get(STREAMS[stream].by_name[name].type, str) for name in columns]
-    known: list[Any] = [(a, list[k] | None, None) for a, k in zip(attributes, kinds, strict=True)]  # type: ignore[valid-type]
+    known: list[Any] = [(a, tuple[k, ...] | None, None) for a, k in zip(attributes, kinds, strict=True)]  # type: ignore[valid-type]
     rename = dict(zip(attributes, columns, strict=True)) | {"ignored": _IGNORED}
     fields = msgspec.defstruct(
         "Fields", [*known, ("ignored", list[str] | None, None)], rename=rename, gc=False
     )
     hit = msgspec.defstruct(
-        "Hit", [("sort", list[Any]), ("fields", fields, msgspec.field(default_factory=fields))]
+        "Hit", [("sort", msgspec.Raw), ("fields", fields, msgspec.field(default_factory=fields))], gc=False
     )
     hits = msgspec.defstruct(
         "Hits",
