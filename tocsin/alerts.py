@@ -62,6 +62,7 @@ class Transition:
     notification: str = ""
     by: str = ""
     reason: str = ""
+    started: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -145,6 +146,7 @@ class Alert:
             "finding": self.finding,
             "incident": self.incident,
             "reason": self.reason,
+            "started": self.started,
         }
         return Transition(action, at, self.subject, **(facts | said))
 

@@ -352,6 +352,7 @@ _STREAMS = (
             Column("tocsin.detector.id", K, "the detector"),
             Column("tocsin.alert.fingerprint", K, "which alert"),
             Column("tocsin.alert.state", K, "firing or resolved, after the transition"),
+            Column("tocsin.alert.started", Type.DATE, "the start of the alert's first window with a finding"),
             Column("tocsin.severity", K, "the alert's severity"),
             Column("tocsin.finding.id", K, "the finding that caused it"),
             Column("tocsin.incident.id", K, "the incident"),

@@ -176,7 +176,18 @@ _INCIDENTS = View(
     _incident,
 )
 
-VIEWS: Mapping[str, View] = MappingProxyType({view.name: view for view in (_ALERTS, _INCIDENTS)})
+#: There at any time that is looked at, so that a dashboard finds its namespace while nothing happens in it.
+_ALWAYS = {"gte": "1970-01-01T00:00:00Z", "lte": "2200-01-01T00:00:00Z"}
+_NAMESPACES = View(
+    "namespaces",
+    "installation",
+    "The namespaces that there are, a record each.",
+    (Column("tocsin.installation.views", L, "the version of these views that its records show"),),
+    "tocsin.installation.active",
+    lambda value: {"tocsin.installation.views": value["views"], "tocsin.installation.active": _ALWAYS},
+)
+
+VIEWS: Mapping[str, View] = MappingProxyType({view.name: view for view in (_ALERTS, _INCIDENTS, _NAMESPACES)})
 _BY_KIND = {view.kind: view for view in VIEWS.values()}
 
 

@@ -57,6 +57,7 @@ def _row(transition: Transition) -> dict[str, Any]:
         "tocsin.detector.id": transition.detector or None,
         "tocsin.alert.fingerprint": transition.fingerprint or None,
         "tocsin.alert.state": transition.state or None,
+        "tocsin.alert.started": transition.started,
         "tocsin.severity": transition.severity or None,
         "tocsin.finding.id": transition.finding or None,
         "tocsin.incident.id": transition.incident or None,

@@ -197,7 +197,7 @@ def test_without_a_time_it_is_about_the_last_30_days_or_all_there_is(app: App, t
 
 def test_a_period_before_anything_was_found_is_quiet(app: App) -> None:
     quiet = report(app, week(0), week(1))
-    assert quiet.verdict.startswith("No alert was raised; ")
+    assert quiet.verdict.startswith("Nothing was judged: ")  # gaps all of it, and no alert
     assert "Incidents" in [section.title for section in quiet.sections]
     assert "No incident was opened." in html.write(quiet)
 
@@ -226,6 +226,48 @@ def test_a_finding_whose_alert_came_after_the_period_is_not_without_one(app: App
     cut = facts.gather(app, Period(SINCE, week(12) - HOUR))
     assert "prediction_drift" in cut.findings["tocsin.detector.id"]
     assert not cut.alerts
+    assert cut.unheard.is_empty()
+
+
+def test_a_time_in_which_nothing_was_judged_is_no_good_news(tmp_path: Path) -> None:
+    opened = open_app(tmp_path)
+    fill_sources(opened, tmp_path)
+    blind = report(opened, SINCE)
+    opened.close()
+    opened = open_app(tmp_path, "namespace: refused")
+    append(opened, "dead_letter", [{"@timestamp": week(4), "tocsin.dead_letter.stream": "access"}])
+    refused = report(opened, SINCE)
+    opened.close()
+    assert blind.verdict.startswith("Nothing was judged: that no alert was raised proves nothing")
+    assert "1 event came and none could be taken in" in refused.verdict
+    assert not blind.good
+    assert not refused.good
+
+
+def test_an_alert_over_several_windows_that_were_found_at_once_began_with_the_first(tmp_path: Path) -> None:
+    opened = open_app(tmp_path, f"namespace: late\n{ALERTING}")
+    key = {"tocsin.detector.id": "query_budget", "tocsin.subject.type": "principal", "tocsin.subject.id": "p"}
+    for n in range(3):
+        span = {"tocsin.window.start": week(2) + n * DAY, "tocsin.window.end": week(2) + (n + 1) * DAY}
+        id = finding_id(
+            "query_budget", span["tocsin.window.start"], span["tocsin.window.end"], Subject("principal", "p")
+        )
+        row = {"@timestamp": span["tocsin.window.end"], **key, **span}
+        append(opened, "finding", [
+            {**row, "event.id": f"f{n}", "event.action": "found", "tocsin.finding.id": id, "tocsin.severity": "high",
+             "tocsin.score": 3.0, "tocsin.threshold": 1.0, "event.reason": "many"}
+        ])  # fmt: skip
+        append(
+            opened,
+            "run",
+            [{**row, "event.id": f"r{n}", "event.action": "evaluated", "tocsin.run.findings": 1}],
+        )
+    opened.alerting.tick(last=True)
+    (alert,) = facts.gather(opened, Period(SINCE, UNTIL, open=True)).alerts
+    assert (alert.started, alert.detection) == (week(2), UNTIL - week(2))
+    cut = facts.gather(opened, Period(SINCE, week(2) + DAY))
+    opened.close()
+    assert cut.findings.height == 1
     assert cut.unheard.is_empty()
 
 

@@ -83,7 +83,8 @@ def test_every_fact_is_a_column_and_every_column_a_fact() -> None:
     incidents = facts("incident", incident(owner="ana")) | facts(
         "incident", incident(state=IncidentState.CLOSED, closed=AT + DAY)
     )
-    for view, shown in zip(VIEWS.values(), (alerts, incidents), strict=True):
+    namespaces = facts("installation", {"views": VERSION})
+    for view, shown in zip(VIEWS.values(), (alerts, incidents, namespaces), strict=True):
         assert shown.keys() == {column.name for column in view.columns} | {view.active}
     assert facts("lease", {"any": "thing"}) == {}
 
@@ -110,7 +111,7 @@ def test_an_alias_shows_its_kind_while_it_is_active(opened: Any, namespace: str)
     store, client = opened
     for kind, value in (("alert", alert()), ("incident", incident()), ("lease", {"worker": "w"})):
         assert store.put(kind, "k", value)
-    for view in VIEWS:
+    for view in ("alerts", "incidents"):
         assert _found(client, view, namespace, "2026-02-01", "2026-12-31") == 1
         assert _found(client, view, namespace, "2026-06-01", "2026-06-02") == 1  # it is still open
         assert _found(client, view, namespace, "2026-01-01", "2026-02-01") == 0
@@ -129,10 +130,17 @@ def test_records_from_before_the_views_are_shown_after_setup(opened: Any, namesp
     assert _found(client, "alerts", namespace, "2026-01-01", "2026-12-31") == 1
     (mapping,) = client.indices.get_mapping(index=index).values()
     assert mapping["mappings"]["_meta"] == {"versions_above": 5}
-    shown = store.get("upkeep", "views")
-    assert shown is not None and shown.value == {"version": VERSION}
+    shown = store.get("installation", "this")
+    assert shown is not None and shown.value == {"views": VERSION}
     hit = client.search(index=VIEWS["alerts"].alias(namespace))["hits"]["hits"][0]["_source"]
     assert hit[TIME] == "2026-03-02T00:00:00Z"
+
+
+def test_a_namespace_is_found_at_any_time(opened: Any, namespace: str) -> None:
+    store, client = opened
+    assert store.kinds() == []
+    for start, end in (("2026-01-01", "2026-01-02"), ("2031-01-01", "2031-01-02")):
+        assert _found(client, "namespaces", namespace, start, end) == 1
 
 
 def test_a_range_never_ends_before_it_begins() -> None:

@@ -17,10 +17,10 @@ from tocsin.store.protocol import Store
 from tocsin.streams import ID, INGESTED, TIME
 
 _PRINT, _FINDING, _INCIDENT = "tocsin.alert.fingerprint", "tocsin.finding.id", "tocsin.incident.id"
-_DETECTOR, _SEVERITY = "tocsin.detector.id", "tocsin.severity"
+_DETECTOR, _SEVERITY, _STARTED = "tocsin.detector.id", "tocsin.severity", "tocsin.alert.started"
 _START, _END = "tocsin.window.start", "tocsin.window.end"
 _COLUMNS = [TIME, ID, INGESTED, "event.action", "event.reason", "user.name", "tocsin.receiver", _PRINT, _FINDING,
-            _INCIDENT, _DETECTOR, _SEVERITY, "tocsin.subject.type", "tocsin.subject.id"]  # fmt: skip
+            _INCIDENT, _DETECTOR, _SEVERITY, _STARTED, "tocsin.subject.type", "tocsin.subject.id"]  # fmt: skip
 _TOLD = (Action.FIRING, Action.SEVERITY_CHANGED, Action.ACKNOWLEDGED, Action.INCIDENT_OPENED,
          Action.INCIDENT_JOINED, Action.RESOLVED)  # fmt: skip
 #: In which order things happen that one tick writes down at one moment.
@@ -45,7 +45,7 @@ class Told:
     severity: Severity
     raised: datetime
     finding: str
-    first: str  # finding that raised it
+    first: str  # finding that it was raised with; of several that were found at once the newest
     started: datetime
     ended: datetime
     acknowledged: datetime | None = None
@@ -90,11 +90,11 @@ def raised_later(store: Store, period: Period, findings: pl.DataFrame) -> set[st
     """
     if period.open:
         return set()
-    where = [
-        Condition("event.action", "==", Action.FIRING.value),
-        Condition(_FINDING, "in", findings[_FINDING].unique().to_list()),
-    ]
-    return set(store.scan("alert_history", period.end, None, [_PRINT], where).collect()[_PRINT])
+    where = [Condition("event.action", "==", Action.FIRING.value)]
+    later = store.scan("alert_history", period.end, None, [_PRINT, _FINDING, _STARTED], where)
+    known = findings[_FINDING].unique().to_list()
+    began = pl.col(_STARTED) < period.end
+    return set(later.filter(began.fill_null(value=False) | pl.col(_FINDING).is_in(known)).collect()[_PRINT])
 
 
 def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
@@ -111,7 +111,7 @@ def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
             subject = Subject(row["tocsin.subject.type"] or "", row["tocsin.subject.id"] or "")
             finding = row[_FINDING] or ""
             alert = Told(row[_PRINT], row[_DETECTOR] or "", subject, Severity(row[_SEVERITY]), time,
-                         finding, finding, time, time)  # fmt: skip
+                         finding, finding, row[_STARTED] or time, time)  # fmt: skip
         elif alert is not None:
             alert = _changed(alert, action, row)
     if alert is not None:
@@ -144,7 +144,8 @@ def _dated(
     about: Mapping[Any, Sequence[tuple[datetime, datetime]]],
 ) -> Iterator[Told]:
     """The alerts of one fingerprint with the windows of their findings, as far as these are known."""
-    starts = [first.get(alert.first, alert.raised) for alert in told]
+    # One from before its start was kept began with the finding that it names, as far as that is known.
+    starts = [first.get(a.first, a.raised) if a.started == a.raised else a.started for a in told]
     for alert, start, following in zip(told, starts, [*starts[1:], None], strict=True):
         windows = about.get((alert.detector, *alert.subject), ())
         ends = [e for s, e in windows if s >= start and (following is None or s < following)]

@@ -20,24 +20,30 @@ _UNSEEN = 0.01
 def verdict(facts: Facts) -> tuple[str, bool]:
     """The whole report in one sentence, and whether it is good news."""
     severe = [a for a in facts.open if a.severity.rank >= Severity.HIGH.rank]
+    blind = facts.counted.total > 0 and not facts.looked
     unseen = facts.missed > _UNSEEN * facts.windows
     alone = sum(not i.owner for i in facts.unsolved)
     if severe:
         said = f"{_listed(severe)} {_is(severe)} open{_care(severe)}"
-    elif not facts.alerts and not facts.counted.total and not facts.looked:
+    elif not (facts.alerts or facts.counted.total or facts.looked or facts.unsolved or facts.rejected):
         return "Nothing came in and nothing was looked at: there is nothing to tell", False
+    elif not (facts.alerts or facts.looked):
+        said = "Nothing was judged: that no alert was raised proves nothing"
     elif facts.open:
         said = f"Nothing above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
     elif facts.raised:
         said = f"{_raised(facts)} and {'it is' if len(facts.raised) == 1 else 'all are'} resolved"
     else:
         said = "No alert was raised"
+    if facts.rejected and not facts.counted.total:
+        said += f"; {count(facts.rejected, 'event')} came and none could be taken in"
+        blind = True
     if len(facts.unheard):
         said += f"; {count(len(facts.unheard), 'finding')} of {NOTABLE} or above raised no alert"
     if facts.unsolved:
         said += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
         said += f", and nobody has taken on {alone} of them" if alone else ""
-    return f"{said}; {_looked(facts)}", not (severe or unseen or alone or len(facts.unheard))
+    return f"{said}; {_looked(facts)}", not (severe or unseen or alone or blind or len(facts.unheard))
 
 
 def _listed(alerts: Sequence[Told]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from tocsin.store.retries import backoff
 CONNECTIONS = 4
 #: Bytes of one bulk request.
 SIZE = 1024 * 1024
+_ROWS = 10_000  # made into bodies at once
 _ATTEMPTS = 8
 _IDS = 5_000  # of one search
 
@@ -116,18 +118,21 @@ def send(
     Raises:
         StoreAway: Elasticsearch did not answer, or stayed too busy.
     """
-    chunks: list[tuple[int, int, bytes]] = []
+    one, chunks = _Sender(stream, rows, keys, post, find, pause, patience), _chunks(stream, rows, keys)
+    first, second = next(chunks), next(chunks, None)
+    if second is None:
+        return one(first)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:  # the first are on their way while the rest is made
+        return functools.reduce(Sent.plus, pool.map(one, itertools.chain((first, second), chunks)))
+
+
+def _chunks(stream: str, rows: pl.DataFrame, keys: pl.Series) -> Iterator[tuple[int, int, bytes]]:
+    """The place of the first row, the number of rows, and the body of each request."""
     start = 0
-    for count, body in bodies(stream, rows, keys, SIZE):
-        chunks.append((start, count, body))
-        start += count
-    one = _Sender(stream, rows, keys, post, find, pause, patience)
-    if len(chunks) == 1:
-        done = [one(chunks[0])]
-    else:
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            done = list(pool.map(one, chunks))
-    return functools.reduce(Sent.plus, done)
+    for part in rows.iter_slices(_ROWS):
+        for count, body in bodies(stream, part, keys[start : start + len(part)], SIZE):
+            yield start, count, body
+            start += count
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from tocsin.views import VERSION, VIEWS, facts
 #: A record's version holds the primary term above so many bits of sequence number.
 _TERM = 40
 _BASE = "versions_above"
-#: The record that says which version of the views every record shows.
-_SHOWN = ("upkeep", "views")
+#: The record of the store itself: which version of the views all others show. The namespace is found by it.
+_SHOWN = ("installation", "this")
 _CHUNK = 6 * 1024 * 1024  # bytes of a kept file in one document
 _STATE: Mapping[str, Any] = {
     "dynamic": False,
@@ -60,7 +60,7 @@ class ElasticState:
     def _show(self) -> None:
         """Let the views be read: fields, aliases, and what records show that were written by an older Tocsin."""
         shown = self.get(*_SHOWN)
-        outdated = shown is None or shown.value["version"] < VERSION
+        outdated = shown is None or shown.value["views"] < VERSION
         if outdated:
             add = [
                 {
@@ -77,7 +77,7 @@ class ElasticState:
             for entry in self.entries(view.kind, without="" if outdated else view.active):
                 self.put(view.kind, entry.key, entry.value, entry.version)  # else another wrote it just now
         if outdated:  # of two that do this at once one is refused, and both have shown everything
-            self.put(*_SHOWN, {"version": VERSION}, shown.version if shown else None)
+            self.put(*_SHOWN, {"views": VERSION}, shown.version if shown else None)
 
     def get(self, kind: str, key: str) -> Entry | None:
         with told("read the keyed state"):
@@ -146,7 +146,7 @@ class ElasticState:
                 after = hits[-1]["sort"]
 
     def kinds(self) -> list[str]:
-        return self._values(self._records, "kind")
+        return [kind for kind in self._values(self._records, "kind") if kind != _SHOWN[0]]
 
     def kept_names(self) -> list[str]:
         return self._values(self._files, "name")
