@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from tocsin.streams import Type
 
+#: Rows of a heat map: more of them nobody can tell apart, and each is a filter.
+MOST_BUCKETS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreOverTime:
@@ -25,7 +28,10 @@ class ScoreOverTime:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How a number of a stream is distributed over time, as a heat map with `step` wide buckets."""
+    """How a number of a stream is distributed over time, as a heat map with `step` wide buckets from `least` to `most`.
+
+    What lies below or above is in the first and in the last one.
+    """
 
     title: str
     description: str
@@ -33,10 +39,21 @@ class Distribution:
     field: str
     step: float
     unit: str = "none"
+    least: float = 0.0
+    most: float = 1.0
 
     def __post_init__(self) -> None:
         if self.step <= 0:
             raise ValueError(f"panel {self.title!r}: step is {self.step}; it must be > 0")
+        if not 0 <= self.least < self.most:
+            raise ValueError(
+                f"panel {self.title!r}: least is {self.least}; it must be ≥ 0 and < most, {self.most}"
+            )
+        if not 2 <= round((self.most - self.least) / self.step) <= MOST_BUCKETS:
+            raise ValueError(
+                f"panel {self.title!r}: step is {self.step}; from {self.least} to {self.most} that must make 2 to "
+                f"{MOST_BUCKETS} buckets"
+            )
 
 
 @dataclass(frozen=True, slots=True)

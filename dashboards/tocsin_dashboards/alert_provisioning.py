@@ -12,7 +12,7 @@ from typing import Any
 
 from tocsin.clock import parse_length
 from tocsin.errors import ConfigError
-from tocsin_dashboards.changes import Change, within
+from tocsin_dashboards.changes import Change, difference, text, within
 from tocsin_dashboards.grafana import Grafana
 from tocsin_dashboards.provision import Folder
 
@@ -83,12 +83,27 @@ def _group(grafana: Grafana, group: Mapping[str, Any], folder: Folder) -> Change
     found = grafana.rule_group(folder.uid, group["name"])
     if found is None or not found.get("rules"):
         return change("added", "", "", partial(_put, grafana, wanted, folder, "added"))
+    resumed = {rule["uid"]: rule.get("isPaused") for rule in found["rules"]}
+    for rule in wanted["rules"]:  # who judges is the site's to say, once the rule is there
+        rule["isPaused"] = resumed.get(rule["uid"], rule["isPaused"])
     compared = {"interval": wanted["interval"], "rules": _plain(wanted["rules"])}
-    if within(compared, {"interval": found.get("interval"), "rules": _plain(found["rules"])}):
+    there = {"interval": found.get("interval"), "rules": _plain(found["rules"])}
+    if within(compared, there):
         return change("unchanged")
     if any(rule.get("provenance") != "api" for rule in found["rules"]):
         return change("kept", "made by hand or from a file in Grafana: change it there")
-    return change("changed", "", "", partial(_put, grafana, wanted, folder, "changed"))
+    diff = difference(f"{group['name']}.json", text(_shared(compared, there)), text(compared))
+    return change("changed", "", diff, partial(_put, grafana, wanted, folder, "changed"))
+
+
+def _shared(wanted: Any, found: Any) -> Any:
+    """Of what Grafana has, that which is wanted as well: what it adds of its own is no difference."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return {key: _shared(wanted[key], value) for key, value in found.items() if key in wanted}
+    if isinstance(wanted, list) and isinstance(found, list):
+        pairs = [_shared(w, f) for w, f in zip(wanted, found, strict=False)]
+        return pairs + found[len(wanted) :]
+    return found
 
 
 def _plain(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:

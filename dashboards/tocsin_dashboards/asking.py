@@ -86,13 +86,22 @@ def filters(named: Mapping[str, str]) -> Bucket:
     return es.Filters().settings(es.ElasticsearchFiltersSettings().filters(conditions))
 
 
-def histogram(field: str, step: float) -> Bucket:
-    """A bucket for each step of a number."""
-    return (
-        es.Histogram()
-        .field(field)
-        .settings(es.ElasticsearchHistogramSettings().interval(f"{step:g}").min_doc_count("1"))
-    )
+def ranges(field: str, least: float, most: float, step: float) -> Bucket:
+    """A bucket for each step of a number between two, named after where it begins; what lies outside is in the first
+    and in the last one.
+
+    Not a histogram: above another bucket its keys are cut to whole numbers.
+    """
+    number = round((most - least) / step)
+    starts = [least + step * n for n in range(number)]
+    digits = max(len(f"{step:.6f}".rstrip("0").partition(".")[2]), 0)
+    width = len(f"{starts[-1]:.{digits}f}")
+    named = {}
+    for n, start in enumerate(starts):
+        low = f">={start:.10g}" if n else ""
+        high = f"<{start + step:.10g}" if n < number - 1 else ""
+        named[f"{start:0{width}.{digits}f}"] = f"{field}:({' AND '.join(filter(None, (low, high))) or '*'})"
+    return filters(named)
 
 
 def ref_of(source: str) -> DataSourceRef:

@@ -9,7 +9,7 @@ from tocsin.findings import Family
 from tocsin.panels import Distribution, Network, ScoreOverTime, ValueTable
 from tocsin.panels import Panel as Declared
 from tocsin.plugin import Detector
-from tocsin_dashboards.asking import AUTO, ask, count, histogram, terms
+from tocsin_dashboards.asking import AUTO, ask, count, ranges, terms
 from tocsin_dashboards.kinds import (
     ACCESS,
     BEHAVIOR,
@@ -52,7 +52,11 @@ def _panel(detector: str, declared: Declared) -> Any:
             return scores(detector, title=title, doc=doc).unit(declared.unit)
         case Distribution():
             target = ask(
-                declared.stream, "", [count()], [histogram(declared.field, declared.step)], over=AUTO
+                declared.stream,
+                "",
+                [count()],
+                [ranges(declared.field, declared.least, declared.most, declared.step)],
+                over=AUTO,
             )
             return heat(title, doc, target, link, unit=declared.unit)
         case ValueTable():

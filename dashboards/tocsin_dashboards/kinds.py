@@ -69,9 +69,9 @@ def number(
     unit: str = "short",
     steps: Sequence[tuple[float | None, str]] = ((None, looks.GREEN),),
     column: str = "Count",
-    empty: str = "0",
+    empty: str = "no answer",
 ) -> Panel:
-    """One number, colored by the threshold that it is above."""
+    """One number, colored by the threshold that it is above. What counts must answer 0 where there is nothing."""
     panel = stat.Panel().thresholds(looks.thresholds(*steps)).color_scheme(looks.by_threshold())
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields(f"/^{column}$/"))
     panel.color_mode(looks_model.BigValueColorMode.VALUE).graph_mode(looks_model.BigValueGraphMode.NONE)
@@ -154,7 +154,7 @@ def listing(
     units: Mapping[str, str] | None = None,
     gone: Sequence[str] = (),
     only: bool = False,
-    unit: str = "short",
+    unit: str = "locale",
 ) -> Panel:
     """A table of buckets or documents: `columns` gives headings by field in the order shown, `units` a heading's unit.
 
@@ -164,7 +164,7 @@ def listing(
     tidy = {"renameByName": dict(columns), "indexByName": order, "excludeByName": dict.fromkeys(gone, True)}
     if only:
         tidy["includeByName"] = dict.fromkeys(columns, True)
-    panel = table.Panel().datasource(_ref(target)).with_target(target)
+    panel = _table(target)
     panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=tidy))
     panel.mappings(looks.words()).filterable(True)  # noqa: FBT003
     for heading in columns.values():
@@ -199,7 +199,7 @@ def matrix(
     With `split` a field is first taken apart by the named groups of a regular expression.
     """
     cross = {"rowField": row, "columnField": column, "valueField": value, "emptyValue": "empty"}
-    panel = table.Panel().datasource(_ref(target)).with_target(target)
+    panel = _table(target)
     if split:
         parts = {"source": split[0], "format": "regexp", "regExp": split[1], "replace": False}
         panel.with_transformation(model.DataTransformerConfig(id_val="extractFields", options=parts))
@@ -207,7 +207,14 @@ def matrix(
     panel.thresholds(looks.thresholds((None, "transparent"), (1, looks.SKY), (100, looks.BLUE)))
     panel.color_scheme(looks.by_threshold())
     panel.cell_options(looks_model.TableColoredBackgroundCellOptions())
-    return _common(panel, title, doc, "short", link)
+    return _common(panel, title, doc, "locale", link)
+
+
+def _table(target: Any) -> Panel:
+    """A table whose empty cells are a dash, and whose texts stay as they are where they look like numbers."""
+    panel = table.Panel().datasource(_ref(target)).with_target(target)
+    panel.override_by_regexp("/.*/", [model.DynamicConfigValue("noValue", "–")])
+    return panel.override_by_field_type("string", [model.DynamicConfigValue("unit", "string")])
 
 
 def network(
@@ -219,21 +226,39 @@ def network(
     link: build.DashboardLink,
     edges: int = 200,
 ) -> Panel:
-    """Two keyword fields as nodes, joined where an event has both. Nodes follow from the edges."""
-    target = ask(source, where, [count()], [terms(pair[0], edges // 10), terms(pair[1], 10)])
+    """Two keyword fields as nodes, joined where an event has both. Nodes follow from the edges.
+
+    The panel looks for fields *named* source, target, id and mainstat: renaming would only change what they are called.
+    """
+    target = ask(source, where, [count()], [terms(pair[0], edges // 5), terms(pair[1], edges // 2)])
     panel = nodegraph.Panel().datasource(_ref(target)).with_target(target)
-    names = {pair[0]: "source", pair[1]: "target", "Count": "mainstat"}
+    once = {
+        "left": {"matcher": {"id": "byName", "options": "Count"}},
+        "operator": "*",
+        "right": {"fixed": "1"},
+    }
     steps = (
+        *(_copied(field, name) for field, name in zip(pair, ("source", "target"), strict=True)),
         ("calculateField", {"mode": "index", "alias": "id", "replaceFields": False}),
         (
             "convertFieldType",
             {"conversions": [{"targetField": "id", "destinationType": "string"}], "fields": {}},
         ),
-        ("organize", {"renameByName": names, "indexByName": {}, "excludeByName": {}}),
+        ("calculateField", {"mode": "binary", "alias": "mainstat", "binary": once, "replaceFields": False}),
     )
     for id, options in steps:
         panel.with_transformation(model.DataTransformerConfig(id_val=id, options=options))
     return _common(panel, title, doc, "short", link)
+
+
+def _copied(field: str, name: str) -> tuple[str, dict[str, Any]]:
+    """A field once more, under another name."""
+    return "extractFields", {
+        "source": field,
+        "format": "regexp",
+        "regExp": f"/^(?<{name}>[\\s\\S]+)$/",
+        "replace": False,
+    }
 
 
 def promised(expr: str, legend: str = "", ref: str = "A") -> Any:

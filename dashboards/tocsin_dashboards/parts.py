@@ -13,8 +13,8 @@ from tocsin_dashboards.asking import (
     count,
     filters,
     highest,
-    histogram,
     lowest,
+    ranges,
     raw,
     terms,
     unique,
@@ -56,7 +56,7 @@ def alert_table(title: str, where: str, hint: str = "") -> Panel:
     shown = ("alert", "severity", "state", "detector", "of", "about", "what was seen")
     return listing(
         title,
-        "Every alert that was active in this time, the worst first. Follow the alert to its evidence, timeline and "
+        "The alerts that were active in this time, the worst hundred first. Follow the alert to its evidence, timeline and "
         "playbook; follow the subject to everything about it. " + hint,
         ask("alerts", where, [highest("event.severity"), lowest("@timestamp")], buckets),
         to(INCIDENTS, "Incidents and playbooks"),
@@ -142,7 +142,7 @@ def answers(where: str, link: Link) -> Panel:
         "Distribution of answers",
         "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is "
         "drift, even while the mean stands still: compare with its deployments.",
-        ask("inference", where, [count()], [histogram("tocsin.output.score", 0.05)], over=AUTO),
+        ask("inference", where, [count()], [ranges("tocsin.output.score", 0, 1, 0.05)], over=AUTO),
         link,
         unit="percentunit",
     )

@@ -30,7 +30,8 @@ def _values(
         .datasource(ref_of(source))
         .query(text)
         .definition(text)
-        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        # Not whenever the time changes: a value that is not among the new ones would silently become another.
+        .refresh(model.VariableRefresh.ON_DASHBOARD_LOAD)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
         .multi(several)
     )
@@ -41,15 +42,15 @@ def _values(
 
 
 def namespace() -> build.QueryVariable:
-    """The namespaces of which there are data, read from the names of the indices; one at a time."""
+    """The namespaces that there are, whatever happens in them, read from the names of their indices; one at a time."""
     text = json.dumps({"find": "terms", "field": "_index", "size": 1000})
     return (
         build.QueryVariable("namespace")
         .label("Namespace")
-        .datasource(ref_of("run"))
+        .datasource(ref_of("namespaces"))
         .query(text)
         .definition(text)
-        .regex(r"/tocsin\.run-([a-z0-9_.]+)-\d{4}\.\d{2}\.\d{2}-\d+$/")
+        .regex("/^tocsin-state-(.+)$/")
         .refresh(model.VariableRefresh.ON_DASHBOARD_LOAD)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
     )
@@ -91,10 +92,10 @@ def filters(source: str) -> build.AdHocVariable:
     return build.AdHocVariable("filters").label("Filters").datasource(ref_of(source))
 
 
-def _principals(*, several: bool) -> build.QueryVariable:
-    """Those whom a detector judged."""
+def _judged() -> build.QueryVariable:
+    """A principal whom a detector judged; a link may name another one."""
     where = "tocsin.subject.type:principal"
-    return _values("principal", "Principal", "score", "tocsin.subject.id", where, several=several)
+    return _values("principal", "Principal", "score", "tocsin.subject.id", where, several=False)
 
 
 def _of_alert(name: str, label: str, field: str) -> build.QueryVariable:
@@ -108,8 +109,9 @@ KNOWN: Mapping[str, Callable[[], Any]] = {
     "model": lambda: _values("model", "Model", "inference", "tocsin.model.name"),
     "one_model": lambda: _values("model", "Model", "inference", "tocsin.model.name", several=False),
     "dataset": lambda: _values("dataset", "Dataset", "dataset", "tocsin.dataset.name"),
-    "principal": lambda: _principals(several=True),
-    "one_principal": lambda: _principals(several=False),
+    "caller": lambda: _values("principal", "Principal", "inference", "user.id"),
+    "accessor": lambda: _values("principal", "Principal", "access", "user.id"),
+    "one_principal": _judged,
     "severity": severity,
     "place": place,
     "step": step,

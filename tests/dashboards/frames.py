@@ -103,7 +103,9 @@ def _leaves(
         return
     for key, bucket in _keyed(found):
         name = "filter" if first["type"] == "filters" else first["field"]
-        yield from _leaves(rest, bucket, {**labels, name: key})
+        # Of a histogram only the innermost bucket keeps its fraction.
+        shown = int(key) if first["type"] == "histogram" else key
+        yield from _leaves(rest, bucket, {**labels, name: shown})
 
 
 def _keyed(agg: Json) -> Iterator[tuple[Any, Json]]:
@@ -199,7 +201,9 @@ def _table(
             for metric in metrics:
                 same = sum(m["type"] == metric["type"] for m in metrics) > 1
                 for name, value in _values(metric, bucket):
-                    row[_column(metric, name, several=same)] = value
+                    # A percentile of nothing is drawn as 0; any other metric of nothing as no value.
+                    shown = 0.0 if value is None and metric["type"] == "percentiles" else value
+                    row[_column(metric, name, several=same)] = shown
             rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row))
     return Frame(ref, {name: [row.get(name) for row in rows] for name in names})

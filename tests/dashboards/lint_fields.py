@@ -150,6 +150,12 @@ def _top_metrics(agg: Json, source: Source) -> Iterator[str]:
         yield f"top_metrics in the order of {settings.get('orderBy')!r}"
 
 
+def check_histograms_are_innermost(board: Board) -> Found:
+    for where, _, target in _targets(board):
+        if "histogram" in [bucket["type"] for bucket in target.get("bucketAggs") or ()][:-1]:
+            yield where, "a histogram is not the last bucket: its keys are cut to whole numbers"
+
+
 def check_buckets_are_in_order(board: Board) -> Found:
     for where, _, target in _targets(board):
         metrics = target.get("metrics") or []
@@ -241,6 +247,7 @@ CHECKS: tuple[Check, ...] = (
     check_fields_of_queries_exist,
     check_or_stands_in_parentheses,
     check_aggregations_fit_their_fields,
+    check_histograms_are_innermost,
     check_buckets_are_in_order,
     check_orders_by_percentile_leave_no_gaps,
     check_settings_are_texts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,6 +61,27 @@ def check_panels_say_when_they_are_empty(board: Board) -> Found:
             yield name(panel), "does not say what it means when it is empty (noValue)"
 
 
+def check_empty_cells_say_nothing(board: Board) -> Found:
+    """A table's noValue is also what each of its empty cells says, unless an override of every field says otherwise."""
+    for panel in board.asking:
+        overrides = (panel.get("fieldConfig") or {}).get("overrides") or ()
+        every = [o for o in overrides if o["matcher"] == {"id": "byRegexp", "options": "/.*/"}]
+        if panel["type"] == "table" and not any(p["id"] == "noValue" for o in every for p in o["properties"]):
+            yield name(panel), "an empty cell says that there is nothing at all (noValue)"
+
+
+def check_networks_have_their_fields(board: Board) -> Found:
+    """The node graph goes by the names of fields, which renaming leaves as they are."""
+    for panel in board.asking:
+        made: set[str] = set()
+        for step in panel.get("transformations") or ():
+            made |= set(re.findall(r"\(\?<(\w+)>", str(step["options"].get("regExp") or "")))
+            made.add(str(step["options"].get("alias") or ""))
+        missing = {"id", "source", "target"} - made
+        if panel["type"] == "nodeGraph" and missing:
+            yield name(panel), f"no transformation makes the fields {sorted(missing)}"
+
+
 def check_colors_are_safe(board: Board) -> Found:
     for panel in board.asking:
         for color in _colors(panel):
@@ -110,5 +132,7 @@ CHECKS: tuple[Check, ...] = (
     check_panels_have_a_unit,
     check_panels_lead_on,
     check_panels_say_when_they_are_empty,
+    check_empty_cells_say_nothing,
+    check_networks_have_their_fields,
     check_colors_are_safe,
 )

@@ -53,6 +53,7 @@ def calls() -> dict[str, Any]:
         table.Panel().id(2).title("Principals").description(_ADVICE).datasource(source("inference")).unit("short")
         .no_value("Nobody called").links([link]).grid_pos(m.GridPos(x=12, y=0, w=12, h=8)).with_target(top)
         .with_transformation(m.DataTransformerConfig(id_val="organize", options=names))
+        .override_by_regexp("/.*/", [m.DynamicConfigValue("noValue", "–")])
     )  # fmt: skip
     up = (
         stat.Panel().id(4).title("Workers").description(_ADVICE).unit("short").no_value("No worker is scraped")
@@ -89,6 +90,7 @@ def alerts() -> dict[str, Any]:
         table.Panel().id(1).title("Findings").description(_ADVICE).datasource(source("finding")).unit("short")
         .no_value("No findings: nothing to do").links([link]).grid_pos(m.GridPos(x=0, y=0, w=24, h=8)).with_target(raw)
         .with_transformation(m.DataTransformerConfig(id_val="organize", options=shown))
+        .override_by_regexp("/.*/", [m.DynamicConfigValue("noValue", "–")])
     )  # fmt: skip
     note = text.Panel().id(2).title("Read me").content("…").grid_pos(m.GridPos(x=0, y=8, w=24, h=3))
     found = (

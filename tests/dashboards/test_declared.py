@@ -11,6 +11,7 @@ from tocsin.findings import Family
 from tocsin.panels import Distribution, Network, ValueTable
 from tocsin.plugin import Detector, NoParams
 from tocsin.testing.checks import CheckError, check_panels
+from tocsin_dashboards.asking import ranges
 from tocsin_dashboards.building import build
 from tocsin_dashboards.declared import BOARDS
 
@@ -58,6 +59,8 @@ def test_bad_ones_are_named(panel: Any, said: str) -> None:
     "make",
     [
         lambda: Distribution("p", TOLD, "inference", "tocsin.output.score", 0),
+        lambda: Distribution("p", TOLD, "inference", "tocsin.output.score", 0.1, least=-1),
+        lambda: Distribution("p", TOLD, "inference", "tocsin.output.score", 0.1, least=2),
         lambda: ValueTable("p", TOLD, "inference", {"user.id": "principal"}, rows=0),
         lambda: Network("p", TOLD, "access", "user.id", "tocsin.resource.id", edges=1),
     ],
@@ -65,6 +68,29 @@ def test_bad_ones_are_named(panel: Any, said: str) -> None:
 def test_sizes_have_bounds(make: Any) -> None:
     with pytest.raises(ValueError, match="it must be"):
         make()
+
+
+def test_a_heat_map_has_rows_that_can_be_told_apart() -> None:
+    for step in (0.9, 0.001):
+        with pytest.raises(ValueError, match="that must make 2 to 50 buckets"):
+            Distribution("p", TOLD, "inference", "tocsin.output.score", step)
+
+
+@pytest.mark.parametrize(
+    ("about", "named"),
+    [
+        ((0, 1, 0.25), {"0.00": "f:(<0.25)", "0.25": "f:(>=0.25 AND <0.5)", "0.50": "f:(>=0.5 AND <0.75)",
+                        "0.75": "f:(>=0.75)"}),
+        ((50, 150, 50), {"050": "f:(<100)", "100": "f:(>=100)"}),
+    ],
+)  # fmt: skip
+def test_ranges_stand_in_their_order_and_lose_nothing(
+    about: tuple[float, float, float], named: dict[str, str]
+) -> None:
+    built: Any = ranges("f", *about).build()
+    filters = built.settings.filters
+    assert {f.label: f.query for f in filters} == named
+    assert sorted(named) == list(named)
 
 
 def test_a_family_is_one_of_the_families() -> None:

@@ -240,6 +240,25 @@ def test_ours_are_changed_and_those_of_others_kept(grafana: Grafana, stub: Stub)
     assert stub.groups["tocsin", "tocsin-watch"]["rules"][0]["for"] == "7m"
 
 
+def test_a_rule_that_was_resumed_stays_so_and_a_change_is_shown(grafana: Grafana, stub: Stub) -> None:
+    push(grafana)
+    there = stub.groups["tocsin", "tocsin"]["rules"]
+    there[0]["isPaused"] = False
+    assert push(grafana)["tocsin"].state == "unchanged"
+    newer = copy.deepcopy(ALERTING)
+    changed = next(group for group in newer["groups"] if group["name"] == "tocsin")
+    changed["rules"][1]["for"] = "7m"
+    plan = alert_provisioning.plan(grafana, newer, provision.Folder(grafana))
+    (change,) = [c for c in plan if c.state == "changed"]
+    lines = [line for line in change.diff.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")]
+    assert [line[0] for line in lines] == ["-", "+"]
+    assert '"for": "7m"' in lines[1]
+    push(grafana, newer)
+    by_uid = {rule["uid"]: rule for rule in stub.groups["tocsin", "tocsin"]["rules"]}
+    assert by_uid[changed["rules"][0]["uid"]]["isPaused"] is False
+    assert by_uid[changed["rules"][1]["uid"]]["for"] == "7m"
+
+
 def test_a_contact_point_that_is_there_stays(grafana: Grafana, stub: Stub) -> None:
     stub.points.append(
         {

@@ -18,7 +18,7 @@ def build() -> Board:
         ACCESS,
         "Tocsin: registry and data access",
         "Who touched what, when, from where, and whether that is usual for them.",
-        ["principal", "severity", "step"],
+        ["accessor", "severity", "step"],
         "now-30d",
         filtered="access",
     )
@@ -44,7 +44,7 @@ def _who_and_what(board: Board) -> None:
             12,
             matrix(
                 "Who touched what",
-                "Accesses by principal and resource. A row that fills from left to right is somebody who takes everything; a single cell far from the others is worth a question.",
+                "Accesses by principal and resource. A row that fills from left to right is somebody who takes everything. What is rarely touched is not among these 25 resources: see the new pairs below.",
                 ask("access", _BY, [count()], [terms("user.id", 50), terms("tocsin.resource.id", 25)]),
                 _ONE,
                 row="user.id",
@@ -73,7 +73,7 @@ def _habits(board: Board) -> None:
             8,
             lines(
                 "Accesses by hour",
-                "Every bar is an hour. Bars in the night or at the weekend, where there were none, are off-hours use: see whose they are in the table below.",
+                "Bars of an hour, of more where the time is long. Bars in the night or at the weekend, where there were none, are off-hours use: see whose they are in the table below.",
                 [
                     ask(
                         "access",
@@ -100,7 +100,7 @@ def _habits(board: Board) -> None:
                         "access",
                         _BY,
                         [total("http.response.bytes")],
-                        [terms("user.id", 8)],
+                        [terms("user.id", 8, "1")],
                         over=STEP,
                         alias="{{term user.id}}",
                     )
@@ -120,12 +120,16 @@ def _new_pairs_and_refusals(board: Board) -> None:
             12,
             listing(
                 "Pairs by when they were first seen in this time",
-                "Who touched what for the first time, when, and how often since. Sort by first seen: the newest pairs are what registry_access judges.",
+                "Who touched what for the first time, when, and how often since: the newest pairs of each principal first, which are what registry_access judges.",
                 ask(
                     "access",
                     _BY,
                     [lowest("@timestamp"), count()],
-                    [terms("user.id", 50), terms("tocsin.resource.id", 20), terms("event.action", 5)],
+                    [
+                        terms("user.id", 50, "1"),
+                        terms("tocsin.resource.id", 100, "1"),
+                        terms("event.action", 5),
+                    ],
                 ),
                 _ONE,
                 columns={

@@ -135,8 +135,8 @@ def _lineage(board: Board) -> None:
                     [count()],
                     [
                         terms("tocsin.pipeline.inputs", 200),
-                        terms("tocsin.model.name", 5),
-                        terms("tocsin.pipeline.run_id", 5),
+                        terms("tocsin.model.name", 50),
+                        terms("tocsin.pipeline.run_id", 50),
                     ],
                 ),
                 _WRITER,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin.findings import Family
-from tocsin_dashboards.asking import AUTO, STEP, ask, count, histogram, percentiles, terms
+from tocsin_dashboards.asking import AUTO, STEP, ask, count, percentiles, ranges, terms
 from tocsin_dashboards.kinds import BEHAVIOR, MODEL, heat, lines, listing, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import answers, classes, family_alerts, scores
@@ -54,7 +54,13 @@ def _answers(board: Board) -> None:
             heat(
                 "Distribution of confidence",
                 "Mass that moves down means that the model is asked about what it has not learned: compare with the features, and with who asks.",
-                ask("inference", _CALLS, [count()], [histogram("tocsin.output.confidence", 0.05)], over=AUTO),
+                ask(
+                    "inference",
+                    _CALLS,
+                    [count()],
+                    [ranges("tocsin.output.confidence", 0, 1, 0.05)],
+                    over=AUTO,
+                ),
                 _ONE,
                 unit="percentunit",
             ),

@@ -141,7 +141,7 @@ def _mitre_atlas(board: Board) -> None:
             14,
             matrix(
                 "ATLAS matrix",
-                "Techniques that the alerts of this time point at, under the tactics that they serve, as in the ATLAS matrix; the number is of alerts. Cells under several tactics at once are one campaign on its way: read its alerts together.",
+                "Techniques that the alerts of this time point at, under the tactics that they serve, as in the ATLAS matrix; the number is of alerts. A technique that serves several tactics is counted under each. More than one row at once may be one campaign: read the alerts about the same subject together.",
                 ask("alerts", _LOUD, [count()], [terms("tocsin.alert.atlas", 200, ALPHABET)]),
                 to(ALERT, "One alert"),
                 row="technique",
@@ -152,11 +152,11 @@ def _mitre_atlas(board: Board) -> None:
         (
             10,
             listing(
-                "Time to detect and to acknowledge, by family",
+                "Time to detect, by family",
                 "Seconds at the median and for the slowest twentieth. Compare with what you promised; a family that is slower has windows that are too long.",
                 ask(
                     "alerts",
-                    "",
+                    "tocsin.alert.time_to_detect:*",
                     [percentiles("tocsin.alert.time_to_detect", 50, 95), count()],
                     [terms("tocsin.detector.family")],
                 ),
@@ -219,7 +219,8 @@ def _coverage_what_was_looked_at(board: Board) -> None:
 
 
 def _duration(title: str, field: str, doc: str) -> object:
-    target = ask("alerts", f"{field}:*", [percentiles(field, 50)], [filters({"all": "*"})])
+    # Not all of them as one filter: without an alert its percentile would be drawn as 0.
+    target = ask("alerts", f"{field}:*", [percentiles(field, 50)], [terms("_index", 1)])
     return number(
         title,
         doc,

@@ -18,7 +18,7 @@ def build() -> Board:
         USAGE,
         "Tocsin: usage and extraction",
         "Who asks models how much, and whose questions look like copying.",
-        ["model", "principal", "severity", "step"],
+        ["model", "caller", "severity", "step"],
         "now-30d",
         filtered="inference",
     )
@@ -85,7 +85,7 @@ def _budgets_and_addresses(board: Board) -> None:
         (
             12,
             listing(
-                "Newest standing of each principal",
+                "Highest score of each principal",
                 "Highest score against the threshold by detector. Above the threshold is a finding; from three quarters of it on, talk to the owner of the key.",
                 ask(
                     "score",
