@@ -99,10 +99,10 @@ def test_roles_cover_every_stream_and_nothing_else() -> None:
         names = [n for part in role(path.stem)["indices"] for n in part["names"]]
         assert set(names) <= {
             "logs-tocsin.*-default", "metrics-tocsin.*-default", "tocsin-state-default", "tocsin-files-default",
-            "tocsin-alerts-default", "tocsin-incidents-default",
+            "tocsin-alerts-default", "tocsin-incidents-default", "tocsin-namespaces-default",
         }  # fmt: skip
         assert path.stem in {"grafana", "setup"} or not any(
-            "alerts" in name or "incidents" in name for name in names
+            word in name for name in names for word in ("alerts", "incidents", "namespaces")
         )
         patterns = [re.compile(n.replace(".", r"\.").replace("*", ".*") + "$") for n in names]
         assert all(any(p.match(mappings.name(s, "default")) for p in patterns) for s in STREAMS)
