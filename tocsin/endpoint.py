@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +23,10 @@ def plain(trouble: str) -> Answer:
     )
 
 
+class _Server6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 @contextmanager
 def endpoint(address: str, routes: Mapping[str, Callable[[], Answer]]) -> Iterator[str]:
     """Serve answers at an address (`127.0.0.1:9464`; port 0 chooses one) on threads of its own.
@@ -38,18 +44,19 @@ def endpoint(address: str, routes: Mapping[str, Callable[[], Answer]]) -> Iterat
         def do_GET(self) -> None:
             route = routes.get(self.path.partition("?")[0])
             status, kind, body = route() if route else (404, "text/plain", b"not here\n")
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # whoever asked did not wait
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Whoever watches asks often: no line for each."""
 
     host, _, port = address.rpartition(":")
     try:
-        server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
+        server = (_Server6 if ":" in host else ThreadingHTTPServer)((host.strip("[]"), int(port)), Handler)
     except (OSError, OverflowError) as error:
         raise StoreError(f"monitoring.listen: cannot listen on {address}: {error}") from None
     server.daemon_threads = True

@@ -50,7 +50,7 @@ class Metrics:
         )
         self._watermark = Gauge(
             "tocsin_watermark_age_seconds",
-            "Age of the end of the oldest window that could be evaluated and is not.",
+            "Since when the oldest window waits that could be evaluated and is not.",
             ["detector"],
             registry=of,
         )

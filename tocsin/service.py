@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import urllib.error
 import urllib.request
@@ -78,6 +79,8 @@ class Service:
             with self._mutex:
                 self._using[app] -= 1
                 last = app is not self.app and not self._using[app]
+                if last:
+                    del self._using[app]
             if last:
                 app.close()
 
@@ -157,8 +160,10 @@ class Service:
         try:
             with urllib.request.urlopen(url, timeout=_PATIENCE):  # noqa: S310 — looked at above
                 pass
+        except http.client.HTTPException as error:  # its message may be the URL, which is a secret
+            raise StoreError(f"the heartbeat was not taken: {type(error).__name__}") from None
         except (urllib.error.URLError, OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)  # never the URL: it is a secret
+            reason = getattr(error, "reason", error)  # never the URL
             raise StoreError(f"the heartbeat was not taken: {reason}") from None
 
     # How it is watched

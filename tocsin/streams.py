@@ -75,6 +75,8 @@ K, T, L, D, B = Type.KEYWORD, Type.TEXT, Type.LONG, Type.DOUBLE, Type.BOOLEAN
 
 UNMAPPED = "tocsin.unmapped"
 INGESTED = "event.ingested"
+#: Bytes of a keyword that is looked for: at four bytes a character, as many as a term of Lucene may have.
+LONGEST_KEYWORD = 8_191
 FENCE = "tocsin.run.fence"
 SILENT = "tocsin.run.silent"
 TIME = "@timestamp"

@@ -13,7 +13,8 @@ import pytest
 from tocsin.clock import ScriptedClock
 from tocsin.errors import BaselineError
 from tocsin.findings import Score, Subject
-from tocsin.frames import conform
+from tocsin.frames import NEWEST_LAST, conform
+from tocsin.pipeline.coverage import coverage
 from tocsin.pipeline.detect import Detect, Setting
 from tocsin.pipeline.records import newest_findings
 from tocsin.plugin import Detector, NoParams, Requires
@@ -312,3 +313,50 @@ def test_a_backfill_finds_the_windows_of_any_length(bench: Bench, seconds: int, 
 
 def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
+
+
+class Moody(Detector[NoParams]):
+    """Says something else each time that it is asked for the same window."""
+
+    id = "moody"
+    requires = Requires("access", window="1h")
+    threshold = 1.0
+    mood = 2.0
+
+    def score(self, window: Window) -> Iterator[Score]:
+        if not self.mood:
+            raise KeyError("boom")
+        yield Score(Subject("principal", "eve"), self.mood, "moody")
+
+
+def test_what_is_said_again_after_something_else_is_in_force_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.add(0, 3)
+    bench.clock.set(START + HOUR)
+    setting = Setting(Moody(NoParams()))
+    bench.detect.run([setting])
+    for mood, outcome, findings in [
+        (0.0, "gap", 1),
+        (2.0, "evaluated", 1),
+        (0.5, "evaluated", 0),
+        (2.0, "evaluated", 1),
+    ]:
+        monkeypatch.setattr(Moody, "mood", mood)
+        bench.clock.advance(timedelta(minutes=1))
+        bench.detect.run([setting], START, START + HOUR)
+        (span,) = coverage(bench.store, bench.clock, bench.detect.ledger, setting, START, START + HOUR)
+        assert span.outcome == outcome
+        assert newest_findings(bench.store).height == findings
+    scores = bench.stream("score").sort(NEWEST_LAST)["tocsin.score"].to_list()
+    assert scores in ([2.0, 0.5, 2.0], [2.0, 2.0, 0.5, 2.0])
+
+
+def test_a_backfill_with_another_window_length_is_done(bench: Bench) -> None:
+    bench.add(0, 3)
+    bench.clock.set(START + HOUR)
+    assert bench.run() == [("evaluated", 0, 0)]
+    other = Count(NoParams())
+    other.configure("count", Requires("access", window="30m"), None)
+    runs = bench.detect.run([Setting(other)], START, START + HOUR)
+    assert [(run.start, run.end - run.start, run.rows) for run in runs if run.done] == [(START, HOUR / 2, 3)]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.pipeline.test_detect import START, Bench, Broken, bench
 from tests.pipeline.test_ledger import SETTING, Skewed
+from tocsin.errors import StoreError
 from tocsin.findings import Score
 from tocsin.frames import conform
 from tocsin.pipeline.detect import Detect, Setting
@@ -164,3 +165,20 @@ def test_a_worker_that_is_gone_is_forgotten(bench: Bench, tmp_path: Path) -> Non
     ward.score("clock")
     ward.score("clock")
     assert ward.checkup.workers() == {}
+
+
+def test_dead_letters_that_cannot_be_read_are_unhealthy_and_hide_nothing_else(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise StoreError("all shards failed")
+
+    monkeypatch.setattr(ward.bench.store, "summarize", broken)
+    assert (ward.score("stream").value, ward.score("stream").reason) == (
+        2.0,
+        "cannot be read: all shards failed",
+    )
+    ward.bench.clock.set(START + timedelta(hours=2))
+    run = ward.checkup.judge([SETTING], {"acme": "no module acme"})
+    assert run is not None
+    assert {f.subject.id for f in run.findings} >= {"acme", "dead_letter"}

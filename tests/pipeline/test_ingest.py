@@ -21,6 +21,7 @@ from tocsin.pipeline.decode import RUN, fast, patient, runs
 from tocsin.pipeline.ingest import Counts, Ingest
 from tocsin.pipeline.protect import Protector, Rule
 from tocsin.plugin import Batch, Rejected
+from tocsin.query import COUNT
 from tocsin.streams import SOURCES, STREAMS, UNMAPPED
 from tocsin_collectors.ndjson import Ndjson
 
@@ -73,6 +74,20 @@ def test_the_catalogue_s_examples_are_good_events(bench: Bench, stream: str) -> 
 def test_unknown_fields_are_kept(bench: Bench) -> None:
     bench.take(access(team={"name": "risk", "size": 3}, user="bob"))
     assert json.loads(bench.rows()[0][UNMAPPED]) == {"team.name": "risk", "team.size": 3, "user": "bob"}
+
+
+def test_a_keyword_that_no_index_holds_is_cut_and_stays_itself(bench: Bench) -> None:
+    """It is the same in every event and another than any other, so that every store counts it."""
+    names = ["a" * 9_000, "a" * 9_001, "ä" * 5_000, "b" * 8_191]
+    for n, name in enumerate([*names, *names]):
+        bench.take({"@timestamp": "2026-03-02T09:00:00Z", "event": {"id": str(n)}, "user": {"name": name}})
+    found = [row["user.name"] for row in sorted(bench.rows(), key=lambda row: row["event.id"])]
+    assert found[:4] == found[4:]
+    assert len(set(found)) == 4
+    assert found[3] == names[3]
+    assert found[1].startswith("a" * 2_000 + "… 9,001 characters, sha256:")
+    counted = bench.store.summarize("access", None, None, ["user.name"], [COUNT])
+    assert sorted(counted.iter_rows()) == sorted((name, 2) for name in found[:4])
 
 
 def test_what_tocsin_stamps_cannot_be_forged(bench: Bench) -> None:

@@ -304,3 +304,17 @@ def test_pending_windows_follow_a_length_that_is_changed(
     runs = [run for run in bench.detect.run([Setting(detector)]) if run.done]
     assert [(run.start - START) // timedelta(minutes=1) for run in runs] == starts
     assert bench.detect.run([Setting(detector)]) == []
+
+
+def test_claims_are_let_go_where_another_worker_has_another_window_length(bench: Bench) -> None:
+    bench.add(0, 3)
+    bench.clock.set(START + 3 * HOUR)
+    one, two = Detect(bench.store, bench.clock), Detect(bench.store, bench.clock)
+    one.due(SETTING)
+    (claim,) = one.ledger.claim(SETTING, 16)
+    other = Count(NoParams())
+    other.configure("count", Requires("access", window="30m"), None)
+    two.due(Setting(other))
+    bench.clock.advance(LENGTH / 2)
+    one.ledger.renew([claim])
+    assert not one.ledger.held(claim)

@@ -251,19 +251,33 @@ class Cluster:
         )
 
     def find(self, keys: Sequence[str]) -> set[str]:
+        if self.failures and self.failures[0] == "not found out":
+            self.failures.pop(0)
+            raise Lost("connection refused")
         return {key for key in keys if key in self.documents}
 
 
+def test_nothing_is_sent_again_before_it_is_known_what_is_there() -> None:
+    """Behind a rollover the new index would take what the old one has."""
+    cluster, rows = Cluster(["lost", "not found out", "not found out"]), accesses(3)
+    sent = send("access", rows, ids("access", rows), cluster.post, cluster.find, lambda _: None)
+    assert (sent, cluster.requests) == (Sent(3, 0), 1)
+
+
 @pytest.mark.parametrize(
-    "failures", [[], ["lost"], ["not sent", "lost"], ["busy", "busy"], ["busy", "lost", "not sent", "busy"]]
-)
+    "failures",
+    [
+        [], ["lost"], ["not sent", "lost"], ["busy", "busy"], ["busy", "lost", "not sent", "busy"],
+        ["lost", "not found out"], ["not sent", "not found out", "busy"],
+    ],
+)  # fmt: skip
 def test_whatever_happens_on_the_way_every_event_is_there_once(failures: list[str]) -> None:
     cluster, pauses = Cluster(failures), list[float]()
     rows = accesses(60)
     sent = send("access", rows, ids("access", rows), cluster.post, cluster.find, pauses.append)
     assert sent == Sent(60, 0)
     assert len(cluster.documents) == 60
-    assert len(pauses) == cluster.requests - 1
+    assert len(pauses) == cluster.requests - 1 + failures.count("not found out")
 
 
 def test_after_eight_attempts_it_is_an_error() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ class Between(ThreadingHTTPServer):
     def __init__(self, url: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.node, self.refusals, self.status, self.error = urlsplit(url).netloc, 0, 429, BUSY
+        self.half = False  # one of two shards is silent
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def refuse(self, times: int, status: int = 429, error: dict[str, str] = BUSY) -> None:
@@ -42,8 +44,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if ("_search" in self.path or "_pit" in self.path) and self.server.refusals:
-            self.server.refusals -= 1
+        search = "_search" in self.path or "_pit" in self.path
+        whole = "allow_partial_search_results=false" in self.path
+        if search and self.server.half and not whole:
+            self.path += ("&" if "?" in self.path else "?") + "preference=_shards:0"
+        if search and (self.server.refusals or (self.server.half and whole)):
+            self.server.refusals -= not self.server.half
             error = {"error": self.server.error, "status": self.server.status}
             kind, answer, status = self.headers["Accept"], json.dumps(error).encode(), self.server.status
         else:
@@ -121,3 +127,27 @@ def test_what_is_refused_is_not_asked_again(
     with pytest.raises(StoreError, match=r"illegal_argument_exception \(no such thing\)"):
         store.scan("access").collect()
     assert waits == []
+
+
+def test_half_an_answer_is_none(
+    between: Between, namespace: str, waits: list[float], elasticsearch_url: str
+) -> None:
+    """Where a shard is silent, Elasticsearch answers for the others, unless it is told not to."""
+    there = ElasticStore.open(elasticsearch_url, namespace, replicas=0, shards=2)
+    there.append("access", accesses(30))
+    there.close()
+    store = ElasticStore.open(between.url, namespace, replicas=0, shards=2)
+    between.half, between.status, between.error = True, 503, NOT_STARTED
+    asked: list[Callable[[], object]] = [
+        lambda: store.newest("access"),
+        lambda: store.windows("access", timedelta(hours=1)),
+        lambda: store.summarize("access", None, None, ["user.id"], [COUNT]),
+        lambda: store.summarize("access", None, None, [], [COUNT]),
+        lambda: store.append("access", accesses(30)),
+    ]
+    for ask in asked:
+        with pytest.raises(StoreAway, match="all shards failed"):
+            ask()
+    between.half = False
+    assert store.append("access", accesses(30)).duplicates == 30
+    store.close()

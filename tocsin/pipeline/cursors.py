@@ -52,7 +52,7 @@ class Cursor:
         for found in store.windows(stream, length, where=read, after=marks).iter_rows(named=True):
             key = format_time(found["start"])
             if found["new"] or found["rows"] > self.recent.get(key, 0):
-                windows[found["start"]] = f"{format_time(newest)} {found['rows']}"
+                windows[found["start"]] = f"{format_time(newest)} {found['rows']} {found['recent']}"
             if found["recent"]:
                 recent[key] = found["recent"]
         return Touched(windows, Cursor(newest, recent))

@@ -25,7 +25,16 @@ from tocsin.pipeline.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.leases import LENGTH, worker_name
 from tocsin.pipeline.ledger import GRACE, Ledger
 from tocsin.pipeline.pending import Claim
-from tocsin.pipeline.records import Before, Run, evaluated_before, run_row, write, write_runs
+from tocsin.pipeline.records import (
+    Before,
+    Run,
+    evaluated_before,
+    follow,
+    in_force,
+    run_row,
+    write,
+    write_runs,
+)
 from tocsin.pipeline.settings import Setting
 from tocsin.store.protocol import Store
 from tocsin.store.tumbling import START
@@ -146,6 +155,7 @@ class Detect:
         self, this: _Round, settings: Sequence[Setting], start: datetime | None, end: datetime | None
     ) -> None:
         if start is not None or end is not None:
+            this.runs += self._look([s for s in settings if not self.ledger.fits(s)])
             for setting in settings:
                 starts = self._between(setting, start, end)
                 for i in range(0, len(starts), _CLAIMED):
@@ -179,6 +189,8 @@ class Detect:
         this.claims += claims
         again, length = [claim.start for claim in claims if claim.again], setting.detector.requires.window
         before = evaluated_before(self._store, setting.detector.id, again, length)
+        starts = [claim.start for claim in claims]
+        newest = in_force(self._store, setting.detector.id, starts, length) if named and starts else {}
 
         def beat() -> None:
             with contextlib.suppress(StoreAway):  # most of their time is left
@@ -189,7 +201,7 @@ class Detect:
             run = self._evaluator.attempt(setting, claim.start, suspect, beat)
             last = before.get(claim.start)
             run = _labeled(_whole(run, last), claim, last, named=named)
-            run = replace(run, fence=claim.fence, silent=this.silent)
+            run = follow(replace(run, fence=claim.fence, silent=this.silent), newest.get(claim.start))
             this.unrecorded.append((claim, run))
             this.progress(run)
             if this.keep:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.clock import Clock, floor_time, format_length, format_time, parse_time
+from tocsin.errors import StoreError
 from tocsin.evaluation import judge
 from tocsin.findings import Family, Json, Outcome, Score, Subject
 from tocsin.frames import empty
@@ -74,11 +75,11 @@ class Checkup:
         entry = self._store.get(ID, _LAST)
         if entry is not None and start <= parse_time(entry.value["start"]) <= self._clock.now():
             return None  # one in the future is of a clock that was wrong
-        value = {"start": format_time(start)}
+        value, scores = {"start": format_time(start)}, self.scores(settings, unimported, sources)
         done = self._store.put(ID, _LAST, value, entry.version if entry else None)
         if done is None:
             return None
-        detector = Health(self.scores(settings, unimported, sources))
+        detector = Health(scores)
         window = Window(start, start + LENGTH, FrameSource.of({"run": empty("run")}))
         judged = tuple(judge(detector, window))
         run = Run(ID, start, window.end, Outcome.EVALUATED, judged=judged, fence=done.version)
@@ -118,8 +119,11 @@ class Checkup:
     def _letters(self) -> Score:
         """How much more was rejected in the last hour than in an hour of the week before."""
         now, hour = self._clock.now(), timedelta(hours=1)
-        new = self._letters_in(now - hour, now)
-        usual = self._letters_in(now - _USUAL, now - hour) / (_USUAL / hour - 1)
+        try:
+            new = self._letters_in(now - hour, now)
+            usual = self._letters_in(now - _USUAL, now - hour) / (_USUAL / hour - 1)
+        except StoreError as error:
+            return Score(Subject("stream", "dead_letter"), 2.0, f"cannot be read: {error}")
         reason = f"{new:,} events rejected in the last hour; {usual:.1f} an hour in the week before"
         value = new / max(_FEW, 3 * usual)
         return Score(Subject("stream", "dead_letter"), value, reason, {"new": new, "usual": round(usual, 2)})

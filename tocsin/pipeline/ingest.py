@@ -33,6 +33,7 @@ from tocsin.pipeline.decode import (
     runs,
     shape,
 )
+from tocsin.pipeline.lengths import shortened
 from tocsin.pipeline.protect import Protector
 from tocsin.plugin import Batch, Collector, Rejected
 from tocsin.store.protocol import Appends
@@ -222,7 +223,7 @@ class Ingest:
             pl.col(name).fill_null(pl.lit(value, dtype=frame.schema[name]))
             for name, value in stream.constants.items()
         ]
-        return conform(frame.with_columns(constants), batch.stream)
+        return shortened(batch.stream, conform(frame.with_columns(constants), batch.stream))
 
     def _validated(self, batch: Batch, taken: _Taken, frame: pl.DataFrame) -> pl.DataFrame:
         time = to_times(frame[TIME])

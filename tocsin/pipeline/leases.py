@@ -27,6 +27,7 @@ from tocsin.store.protocol import Store
 
 KIND = "lease"
 LENGTH = timedelta(minutes=2)
+_WATCHED = 4_096  # claims of others
 
 
 class LeaseLost(StoreError):  # noqa: N818 — what happened, in the words of the field
@@ -81,7 +82,12 @@ class Expiry:
         now, claim = self._clock.monotonic(), f"{by} {until}"
         seen, first = self._seen.get(key, ("", now))
         if seen != claim:
+            self._seen.pop(key, None)
             self._seen[key] = (claim, now)
+            if (
+                len(self._seen) > _WATCHED
+            ):  # mostly claims that ended well: the one that did not change for longest
+                del self._seen[next(iter(self._seen))]
             return False
         return now - first >= self.length.total_seconds()
 

@@ -148,6 +148,14 @@ class Ledger:
             return (detector, parse_time(start), pending.get("token", "")) not in self._held
         return self._expiry.over(f"{detector} {start}", by, pending["until"])
 
+    def fits(self, setting: Setting) -> bool:
+        """Whether a detector's pending windows have the length that it is set to; looking at its streams makes them."""
+        entry, own = (
+            self._store.get(KIND, setting.detector.id),
+            _microseconds(setting.detector.requires.window),
+        )
+        return entry is None or entry.value.get("length", own) == own
+
     def claim(self, setting: Setting, limit: int) -> list[Claim]:
         """Claim the oldest windows that are due, at most `limit`."""
         return self._claim(setting, lambda pending: self._due(setting, pending)[:limit])
@@ -188,8 +196,9 @@ class Ledger:
         stale = [c for c in claims if now - self._held.get((c.detector, c.start, c.token), now) >= old]
         for detector, length in sorted({(c.detector, c.length) for c in stale}):
             own = [c for c in stale if c.detector == detector]
+            self.let_go(own)  # until it is known that they are still ours
             for pending in self._changing(detector, length):
-                self.let_go(own)  # until it is known that they are still ours
+                self.let_go(own)
                 kept = [c for c in own if pending.get(format_time(c.start), {}).get("token") == c.token]
                 for claim in kept:
                     key = format_time(claim.start)

@@ -6,8 +6,8 @@ Every id follows from the content, so that writing the same again adds nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -42,6 +42,9 @@ class Run:
     )
     fence: int = 0  # number of the claim
     silent: bool = False  # a backfill that pages nobody
+    after: str = (
+        ""  # the record that it follows and does not repeat, where the window was asked for by its time
+    )
 
     @property
     def done(self) -> bool:
@@ -199,7 +202,7 @@ def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
         "event.reason": score.reason,
         "tocsin.baseline.digest": run.baseline,
     }
-    row["event.id"] = _digest(*row.values())
+    row["event.id"] = _digest(*row.values(), *_own(run))
     return {**row, FENCE: run.fence}
 
 
@@ -238,10 +241,34 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.run.attempt": run.attempt,
         "tocsin.baseline.digest": run.baseline or None,
     }
-    row["event.id"] = _digest(*row.values(), *(["silent"] if run.silent else []))
+    row["event.id"] = _digest(*row.values(), *(["silent"] if run.silent else []), *_own(run))
     row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
     row[SILENT] = run.silent or None
     return row
+
+
+def _own(run: Run) -> list[str]:
+    """What tells a record from an older one that says the same: another stands between them and is in force."""
+    return [run.after] if run.after else []
+
+
+_SAID = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
+         "tocsin.baseline.digest")  # fmt: skip
+
+
+def in_force(
+    store: Store, detector: str, starts: Sequence[datetime], length: timedelta
+) -> dict[datetime, dict[str, Any]]:
+    """The newest record of each of these windows, for `follow`."""
+    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_SAID, "event.id"])
+    return {row["tocsin.window.start"]: row for row in found.iter_rows(named=True)}
+
+
+def follow(run: Run, newest: Mapping[str, Any] | None) -> Run:
+    """The run as one that takes the place of the newest record of its window, if it says something else."""
+    if newest is None or all(run_row(run)[name] == newest[name] for name in _SAID):
+        return run
+    return replace(run, after=newest["event.id"])
 
 
 _CONTENT = (

@@ -147,19 +147,22 @@ class _Sender:
 
     def __call__(self, chunk: tuple[int, int, bytes]) -> Sent:
         start, count, body = chunk
-        left, total, why = list(range(start, start + count)), Sent(0, 0), "it does not answer"
+        left, total, why, unsure = list(range(start, start + count)), Sent(0, 0), "it does not answer", False
         for attempt, delay in enumerate(self._delays()):
             if attempt:
                 self.pause(delay)
                 body = self._body(left)
             try:
-                sent, left = _sorted_out(left, self._results(body, len(left)))
-                why = "it is too busy"
+                if not unsure:
+                    sent, left = _sorted_out(left, self._results(body, len(left)))
+                    total, why = total.plus(sent), "it is too busy"
             except Lost as error:
-                there = self._there(left)  # ours: nobody else sends these rows at the same moment
-                sent, left = Sent(len(there), 0), [place for place in left if place not in there]
-                why = str(error)
-            total = total.plus(sent)
+                unsure, why = True, str(error)
+            if unsure:  # before anything is sent again: behind a rollover it would be created twice
+                with contextlib.suppress(Lost):
+                    there = self._there(left)  # ours: nobody else sends these rows at the same moment
+                    total, unsure = total.plus(Sent(len(there), 0)), False
+                    left = [place for place in left if place not in there]
             if not left:
                 return total
         raise StoreAway(f"Elasticsearch did not take {len(left)} events of stream {self.stream}: {why}")
@@ -188,9 +191,7 @@ class _Sender:
 
     def _there(self, places: Sequence[int]) -> set[int]:
         keys = {self.keys[place]: place for place in places}
-        with contextlib.suppress(Lost):
-            return {keys[key] for key in self.find(list(keys))}
-        return set()
+        return {keys[key] for key in self.find(list(keys))}
 
 
 def _sorted_out(places: Sequence[int], results: Sequence[_Result]) -> tuple[Sent, list[int]]:

@@ -32,7 +32,7 @@ from tocsin.store.elastic_state import ElasticState
 from tocsin.store.filters import filters
 from tocsin.store.marks import Marks
 from tocsin.store.protocol import Appended, Entry, check_rows
-from tocsin.store.retries import patiently
+from tocsin.store.retries import WHOLE, patiently
 from tocsin.store.stamps import Stamps, newest_stamp
 from tocsin.streams import STREAMS
 from tocsin.windows import aggregate
@@ -47,8 +47,8 @@ _SEEN_AT_ONCE = frozenset({"finding"})
 class ElasticStore:
     """Implements `tocsin.store.protocol.Store` on a cluster."""
 
-    #: Rows may appear this much behind the newest ingest time: the longest request, and a refresh.
-    overlap = timedelta(seconds=90)
+    #: Rows may appear this much behind the newest ingest time: the last request, its time, and a refresh.
+    overlap = timedelta(seconds=_OLDEST + TIMEOUT + 5)
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ class ElasticStore:
         return summarize(stream, by, measures, filters(start, end, where), search)
 
     def newest(self, stream: str) -> datetime:
-        self._refresh(stream)
+        self._refresh(stream, self._writing)
         with told(f"look how far stream {stream} is"):
             target = mappings.name(stream, self.namespace)
             return patiently(partial(newest_stamp, self._writing, target), _FEW)
@@ -242,17 +242,17 @@ class ElasticStore:
     def _search(self, stream: str, **asked: Any) -> dict[str, Any]:
         target = mappings.name(stream, self.namespace)
         with told(f"summarize stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
-            return dict(patiently(partial(self._client.search, index=target, **asked)))
+            return dict(patiently(partial(self._client.search, index=target, **WHOLE, **asked)))
         return {}
 
-    def _refresh(self, stream: str) -> None:
+    def _refresh(self, stream: str, client: elasticsearch.Elasticsearch | None = None) -> None:
         """Make what was appended visible: at once what this process wrote, within a second what others did."""
         now = self._clock.monotonic()
         last = self._refreshed.get(stream)
         if last is not None and now < last + _FRESH:
             return
         with told(f"refresh stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
-            self._client.indices.refresh(index=mappings.name(stream, self.namespace))
+            (client or self._client).indices.refresh(index=mappings.name(stream, self.namespace))
         self._refreshed[stream] = now
 
     # Keyed state and files

@@ -15,7 +15,7 @@ from tocsin.store.bulk import Lost, Patience, parts, send
 from tocsin.store.cluster import RAW, is_away, told
 from tocsin.store.documents import ids
 from tocsin.store.protocol import Appended, Refused
-from tocsin.store.retries import wait
+from tocsin.store.retries import WHOLE, wait
 from tocsin.streams import ID, INGESTED
 
 
@@ -92,6 +92,7 @@ class Way:
                     size=len(part),
                     source=False,
                     filter_path="hits.hits._id",
+                    **WHOLE,
                 )
                 found |= {hit["_id"] for hit in answer.get("hits", {}).get("hits", [])}
         except elasticsearch.NotFoundError:

@@ -24,7 +24,7 @@ from tocsin.views import VERSION, VIEWS, facts
 #: A record's version holds the primary term above so many bits of sequence number.
 _TERM = 40
 _BASE = "versions_above"
-#: The record of the store itself: which version of the views all others show. The namespace is found by it.
+#: The record of the store itself: for which version of the views it was set up. The namespace is found by it.
 _SHOWN = ("installation", "this")
 _CHUNK = 6 * 1024 * 1024  # bytes of a kept file in one document
 _STATE: Mapping[str, Any] = {
@@ -33,6 +33,7 @@ _STATE: Mapping[str, Any] = {
         "kind": {"type": "keyword"},
         "key": {"type": "keyword"},
         "value": {"type": "object", "enabled": False},
+        "shown": {"type": "short"},
         **fields([c for view in VIEWS.values() for c in view.columns], [v.active for v in VIEWS.values()]),
     },
 }
@@ -73,8 +74,8 @@ class ElasticState:
             with told("set up its views"):
                 self._client.indices.update_aliases(actions=[{"add": alias} for alias in add])
                 self._client.indices.put_mapping(index=self._records, properties=_STATE["properties"])
-        for view in VIEWS.values():
-            for entry in self.entries(view.kind, without="" if outdated else view.active):
+        for view in VIEWS.values():  # those too that a worker of an older version wrote just now
+            for entry in self.entries(view.kind, older=True):
                 self.put(view.kind, entry.key, entry.value, entry.version)  # else another wrote it just now
         if outdated:  # of two that do this at once one is refused, and both have shown everything
             self.put(*_SHOWN, {"views": VERSION}, shown.version if shown else None)
@@ -91,7 +92,8 @@ class ElasticState:
         text = msgspec.json.encode(value)
         write = uuid.uuid4().hex  # tells our own write from another's where its answer was lost
         plain = msgspec.json.decode(text)
-        document = {"kind": kind, "key": key, "value": plain, "write": write, **facts(kind, plain)}
+        document = {"kind": kind, "key": key, "value": plain, "write": write, "shown": VERSION}
+        document |= facts(kind, plain)
         how: dict[str, Any] = {"op_type": "create"} if expected is None else self._expecting(expected)
         with told("write the keyed state"):
             try:
@@ -119,11 +121,11 @@ class ElasticState:
                 return False
         return True
 
-    def entries(self, kind: str, prefix: str = "", without: str = "") -> list[Entry]:
-        """The records of a kind, in order; only those `without` a field of a view where one is named."""
+    def entries(self, kind: str, prefix: str = "", *, older: bool = False) -> list[Entry]:
+        """The records of a kind, in order; with `older` only those that do not show what this version shows."""
         filters: list[Any] = [{"term": {"kind": kind}}]
-        if without:
-            filters.append({"bool": {"must_not": {"exists": {"field": without}}}})
+        if older:
+            filters.append({"bool": {"must_not": {"range": {"shown": {"gte": VERSION}}}}})
         if prefix:
             filters.append({"prefix": {"key": prefix}})
         found: list[Entry] = []

@@ -12,12 +12,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from tocsin.streams import STREAMS, Column, Stream, Type
+from tocsin.streams import LONGEST_KEYWORD, STREAMS, Column, Stream, Type
 
 #: Above the built-in templates for `logs-*-*` (100).
 PRIORITY = 250
-#: Characters of a keyword that are indexed; a longer value is kept and found by its document.
-LONGEST = 8191
 #: What this code writes. A newer template is left alone, an older one is replaced.
 VERSION = 1
 #: Feature vectors are also filled into numbered fields, so that one feature has a histogram (decision 2).
@@ -25,15 +23,15 @@ SLOTS = 256
 VECTOR, SLOT, COUNT = "tocsin.features.values", "tocsin.features.slot", "tocsin.features.count"
 
 _FIELDS: Mapping[Type, Mapping[str, Any]] = {
-    Type.KEYWORD: {"type": "keyword", "ignore_above": LONGEST},
-    Type.KEYWORDS: {"type": "keyword", "ignore_above": LONGEST},
+    Type.KEYWORD: {"type": "keyword", "ignore_above": LONGEST_KEYWORD},
+    Type.KEYWORDS: {"type": "keyword", "ignore_above": LONGEST_KEYWORD},
     Type.TEXT: {"type": "text"},
     Type.LONG: {"type": "long"},
     Type.DOUBLE: {"type": "double"},
     Type.BOOLEAN: {"type": "boolean"},
     Type.DATE: {"type": "date_nanos"},  # `date` would cut event times to milliseconds
-    Type.IP: {"type": "keyword", "ignore_above": LONGEST},  # may be a pseudonym
-    Type.JSON: {"type": "flattened", "depth_limit": 20, "ignore_above": LONGEST},
+    Type.IP: {"type": "keyword", "ignore_above": LONGEST_KEYWORD},  # may be a pseudonym
+    Type.JSON: {"type": "flattened", "depth_limit": 20, "ignore_above": LONGEST_KEYWORD},
     Type.DOUBLES: {"type": "double", "index": False, "doc_values": False},  # a list keeps no order there
 }
 
@@ -57,7 +55,7 @@ def template(stream: str, namespace: str, retention: timedelta, shards: int, rep
     body = {
         "settings": {"index": settings},
         "mappings": {"dynamic": False, "properties": properties(found)},
-        "lifecycle": {"data_retention": f"{max(retention.days, 1)}d"},
+        "lifecycle": {"data_retention": f"{-(-retention // timedelta(days=1))}d"},
     }
     meta = {"version": VERSION, "digest": digest(body)}
     return {

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import elasticsearch
 
 from tocsin.store.cluster import BUSY
 
+#: How a search is asked whose answer must be of every shard: where one is silent there is no answer, but an error.
+WHOLE: Mapping[str, Any] = {"allow_partial_search_results": False}
 _LONGEST_WAIT = 20.0
 _READS = 6
 _Answer = TypeVar("_Answer")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import elasticsearch
 
 from tocsin.clock import EPOCH, Clock
+from tocsin.store.retries import WHOLE
 from tocsin.streams import INGESTED
 
 
@@ -20,11 +22,11 @@ class Stamps:
     def __init__(self, clock: Clock, newest: Callable[[str], datetime]) -> None:
         self._clock, self._newest = clock, newest
         self._given: dict[str, datetime] = {}
-        self._mutex = threading.Lock()
+        self._mutexes: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # a stream's own
 
     def next(self, stream: str) -> datetime:
         """The next one of a stream."""
-        with self._mutex:
+        with self._mutexes[stream]:
             last = max(self._newest(stream), self._given.get(stream, EPOCH))
             stamp = max(self._clock.now(), last + timedelta(microseconds=1))
             self._given[stream] = stamp
@@ -35,7 +37,7 @@ def newest_stamp(client: elasticsearch.Elasticsearch, target: str) -> datetime:
     """No earlier than the newest ingest time of a data stream, and less than a millisecond later."""
     newest = {"newest": {"max": {"field": INGESTED}}}
     try:
-        found = client.search(index=target, size=0, aggs=newest, track_total_hits=False)
+        found = client.search(index=target, size=0, aggs=newest, track_total_hits=False, **WHOLE)
     except elasticsearch.NotFoundError:
         return EPOCH
     value = found.get("aggregations", {}).get("newest", {}).get("value")
