@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache" / "elasticsearch"
@@ -210,9 +211,9 @@ def with_pause(seconds: float) -> None:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Node]:
-    """One node in a folder, stopped in the end."""
-    node = Node(folder)
+def running(folder: Path, **how: Any) -> Iterator[Node]:
+    """One node in a folder, stopped in the end; `how` is as for `Node`."""
+    node = Node(folder, **how)
     try:
         node.start()
         yield node
