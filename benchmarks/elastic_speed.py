@@ -148,7 +148,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    memory = ("-Xmx2g",)  # with 1 GB the cluster turns searches of helpers.scan away, which does not ask again
+    memory = (
+        "-Xmx2g",
+    )  # with 1 GB the cluster turns searches of helpers.scan away, which does not ask again
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), options=memory) as node:
         rate = appending(node.url)
         for what, value in rate.items():
