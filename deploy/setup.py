@@ -58,6 +58,21 @@ def make(client: Elasticsearch, name: str, file: Path, namespace: str, expiratio
     print(f"setup: made an API key for {name}, {key['id']}", flush=True)
 
 
+def renew(client: Elasticsearch, name: str, file: Path, namespace: str) -> None:
+    """Give the key in a component's file what its role says now: a newer version may read or write something more.
+
+    Raises:
+        StoreError: Elasticsearch did not change it.
+    """
+    id = base64.b64decode(file.read_text()).decode().partition(":")[0]
+    with told(f"change the API key for {name}"):
+        done = client.security.update_api_key(
+            id=id, role_descriptors={f"tocsin-{name}": role(name, namespace)}
+        )
+    if done["updated"]:
+        print(f"setup: the API key for {name} has the role of this version", flush=True)
+
+
 def retire(client: Elasticsearch, name: str, file: Path, namespace: str) -> None:
     """End every key of a component but the one in its file.
 
@@ -87,8 +102,8 @@ def run(arguments: list[str], keys: Path = Path("/keys"), own: Path = OWN) -> in
         match arguments:
             case []:
                 for name in COMPONENTS:
-                    if not (keys / name / "api-key").exists():
-                        make(client, name, keys / name / "api-key", config.namespace)
+                    file = keys / name / "api-key"
+                    (renew if file.exists() else make)(client, name, file, config.namespace)
                 make(client, "setup", own, config.namespace, LIFE)
                 return subprocess.run(["tocsin", "store", "setup"], check=False).returncode
             case ["rotate", name] if name in COMPONENTS:

@@ -49,11 +49,11 @@ class Distribution:
             raise ValueError(
                 f"panel {self.title!r}: least is {self.least}; it must be ≥ 0 and < most, {self.most}"
             )
-        if not 2 <= round((self.most - self.least) / self.step) <= MOST_BUCKETS:
-            raise ValueError(
-                f"panel {self.title!r}: step is {self.step}; from {self.least} to {self.most} that must make 2 to "
-                f"{MOST_BUCKETS} buckets"
-            )
+
+    @property
+    def buckets(self) -> int:
+        """Rows of the heat map."""
+        return round((self.most - self.least) / self.step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ K, T, L, D, B = Type.KEYWORD, Type.TEXT, Type.LONG, Type.DOUBLE, Type.BOOLEAN
 
 UNMAPPED = "tocsin.unmapped"
 INGESTED = "event.ingested"
-#: Bytes of a keyword that is looked for: at four bytes a character, as many as a term of Lucene may have.
+#: Bytes of a keyword that is looked for. As characters, of at most four bytes each, they fit into a term of Lucene.
 LONGEST_KEYWORD = 8_191
 FENCE = "tocsin.run.fence"
 SILENT = "tocsin.run.silent"
@@ -387,6 +387,7 @@ _STREAMS = (
             Column("tocsin.run.rows", L, "events read"),
             Column("tocsin.run.scores", L, "subjects judged"),
             Column("tocsin.run.findings", L, "findings made"),
+            Column("tocsin.run.judged", K, "digest of the subjects, scores, thresholds and reasons"),
             Column("tocsin.run.attempt", L, "1, and one more after each attempt at the window that failed"),
             Column("event.duration", L, "nanoseconds"),
             Column("event.reason", T, "why it was skipped, failed or is a gap"),

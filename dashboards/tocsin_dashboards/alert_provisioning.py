@@ -83,9 +83,9 @@ def _group(grafana: Grafana, group: Mapping[str, Any], folder: Folder) -> Change
     found = grafana.rule_group(folder.uid, group["name"])
     if found is None or not found.get("rules"):
         return change("added", "", "", partial(_put, grafana, wanted, folder, "added"))
-    resumed = {rule["uid"]: rule.get("isPaused") for rule in found["rules"]}
+    paused = {rule.get("uid"): rule.get("isPaused", False) for rule in found["rules"]}
     for rule in wanted["rules"]:  # who judges is the site's to say, once the rule is there
-        rule["isPaused"] = resumed.get(rule["uid"], rule["isPaused"])
+        rule["isPaused"] = paused.get(rule.get("uid"), rule.get("isPaused", False))
     compared = {"interval": wanted["interval"], "rules": _plain(wanted["rules"])}
     there = {"interval": found.get("interval"), "rules": _plain(found["rules"])}
     if within(compared, there):

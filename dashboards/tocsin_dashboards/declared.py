@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tocsin.errors import InputError
 from tocsin.findings import Family
-from tocsin.panels import Distribution, Network, ScoreOverTime, ValueTable
+from tocsin.panels import MOST_BUCKETS, Distribution, Network, ScoreOverTime, ValueTable
 from tocsin.panels import Panel as Declared
 from tocsin.plugin import Detector
 from tocsin_dashboards.asking import AUTO, ask, count, ranges, terms
@@ -51,6 +52,11 @@ def _panel(detector: str, declared: Declared) -> Any:
         case ScoreOverTime():
             return scores(detector, title=title, doc=doc).unit(declared.unit)
         case Distribution():
+            if not 1 <= declared.buckets <= MOST_BUCKETS:
+                raise InputError(
+                    f"panel {title!r} of detector {detector} has {declared.buckets} buckets from {declared.least} to "
+                    f"{declared.most}; see `tocsin plugins check`"
+                )
             target = ask(
                 declared.stream,
                 "",

@@ -72,8 +72,13 @@ def test_sizes_have_bounds(make: Any) -> None:
 
 def test_a_heat_map_has_rows_that_can_be_told_apart() -> None:
     for step in (0.9, 0.001):
-        with pytest.raises(ValueError, match="that must make 2 to 50 buckets"):
-            Distribution("p", TOLD, "inference", "tocsin.output.score", step)
+
+        class Mine(Detector[NoParams]):
+            id = "mine"
+            panels = (Distribution("p", TOLD, "inference", "tocsin.output.score", step),)
+
+        with pytest.raises(CheckError, match="2 to 50 can be told apart"):
+            check_panels(Mine)  # type: ignore[type-abstract]
 
 
 @pytest.mark.parametrize(

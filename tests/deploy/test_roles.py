@@ -7,6 +7,7 @@ import base64
 import json
 import re
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -124,6 +125,7 @@ class _Keys(BaseHTTPRequestHandler):
 
     made: ClassVar[list[dict[str, Any]]] = []
     ended: ClassVar[list[str]] = []
+    changed: ClassVar[dict[str, Any]] = {}
 
     def _answer(self, body: Any) -> None:
         content = json.dumps(body).encode()
@@ -139,6 +141,10 @@ class _Keys(BaseHTTPRequestHandler):
         return found
 
     def do_PUT(self) -> None:
+        if self.path.startswith("/_security/api_key/"):
+            self.changed[self.path.rpartition("/")[2]] = self._body()["role_descriptors"]
+            self._answer({"updated": True})
+            return
         assert self.path == "/_security/api_key"
         assert self.headers["Authorization"] == f"Basic {base64.b64encode(b'elastic:open').decode()}"
         self.made.append(self._body())
@@ -161,6 +167,7 @@ class _Keys(BaseHTTPRequestHandler):
 def security() -> Iterator[str]:
     _Keys.made.clear()
     _Keys.ended.clear()
+    _Keys.changed.clear()
     server = HTTPServer(("127.0.0.1", 0), _Keys)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -189,3 +196,20 @@ def test_keys_are_rotated_without_a_gap(
     assert base64.b64decode(file.read_text()) == b"id2:key" and _Keys.ended == []
     setup.run(["retire", "worker"], tmp_path)
     assert _Keys.ended == ["id1"]
+
+
+def test_a_key_that_is_there_gets_the_role_of_this_version(
+    security: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key has the role that it was made with: after an upgrade Grafana could not read what is new."""
+    (tmp_path / "tocsin.yaml").write_text(f"store: {{type: elasticsearch, hosts: ['{security}']}}")
+    monkeypatch.setenv("TOCSIN_CONFIG", str(tmp_path / "tocsin.yaml"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    for name in ("setup", "worker", "grafana"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "setup" / "password").write_text("open")
+    (tmp_path / "grafana" / "api-key").write_text(base64.b64encode(b"old:key").decode())
+    assert setup.run([], tmp_path, tmp_path / "own") == 0
+    assert _Keys.changed == {"old": {"tocsin-grafana": role("grafana")}}
+    assert [key["name"] for key in _Keys.made] == ["tocsin-worker-default", "tocsin-setup-default"]
+    assert base64.b64decode((tmp_path / "grafana" / "api-key").read_text()) == b"old:key"

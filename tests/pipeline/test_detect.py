@@ -348,8 +348,22 @@ def test_what_is_said_again_after_something_else_is_in_force_again(
         (span,) = coverage(bench.store, bench.clock, bench.detect.ledger, setting, START, START + HOUR)
         assert span.outcome == outcome
         assert newest_findings(bench.store).height == findings
-    scores = bench.stream("score").sort(NEWEST_LAST)["tocsin.score"].to_list()
-    assert scores in ([2.0, 0.5, 2.0], [2.0, 2.0, 0.5, 2.0])
+        assert bench.stream("score").sort(NEWEST_LAST)["tocsin.score"].last() == (mood or 2.0)
+        before = {name: bench.stream(name).height for name in ("score", "finding", "run")}
+        bench.detect.run([setting], START, START + HOUR)  # the same once more adds nothing
+        assert {name: bench.stream(name).height for name in before} == before
+
+
+def test_a_threshold_that_is_taken_back_is_in_force_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many scores and findings as before: only what was judged differs."""
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    for threshold in (10.0, 11.0, 10.0):
+        monkeypatch.setattr(Count, "threshold", threshold)
+        bench.detect.run([Setting(Count(NoParams()))], START, START + HOUR)
+        assert bench.stream("score").sort(NEWEST_LAST)["tocsin.threshold"].last() == threshold
 
 
 def test_a_backfill_with_another_window_length_is_done(bench: Bench) -> None:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
 from tests.stores import open_store
-from tocsin.clock import ScriptedClock
-from tocsin.errors import StoreError
+from tocsin.clock import ScriptedClock, format_time
+from tocsin.errors import StoreAway, StoreError
 from tocsin.findings import Score, Subject
+from tocsin.pipeline import leases
 from tocsin.pipeline.detect import Detect, Setting
-from tocsin.pipeline.leases import LENGTH, LeaseLost, Leases, gone, worker_name
+from tocsin.pipeline.leases import LENGTH, Expiry, LeaseLost, Leases, gone, worker_name
 from tocsin.pipeline.records import newest_findings
 from tocsin.plugin import NoParams, Requires
 from tocsin.windows import Window, aggregate
@@ -318,3 +319,38 @@ def test_claims_are_let_go_where_another_worker_has_another_window_length(bench:
     bench.clock.advance(LENGTH / 2)
     one.ledger.renew([claim])
     assert not one.ledger.held(claim)
+
+
+def test_a_store_that_is_away_for_a_renewal_costs_no_claim(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.add(0, 3)
+    bench.clock.set(START + HOUR)
+    bench.detect.due(SETTING)
+    (claim,) = bench.detect.ledger.claim(SETTING, 1)
+    bench.clock.advance(LENGTH / 2)
+
+    def away(*_: object) -> None:
+        raise StoreAway("too busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "get", away)
+        with pytest.raises(StoreAway):
+            bench.detect.ledger.renew([claim])
+    assert bench.detect.ledger.held(claim)
+    bench.detect.ledger.renew([claim])
+    bench.clock.advance(LENGTH * 0.9)
+    assert Detect(bench.store, bench.clock).ledger.claim(SETTING, 1) == []
+
+
+def test_a_dead_worker_is_found_out_among_very_many_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_WATCHED", 5)
+    clock = ScriptedClock(START)
+    expiry = Expiry(clock)
+    later = format_time(START + 24 * HOUR)  # by a clock that is ahead
+    for n in range(40):
+        over = expiry.over("dead", "host:1:x", later)
+        assert over == (n * timedelta(seconds=10) >= LENGTH)
+        for other in range(3):
+            expiry.over(f"window {n} {other}", "host:2:y", later)
+        clock.advance(timedelta(seconds=10))

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tocsin.findings import Subject, finding_id
 from tocsin.report import accounts, cases, facts, html, markdown
 from tocsin.report.counts import Period, count, period
 from tocsin.report.document import Document
+from tocsin.report.overview import verdict
 from tocsin.report.tell import report, write
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -243,6 +245,17 @@ def test_a_time_in_which_nothing_was_judged_is_no_good_news(tmp_path: Path) -> N
     assert "1 event came and none could be taken in" in refused.verdict
     assert not blind.good
     assert not refused.good
+
+
+def test_a_time_without_anything_but_an_open_incident_is_no_good_news(app: App) -> None:
+    known = facts.gather(app, Period(SINCE, UNTIL, open=True))
+    quiet = facts.gather(app, Period(week(0) - 2 * DAY, week(0) - DAY))
+    assert not (quiet.counted.total or quiet.windows or quiet.alerts)
+    owned = [replace(incident, owner="ana") for incident in known.incidents]
+    said, good = verdict(replace(quiet, incidents=owned))
+    assert "Nothing was judged" in said
+    assert "incidents are open" in said
+    assert not good
 
 
 def test_an_alert_over_several_windows_that_were_found_at_once_began_with_the_first(tmp_path: Path) -> None:

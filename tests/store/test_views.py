@@ -14,6 +14,7 @@ from tocsin.alerts import Acknowledgement, Alert, AlertState
 from tocsin.clock import parse_time
 from tocsin.findings import Severity, Subject
 from tocsin.incidents import Incident, IncidentState, IncidentStep, StepState
+from tocsin.store import elastic_state
 from tocsin.store.elastic import ElasticStore
 from tocsin.streams import TIME
 from tocsin.views import VERSION, VIEWS, facts
@@ -176,3 +177,19 @@ def test_setup_shows_what_an_older_worker_wrote_after_it(opened: Any, namespace:
     client.index(index=f"tocsin-state-{namespace}", id="alert/old", document=document, refresh=True)
     store.setup()
     assert _found(client, "alerts", namespace, "2026-01-01", "2026-12-31") == 1
+
+
+def test_the_next_version_shows_everything_and_says_so(
+    opened: Any, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, client = opened
+    store.put("alert", "k", alert())
+    monkeypatch.setattr(elastic_state, "VERSION", VERSION + 1)
+    store.setup()
+    shown = store.get("installation", "this")
+    assert shown is not None and shown.value == {"views": VERSION + 1}
+    client.indices.refresh(index=f"tocsin-state-{namespace}")
+    found = client.search(index=f"tocsin-state-{namespace}", query={"range": {"shown": {"lte": VERSION}}})
+    assert found["hits"]["hits"] == []
+    monkeypatch.setattr(type(client.indices), "put_mapping", lambda *_, **__: pytest.fail("it is set up"))
+    store._state._show()

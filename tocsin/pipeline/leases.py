@@ -80,14 +80,13 @@ class Expiry:
         if parse_time(until) <= self._clock.now() or gone(by):
             return True
         now, claim = self._clock.monotonic(), f"{by} {until}"
-        seen, first = self._seen.get(key, ("", now))
+        seen, first = self._seen.pop(key, ("", now))
+        self._seen[key] = (claim, first if seen == claim else now)
+        if (
+            len(self._seen) > _WATCHED
+        ):  # claims that ended well: the one that nobody has looked at for longest
+            del self._seen[next(iter(self._seen))]
         if seen != claim:
-            self._seen.pop(key, None)
-            self._seen[key] = (claim, now)
-            if (
-                len(self._seen) > _WATCHED
-            ):  # mostly claims that ended well: the one that did not change for longest
-                del self._seen[next(iter(self._seen))]
             return False
         return now - first >= self.length.total_seconds()
 

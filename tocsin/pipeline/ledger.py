@@ -196,14 +196,17 @@ class Ledger:
         stale = [c for c in claims if now - self._held.get((c.detector, c.start, c.token), now) >= old]
         for detector, length in sorted({(c.detector, c.length) for c in stale}):
             own = [c for c in stale if c.detector == detector]
-            self.let_go(own)  # until it is known that they are still ours
+            found = False
             for pending in self._changing(detector, length):
-                self.let_go(own)
+                found = True
+                self.let_go(own)  # until it is known that they are still ours
                 kept = [c for c in own if pending.get(format_time(c.start), {}).get("token") == c.token]
                 for claim in kept:
                     key = format_time(claim.start)
                     pending[key] = {**pending[key], "until": self._expiry.until()}
                 self._hold(kept)
+            if not found:  # windows have another length now: none of these is there any more
+                self.let_go(own)
 
     def held(self, claim: Claim) -> bool:
         """Whether a claim was still this worker's when it was renewed last; a window that was not pending is anybody's."""

@@ -42,9 +42,8 @@ class Run:
     )
     fence: int = 0  # number of the claim
     silent: bool = False  # a backfill that pages nobody
-    after: str = (
-        ""  # the record that it follows and does not repeat, where the window was asked for by its time
-    )
+    after: str = ""  # the record that it takes the place of, where a window was asked for by its time
+    repeats: bool = False  # the record that is in force says the same
 
     @property
     def done(self) -> bool:
@@ -185,9 +184,9 @@ def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
 def write_runs(store: Store, runs: Sequence[Run]) -> None:
     """Write attempts down: first scores and findings, then the records that they are there."""
     done = [run for run in runs if run.done]
-    write(store, "score", [score_row(run, j) for run in done for j in run.judged])
+    write(store, "score", [score_row(run, j) for run in done if not run.repeats for j in run.judged])
     write(store, "finding", revisions(store, done))
-    write(store, "run", [run_row(run) for run in runs])
+    write(store, "run", [run_row(run) for run in runs if not run.repeats])
 
 
 def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
@@ -238,6 +237,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.run.rows": run.rows,
         "tocsin.run.scores": len(run.judged),
         "tocsin.run.findings": len(run.findings),
+        "tocsin.run.judged": _judged(run),
         "tocsin.run.attempt": run.attempt,
         "tocsin.baseline.digest": run.baseline or None,
     }
@@ -247,13 +247,18 @@ def run_row(run: Run) -> dict[str, Any]:
     return row
 
 
+def _judged(run: Run) -> str | None:
+    said = [(*j.score.subject, float(j.score.value), j.threshold, j.score.reason) for j in run.judged]
+    return _digest(*sorted(said)) if said else None
+
+
 def _own(run: Run) -> list[str]:
     """What tells a record from an older one that says the same: another stands between them and is in force."""
     return [run.after] if run.after else []
 
 
 _SAID = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
-         "tocsin.baseline.digest")  # fmt: skip
+         "tocsin.run.judged", "tocsin.baseline.digest")  # fmt: skip
 
 
 def in_force(
@@ -265,9 +270,12 @@ def in_force(
 
 
 def follow(run: Run, newest: Mapping[str, Any] | None) -> Run:
-    """The run as one that takes the place of the newest record of its window, if it says something else."""
-    if newest is None or all(run_row(run)[name] == newest[name] for name in _SAID):
+    """The run as one that repeats the newest record of its window, or takes its place."""
+    if newest is None:
         return run
+    row = run_row(run)
+    if all(row[name] == newest[name] for name in _SAID):
+        return replace(run, repeats=True)
     return replace(run, after=newest["event.id"])
 
 

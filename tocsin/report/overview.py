@@ -20,7 +20,7 @@ _UNSEEN = 0.01
 def verdict(facts: Facts) -> tuple[str, bool]:
     """The whole report in one sentence, and whether it is good news."""
     severe = [a for a in facts.open if a.severity.rank >= Severity.HIGH.rank]
-    blind = facts.counted.total > 0 and not facts.looked
+    blind = not facts.looked
     unseen = facts.missed > _UNSEEN * facts.windows
     alone = sum(not i.owner for i in facts.unsolved)
     if severe:
@@ -37,7 +37,6 @@ def verdict(facts: Facts) -> tuple[str, bool]:
         said = "No alert was raised"
     if facts.rejected and not facts.counted.total:
         said += f"; {count(facts.rejected, 'event')} came and none could be taken in"
-        blind = True
     if len(facts.unheard):
         said += f"; {count(len(facts.unheard), 'finding')} of {NOTABLE} or above raised no alert"
     if facts.unsolved:

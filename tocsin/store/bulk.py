@@ -7,7 +7,6 @@ backing indices from before a rollover, to which `create` does not look.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import threading
@@ -159,10 +158,12 @@ class _Sender:
             except Lost as error:
                 unsure, why = True, str(error)
             if unsure:  # before anything is sent again: behind a rollover it would be created twice
-                with contextlib.suppress(Lost):
+                try:
                     there = self._there(left)  # ours: nobody else sends these rows at the same moment
                     total, unsure = total.plus(Sent(len(there), 0)), False
                     left = [place for place in left if place not in there]
+                except Lost as error:
+                    why = str(error)
             if not left:
                 return total
         raise StoreAway(f"Elasticsearch did not take {len(left)} events of stream {self.stream}: {why}")

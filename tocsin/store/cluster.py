@@ -84,11 +84,14 @@ def told(what: str) -> Iterator[None]:
     try:
         yield
     except elasticsearch.ApiError as error:
-        raise _kind(error)(
-            f"Elasticsearch cannot {what}: {_line(error)}{_cause(error)}{_advice(error)}"
-        ) from error
+        raise _kind(error)(f"Elasticsearch cannot {what}: {described(error)}{_advice(error)}") from error
     except elasticsearch.TransportError as error:
-        raise _kind(error)(f"Elasticsearch cannot {what}: {error.message}{_advice(error)}") from error
+        raise _kind(error)(f"Elasticsearch cannot {what}: {described(error)}{_advice(error)}") from error
+
+
+def described(error: elasticsearch.ApiError | elasticsearch.TransportError) -> str:
+    """An error of the client in a line: what kind, and why."""
+    return f"{_line(error)}{_cause(error)}" if isinstance(error, elasticsearch.ApiError) else error.message
 
 
 def _body(error: elasticsearch.ApiError) -> Mapping[str, Any]:
@@ -108,6 +111,8 @@ def _line(error: elasticsearch.ApiError) -> str:
     kind = body.get("error")
     if isinstance(kind, dict) and kind.get("type"):
         return str(kind["type"])
+    if isinstance(kind, str):
+        return kind
     return error.message if body else f"the answer was HTTP status {error.status_code}"
 
 

@@ -12,7 +12,7 @@ import polars as pl
 from tocsin.errors import StoreAway, StoreError
 from tocsin.frames import TIME_TYPE
 from tocsin.store.bulk import Lost, Patience, parts, send
-from tocsin.store.cluster import RAW, is_away, told
+from tocsin.store.cluster import RAW, described, is_away, told
 from tocsin.store.documents import ids
 from tocsin.store.protocol import Appended, Refused
 from tocsin.store.retries import WHOLE, wait
@@ -51,8 +51,8 @@ class Way:
             )
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             if is_away(error):
-                raise Lost(str(error)) from None
-            raise StoreError(f"Elasticsearch refused a bulk request: {error}") from None
+                raise Lost(described(error)) from None
+            raise StoreError(f"Elasticsearch refused a bulk request: {described(error)}") from None
         found: bytes = answer.body[RAW]
         return found
 
@@ -61,11 +61,16 @@ class Way:
 
         Raises:
             Lost: the cluster did not answer.
+            StoreError: it refused to tell.
         """
         try:
             return self._held(keys, self.target)
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-            raise Lost(str(error)) from None
+            if is_away(error):
+                raise Lost(described(error)) from None
+            raise StoreError(
+                f"Elasticsearch does not tell what {self.target} holds: {described(error)}"
+            ) from None
 
     def before_rollover(self, keys: Sequence[str]) -> set[str]:
         """Those of the documents that stand in a backing index to which `create` does not look any more.

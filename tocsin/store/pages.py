@@ -76,9 +76,6 @@ def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool) -> 
     return Page(_frame(stream, columns, values), after, incomplete, answered.partial())
 
 
-#: Dates of nanoseconds end here.
-
-
 def _after(hits: Sequence[Any]) -> list[Any] | None:
     return msgspec.json.decode(hits[-1].sort) if hits else None
 

@@ -23,6 +23,7 @@ from tocsin.clock import EPOCH
 from tocsin.errors import ConfigError
 from tocsin.evaluation import judge
 from tocsin.findings import Family
+from tocsin.panels import MOST_BUCKETS, Distribution
 from tocsin.panels import fields as panel_fields
 from tocsin.plugin import Detector, Plugin, Stability
 from tocsin.streams import SOURCES, STREAMS
@@ -151,6 +152,11 @@ def check_panels(plugin: type[Detector[Any]]) -> None:
     """Its family is one of `Family`; the panels that it declares name fields that their streams have, and say what to do."""
     _must(isinstance(plugin.family, Family), f"family is {plugin.family!r}; write one of tocsin.Family")
     for panel in plugin.panels:
+        rows = panel.buckets if isinstance(panel, Distribution) else 2
+        many = (
+            f"panel {panel.title!r} has {rows} rows from least to most; 2 to {MOST_BUCKETS} can be told apart"
+        )
+        _must(2 <= rows <= MOST_BUCKETS, many)
         _must(len(panel.description) >= _TOLD, f"panel {panel.title!r} does not say what to do about it")
         stream, fields = panel_fields(panel)
         _must(
