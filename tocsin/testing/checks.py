@@ -152,23 +152,16 @@ def check_panels(plugin: type[Detector[Any]]) -> None:
     """Its family is one of `Family`; the panels that it declares name fields that their streams have, and say what to do."""
     _must(isinstance(plugin.family, Family), f"family is {plugin.family!r}; write one of tocsin.Family")
     for panel in plugin.panels:
-        rows = panel.buckets if isinstance(panel, Distribution) else 2
-        many = (
-            f"panel {panel.title!r} has {rows} rows from least to most; 2 to {MOST_BUCKETS} can be told apart"
-        )
-        _must(2 <= rows <= MOST_BUCKETS, many)
-        _must(len(panel.description) >= _TOLD, f"panel {panel.title!r} does not say what to do about it")
+        it, rows = f"panel {panel.title!r}", panel.buckets if isinstance(panel, Distribution) else 2
+        _must(2 <= rows <= MOST_BUCKETS, f"{it} has {rows} rows; 2 to {MOST_BUCKETS} can be told apart")
+        _must(len(panel.description) >= _TOLD, f"{it} does not say what to do about it")
         stream, fields = panel_fields(panel)
-        _must(
-            not fields or stream in STREAMS, f"panel {panel.title!r} shows stream {stream!r}; there is none"
-        )
+        _must(not fields or stream in STREAMS, f"{it} shows stream {stream!r}; there is none")
         for field, fit in fields.items():
             column = STREAMS[stream].by_name.get(field)
-            _must(column is not None, f"panel {panel.title!r} shows {field!r}, which {stream} has not")
-            _must(
-                column is None or column.type in fit,
-                f"panel {panel.title!r} cannot show {field!r} so: it is {column.type if column else ''}",
-            )
+            _must(column is not None, f"{it} shows {field!r}, which {stream} has not")
+            fits = column is None or column.type in fit
+            _must(fits, f"{it} cannot show {field!r} so: it is {column.type if column else ''}")
 
 
 def check_playbook(plugin: type[Detector[Any]], playbooks: Sequence[str]) -> None:
