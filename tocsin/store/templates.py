@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import elasticsearch
@@ -12,6 +13,7 @@ import elasticsearch
 from tocsin.errors import StoreError
 from tocsin.store.cluster import told
 
+_AT_ONCE = 8
 Templates = Mapping[str, Mapping[str, Any]]
 #: What the cluster adds to a template that does not say it.
 _FILLED_IN = frozenset({("template.lifecycle.enabled", "true")})
@@ -19,11 +21,11 @@ _FILLED_IN = frozenset({("template.lifecycle.enabled", "true")})
 
 def status(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, str]:
     """For each template: missing, current, older, newer or changed."""
-    found = {}
-    for name, template in wanted.items():
-        there = fetched(client, name)
-        found[name] = "missing" if there is None else _compared(there, template)
-    return found
+    there = fetched(client, wanted)
+    return {
+        name: _compared(there[name], template) if name in there else "missing"
+        for name, template in wanted.items()
+    }
 
 
 def differences(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, str]:
@@ -31,10 +33,9 @@ def differences(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[
 
     A line is one setting under its dotted name, so that it says what it is without what stands around it.
     """
-    found = {}
+    found, all_ = {}, fetched(client, wanted)
     for name, template in wanted.items():
-        there = fetched(client, name)
-        before, after = [] if there is None else _lines(there), _lines(template)
+        before, after = _lines(all_[name]) if name in all_ else [], _lines(template)
         if before != after:
             names = (f"{name} (cluster)", f"{name} (this Tocsin)")
             found[name] = "\n".join(difflib.unified_diff(before, after, *names, n=0, lineterm=""))
@@ -60,15 +61,16 @@ def _settings(place: str, value: Any) -> Iterator[tuple[str, str]]:
         yield place, str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def fetched(client: elasticsearch.Elasticsearch, name: str) -> dict[str, Any] | None:
-    """A template as the cluster has it, or None."""
+def fetched(client: elasticsearch.Elasticsearch, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Those of these templates that the cluster has, by name; asked for at once, by the namespace that they share."""
+    namespace = next(iter(names)).partition("-")[2]
     with told("read its templates"):
         try:
-            answer = client.indices.get_index_template(name=name)
+            answer = client.indices.get_index_template(name=f"*-{namespace}")
         except elasticsearch.NotFoundError:
-            return None
-    found: dict[str, Any] = answer["index_templates"][0]["index_template"]
-    return found
+            return {}
+    found = {each["name"]: each["index_template"] for each in answer["index_templates"]}
+    return {name: found[name] for name in names if name in found}
 
 
 def setup(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, str]:
@@ -84,19 +86,22 @@ def setup(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, s
     newer = [name for name, state in before.items() if state == "newer"]
     if newer:
         raise StoreError(f"template {newer[0]} was written by a newer Tocsin; upgrade this one")
-    for name, state in before.items():
-        if state == "current":
-            continue
-        template = wanted[name]
-        with told(f"set up template {name}"):
-            client.indices.put_index_template(name=name, **template)
-            with contextlib.suppress(elasticsearch.NotFoundError):  # the stream has no index yet
-                client.indices.put_mapping(
-                    index=template["index_patterns"][0],
-                    properties=template["template"]["mappings"]["properties"],
-                    write_index_only=True,
-                )
+    outdated = [name for name, state in before.items() if state != "current"]
+    if outdated:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # the cluster takes them together
+            list(pool.map(lambda name: _put(client, name, wanted[name]), outdated))
     return before
+
+
+def _put(client: elasticsearch.Elasticsearch, name: str, template: Mapping[str, Any]) -> None:
+    with told(f"set up template {name}"):
+        client.indices.put_index_template(name=name, **template)
+        with contextlib.suppress(elasticsearch.NotFoundError):  # the stream has no index yet
+            client.indices.put_mapping(
+                index=template["index_patterns"][0],
+                properties=template["template"]["mappings"]["properties"],
+                write_index_only=True,
+            )
 
 
 def _compared(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
