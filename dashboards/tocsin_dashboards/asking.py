@@ -94,7 +94,7 @@ def ranges(field: str, least: float, most: float, step: float) -> Bucket:
     """
     number = round((most - least) / step)
     starts = [least + step * n for n in range(number)]
-    digits = max(len(f"{step:.6f}".rstrip("0").partition(".")[2]), 0)
+    digits = len(f"{step:.6f}".rstrip("0").partition(".")[2])
     width = len(f"{starts[-1]:.{digits}f}")
     named = {}
     for n, start in enumerate(starts):

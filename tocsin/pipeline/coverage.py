@@ -18,7 +18,7 @@ from tocsin.store.protocol import Store
 _COLUMNS = ("event.action", "event.reason", "tocsin.run.rows", "tocsin.run.searched")
 #: Answers for windows that have no record: no events, not over yet, to be evaluated soon.
 EMPTY, OPEN, DUE = "empty", "open", "due"
-_FEW = 10_000  # events of a time that are rather read than counted window by window
+_FEW = 10_000  # events of a time that are counted by window instead of in halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _full(store: Store, setting: Setting, starts: Sequence[datetime]) -> set[dat
 
 
 def _holding(store: Store, stream: str, starts: Sequence[datetime], length: timedelta) -> set[datetime]:
-    """The same of one stream. Events are counted by the store, in halves; only few of them are ever read."""
+    """The same of one stream. The store counts the events in halves, and by window where they are few."""
     start, end = starts[0], starts[-1] + length
     number = store.summarize(stream, start, end, [], [COUNT])["count"].sum()
     if not number or len(starts) == 1:

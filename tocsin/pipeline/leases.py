@@ -82,9 +82,7 @@ class Expiry:
         now, claim = self._clock.monotonic(), f"{by} {until}"
         seen, first = self._seen.pop(key, ("", now))
         self._seen[key] = (claim, first if seen == claim else now)
-        if (
-            len(self._seen) > _WATCHED
-        ):  # claims that ended well: the one that nobody has looked at for longest
+        if len(self._seen) > _WATCHED:  # mostly claims that ended well, which nobody looks at any more
             del self._seen[next(iter(self._seen))]
         if seen != claim:
             return False

@@ -150,10 +150,8 @@ class Ledger:
 
     def fits(self, setting: Setting) -> bool:
         """Whether a detector's pending windows have the length that it is set to; looking at its streams makes them."""
-        entry, own = (
-            self._store.get(KIND, setting.detector.id),
-            _microseconds(setting.detector.requires.window),
-        )
+        own = _microseconds(setting.detector.requires.window)
+        entry = self._store.get(KIND, setting.detector.id)
         return entry is None or entry.value.get("length", own) == own
 
     def claim(self, setting: Setting, limit: int) -> list[Claim]:

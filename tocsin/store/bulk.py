@@ -150,9 +150,9 @@ class _Sender:
         for attempt, delay in enumerate(self._delays()):
             if attempt:
                 self.pause(delay)
-                body = self._body(left)
             try:
                 if not unsure:
+                    body = self._body(left) if attempt else body
                     sent, left = _sorted_out(left, self._results(body, len(left)))
                     total, why = total.plus(sent), "it is too busy"
             except Lost as error:

@@ -83,9 +83,7 @@ def told(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except elasticsearch.ApiError as error:
-        raise _kind(error)(f"Elasticsearch cannot {what}: {described(error)}{_advice(error)}") from error
-    except elasticsearch.TransportError as error:
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
         raise _kind(error)(f"Elasticsearch cannot {what}: {described(error)}{_advice(error)}") from error
 
 

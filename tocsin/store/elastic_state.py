@@ -74,9 +74,9 @@ class ElasticState:
             with told("set up its views"):
                 self._client.indices.update_aliases(actions=[{"add": alias} for alias in add])
                 self._client.indices.put_mapping(index=self._records, properties=_STATE["properties"])
-        for view in VIEWS.values():  # those too that a worker of an older version wrote just now
-            for entry in [] if view.kind == _SHOWN[0] else self.entries(view.kind, older=True):
-                self.put(view.kind, entry.key, entry.value, entry.version)  # else another wrote it just now
+        for kind in (view.kind for view in VIEWS.values() if view.kind != _SHOWN[0]):
+            for entry in self.entries(kind, older=True):  # those too that an older worker wrote just now
+                self.put(kind, entry.key, entry.value, entry.version)  # else another wrote it just now
         if outdated:  # of two that do this at once one is refused, and both have shown everything
             self.put(*_SHOWN, {"views": VERSION}, shown.version if shown else None)
 
