@@ -55,5 +55,5 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	URLLIB3_NO_OVERRIDE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-binary urllib3-future \
 	  -c constraints.txt -e '.[dev,demo]'
-	$(BIN)/python -m compileall -q tocsin collectors detectors alerting dashboards || true
+	$(BIN)/python -m compileall -q tocsin collectors detectors alerting dashboards recorder || true
 	touch $(READY)

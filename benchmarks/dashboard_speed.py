@@ -34,9 +34,9 @@ from tests.dashboards.ranges import Range
 from tests.dashboards.samples import sampled
 from tests.dashboards.variables import parsed, terms_body
 from tests.nodes.node import running
+from tocsin.contract.frames import conform
 from tocsin.demo.lender import START
-from tocsin.frames import conform
-from tocsin.store.elastic import ElasticStore
+from tocsin.store.cluster.elastic import ElasticStore
 
 BATCH = 100_000
 PRINCIPALS = 5_000

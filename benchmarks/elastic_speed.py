@@ -21,11 +21,11 @@ import numpy as np
 import polars as pl
 
 from tests.nodes.node import running
-from tocsin.frames import conform
-from tocsin.query import COUNT, Measure
-from tocsin.store.documents import bodies, ids
-from tocsin.store.elastic import ElasticStore
-from tocsin.store.mappings import name
+from tocsin.contract.frames import conform
+from tocsin.contract.query import COUNT, Measure
+from tocsin.store.cluster.documents import bodies, ids
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.cluster.mappings import name
 
 APPENDED = 100_000
 PRINCIPALS = 5_000

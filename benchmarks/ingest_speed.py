@@ -78,7 +78,7 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 def decode(path: Path) -> float:
     """CPU-seconds of the typed decoder alone."""
-    from tocsin.pipeline.decode import _fast
+    from tocsin.pipeline.ingesting.decode import _fast
 
     decoder, _ = _fast("inference")
     start = time.process_time()
@@ -89,11 +89,11 @@ def decode(path: Path) -> float:
 
 def ingest(path: Path, root: Path) -> dict[str, float]:
     """CPU-seconds, counts, bytes on disk and peak memory of the whole way into Delta."""
-    from tocsin import params
     from tocsin.clock import ScriptedClock, parse_time
-    from tocsin.pipeline.ingest import Ingest
-    from tocsin.pipeline.protect import Protector, Rule
-    from tocsin.store.delta import DeltaStore
+    from tocsin.config import params
+    from tocsin.pipeline.ingesting.ingest import Ingest
+    from tocsin.pipeline.ingesting.protect import Protector, Rule
+    from tocsin.store.embedded.delta import DeltaStore
     from tocsin_collectors.ndjson import Ndjson
 
     protector = Protector(

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from tocsin.recorder import Recorder
+from tocsin_recorder.recorder import Recorder
 
 BAR = 20.0
 FEATURES = 16

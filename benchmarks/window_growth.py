@@ -18,9 +18,9 @@ import polars as pl
 
 from benchmarks.elastic_speed import COLUMNS, PRINCIPALS, START, rows
 from tests.nodes.node import running
-from tocsin.pipeline.cursors import Cursor
-from tocsin.query import COUNT, Condition, Measure
-from tocsin.store.elastic import ElasticStore
+from tocsin.contract.query import COUNT, Condition, Measure
+from tocsin.pipeline.detecting.cursors import Cursor
+from tocsin.store.cluster.elastic import ElasticStore
 
 BATCH = 200_000
 

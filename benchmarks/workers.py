@@ -20,8 +20,8 @@ from pathlib import Path
 import polars as pl
 
 from tests.nodes.node import running
-from tocsin.frames import conform
-from tocsin.store.elastic import ElasticStore
+from tocsin.contract.frames import conform
+from tocsin.store.cluster.elastic import ElasticStore
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 WAIT = 0.05

@@ -19,10 +19,10 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from tocsin.config import load
+from tocsin.config.load import load
+from tocsin.config.secret import Secret
 from tocsin.errors import ConfigError, TocsinError
-from tocsin.secret import Secret
-from tocsin.store.cluster import connect, told
+from tocsin.store.cluster.connection import connect, told
 
 ROLES = Path(__file__).parent / "roles"
 #: Components whose key lies in a folder of its own: `/keys/worker/api-key`.

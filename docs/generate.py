@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
-from tocsin import atlas, discovery
 from tocsin.cli.main import tocsin as commands
 from tocsin.clock import format_length
-from tocsin.plugin import KINDS, Detector, Plugin
-from tocsin.sections import SECTIONS
-from tocsin.streams import STREAMS
-from tocsin.views import VIEWS
+from tocsin.config import discovery
+from tocsin.config.sections import SECTIONS
+from tocsin.contract import atlas
+from tocsin.contract.plugin import KINDS, Detector, Plugin
+from tocsin.contract.streams import STREAMS
+from tocsin.contract.views import VIEWS
 
 HERE = Path(__file__).parent
 _NOTE = "<!-- Written by docs/generate.py from the code; `make docs` writes it anew. -->\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tocsin.clock import Clock
-from tocsin.store.delta import DeltaStore
-from tocsin.store.elastic import ElasticStore
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Store
 
 ON_ELASTICSEARCH = os.environ.get("TOCSIN_TEST_STORE") == "elasticsearch"

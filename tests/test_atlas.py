@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.conftest import SHARED, missing
-from tocsin import atlas
+from tocsin.contract import atlas
 
 
 def test_a_technique_stands_under_each_of_its_tactics() -> None:

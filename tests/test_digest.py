@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from tocsin.digest import digest_file, digest_frame, read_snapshot, verified_snapshot
+from tocsin.datasets.digest import digest_file, digest_frame, read_snapshot, verified_snapshot
 from tocsin.errors import SnapshotError
 
 COLUMNS = {
@@ -46,7 +46,7 @@ def frames(draw):
 
 
 def reference(frame, types):
-    """The format of `tocsin.digest`, value by value."""
+    """The format of `tocsin.datasets.digest`, value by value."""
     sha = hashlib.sha256(b"tocsin.dataset.1\n")
     for start in range(0, len(frame), 65_536):
         block = frame[start : start + 65_536]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tocsin import discovery
 from tocsin.cli.main import tocsin
-from tocsin.streams import STREAMS
+from tocsin.config import discovery
+from tocsin.contract.streams import STREAMS
 
 PAGES = [
     ROOT / "README.md",

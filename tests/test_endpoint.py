@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 
-from tocsin.endpoint import Answer, endpoint, plain
 from tocsin.errors import StoreError
+from tocsin.worker.endpoint import Answer, endpoint, plain
 
 
 def _has_six() -> bool:

@@ -24,7 +24,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.faults.scenario import sink
 from tests.stores import default_store
-from tocsin.streams import ID
+from tocsin.contract.streams import ID
 
 KILLS = 20
 TOCSIN = Path(sys.executable).with_name("tocsin")

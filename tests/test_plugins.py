@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tocsin import discovery
+from tocsin.config import discovery
+from tocsin.contract.plugin import KINDS, Collector, Detector, Plugin, Receiver
 from tocsin.errors import PluginError
-from tocsin.plugin import KINDS, Collector, Detector, Plugin, Receiver
 from tocsin.testing import cases as case_files
 from tocsin.testing.checks import Check, CheckError, checks
 from tocsin.testing.package import playbooks, run_checks

@@ -25,11 +25,11 @@ from sklearn.preprocessing import StandardScaler
 
 import tocsin
 from tests.collectors.conftest import Committed
-from tocsin.params import build
-from tocsin.pipeline.decode import fast, patient
-from tocsin.recorder import Recorder
-from tocsin.spool import Spool
+from tocsin.config.params import build
+from tocsin.pipeline.ingesting.decode import fast, patient
 from tocsin_collectors.ndjson import Ndjson
+from tocsin_recorder.recorder import Recorder
+from tocsin_recorder.spool import Spool
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_record_makes_one_recorder_a_model_and_process(spool):
     for number in range(3):
         with tocsin.record("credit", version="8", spool=spool, principal="p", features=[number]) as call:
             call.output(score=number)
-    from tocsin.recorder import _recorder
+    from tocsin_recorder.recorder import _recorder
 
     recorder = _recorder("credit", "8", str(spool))
     recorder.close()

@@ -9,20 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tocsin import _moved
+
 if TYPE_CHECKING:
-    from tocsin.errors import (
-        BaselineError,
-        ConfigError,
-        DeliveryError,
-        InputError,
-        PluginError,
-        SnapshotError,
-        StoreError,
-        TocsinError,
-    )
-    from tocsin.findings import Family, Finding, Score, Severity, Subject
-    from tocsin.panels import Distribution, Network, ScoreOverTime, ValueTable
-    from tocsin.plugin import (
+    from tocsin.contract.findings import Family, Finding, Score, Severity, Subject
+    from tocsin.contract.panels import Distribution, Network, ScoreOverTime, ValueTable
+    from tocsin.contract.plugin import (
         Batch,
         Collector,
         Detector,
@@ -34,9 +26,21 @@ if TYPE_CHECKING:
         Stability,
         param,
     )
-    from tocsin.query import COUNT, Condition, Measure
-    from tocsin.recorder import Recorder, record
-    from tocsin.windows import Baseline, Window
+    from tocsin.contract.query import COUNT, Condition, Measure
+    from tocsin.contract.windows import Baseline, Window
+    from tocsin.errors import (
+        BaselineError,
+        ConfigError,
+        DeliveryError,
+        InputError,
+        PluginError,
+        SnapshotError,
+        StoreError,
+        TocsinError,
+    )
+    from tocsin_recorder.recorder import Recorder, record
+
+_moved.install()
 
 _HOME = {
     "tocsin.errors": (
@@ -49,9 +53,9 @@ _HOME = {
         "StoreError",
         "TocsinError",
     ),
-    "tocsin.findings": ("Family", "Finding", "Score", "Severity", "Subject"),
-    "tocsin.panels": ("Distribution", "Network", "ScoreOverTime", "ValueTable"),
-    "tocsin.plugin": (
+    "tocsin.contract.findings": ("Family", "Finding", "Score", "Severity", "Subject"),
+    "tocsin.contract.panels": ("Distribution", "Network", "ScoreOverTime", "ValueTable"),
+    "tocsin.contract.plugin": (
         "Batch",
         "Collector",
         "Detector",
@@ -63,9 +67,9 @@ _HOME = {
         "Stability",
         "param",
     ),
-    "tocsin.query": ("COUNT", "Condition", "Measure"),
-    "tocsin.recorder": ("Recorder", "record"),
-    "tocsin.windows": ("Baseline", "Window"),
+    "tocsin.contract.query": ("COUNT", "Condition", "Measure"),
+    "tocsin_recorder.recorder": ("Recorder", "record"),
+    "tocsin.contract.windows": ("Baseline", "Window"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tocsin.config.params import unknown
+from tocsin.config.secret import secrets_of
+from tocsin.contract.findings import Severity
+from tocsin.contract.incidents import Playbook
+from tocsin.contract.plugin import NoParams, Receiver
 from tocsin.errors import ConfigError
-from tocsin.findings import Severity
-from tocsin.incidents import Playbook
-from tocsin.params import unknown
-from tocsin.plugin import NoParams, Receiver
-from tocsin.routes import Route, parse_route
-from tocsin.secret import secrets_of
 from tocsin_alerting.context import Settings
 from tocsin_alerting.playbooks.loading import load_playbooks
 from tocsin_alerting.receivers.console import Console
+from tocsin_alerting.routes import Route, parse_route
 
 _KEYS = ("route", "receivers", "incidents", "playbooks")
 #: Where no route is configured, every alert is written to standard output, a group for each subject.

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from tocsin.alerts import Alert
-from tocsin.findings import Severity
-from tocsin.incidents import Incident, Playbook
-from tocsin.routes import Route
+from tocsin.contract.alerts import Alert
+from tocsin.contract.findings import Severity
+from tocsin.contract.incidents import Incident, Playbook
 from tocsin.store.protocol import Store
 from tocsin_alerting.groups import Group
 from tocsin_alerting.records import Table
+from tocsin_alerting.routes import Route
 
 
 @dataclass(frozen=True, slots=True)

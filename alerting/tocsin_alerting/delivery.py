@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from tocsin.alerts import Action, Transition
 from tocsin.clock import format_length
+from tocsin.contract.alerts import Action, Transition
+from tocsin.contract.plugin import Receiver
 from tocsin.errors import DeliveryError
-from tocsin.plugin import Receiver
 from tocsin_alerting.context import Context
 from tocsin_alerting.groups import Group, Posting
 

@@ -12,12 +12,12 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from tocsin.alerts import Acknowledgement, Action, Alert
 from tocsin.clock import EPOCH, Clock
+from tocsin.config.secret import secrets_of
+from tocsin.contract.alerts import Acknowledgement, Action, Alert
+from tocsin.contract.incidents import Incident, Playbook, StepState
+from tocsin.contract.plugin import Receiver
 from tocsin.errors import ConfigError, InputError, StoreError
-from tocsin.incidents import Incident, Playbook, StepState
-from tocsin.plugin import Receiver
-from tocsin.secret import secrets_of
 from tocsin.store.protocol import Store
 from tocsin_alerting.configure import configure
 from tocsin_alerting.context import Context, Routed, Settings

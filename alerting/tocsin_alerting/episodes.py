@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from tocsin.alerts import Action, Alert, AlertState, Transition, fingerprint, worst
 from tocsin.clock import format_time
-from tocsin.findings import Finding, Severity
+from tocsin.contract.alerts import Action, Alert, AlertState, Transition, fingerprint, worst
+from tocsin.contract.findings import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tocsin.alerts import Alert, AlertState, Notification, Transition, digest
 from tocsin.clock import format_time
-from tocsin.findings import Severity
-from tocsin.routes import Route
+from tocsin.contract.alerts import Alert, AlertState, Notification, Transition, digest
+from tocsin.contract.findings import Severity
+from tocsin_alerting.routes import Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from tocsin.alerts import Action, Transition
-from tocsin.frames import conform
+from tocsin.contract.alerts import Action, Transition
+from tocsin.contract.frames import conform
+from tocsin.contract.streams import ID, STREAMS, TIME
 from tocsin.store.protocol import Store
-from tocsin.streams import ID, STREAMS, TIME
 from tocsin_alerting.context import Context
 from tocsin_alerting.records import Table
 

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from tocsin.alerts import Alert, fingerprint
 from tocsin.clock import EPOCH
-from tocsin.findings import DONE, WITHDRAWN, Family, Finding, Severity, Subject
-from tocsin.frames import NEWEST_LAST
-from tocsin.query import Condition
+from tocsin.contract.alerts import Alert, fingerprint
+from tocsin.contract.findings import DONE, WITHDRAWN, Family, Finding, Severity, Subject
+from tocsin.contract.frames import NEWEST_LAST
+from tocsin.contract.query import Condition
+from tocsin.contract.streams import ID, INGESTED, SILENT
 from tocsin.store.protocol import Store
-from tocsin.streams import ID, INGESTED, SILENT
 from tocsin_alerting.episodes import Episode, Verdict, episodes
 
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"

@@ -6,8 +6,8 @@ characters: no terminal escapes, no line breaks, no characters that turn the dir
 
 from __future__ import annotations
 
-from tocsin.alerts import Alert, Notification
 from tocsin.clock import format_time
+from tocsin.contract.alerts import Alert, Notification
 
 _LONGEST = 500
 

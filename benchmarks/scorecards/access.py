@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.card import SHARED, Row
-from tocsin import discovery, evaluation, params
-from tocsin.plugin import Detector
+from tocsin.config import discovery, params
+from tocsin.contract import evaluation
+from tocsin.contract.plugin import Detector
+from tocsin.contract.windows import FrameSource, Window
 from tocsin.stats.surprise import Touches, surprise
-from tocsin.windows import FrameSource, Window
 
 Floats = NDArray[np.float64]
 

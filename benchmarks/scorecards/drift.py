@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.card import SHARED, Row, credit
+from tocsin.contract.windows import Baseline
 from tocsin.testing.evaluate import evaluate
-from tocsin.windows import Baseline
 
 Floats = NDArray[np.float64]
 Detectors = dict[str, Baseline]

@@ -31,7 +31,7 @@ from benchmarks.attacks.extraction import (
     train,
 )
 from benchmarks.card import SHARED, Row, credit
-from tocsin.streams import TIME
+from tocsin.contract.streams import TIME
 from tocsin.testing.evaluate import evaluate
 
 Ratios = NDArray[np.float64]

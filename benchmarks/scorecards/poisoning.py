@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 
 from benchmarks.card import SHARED, Row, credit
-from tocsin.digest import content
-from tocsin.findings import Severity
+from tocsin.contract.findings import Severity
+from tocsin.contract.windows import Baseline
+from tocsin.datasets.digest import content
 from tocsin.testing.evaluate import Evaluation, evaluate
-from tocsin.windows import Baseline
 from tocsin_collectors._profile import label_counts, profile
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

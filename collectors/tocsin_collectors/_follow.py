@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tocsin.clock import Clock, SystemClock
-from tocsin.plugin import Rejected, Resume
+from tocsin.contract.plugin import Rejected, Resume
 from tocsin_collectors._find import Found
 from tocsin_collectors._lines import KNOWN, SHOWN, Lines, Run, compressed, head, offset, opened, seek
 

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from zoneinfo import ZoneInfo
 
 from tocsin.clock import format_time
+from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin.errors import ConfigError
-from tocsin.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin_collectors._find import find
 from tocsin_collectors._follow import Follower, Piece, Progress
 from tocsin_collectors._lines import SHOWN

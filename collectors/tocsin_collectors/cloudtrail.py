@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.plugin import Batch, Collector, Rejected, Resume, Stability, param
+from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin_collectors._aws import access_event
 from tocsin_collectors._find import Found, find
 from tocsin_collectors._lines import SHOWN, fill, opened

@@ -14,10 +14,10 @@ import msgspec
 import yaml
 
 from tocsin.clock import format_time, parse_time
-from tocsin.digest import content
+from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
+from tocsin.datasets.digest import content
+from tocsin.datasets.tables import FAULTS, SUFFIXES, read_snapshot, unreadable
 from tocsin.errors import ConfigError, InputError, SnapshotError
-from tocsin.plugin import Batch, Collector, Rejected, Resume, Stability, param
-from tocsin.tables import FAULTS, SUFFIXES, read_snapshot, unreadable
 from tocsin_collectors._find import Found, find, log
 from tocsin_collectors._profile import label_counts, profile
 

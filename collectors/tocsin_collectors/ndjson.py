@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from tocsin.contract.plugin import Batch, Collector, Resume, Stability, param
+from tocsin.contract.streams import SOURCES
 from tocsin.errors import ConfigError, InputError
-from tocsin.plugin import Batch, Collector, Resume, Stability, param
-from tocsin.streams import SOURCES
 from tocsin_collectors._find import Found, find, log
 from tocsin_collectors._follow import Follower, Piece, Progress, positions
 from tocsin_collectors._lines import head

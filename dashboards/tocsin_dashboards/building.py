@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tocsin.plugin import Detector
+from tocsin.contract.plugin import Detector
 
 
 def build(detectors: Sequence[type[Detector[Any]]] = ()) -> dict[str, dict[str, Any]]:

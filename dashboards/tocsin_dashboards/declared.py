@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tocsin.contract.findings import Family
+from tocsin.contract.panels import MOST_BUCKETS, Distribution, Network, ScoreOverTime, ValueTable
+from tocsin.contract.panels import Panel as Declared
+from tocsin.contract.plugin import Detector
 from tocsin.errors import InputError
-from tocsin.findings import Family
-from tocsin.panels import MOST_BUCKETS, Distribution, Network, ScoreOverTime, ValueTable
-from tocsin.panels import Panel as Declared
-from tocsin.plugin import Detector
 from tocsin_dashboards.asking import AUTO, ask, count, ranges, terms
 from tocsin_dashboards.kinds import (
     ACCESS,

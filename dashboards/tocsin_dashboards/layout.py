@@ -10,7 +10,7 @@ from typing import Any
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from tocsin.streams import TIME
+from tocsin.contract.streams import TIME
 from tocsin_dashboards import variables
 from tocsin_dashboards.asking import ask, raw, ref_of
 from tocsin_dashboards.looks import BLUE, RED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tocsin.findings import Family
+from tocsin.contract.findings import Family
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import (
     AUTO,

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tocsin.config.secret import Secret
 from tocsin.errors import ConfigError
-from tocsin.secret import Secret
 from tocsin_dashboards.changes import Change, within
 from tocsin_dashboards.grafana import Conflict, Grafana
 

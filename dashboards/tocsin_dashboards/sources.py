@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tocsin.store.mappings import name
-from tocsin.streams import STREAMS, TIME
-from tocsin.views import VIEWS
+from tocsin.contract.streams import STREAMS, TIME
+from tocsin.contract.views import VIEWS
+from tocsin.store.cluster.mappings import name
 
 PROMETHEUS = "tocsin-prometheus"
 

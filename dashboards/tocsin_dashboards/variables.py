@@ -9,7 +9,7 @@ from typing import Any
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as model
 
-from tocsin.findings import Severity
+from tocsin.contract.findings import Severity
 from tocsin_dashboards.asking import ref_of
 from tocsin_dashboards.sources import SOURCES
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tocsin.findings import Json
+from tocsin.contract.findings import Json
 from tocsin.stats.circular import HOURS, hour_density, shrunk
 from tocsin.stats.surprise import Floats, Ints, counted
 from tocsin_detectors._access_log import UNKNOWN, Log, Session

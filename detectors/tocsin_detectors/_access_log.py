@@ -12,8 +12,8 @@ import numpy.typing as npt
 import polars as pl
 
 from tocsin.clock import EPOCH
+from tocsin.contract.streams import TIME
 from tocsin.stats.surprise import Floats, Ints, Touches
-from tocsin.streams import TIME
 
 #: The most rows that a baseline keeps, the newest ones.
 ROWS = 200_000

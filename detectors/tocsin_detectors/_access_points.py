@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from tocsin.clock import format_time
-from tocsin.findings import Json
+from tocsin.contract.findings import Json
 from tocsin.stats.surprise import Floats, counted
 from tocsin_detectors._access_habits import Oddity, windows_of
 from tocsin_detectors._access_log import Log, Session

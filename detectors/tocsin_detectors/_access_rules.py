@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from tocsin.clock import EPOCH
-from tocsin.frames import TIME_TYPE
+from tocsin.contract.frames import TIME_TYPE
 from tocsin_detectors._access_log import Log, day_of
 
 _THINGS = r"(_(object|model|version|dataset|artifact|repository|image))*$"

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tocsin.query import COUNT, Condition, Where
+from tocsin.contract.query import COUNT, Condition, Where
+from tocsin.contract.streams import ID, TIME
+from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits
 from tocsin.stats.tails import Tail
-from tocsin.streams import ID, TIME
-from tocsin.windows import Baseline, Window
 
 STREAM = "inference"
 USER, MODEL = "user.id", "tocsin.model.name"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from tocsin.query import Condition
-from tocsin.streams import ID, TIME
-from tocsin.windows import Window
+from tocsin.contract.query import Condition
+from tocsin.contract.streams import ID, TIME
+from tocsin.contract.windows import Window
 
 STREAM = "inference"
 MODEL = "tocsin.model.name"

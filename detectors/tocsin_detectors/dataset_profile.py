@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tocsin import Condition, Detector, Requires, Score, Stability, Subject, Window, param
-from tocsin.findings import Family, Json
+from tocsin.contract.findings import Family, Json
+from tocsin.contract.streams import ID, TIME
 from tocsin.stats.departure import critical, departure
-from tocsin.streams import ID, TIME
 from tocsin_detectors._profiles import (
     DISTINCT,
     DISTINCT_SHARE,

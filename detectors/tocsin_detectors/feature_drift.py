@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tocsin.findings import Family, Json, Score, Subject
-from tocsin.plugin import Detector, Requires, Stability, param
+from tocsin.contract.findings import Family, Json, Score, Subject
+from tocsin.contract.plugin import Detector, Requires, Stability, param
+from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
-from tocsin.windows import Baseline, Window
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain

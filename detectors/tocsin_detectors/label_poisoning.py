@@ -21,11 +21,11 @@ from tocsin import (
     Window,
     param,
 )
-from tocsin.digest import digest_frame
-from tocsin.findings import Family, Json
+from tocsin.contract.findings import Family, Json
+from tocsin.contract.streams import TIME
+from tocsin.datasets.digest import digest_frame
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
-from tocsin.streams import TIME
 from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
 
 _EXAMPLES = 20  # rows named in a finding

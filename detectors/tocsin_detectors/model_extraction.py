@@ -11,9 +11,9 @@ import polars as pl
 
 from tocsin import COUNT, Baseline, Condition, Detector, Requires, Score, Stability, Subject, Window, param
 from tocsin.clock import format_time
-from tocsin.findings import Family, Json
+from tocsin.contract.findings import Family, Json
+from tocsin.contract.streams import TIME
 from tocsin.stats.extraction import RUNS, SIZES, STATISTICS, Queries, Verdict, parts
-from tocsin.streams import TIME
 from tocsin_detectors._honest_queries import (
     KNOWN,
     MODEL,

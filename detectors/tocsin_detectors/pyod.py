@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tocsin import Baseline, ConfigError, Detector, Family, Requires, Score, Stability, Subject, Window, param
-from tocsin.params import unknown
-from tocsin.streams import SOURCES, STREAMS, Type
+from tocsin.config.params import unknown
+from tocsin.contract.streams import SOURCES, STREAMS, Type
 
 _VECTOR = "tocsin.features.values"
 _MOST_ROWS = 20_000

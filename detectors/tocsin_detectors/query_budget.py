@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stability, Subject, Window, param
-from tocsin.streams import TIME
+from tocsin.contract.streams import TIME
 
 _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"

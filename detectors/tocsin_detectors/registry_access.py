@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from tocsin.clock import floor_time, format_time, parse_time
-from tocsin.findings import Family, Json, Score, Subject
-from tocsin.plugin import Detector, Requires, Stability, param
+from tocsin.contract.findings import Family, Json, Score, Subject
+from tocsin.contract.plugin import Detector, Requires, Stability, param
+from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.surprise import surprise
-from tocsin.windows import Baseline, Window
 from tocsin_detectors._access_habits import Oddity, active, oddities, pools, rates, unheard
 from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
 from tocsin_detectors._access_points import Hit, learn, of_session, weighed

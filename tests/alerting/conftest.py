@@ -13,16 +13,16 @@ import polars as pl
 import pytest
 
 from tests.stores import open_store
-from tocsin.alerts import Alert, Notification
 from tocsin.clock import ScriptedClock, parse_length
+from tocsin.contract.alerts import Alert, Notification
+from tocsin.contract.findings import Severity, Subject, finding_id
+from tocsin.contract.frames import conform
+from tocsin.contract.plugin import NoParams, Receiver
 from tocsin.errors import DeliveryError
-from tocsin.findings import Severity, Subject, finding_id
-from tocsin.frames import conform
-from tocsin.plugin import NoParams, Receiver
-from tocsin.routes import parse_route
 from tocsin_alerting.context import Settings
 from tocsin_alerting.engine import Alerting, TickResult
 from tocsin_alerting.playbooks.loading import load_playbooks
+from tocsin_alerting.routes import parse_route
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -110,7 +110,7 @@ class Scene:
         self.append("finding", {**row, **changes})
 
     def withdraw(self, day: int) -> None:
-        """Late data took a finding back, as `tocsin.pipeline.detect` writes it."""
+        """Late data took a finding back, as `tocsin.pipeline.detecting.detect` writes it."""
         self.finding(day, "info", changes={"event.action": "withdrawn"})
 
     def evaluated(self, day: int, detector: str = "prediction_drift", action: str = "evaluated") -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.alerting.conftest import Remembering, Scene
-from tocsin import params
+from tocsin.config import params
 from tocsin.errors import ConfigError
 from tocsin_alerting.engine import Alerting
 from tocsin_alerting.receivers.webhook import Params, Webhook

@@ -11,7 +11,7 @@ import pytest
 
 from tests.alerting.conftest import DATASET, DAY, MODEL, PLAYBOOKS, Scene
 from tests.stores import open_store
-from tocsin.alerts import Alert
+from tocsin.contract.alerts import Alert
 from tocsin_alerting.engine import Alerting
 
 WRITES = ("append", "put", "delete")

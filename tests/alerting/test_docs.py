@@ -14,10 +14,10 @@ import yaml
 from tests.alerting.conftest import DAY, PLAYBOOKS, START, Scene
 from tests.alerting.test_receivers import alert, notification
 from tests.conftest import ROOT
-from tocsin import discovery, params
-from tocsin.alerts import LABELS, Action
-from tocsin.findings import SEVERITY_TABLE, Subject
-from tocsin.plugin import NoParams, Receiver
+from tocsin.config import discovery, params
+from tocsin.contract.alerts import LABELS, Action
+from tocsin.contract.findings import SEVERITY_TABLE, Subject
+from tocsin.contract.plugin import NoParams, Receiver
 from tocsin_alerting.engine import Alerting
 from tocsin_alerting.receivers.console import Console
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.alerting.conftest import DAY, MODEL, START
-from tocsin.alerts import Alert
-from tocsin.findings import Finding, Severity, finding_id
+from tocsin.contract.alerts import Alert
+from tocsin.contract.findings import Finding, Severity, finding_id
 from tocsin_alerting.episodes import Verdict, episodes, join
 
 NOW = START + 100 * DAY

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.alerting.conftest import DATASET, MODEL, Scene
-from tocsin.alerts import Notification
+from tocsin.contract.alerts import Notification
+from tocsin.contract.findings import Subject
 from tocsin.errors import InputError
-from tocsin.findings import Subject
 
 ALL = {"receiver": "oncall", "group_by": ["detector"]}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.alerting.conftest import DATASET, DAY, PLAYBOOKS, ROUTE, START, Scene
+from tocsin.contract.findings import Severity, Subject
+from tocsin.contract.incidents import Incident
 from tocsin.errors import InputError
-from tocsin.findings import Severity, Subject
-from tocsin.incidents import Incident
 
 
 def only(scene: Scene) -> Incident:

@@ -13,9 +13,9 @@ import pytest
 
 from tests.alerting.conftest import PLAYBOOKS
 from tests.conftest import missing
-from tocsin import atlas
+from tocsin.contract import atlas
+from tocsin.contract.incidents import END, Playbook, StepType
 from tocsin.errors import ConfigError
-from tocsin.incidents import END, Playbook, StepType
 from tocsin_alerting.playbooks.cacao import to_cacao
 from tocsin_alerting.playbooks.checklist import VARIABLES, fill
 from tocsin_alerting.playbooks.loading import load_playbook, load_playbooks, targets

@@ -25,12 +25,12 @@ from standardwebhooks import Webhook as Verifier
 
 from tests.alerting.conftest import Scene
 from tests.conftest import missing
-from tocsin import discovery, params
-from tocsin.alerts import Acknowledgement, Alert, AlertState, Notification
 from tocsin.clock import SystemClock
+from tocsin.config import discovery, params
+from tocsin.contract.alerts import Acknowledgement, Alert, AlertState, Notification
+from tocsin.contract.findings import Severity, Subject
+from tocsin.contract.plugin import NoParams, Receiver
 from tocsin.errors import ConfigError, DeliveryError
-from tocsin.findings import Severity, Subject
-from tocsin.plugin import NoParams, Receiver
 from tocsin_alerting.addresses import is_public, resolve
 from tocsin_alerting.receivers.console import Console
 from tocsin_alerting.receivers.email import Email

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tocsin.alerts import LABELS
+from tocsin.contract.alerts import LABELS
+from tocsin.contract.findings import Severity
 from tocsin.errors import ConfigError
-from tocsin.findings import Severity
-from tocsin.routes import Matcher, parse_route
+from tocsin_alerting.routes import Matcher, parse_route
 
 ALERT = {
     "namespace": "default",

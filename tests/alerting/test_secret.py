@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tocsin import params
+from tocsin.config import params
+from tocsin.config.secret import Secret, secrets_of
+from tocsin.contract.plugin import param
 from tocsin.errors import ConfigError
-from tocsin.plugin import param
-from tocsin.secret import Secret, secrets_of
 
 
 @dataclass(frozen=True, slots=True)

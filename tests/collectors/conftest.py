@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tocsin.params import build
+from tocsin.config.params import build
 
 
 class Committed:

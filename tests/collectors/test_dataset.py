@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tocsin.digest import digest_file
+from tocsin.datasets.digest import digest_file
 from tocsin.errors import ConfigError
 from tocsin_collectors._profile import profile
 from tocsin_collectors.dataset import Dataset

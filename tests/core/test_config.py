@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tocsin.app import App
-from tocsin.config import load
+from tocsin.config.load import load
+from tocsin.config.sections import SECTIONS
 from tocsin.errors import ConfigError
-from tocsin.sections import SECTIONS
+from tocsin.worker.app import App
 
 CONFIGS = ROOT / "tests" / "configs"
 

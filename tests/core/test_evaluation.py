@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from tocsin import Baseline, Detector, NoParams, Requires, Score, Stability, Subject, Window, param
 from tocsin.clock import EPOCH, floor_time, format_length, format_time, parse_length, parse_time
+from tocsin.contract.findings import Severity, finding_id, severity_of
+from tocsin.contract.windows import FrameSource
 from tocsin.errors import BaselineError, ConfigError, InputError, PluginError
-from tocsin.findings import Severity, finding_id, severity_of
 from tocsin.stats.calibration import MIN_SCORES, calibrate
 from tocsin.testing import evaluate
-from tocsin.windows import FrameSource
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 times = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001

@@ -12,9 +12,9 @@ WAITING = "tocsin_dashboards.building has no build yet"
 
 def declaring() -> Any:
     """A detector of a plug-in that declares a panel of each kind."""
-    from tocsin.findings import Family
-    from tocsin.panels import Distribution, Network, ScoreOverTime, ValueTable
-    from tocsin.plugin import Detector, NoParams
+    from tocsin.contract.findings import Family
+    from tocsin.contract.panels import Distribution, Network, ScoreOverTime, ValueTable
+    from tocsin.contract.plugin import Detector, NoParams
 
     told = "What it says, and what somebody should do about it when it looks wrong."
     calls = {"user.id": "principal", "tocsin.model.name": "model"}
@@ -36,8 +36,8 @@ def fresh() -> dict[str, dict[str, Any]]:
     """Every dashboard by its uid, built anew."""
     if not importlib.util.find_spec("tocsin_dashboards.building"):
         return {}
-    from tocsin import discovery
-    from tocsin.plugin import Detector
+    from tocsin.config import discovery
+    from tocsin.contract.plugin import Detector
 
     build = getattr(importlib.import_module("tocsin_dashboards.building"), "build", None)
     detectors = discovery.discover().of(Detector).values()  # type: ignore[type-abstract]

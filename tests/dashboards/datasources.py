@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tocsin.store import mappings
-from tocsin.streams import STREAMS, TIME, Column
+from tocsin.contract.streams import STREAMS, TIME, Column
+from tocsin.store.cluster import mappings
 
 PROMETHEUS = "tocsin-prometheus"
 ELASTICSEARCH = "elasticsearch"
@@ -58,8 +58,8 @@ def of_view(view: str, columns: Iterable[Column], active: str, namespace: str = 
 def of_tocsin(namespace: str = "*") -> dict[str, Source]:
     """Every Elasticsearch data source of Tocsin by its uid, of one namespace or of all."""
     found = [of_stream(name, namespace) for name in STREAMS]
-    if importlib.util.find_spec("tocsin.views"):
-        views = importlib.import_module("tocsin.views").VIEWS
+    if importlib.util.find_spec("tocsin.contract.views"):
+        views = importlib.import_module("tocsin.contract.views").VIEWS
         found += [of_view(name, view.columns, view.active, namespace) for name, view in views.items()]
     return {source.uid: source for source in found}
 

@@ -17,14 +17,14 @@ import polars as pl
 from tests.dashboards.cluster import Elasticsearch
 from tests.dashboards.datasources import of_tocsin
 from tests.dashboards.ranges import Range
-from tocsin.alerts import Action, Alert, AlertState
-from tocsin.app import App
+from tocsin.contract.alerts import Action, Alert, AlertState
+from tocsin.contract.findings import Family, Outcome, Severity, Subject
+from tocsin.contract.frames import conform
+from tocsin.contract.incidents import Incident, IncidentState
 from tocsin.demo.attacks import week_start
 from tocsin.demo.lender import MODEL, START, WEEKS
-from tocsin.findings import Family, Outcome, Severity, Subject
-from tocsin.frames import conform
-from tocsin.incidents import Incident, IncidentState
-from tocsin.pipeline.records import Run, write_runs
+from tocsin.pipeline.detecting.records import Run, write_runs
+from tocsin.worker.app import App
 from tocsin_alerting.history import append
 from tocsin_alerting.records import Table
 

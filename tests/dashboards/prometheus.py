@@ -22,11 +22,11 @@ from tests.dashboards.frames import Frame
 from tests.dashboards.interpolation import Value, Values, built_in, regex_escape, replace
 from tests.dashboards.ranges import HOUR, MINUTE, Interval, Range, interval
 from tests.nodes.node import Missing, free_port, with_pause
-from tocsin.findings import Outcome
-from tocsin.metrics import Metrics
-from tocsin.pipeline.ingest import Counts
-from tocsin.pipeline.pending import Waiting
-from tocsin.pipeline.records import Run
+from tocsin.contract.findings import Outcome
+from tocsin.pipeline.detecting.pending import Waiting
+from tocsin.pipeline.detecting.records import Run
+from tocsin.pipeline.ingesting.ingest import Counts
+from tocsin.worker.metrics import Metrics
 
 #: A worker remembers little: panels of metrics are looked at over the end of a story only.
 REMEMBERED = 6 * HOUR

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.dashboards.built import declaring
-from tocsin.findings import Family
-from tocsin.panels import Distribution, Network, ValueTable
-from tocsin.plugin import Detector, NoParams
+from tocsin.contract.findings import Family
+from tocsin.contract.panels import Distribution, Network, ValueTable
+from tocsin.contract.plugin import Detector, NoParams
 from tocsin.testing.checks import CheckError, check_panels
 from tocsin_dashboards.asking import ranges
 from tocsin_dashboards.building import build

@@ -14,10 +14,10 @@ from tests.conftest import ROOT
 from tests.dashboards.built import dashboards
 from tests.dashboards.datasources import of_tocsin
 from tests.dashboards.lint import lint
-from tocsin import discovery
 from tocsin.cli.main import tocsin
-from tocsin.findings import Family
-from tocsin.plugin import Detector
+from tocsin.config import discovery
+from tocsin.contract.findings import Family
+from tocsin.contract.plugin import Detector
 from tocsin_alerting.playbooks.loading import load_playbooks
 from tocsin_dashboards.building import build
 from tocsin_dashboards.declared import BOARDS

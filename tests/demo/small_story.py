@@ -11,17 +11,17 @@ import numpy as np
 import polars as pl
 
 from tests.stores import ON_ELASTICSEARCH
-from tocsin.app import App
 from tocsin.clock import ScriptedClock
-from tocsin.config import load
+from tocsin.config.load import load
+from tocsin.contract.findings import Severity, Subject, finding_id
+from tocsin.contract.frames import conform
+from tocsin.datasets.digest import digest_file
 from tocsin.demo.attacks import ROGUE, VICTIM, Poisoned
 from tocsin.demo.data import LABEL
 from tocsin.demo.lender import MODEL, START
 from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, Attack, Detection, Story
 from tocsin.demo.weeks import week
-from tocsin.digest import digest_file
-from tocsin.findings import Severity, Subject, finding_id
-from tocsin.frames import conform
+from tocsin.worker.app import App
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 HOSTILE = "<script>alert('pwned')</script>$x_1$\u202e"

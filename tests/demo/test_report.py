@@ -11,14 +11,14 @@ import pytest
 
 from tests.demo.small_story import ATTACKS, fill_sources, fill_verdicts, open_app, tell_story
 from tests.report.page import Reader
-from tocsin import atlas
-from tocsin.app import App
+from tocsin.contract import atlas
 from tocsin.demo import report
 from tocsin.demo.outcome import Attack, Detection, Story
 from tocsin.demo.weeks import week
 from tocsin.errors import TocsinError
 from tocsin.report import html
 from tocsin.report.pictures import canvas
+from tocsin.worker.app import App
 
 
 @pytest.fixture(scope="module")

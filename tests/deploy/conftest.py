@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.deploy.compose import DEPLOY
-from tocsin.config import Config, load
+from tocsin.config.load import load
+from tocsin.config.settings import Config
 
 
 @pytest.fixture(scope="module")

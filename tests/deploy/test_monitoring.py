@@ -19,8 +19,8 @@ from tests.deploy.compose import (
     mounted,
     role,
 )
-from tocsin.config import Config
-from tocsin.metrics import Metrics
+from tocsin.config.settings import Config
+from tocsin.worker.metrics import Metrics
 from tocsin_dashboards import alert_rules, changes, provision
 
 

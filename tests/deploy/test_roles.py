@@ -22,9 +22,9 @@ from tests.deploy.compose import (
     DEPLOY,
     role,
 )
-from tocsin.store import mappings
-from tocsin.store.cluster import connect
-from tocsin.streams import STREAMS
+from tocsin.contract.streams import STREAMS
+from tocsin.store.cluster import mappings
+from tocsin.store.cluster.connection import connect
 
 #: What the code asks of Elasticsearch, and the privilege for it: of the cluster, the streams, or the keyed state.
 NEEDS: Mapping[str, tuple[str, str]] = {

@@ -18,7 +18,7 @@ from tests.deploy.compose import (
     SERVICES,
     mounted,
 )
-from tocsin.config import Config
+from tocsin.config.settings import Config
 
 
 def test_no_secret_stands_in_a_file() -> None:

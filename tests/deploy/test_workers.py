@@ -17,7 +17,7 @@ from tests.deploy.compose import (
     mounted,
 )
 from tocsin.cli.main import tocsin as cli
-from tocsin.config import Config
+from tocsin.config.settings import Config
 
 
 def test_workers_run_commands_and_files_that_there_are(config: Config) -> None:
@@ -52,7 +52,7 @@ def test_paths_of_the_configuration_are_mounted(config: Config) -> None:
 def test_workers_can_be_built_and_reach_what_they_name(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tocsin import assembly
+    from tocsin.worker import assembly
     from tocsin_alerting.receivers.email import Params
 
     assembly.settings(config, assembly.catalogue(config))

@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks.scorecards import drift as scorecard
 from tests.generators.drift import NAMES, calls
+from tocsin.contract.windows import Baseline
 from tocsin.errors import BaselineError
 from tocsin.testing import evaluate
-from tocsin.windows import Baseline
 from tocsin_detectors._vectors import Vectors
 
 VALUES = "tocsin.features.values"

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.generators.data_integrity import LABEL, applications
+from tocsin.contract.evaluation import fit
+from tocsin.contract.findings import Severity
+from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.errors import BaselineError
-from tocsin.evaluation import fit
-from tocsin.findings import Severity
 from tocsin.stats.encoding import Encoder, label_text, plain
 from tocsin.stats.itemsets import ItemScan, excess
 from tocsin.stats.residuals import flip_deviates, flip_null, flip_terms, unskewed
 from tocsin.testing.evaluate import Evaluation, evaluate
-from tocsin.windows import Baseline, FrameSource, Window
 from tocsin_detectors.label_poisoning import LabelPoisoning, Params
 
 START = datetime(2026, 3, 2, tzinfo=UTC)

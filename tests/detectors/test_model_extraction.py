@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from tests.generators.queries import START, calls
+from tocsin.contract.findings import Severity
+from tocsin.contract.windows import Baseline
 from tocsin.errors import BaselineError
-from tocsin.findings import Severity
 from tocsin.testing.evaluate import Evaluation, evaluate
-from tocsin.windows import Baseline
 
 VALUES, CONFIDENCE, SCORE = "tocsin.features.values", "tocsin.output.confidence", "tocsin.output.score"
 MONTH = timedelta(days=28)

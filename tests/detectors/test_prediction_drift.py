@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from tests.generators.drift import calls
+from tocsin.contract.findings import Finding
+from tocsin.contract.windows import Baseline
 from tocsin.errors import BaselineError
-from tocsin.findings import Finding
 from tocsin.testing import evaluate
-from tocsin.windows import Baseline
 
 DAY = 40
 SCORE, LABEL, CONFIDENCE = "tocsin.output.score", "tocsin.output.label", "tocsin.output.confidence"

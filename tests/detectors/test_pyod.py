@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from tests.generators.vectors import START, durations
-from tocsin import ConfigError, discovery
-from tocsin import params as settings
-from tocsin.plugin import Detector
+from tocsin import ConfigError
+from tocsin.config import discovery
+from tocsin.config import params as settings
+from tocsin.contract.plugin import Detector
 from tocsin.testing import evaluate
 from tocsin.testing.evaluate import Evaluation
 

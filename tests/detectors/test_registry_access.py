@@ -15,13 +15,14 @@ import pytest
 from benchmarks.scorecards.access import accesses
 from tests.conftest import ROOT
 from tests.generators.accesses import GONE, START, quiet, session
-from tocsin import discovery, evaluation
-from tocsin import params as settings
-from tocsin.evaluation import judge
-from tocsin.findings import Finding, Severity
-from tocsin.plugin import Detector
+from tocsin.config import discovery
+from tocsin.config import params as settings
+from tocsin.contract import evaluation
+from tocsin.contract.evaluation import judge
+from tocsin.contract.findings import Finding, Severity
+from tocsin.contract.plugin import Detector
+from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.testing import cases, evaluate
-from tocsin.windows import Baseline, FrameSource, Window
 from tocsin_detectors._access_rules import KINDS, kinds
 
 NIGHT, NOON = "2026-03-03T01:10:00+00:00", "2026-03-03T11:10:00+00:00"

@@ -20,14 +20,14 @@ import pytest
 
 from tests.nodes.node import with_pause
 from tocsin.clock import ScriptedClock
-from tocsin.config import load
-from tocsin.pipeline.detect import Detect
-from tocsin.pipeline.ingest import Ingest
-from tocsin.pipeline.records import newest_findings
-from tocsin.plugin import Batch
-from tocsin.store.delta import DeltaStore
+from tocsin.config.load import load
+from tocsin.contract.plugin import Batch
+from tocsin.contract.streams import ID
+from tocsin.pipeline.detecting.detect import Detect
+from tocsin.pipeline.detecting.records import newest_findings
+from tocsin.pipeline.ingesting.ingest import Ingest
+from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Store
-from tocsin.streams import ID
 
 TOCSIN = Path(sys.executable).with_name("tocsin")
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -123,7 +123,7 @@ def undisturbed(folder: Path, events: list[dict[str, Any]]) -> dict[str, tuple[s
 
 def slow_calls(folder: Path) -> Any:
     """The slow detector's setting, in this process."""
-    from tocsin import assembly
+    from tocsin.worker import assembly
 
     (folder / "slow_calls_plugin.py").write_text(PLUGIN)
     sys.path.insert(0, str(folder))

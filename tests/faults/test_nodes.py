@@ -14,18 +14,18 @@ from tests.faults.scenario import HOUR, START, Calls, slow_calls, take, undistur
 from tests.nodes.cluster import Cluster
 from tests.nodes.node import Node
 from tocsin.clock import ScriptedClock
+from tocsin.contract.findings import Score
+from tocsin.contract.streams import ID
+from tocsin.contract.windows import Window
 from tocsin.errors import StoreError
-from tocsin.findings import Score
-from tocsin.pipeline.coverage import coverage
-from tocsin.pipeline.dead_letters import refused_letters
-from tocsin.pipeline.detect import Detect
-from tocsin.pipeline.protect import Protector
-from tocsin.pipeline.settings import Setting
-from tocsin.store.elastic import ElasticStore
+from tocsin.pipeline.detecting.coverage import coverage
+from tocsin.pipeline.detecting.detect import Detect
+from tocsin.pipeline.detecting.settings import Setting
+from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.protect import Protector
+from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.protocol import Store
-from tocsin.store.spooled import SpooledStore
-from tocsin.streams import ID
-from tocsin.windows import Window
+from tocsin.store.spool.spooled import SpooledStore
 
 HOURS = 12
 

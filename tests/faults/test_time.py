@@ -13,12 +13,12 @@ import pytest
 
 from tests.faults.scenario import HOUR, START, Calls, slow_calls, take, undisturbed, verdicts
 from tocsin.clock import ScriptedClock
-from tocsin.pipeline.coverage import coverage
-from tocsin.pipeline.detect import Detect
-from tocsin.store.delta import DeltaStore
-from tocsin.store.elastic import ElasticStore
+from tocsin.contract.streams import ID
+from tocsin.pipeline.detecting.coverage import coverage
+from tocsin.pipeline.detecting.detect import Detect
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Store
-from tocsin.streams import ID
 
 Open = Callable[[ScriptedClock], Store]
 DAYS, LATE = 6, timedelta(days=3)

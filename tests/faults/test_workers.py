@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.faults.scenario import Site, check, sink, verdicts
-from tocsin.store.elastic import ElasticStore
+from tocsin.store.cluster.elastic import ElasticStore
 
 KILLS = 20
 Told = dict[str, list[Any]]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from tocsin.digest import content
+from tocsin.datasets.digest import content
 from tocsin_collectors._profile import label_counts, profile
 
 START = datetime(2026, 3, 2, tzinfo=UTC)

@@ -12,9 +12,9 @@ from tests.pipeline.test_detect import HOUR, START, Bench, Broken, Learned, benc
 from tests.pipeline.test_ledger import SETTING
 from tests.stores import open_store
 from tocsin.clock import ScriptedClock
-from tocsin.pipeline.coverage import Span, coverage
-from tocsin.pipeline.detect import Detect, Setting
-from tocsin.plugin import NoParams
+from tocsin.contract.plugin import NoParams
+from tocsin.pipeline.detecting.coverage import Span, coverage
+from tocsin.pipeline.detecting.detect import Detect, Setting
 
 __all__ = ["bench"]
 

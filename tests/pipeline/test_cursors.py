@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.clock import EPOCH
-from tocsin.pipeline.cursors import Cursor
-from tocsin.query import Where
+from tocsin.contract.query import Where
+from tocsin.contract.streams import INGESTED, TIME
+from tocsin.contract.windows import matches
+from tocsin.pipeline.detecting.cursors import Cursor
 from tocsin.store.tumbling import tumbled
-from tocsin.streams import INGESTED, TIME
-from tocsin.windows import matches
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 WINDOW = datetime(2026, 3, 1, 10, tzinfo=UTC)

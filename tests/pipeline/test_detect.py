@@ -11,18 +11,18 @@ import polars as pl
 import pytest
 
 from tocsin.clock import ScriptedClock
+from tocsin.contract.findings import Score, Subject
+from tocsin.contract.frames import NEWEST_LAST, conform
+from tocsin.contract.plugin import Detector, NoParams, Requires
+from tocsin.contract.streams import ID, TIME
+from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineError
-from tocsin.findings import Score, Subject
-from tocsin.frames import NEWEST_LAST, conform
-from tocsin.pipeline.coverage import coverage
-from tocsin.pipeline.detect import Detect, Setting
-from tocsin.pipeline.records import newest_findings
-from tocsin.plugin import Detector, NoParams, Requires
-from tocsin.store.delta import DeltaStore
-from tocsin.store.elastic import ElasticStore
+from tocsin.pipeline.detecting.coverage import coverage
+from tocsin.pipeline.detecting.detect import Detect, Setting
+from tocsin.pipeline.detecting.records import newest_findings
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Store
-from tocsin.streams import ID, TIME
-from tocsin.windows import Baseline, Window
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tocsin import assembly
 from tocsin.clock import ScriptedClock
-from tocsin.config import load
+from tocsin.config.load import load
 from tocsin.errors import PluginError
-from tocsin.pipeline.fence import Fence
-from tocsin.pipeline.records import Run
-from tocsin.pipeline.settings import Setting
+from tocsin.pipeline.detecting.fence import Fence
+from tocsin.pipeline.detecting.records import Run
+from tocsin.pipeline.detecting.settings import Setting
+from tocsin.worker import assembly
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PLUGIN = '''

@@ -11,14 +11,14 @@ import pytest
 
 from tests.pipeline.test_detect import START, Bench, Broken, bench
 from tests.pipeline.test_ledger import SETTING, Skewed
+from tocsin.contract.findings import Score
+from tocsin.contract.frames import conform
+from tocsin.contract.plugin import NoParams
+from tocsin.contract.streams import ID, TIME
 from tocsin.errors import StoreError
-from tocsin.findings import Score
-from tocsin.frames import conform
-from tocsin.pipeline.detect import Detect, Setting
-from tocsin.pipeline.health import Checkup
-from tocsin.pipeline.rhythm import Rhythms
-from tocsin.plugin import NoParams
-from tocsin.streams import ID, TIME
+from tocsin.pipeline.detecting.detect import Detect, Setting
+from tocsin.pipeline.detecting.health import Checkup
+from tocsin.pipeline.ingesting.rhythm import Rhythms
 
 __all__ = ["bench"]
 MINUTE = timedelta(minutes=1)

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from tests.stores import open_store
 from tocsin.clock import ScriptedClock
+from tocsin.config.params import build
+from tocsin.contract.plugin import Batch, Rejected
+from tocsin.contract.query import COUNT
+from tocsin.contract.streams import SOURCES, STREAMS, UNMAPPED
 from tocsin.errors import PluginError
-from tocsin.params import build
-from tocsin.pipeline.decode import RUN, fast, patient, runs
-from tocsin.pipeline.ingest import Counts, Ingest
-from tocsin.pipeline.protect import Protector, Rule
-from tocsin.plugin import Batch, Rejected
-from tocsin.query import COUNT
-from tocsin.streams import SOURCES, STREAMS, UNMAPPED
+from tocsin.pipeline.ingesting.decode import RUN, fast, patient, runs
+from tocsin.pipeline.ingesting.ingest import Counts, Ingest
+from tocsin.pipeline.ingesting.protect import Protector, Rule
 from tocsin_collectors.ndjson import Ndjson
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)

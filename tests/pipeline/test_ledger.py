@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
 from tests.stores import open_store
 from tocsin.clock import ScriptedClock, format_time
+from tocsin.contract.findings import Score, Subject
+from tocsin.contract.plugin import NoParams, Requires
+from tocsin.contract.windows import Window, aggregate
 from tocsin.errors import StoreAway, StoreError
-from tocsin.findings import Score, Subject
-from tocsin.pipeline import leases
-from tocsin.pipeline.detect import Detect, Setting
-from tocsin.pipeline.leases import LENGTH, Expiry, LeaseLost, Leases, gone, worker_name
-from tocsin.pipeline.records import newest_findings
-from tocsin.plugin import NoParams, Requires
-from tocsin.windows import Window, aggregate
+from tocsin.pipeline.detecting import leases
+from tocsin.pipeline.detecting.detect import Detect, Setting
+from tocsin.pipeline.detecting.leases import LENGTH, Expiry, LeaseLost, Leases, gone, worker_name
+from tocsin.pipeline.detecting.records import newest_findings
 
 __all__ = ["bench"]
 SETTING = Setting(Count(NoParams()))

@@ -17,16 +17,16 @@ from click.testing import CliRunner
 from tests.demo.small_story import HOSTILE, append, fill_sources, fill_verdicts, open_app, tell_story
 from tests.report.page import Reader
 from tests.stores import only_embedded
-from tocsin.app import App
 from tocsin.cli.main import tocsin
+from tocsin.contract.findings import Subject, finding_id
 from tocsin.demo.weeks import week
 from tocsin.errors import InputError, TocsinError
-from tocsin.findings import Subject, finding_id
 from tocsin.report import accounts, cases, facts, html, markdown
 from tocsin.report.counts import Period, count, period
 from tocsin.report.document import Document
 from tocsin.report.overview import verdict
 from tocsin.report.tell import report, write
+from tocsin.worker.app import App
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 ALERTING = "alerting:\n  route: {receiver: pages}\n  receivers:\n    pages: {type: console}\n"

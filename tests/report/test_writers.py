@@ -14,7 +14,7 @@ from markdown_it.token import Token
 
 from tests.demo.small_story import HOSTILE
 from tests.report.page import Reader
-from tocsin.findings import Severity
+from tocsin.contract.findings import Severity
 from tocsin.report import document as doc
 from tocsin.report import html, markdown
 from tocsin.report.evidence import readable

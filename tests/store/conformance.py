@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from tocsin.clock import EPOCH
+from tocsin.contract.frames import TIME_TYPE, conform, empty, schema
+from tocsin.contract.query import COUNT, Condition, Measure, Operator
+from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME
 from tocsin.errors import StoreError
-from tocsin.frames import TIME_TYPE, conform, empty, schema
-from tocsin.query import COUNT, Condition, Measure, Operator
 from tocsin.store.protocol import Appended, Store
-from tocsin.streams import ID, INGESTED, STREAMS, TIME
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 Open = Callable[[], Store]

@@ -9,19 +9,19 @@ from typing import Any, cast
 import polars as pl
 
 from tocsin.clock import ScriptedClock
-from tocsin.findings import Score, Severity, Subject
-from tocsin.frames import conform
-from tocsin.pipeline.baselines import Baselines
-from tocsin.pipeline.detect import Detect, Setting
-from tocsin.pipeline.records import newest_findings
-from tocsin.plugin import Detector, NoParams, Requires
-from tocsin.routes import parse_route
+from tocsin.contract.findings import Score, Severity, Subject
+from tocsin.contract.frames import conform
+from tocsin.contract.plugin import Detector, NoParams, Requires
+from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME
+from tocsin.contract.windows import Baseline, Window
+from tocsin.pipeline.detecting.baselines import Baselines
+from tocsin.pipeline.detecting.detect import Detect, Setting
+from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.store.protocol import Appended, Store
-from tocsin.streams import ID, INGESTED, STREAMS, TIME
-from tocsin.windows import Baseline, Window
 from tocsin_alerting.context import Settings
 from tocsin_alerting.engine import Alerting
 from tocsin_alerting.playbooks.loading import load_playbooks
+from tocsin_alerting.routes import parse_route
 
 START, HOUR = datetime(2026, 3, 1, tzinfo=UTC), timedelta(hours=1)
 

@@ -14,20 +14,20 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from tests.conftest import ROOT
-from tocsin import discovery
 from tocsin.clock import floor_time, parse_length
-from tocsin.evaluation import Judgement, fit, judge
-from tocsin.frames import conform
-from tocsin.params import build
-from tocsin.pipeline.source import StoreSource
-from tocsin.plugin import Detector
-from tocsin.store import templates
-from tocsin.store.delta import DeltaStore
-from tocsin.store.elastic import ElasticStore
+from tocsin.config import discovery
+from tocsin.config.params import build
+from tocsin.contract.evaluation import Judgement, fit, judge
+from tocsin.contract.frames import conform
+from tocsin.contract.plugin import Detector
+from tocsin.contract.streams import ID, TIME
+from tocsin.contract.windows import FrameSource, Window
+from tocsin.pipeline.detecting.source import StoreSource
+from tocsin.store.cluster import templates
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Store
-from tocsin.streams import ID, TIME
 from tocsin.testing.cases import Case, load, rows, snapshots
-from tocsin.windows import FrameSource, Window
 
 FILES = sorted((ROOT / "tests" / "cases").glob("*.yaml"))
 CASES = [(file.stem, case) for file in FILES for case in load(file)]

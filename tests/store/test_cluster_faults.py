@@ -17,11 +17,11 @@ import pytest
 
 from tests.nodes.cluster import Cluster
 from tests.store.conformance import accesses
-from tocsin.store import bulk
-from tocsin.store.elastic import ElasticStore
-from tocsin.store.elastic_append import Way
+from tocsin.contract.streams import ID
+from tocsin.store.cluster import bulk
+from tocsin.store.cluster.append import Way
+from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.protocol import Appended
-from tocsin.streams import ID
 
 BATCHES = 4
 ROWS = 3_000  # of a batch

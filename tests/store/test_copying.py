@@ -19,13 +19,13 @@ from tests.nodes.node import free_port
 from tests.store.conformance import accesses
 from tests.store.history import HOUR, START, Bench, events, facts, watched
 from tocsin.clock import EPOCH, ScriptedClock
+from tocsin.contract.streams import INGESTED, STREAMS, TIME
 from tocsin.errors import StoreError
 from tocsin.pipeline.copying import copy
 from tocsin.pipeline.copying.slices import appends, slices
-from tocsin.store.delta import DeltaStore
-from tocsin.store.elastic import ElasticStore
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Store
-from tocsin.streams import INGESTED, STREAMS, TIME
 
 Make = Callable[[str], Store]
 PAIRS = [("delta", "delta"), ("delta", "elastic"), ("elastic", "delta")]

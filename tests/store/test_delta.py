@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from tests.store.conformance import StoreConformance, accesses
 from tocsin.clock import ScriptedClock
+from tocsin.contract.streams import ID, TIME
 from tocsin.errors import StoreError
-from tocsin.store.delta import DeltaStore
-from tocsin.store.known_ids import KnownIds
-from tocsin.streams import ID, TIME
+from tocsin.store.embedded.delta import DeltaStore
+from tocsin.store.embedded.known_ids import KnownIds
 
 
 class TestDeltaStore(StoreConformance):

@@ -19,18 +19,18 @@ import pytest
 from tests.nodes.node import free_port
 from tests.store.conformance import START, StoreConformance, accesses
 from tocsin.clock import ScriptedClock
+from tocsin.contract.frames import conform
+from tocsin.contract.plugin import Batch
+from tocsin.contract.streams import ID, STREAMS, TIME
 from tocsin.errors import StoreAway, StoreError
-from tocsin.frames import conform
-from tocsin.pipeline.ingest import Counts, Ingest, Limits
-from tocsin.plugin import Batch
-from tocsin.store import mappings
-from tocsin.store.bulk import Lost, Sent, send
-from tocsin.store.documents import ids
-from tocsin.store.elastic import ElasticStore
-from tocsin.store.elastic_append import Way
+from tocsin.pipeline.ingesting.ingest import Counts, Ingest, Limits
+from tocsin.store.cluster import mappings
+from tocsin.store.cluster.append import Way
+from tocsin.store.cluster.bulk import Lost, Sent, send
+from tocsin.store.cluster.documents import ids
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.cluster.retries import backoff
 from tocsin.store.protocol import Appended
-from tocsin.store.retries import backoff
-from tocsin.streams import ID, STREAMS, TIME
 
 
 class TestElasticStore(StoreConformance):

@@ -18,14 +18,14 @@ from tests.conftest import missing
 from tests.nodes.node import Missing, free_port
 from tests.nodes.tls import NAMELESS, Authority, Site, proxy
 from tests.store.conformance import accesses
-from tocsin import assembly
 from tocsin.clock import SystemClock
-from tocsin.config import load
+from tocsin.config.load import load
+from tocsin.contract.query import COUNT
 from tocsin.errors import ConfigError, StoreError
-from tocsin.query import COUNT
-from tocsin.store.elastic import ElasticStore
-from tocsin.store.pinning import pinned
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.cluster.pinning import pinned
 from tocsin.store.protocol import Appended
+from tocsin.worker import assembly
 
 KEY = base64.b64encode(b"tocsin-id:a-secret-of-tests").decode()
 WRONG = base64.b64encode(b"tocsin-id:another-secret").decode()

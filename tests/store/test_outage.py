@@ -15,18 +15,18 @@ from tests.nodes.node import Node, free_port
 from tests.store.conformance import accesses
 from tests.store.test_elastic import Cluster
 from tests.store.test_spooled import lines
-from tocsin.app import App
 from tocsin.clock import ScriptedClock, SystemClock
+from tocsin.config.params import build
+from tocsin.contract.streams import ID, STREAMS
 from tocsin.errors import StoreAway
-from tocsin.params import build
-from tocsin.pipeline.dead_letters import refused_letters
-from tocsin.pipeline.ingest import Counts, Ingest
-from tocsin.pipeline.protect import Protector
-from tocsin.store.bulk import Patience, send
-from tocsin.store.documents import ids
-from tocsin.store.elastic import ElasticStore
-from tocsin.store.spooled import SpooledStore
-from tocsin.streams import ID, STREAMS
+from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.ingest import Counts, Ingest
+from tocsin.pipeline.ingesting.protect import Protector
+from tocsin.store.cluster.bulk import Patience, send
+from tocsin.store.cluster.documents import ids
+from tocsin.store.cluster.elastic import ElasticStore
+from tocsin.store.spool.spooled import SpooledStore
+from tocsin.worker.app import App
 from tocsin_collectors.ndjson import Ndjson
 
 TOCSIN = Path(sys.executable).with_name("tocsin")

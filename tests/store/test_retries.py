@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.store.conformance import accesses
+from tocsin.contract.query import COUNT
 from tocsin.errors import StoreAway, StoreError
-from tocsin.query import COUNT
-from tocsin.store import retries
-from tocsin.store.elastic import ElasticStore
+from tocsin.store.cluster import retries
+from tocsin.store.cluster.elastic import ElasticStore
 
 BUSY = {"type": "circuit_breaking_exception", "reason": "[parent] Data too large", "durability": "TRANSIENT"}
 AT_ONCE = 4  # how often the official client itself asks, without a pause

@@ -23,17 +23,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.conftest import ROOT, missing
 from tests.store.conformance import START, accesses
 from tocsin.clock import ScriptedClock
+from tocsin.config.params import build
+from tocsin.config.sizes import format_size, parse_size
+from tocsin.contract.frames import conform, empty
+from tocsin.contract.streams import ID, INGESTED
 from tocsin.errors import StoreAway, StoreError
-from tocsin.frames import conform, empty
-from tocsin.params import build
-from tocsin.pipeline.dead_letters import refused_letters
-from tocsin.pipeline.ingest import Counts, Ingest
-from tocsin.pipeline.protect import Protector
-from tocsin.sizes import format_size, parse_size
-from tocsin.store.delta import DeltaStore
+from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.ingest import Counts, Ingest
+from tocsin.pipeline.ingesting.protect import Protector
+from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Appended, Refused
-from tocsin.store.spooled import SpooledStore
-from tocsin.streams import ID, INGESTED
+from tocsin.store.spool.spooled import SpooledStore
 from tocsin_collectors.ndjson import Ndjson
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)

@@ -10,14 +10,14 @@ import elasticsearch
 import msgspec
 import pytest
 
-from tocsin.alerts import Acknowledgement, Alert, AlertState
 from tocsin.clock import parse_time
-from tocsin.findings import Severity, Subject
-from tocsin.incidents import Incident, IncidentState, IncidentStep, StepState
-from tocsin.store import elastic_state
-from tocsin.store.elastic import ElasticStore
-from tocsin.streams import TIME
-from tocsin.views import VERSION, VIEWS, facts
+from tocsin.contract.alerts import Acknowledgement, Alert, AlertState
+from tocsin.contract.findings import Severity, Subject
+from tocsin.contract.incidents import Incident, IncidentState, IncidentStep, StepState
+from tocsin.contract.streams import TIME
+from tocsin.contract.views import VERSION, VIEWS, facts
+from tocsin.store.cluster import state as elastic_state
+from tocsin.store.cluster.elastic import ElasticStore
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)

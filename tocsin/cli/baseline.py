@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tocsin.cli.main import open_app
+from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, Time, in_order, json_option, plain, progress, show, text
 from tocsin.errors import BaselineError
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from tocsin.cli.main import open_app
+from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, json_option, progress, show
-from tocsin.config import parse
+from tocsin.config.parsing import parse
 from tocsin.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tocsin.cli.main import config_path, open_app
+from tocsin.cli.context import config_path, open_app
 from tocsin.errors import ConfigError
 
 _EXAMPLE = """\

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import click
 
-from tocsin.cli.main import open_app
+from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, from_option, in_order, json_option, show, to_option
-from tocsin.findings import Outcome
+from tocsin.contract.findings import Outcome
 
 _RUN = (
     "window.start",
@@ -43,8 +43,8 @@ def runs(
     as_json: bool,
 ) -> None:
     """Show every attempt of every detector: when, on what, how it ended and why."""
-    from tocsin.query import Condition
-    from tocsin.streams import INGESTED
+    from tocsin.contract.query import Condition
+    from tocsin.contract.streams import INGESTED
 
     in_order(start, end)
     app = open_app(ctx)
@@ -101,7 +101,7 @@ def coverage(
 
     Without --from the last 7 days.
     """  # noqa: D301 — click's own mark for lines that are not wrapped
-    from tocsin.pipeline.coverage import coverage as look
+    from tocsin.pipeline.detecting.coverage import coverage as look
 
     app = open_app(ctx)
     until = end or app.clock.now()
@@ -136,7 +136,7 @@ def coverage(
 @click.pass_context
 def health(ctx: click.Context, as_json: bool) -> None:
     """Say how Tocsin itself is: plug-ins, sources, dead letter, clocks; exit 1 if something is unhealthy."""
-    from tocsin.pipeline.health import as_row
+    from tocsin.pipeline.detecting.health import as_row
 
     app = open_app(ctx)
     scores = app.checkup.scores(app.settings, app.catalogue.failures, app.sources)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.main import config_path
+from tocsin.cli.context import config_path
 from tocsin.cli.output import Exit, clean, json_option, show
 from tocsin.errors import InputError
 
 if TYPE_CHECKING:
-    from tocsin.config import Config
+    from tocsin.config.settings import Config
     from tocsin_dashboards.changes import Change
     from tocsin_dashboards.grafana import Grafana
 
@@ -60,7 +60,7 @@ def build(ctx: click.Context, folder: Path | None, check: bool, as_json: bool) -
     Without --to it must be started in Tocsin's repository: it writes the dashboards, their data sources and Grafana's
     alert rules to where compose.yaml mounts them.
     """
-    from tocsin.config import load
+    from tocsin.config.load import load
 
     files, gone = _files(folder, _built(load(config_path(ctx))))
     rows = [{"file": str(path), "state": state} for path in files if (state := _state(path, files[path]))]
@@ -194,8 +194,8 @@ def _written(changes: Sequence[Change]) -> list[Change]:
 @click.pass_context
 def pull(ctx: click.Context, uid: str, output: Path | None) -> None:
     """Write what was changed in Grafana on dashboard UID as a patch, for `git apply` in Tocsin's repository."""
-    from tocsin.config import load
-    from tocsin.params import unknown
+    from tocsin.config.load import load
+    from tocsin.config.params import unknown
     from tocsin_dashboards import provision
 
     config = load(config_path(ctx))
@@ -219,7 +219,7 @@ def _plan(
     overwrite: bool = False,
     prune: bool = False,
 ) -> Sequence[Change]:
-    from tocsin.config import load
+    from tocsin.config.load import load
     from tocsin_dashboards import alert_provisioning, provision, source_provisioning
 
     config = load(config_path(ctx))
@@ -242,8 +242,8 @@ def _tell(changes: Sequence[Change], *, as_json: bool) -> None:
 
 
 def _built(config: Config) -> dict[str, dict[str, Any]]:
-    from tocsin import assembly
-    from tocsin.plugin import Detector
+    from tocsin.contract.plugin import Detector
+    from tocsin.worker import assembly
     from tocsin_dashboards.grafana import INSTALL
 
     try:
@@ -258,7 +258,7 @@ def _built(config: Config) -> dict[str, dict[str, Any]]:
 
 def _grafana(ctx: click.Context, config: Config) -> Grafana:
     from tocsin.clock import SystemClock
-    from tocsin.secret import Secret
+    from tocsin.config.secret import Secret
     from tocsin_dashboards.grafana import Grafana
 
     given = config.grafana

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.main import open_app
+from tocsin.cli.context import open_app
 from tocsin.cli.output import (
     Exit,
     fail_on_option,
@@ -21,12 +21,12 @@ from tocsin.cli.output import (
     to_option,
 )
 from tocsin.clock import format_time
-from tocsin.findings import Severity
+from tocsin.contract.findings import Severity
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from tocsin.pipeline.records import Run
+    from tocsin.pipeline.detecting.records import Run
 
 _FINDING = (
     "window.start",
@@ -95,8 +95,8 @@ def scores(
     ctx: click.Context, detector: str, start: datetime | None, end: datetime | None, as_json: bool
 ) -> None:
     """Show every subject's score in every window, below the threshold too."""
-    from tocsin.frames import NEWEST_LAST
-    from tocsin.query import Condition
+    from tocsin.contract.frames import NEWEST_LAST
+    from tocsin.contract.query import Condition
 
     in_order(start, end)
     app = open_app(ctx)
@@ -146,8 +146,8 @@ def findings(
     as_json: bool,
 ) -> None:
     """Show the findings, by window."""
-    from tocsin.pipeline.records import newest_findings
-    from tocsin.query import Condition
+    from tocsin.contract.query import Condition
+    from tocsin.pipeline.detecting.records import newest_findings
 
     in_order(start, end)
     app = open_app(ctx)

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import click
 
-from tocsin.cli.main import open_app
+from tocsin.cli.context import open_app
 from tocsin.cli.output import from_option, in_order, json_option, show, to_option
-from tocsin.streams import ID, INGESTED, STREAMS, TIME
+from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME
 
 _DULL = {ID, INGESTED, "event.kind", "event.category", "event.type", "tocsin.source.id"}
 

@@ -1,4 +1,4 @@
-"""`tocsin`: the command group, the configuration's place, and the fence that turns errors into lines."""
+"""`tocsin`: the command group, and the fence that turns errors into lines."""
 
 from __future__ import annotations
 
@@ -6,16 +6,43 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tocsin import logs
+from tocsin.cli import (
+    alerts,
+    baseline,
+    collect,
+    configure,
+    cover,
+    dashboards,
+    demo,
+    detect,
+    events,
+    plugins,
+    report,
+    run,
+    store,
+)
 from tocsin.cli.output import Exit
 from tocsin.errors import ConfigError, PluginError, TocsinError
 
-if TYPE_CHECKING:
-    from tocsin.app import App
+_COMMANDS = (
+    configure,
+    collect,
+    events,
+    baseline,
+    detect,
+    cover,
+    alerts,
+    run,
+    plugins,
+    store,
+    dashboards,
+    report,
+    demo,
+)
 
 # Detectors fit many small models, and one after the other: OpenMP's threads spin while they wait for each
 # other, which on a busy machine made a fit of 0.3 s take 80 s (measured). Read when libgomp is loaded.
@@ -37,61 +64,9 @@ def tocsin(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-def config_path(ctx: click.Context) -> Path | None:
-    """The configuration file in force, or None where there is none."""
-    given: Path | None = ctx.find_root().obj
-    if given is not None:
-        return given
-    default = Path("tocsin.yaml")
-    return default if default.exists() else None
-
-
-def open_app(ctx: click.Context) -> App:
-    """The app of the configuration in force; closed when the command ends."""
-    from tocsin.app import App
-
-    app = App.open(config_path(ctx))
-    ctx.call_on_close(app.close)
-    return app
-
-
-def _register() -> None:
-    from tocsin.cli import (
-        alerts,
-        baseline,
-        collect,
-        configure,
-        cover,
-        dashboards,
-        demo,
-        detect,
-        events,
-        plugins,
-        report,
-        run,
-        store,
-    )
-
-    for module in (
-        configure,
-        collect,
-        events,
-        baseline,
-        detect,
-        cover,
-        alerts,
-        run,
-        plugins,
-        store,
-        dashboards,
-        report,
-        demo,
-    ):
-        for command in module.COMMANDS:
-            tocsin.add_command(command)
-
-
-_register()
+for module in _COMMANDS:
+    for command in module.COMMANDS:
+        tocsin.add_command(command)
 
 
 def _store_faults() -> tuple[type[BaseException], ...]:
@@ -127,3 +102,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
     sys.exit(code or Exit.DONE)
+
+
+if __name__ == "__main__":
+    main()

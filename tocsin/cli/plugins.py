@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tocsin.cli.main import open_app
+from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, json_option, show
 
 _COLUMNS = ("kind", "id", "stability", "module", "says")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tocsin.cli.main import open_app
+from tocsin.cli.context import open_app
 from tocsin.cli.output import Time, in_order, progress
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tocsin.cli.main import config_path, open_app
+from tocsin.cli.context import config_path, open_app
 from tocsin.cli.output import Exit, fail_on_option, progress
-from tocsin.findings import Outcome, Severity
+from tocsin.contract.findings import Outcome, Severity
 
 if TYPE_CHECKING:
-    from tocsin.app import App
+    from tocsin.worker.app import App
 
 
 @click.command()
@@ -59,7 +59,7 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
 
 def _serve(ctx: click.Context, app: App) -> None:
     from tocsin import logs
-    from tocsin.service import Service
+    from tocsin.worker.service import Service
 
     logs.configure(level=logging.INFO, as_json=not sys.stderr.isatty())
     Service(config_path(ctx), app).run()

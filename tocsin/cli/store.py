@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.main import config_path
+from tocsin.cli.context import config_path
 from tocsin.cli.output import Exit, clean, json_option, progress, show
-from tocsin.streams import STREAMS
+from tocsin.contract.streams import STREAMS
 
 if TYPE_CHECKING:
     from tocsin.clock import Clock
-    from tocsin.config import Config
+    from tocsin.config.settings import Config
     from tocsin.pipeline.copying import Copied, Report
-    from tocsin.store.elastic import ElasticStore
+    from tocsin.store.cluster.elastic import ElasticStore
     from tocsin.store.protocol import Store
 
 _YAML = click.Path(path_type=Path, dir_okay=False)
@@ -67,9 +67,9 @@ def diff(ctx: click.Context, as_json: bool) -> None:
 
 
 def _cluster(ctx: click.Context) -> ElasticStore:
-    from tocsin import assembly
     from tocsin.clock import SystemClock
-    from tocsin.config import load
+    from tocsin.config.load import load
+    from tocsin.worker import assembly
 
     found = assembly.cluster(load(config_path(ctx)), SystemClock(), prepare=False)
     ctx.call_on_close(found.close)
@@ -109,7 +109,7 @@ def copy(
     Exits 1 if the target refused rows.
     """
     from tocsin.clock import SystemClock
-    from tocsin.config import load
+    from tocsin.config.load import load
     from tocsin.pipeline import copying
 
     clock, here = SystemClock(), load(source)
@@ -129,7 +129,7 @@ def copy(
 
 def _source(config: Config, clock: Clock) -> Store:
     """The store to read, as it is: nothing is made or set up."""
-    from tocsin import assembly
+    from tocsin.worker import assembly
 
     if config.store.type == "elasticsearch":
         return assembly.cluster(config, clock, prepare=False)
@@ -140,7 +140,7 @@ def _source(config: Config, clock: Clock) -> Store:
 
 
 def _target(config: Config, clock: Clock) -> Store:
-    from tocsin import assembly
+    from tocsin.worker import assembly
 
     return assembly.store(config, clock)
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import polars as pl
 
-from tocsin.app import App
+from tocsin.contract.findings import Severity
+from tocsin.contract.query import Condition
+from tocsin.contract.streams import INGESTED, TIME
 from tocsin.demo.lender import START
 from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Detection, Story
 from tocsin.demo.pictures import extraction, intruder, poisoning, shift
 from tocsin.demo.weeks import week
-from tocsin.findings import Severity
-from tocsin.query import Condition
 from tocsin.report import words
 from tocsin.report.accounts import finding_table, saw
 from tocsin.report.document import Block, Chip, Details, Facts, Heading, Paragraph, Picture, Section, When
 from tocsin.report.evidence import readable
-from tocsin.streams import INGESTED, TIME
+from tocsin.worker.app import App
 
 #: What happened in the week of an attack, in words that need no facts.
 _HAPPENED: Mapping[int, str] = {

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tocsin.clock import EPOCH, ScriptedClock, format_time, parse_time
 from tocsin.demo.data import LABEL
-from tocsin.recorder import Recorder
+from tocsin_recorder.recorder import Recorder
 
 START = parse_time("2026-01-01")  # a Thursday
 WEEKS = 12

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tocsin.app import App
+from tocsin.contract.findings import Severity, Subject
+from tocsin.contract.streams import INGESTED
 from tocsin.demo.attacks import Poisoned, week_start
 from tocsin.demo.lender import START
-from tocsin.findings import Severity, Subject
-from tocsin.pipeline.records import newest_findings
-from tocsin.streams import INGESTED
+from tocsin.pipeline.detecting.records import newest_findings
+from tocsin.worker.app import App
 
 if TYPE_CHECKING:
-    from tocsin.incidents import Incident
+    from tocsin.contract.incidents import Incident
 
 TRUSTED = 4  # weeks that baselines are fitted on
 QUIET = range(4, 8)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import polars as pl
 
-from tocsin.app import App
 from tocsin.demo.chapters import chapter
 from tocsin.demo.data import CREDIT
 from tocsin.demo.lender import WEEKS
 from tocsin.demo.outcome import QUIET, Detection, Story
 from tocsin.demo.weeks import calendar, week
-from tocsin.pipeline.records import newest_findings
+from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import overview, proof, tell, words
 from tocsin.report.accounts import finding_table
 from tocsin.report.cases import Cases
@@ -38,6 +37,7 @@ from tocsin.report.document import (
     When,
 )
 from tocsin.report.facts import gather
+from tocsin.worker.app import App
 
 _REASON = 120  # characters of a reason in the first table
 _COMMANDS = (

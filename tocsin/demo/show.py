@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tocsin.clock import format_time
+from tocsin.contract.incidents import StepState
 from tocsin.demo import report
 from tocsin.demo.outcome import Detection, Story
 from tocsin.demo.story import live
-from tocsin.incidents import StepState
 
 
 def tell(folder: Path, seed: int, cluster: str = "") -> bool:

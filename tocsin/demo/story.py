@@ -14,15 +14,15 @@ from pathlib import Path
 
 import polars as pl
 
-from tocsin.app import App
 from tocsin.clock import ScriptedClock
-from tocsin.config import load
+from tocsin.config.load import load
+from tocsin.contract.findings import Subject
 from tocsin.demo.attacks import ROGUE, VICTIM, Extraction, consequences, intrude, poison, week_start
 from tocsin.demo.data import applications
 from tocsin.demo.lender import DAY, MODEL, START, WEEKS, Call, Lender
 from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Attack, Story, look_back
 from tocsin.errors import InputError
-from tocsin.findings import Subject
+from tocsin.worker.app import App
 
 CONFIG = """\
 # Written by `tocsin demo`: the lender's Tocsin. Look around with `tocsin -c {path} findings`.

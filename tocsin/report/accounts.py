@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from tocsin.app import App
-from tocsin.findings import Severity, Subject
-from tocsin.incidents import IncidentStep
+from tocsin.contract.findings import Severity, Subject
+from tocsin.contract.incidents import IncidentStep
+from tocsin.contract.streams import TIME
 from tocsin.report import words
 from tocsin.report.document import (
     Block,
@@ -28,7 +28,7 @@ from tocsin.report.document import (
     When,
 )
 from tocsin.report.history import Told
-from tocsin.streams import TIME
+from tocsin.worker.app import App
 
 HISTORY = 60  # lines
 NOBODY = "nobody yet"

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tocsin.app import App
-from tocsin.incidents import Incident
-from tocsin.pipeline.records import newest_findings
-from tocsin.query import Condition
+from tocsin.contract.incidents import Incident
+from tocsin.contract.query import Condition
+from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import history, words
 from tocsin.report.accounts import NOBODY, alert_table, finding_table, saw, steps, told_by
 from tocsin.report.document import (
@@ -33,6 +32,7 @@ from tocsin.report.facts import Facts as Known
 from tocsin.report.history import Told
 from tocsin.report.pictures import scores
 from tocsin.report.pictures.canvas import Calendar
+from tocsin.worker.app import App
 
 _INCIDENTS, _ALERTS, _EACH = 8, 8, 3  # told in full: incidents, alerts without one, alerts of each incident
 _LISTED = 30  # lines

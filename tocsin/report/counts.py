@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from tocsin.clock import Clock, floor_time, format_time
+from tocsin.contract.query import COUNT
+from tocsin.contract.streams import SOURCES
 from tocsin.errors import InputError
-from tocsin.query import COUNT
 from tocsin.store.protocol import Store
-from tocsin.streams import SOURCES
 
 #: What a report is about where nobody says: so much up to now, or all there is if that is less.
 USUAL = timedelta(days=30)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tocsin.findings import Severity
+from tocsin.contract.findings import Severity
 
 # What stands in a line
 

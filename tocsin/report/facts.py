@@ -10,18 +10,18 @@ from datetime import timedelta
 
 import polars as pl
 
-from tocsin.alerts import fingerprint
-from tocsin.app import App
-from tocsin.findings import DONE, WITHDRAWN, Outcome, Severity, Subject
-from tocsin.incidents import Incident
-from tocsin.pipeline.coverage import Span, coverage, recorded
-from tocsin.pipeline.records import newest_findings
-from tocsin.query import COUNT, Condition
+from tocsin.contract.alerts import fingerprint
+from tocsin.contract.findings import DONE, WITHDRAWN, Outcome, Severity, Subject
+from tocsin.contract.incidents import Incident
+from tocsin.contract.query import COUNT, Condition
+from tocsin.pipeline.detecting.coverage import Span, coverage, recorded
+from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import history
 from tocsin.report.counts import Counted, Period, count
 from tocsin.report.history import Told
 from tocsin.report.pictures import scores
 from tocsin.store.protocol import Store
+from tocsin.worker.app import App
 
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 #: What is told in full, and opens incidents where nothing else is configured, begins here.

@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from tocsin.alerts import Action
-from tocsin.findings import Severity, Subject
-from tocsin.query import Condition
+from tocsin.contract.alerts import Action
+from tocsin.contract.findings import Severity, Subject
+from tocsin.contract.query import Condition
+from tocsin.contract.streams import ID, INGESTED, TIME
 from tocsin.report.counts import Period
 from tocsin.store.protocol import Store
-from tocsin.streams import ID, INGESTED, TIME
 
 _PRINT, _FINDING, _INCIDENT = "tocsin.alert.fingerprint", "tocsin.finding.id", "tocsin.incident.id"
 _DETECTOR, _SEVERITY, _STARTED = "tocsin.detector.id", "tocsin.severity", "tocsin.alert.started"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tocsin.app import App
-from tocsin.findings import Severity
+from tocsin.contract.findings import Severity
 from tocsin.report.document import Block, Details, Line, Paragraph, Section, Table, Tiles, When
 from tocsin.report.facts import NOTABLE, Facts, by_severity
 from tocsin.report.history import Told
 from tocsin.report.pictures import scores, timeline
 from tocsin.report.pictures.canvas import Calendar
 from tocsin.report.words import count, delay, percent
+from tocsin.worker.app import App
 
 #: Not having looked at more than this share of what there was is no good news.
 _UNSEEN = 0.01

@@ -11,13 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from tocsin import atlas
-from tocsin.app import App
 from tocsin.clock import format_time
-from tocsin.pipeline import health
-from tocsin.pipeline.coverage import DUE, EMPTY, OPEN, Span
-from tocsin.pipeline.records import newest_findings
-from tocsin.query import COUNT, Condition
+from tocsin.contract import atlas
+from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.streams import TIME
+from tocsin.pipeline.detecting import health
+from tocsin.pipeline.detecting.coverage import DUE, EMPTY, OPEN, Span
+from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import words
 from tocsin.report.document import (
     Block,
@@ -33,7 +33,7 @@ from tocsin.report.document import (
     When,
 )
 from tocsin.report.facts import Facts as Known
-from tocsin.streams import TIME
+from tocsin.worker.app import App
 
 _MISSED, _STRETCHES, _SILENCES, _LETTERS = 15, 80, 15, 8  # lines
 _OUTCOMES = {

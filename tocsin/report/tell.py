@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from tocsin.app import App
 from tocsin.errors import InputError
 from tocsin.report import html, markdown, overview, proof
 from tocsin.report.cases import Cases
@@ -16,6 +15,7 @@ from tocsin.report.document import Document, minute
 from tocsin.report.facts import Facts, gather
 from tocsin.report.pictures import canvas
 from tocsin.report.pictures.canvas import Calendar
+from tocsin.worker.app import App
 
 Format = Literal["html", "md"]
 

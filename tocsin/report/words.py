@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from tocsin import atlas
-from tocsin.app import App
-from tocsin.findings import Subject
+from tocsin.contract import atlas
+from tocsin.contract.findings import Subject
+from tocsin.worker.app import App
 
 
 def count(number: int, what: str) -> str:

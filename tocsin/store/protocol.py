@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
+from tocsin.contract.frames import schema
+from tocsin.contract.query import Measure, Where
+from tocsin.contract.streams import ID, TIME
 from tocsin.errors import StoreError
-from tocsin.frames import schema
-from tocsin.query import Measure, Where
-from tocsin.streams import ID, TIME
 
 
 class Refused(NamedTuple):

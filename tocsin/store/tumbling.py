@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from tocsin.streams import INGESTED, TIME
+from tocsin.contract.streams import INGESTED, TIME
 
 #: The column with a window's start, and the one with how many rows it holds.
 START, ROWS = "start", "rows"

@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 import yaml
 
-from tocsin import params as settings
+from tocsin.config import params as settings
+from tocsin.contract.findings import Finding, Severity
+from tocsin.contract.plugin import Detector, param
 from tocsin.errors import ConfigError, InputError
-from tocsin.findings import Finding, Severity
-from tocsin.plugin import Detector, param
 from tocsin.testing.evaluate import Evaluation, evaluate
 
 KINDS = ("fires", "stays_quiet", "near_miss")

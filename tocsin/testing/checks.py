@@ -17,20 +17,20 @@ from typing import Any
 
 import polars as pl
 
-from tocsin import atlas
-from tocsin import params as settings
 from tocsin.clock import EPOCH
+from tocsin.config import params as settings
+from tocsin.contract import atlas
+from tocsin.contract.evaluation import judge
+from tocsin.contract.findings import Family
+from tocsin.contract.panels import MOST_BUCKETS, Distribution
+from tocsin.contract.panels import fields as panel_fields
+from tocsin.contract.plugin import Detector, Plugin, Stability
+from tocsin.contract.streams import SOURCES, STREAMS
+from tocsin.contract.windows import FrameSource, Window
 from tocsin.errors import ConfigError
-from tocsin.evaluation import judge
-from tocsin.findings import Family
-from tocsin.panels import MOST_BUCKETS, Distribution
-from tocsin.panels import fields as panel_fields
-from tocsin.plugin import Detector, Plugin, Stability
-from tocsin.streams import SOURCES, STREAMS
 from tocsin.testing import cases as case_files
 from tocsin.testing.cases import BUDGET, KINDS, Case
 from tocsin.testing.evaluate import Evaluation, evaluate
-from tocsin.windows import FrameSource, Window
 
 HEADINGS = ("What it sees", "Method", "Blind spots", "False alarms", "Respond")
 _TOLD = 40  # characters of a panel's description

@@ -9,16 +9,16 @@ from typing import Any
 
 import polars as pl
 
-from tocsin import discovery
-from tocsin import params as settings
 from tocsin.clock import floor_time, parse_length
+from tocsin.config import discovery
+from tocsin.config import params as settings
+from tocsin.contract.evaluation import fit, judge
+from tocsin.contract.findings import Finding
+from tocsin.contract.frames import TIME_TYPE
+from tocsin.contract.plugin import Detector
+from tocsin.contract.streams import TIME
+from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.errors import BaselineError, InputError
-from tocsin.evaluation import fit, judge
-from tocsin.findings import Finding
-from tocsin.frames import TIME_TYPE
-from tocsin.plugin import Detector
-from tocsin.streams import TIME
-from tocsin.windows import Baseline, FrameSource, Window
 
 _SCHEMA = pl.Schema(
     {

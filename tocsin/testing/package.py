@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tocsin import discovery
+from tocsin.config import discovery
+from tocsin.contract.plugin import Detector, Plugin
 from tocsin.errors import PluginError, TocsinError
-from tocsin.plugin import Detector, Plugin
 from tocsin.testing import cases as case_files
 from tocsin.testing.checks import CheckError, checks
 

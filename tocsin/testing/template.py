@@ -6,9 +6,9 @@ import keyword
 import re
 from pathlib import Path
 
-from tocsin import discovery
+from tocsin.config import discovery
+from tocsin.contract.plugin import Detector
 from tocsin.errors import ConfigError
-from tocsin.plugin import Detector
 
 _LONGEST = 60
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.clock import EPOCH
-from tocsin.incidents import END, Playbook, Step, StepType
+from tocsin.contract.incidents import END, Playbook, Step, StepType
 from tocsin_alerting.playbooks.checklist import VARIABLES
 
 #: CACAO's own namespace for the UUIDv5 of a playbook (§10.10).

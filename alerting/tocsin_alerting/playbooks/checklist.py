@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from tocsin.alerts import Alert
 from tocsin.clock import format_time
-from tocsin.incidents import IncidentStep, Playbook, Step, StepType
+from tocsin.contract.alerts import Alert
+from tocsin.contract.incidents import IncidentStep, Playbook, Step, StepType
 from tocsin_alerting.wording import plain
 
 #: CACAO's way to use a variable: `__subject_id__:value`.

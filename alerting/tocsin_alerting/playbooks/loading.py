@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from tocsin.incidents import END, Playbook, Step, StepType
-from tocsin.params import unknown
+from tocsin.config.params import unknown
+from tocsin.contract.incidents import END, Playbook, Step, StepType
 from tocsin_alerting.playbooks.checklist import VARIABLE, VARIABLES
 from tocsin_alerting.playbooks.source import Node, read
 

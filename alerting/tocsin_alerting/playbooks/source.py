@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from tocsin.clock import parse_time
+from tocsin.config.params import unknown
 from tocsin.errors import ConfigError
-from tocsin.params import unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from tocsin.alerts import Notification
 from tocsin.clock import format_time
+from tocsin.contract.alerts import Notification
+from tocsin.contract.plugin import NoParams, Receiver, Stability
 from tocsin.errors import DeliveryError
-from tocsin.plugin import NoParams, Receiver, Stability
 from tocsin_alerting.wording import facts, heading, title
 
 

@@ -10,10 +10,10 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from html import escape
 
-from tocsin.alerts import Alert, Notification
+from tocsin.config.secret import Secret
+from tocsin.contract.alerts import Alert, Notification
+from tocsin.contract.plugin import Receiver, Stability, param
 from tocsin.errors import ConfigError, DeliveryError
-from tocsin.plugin import Receiver, Stability, param
-from tocsin.secret import Secret
 from tocsin_alerting.wording import facts, heading, title
 
 _MOST = 50  # alerts that one mail spells out

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tocsin.alerts import Notification
-from tocsin.plugin import NoParams, Receiver, Stability
+from tocsin.contract.alerts import Notification
+from tocsin.contract.plugin import NoParams, Receiver, Stability
 
 
 class Nobody(Receiver[NoParams]):

@@ -18,11 +18,11 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from tocsin.alerts import Alert, Notification
 from tocsin.clock import format_time
+from tocsin.config.secret import Secret
+from tocsin.contract.alerts import Alert, Notification
+from tocsin.contract.plugin import Receiver, Stability, param
 from tocsin.errors import ConfigError, DeliveryError
-from tocsin.plugin import Receiver, Stability, param
-from tocsin.secret import Secret
 from tocsin_alerting.addresses import resolve
 from tocsin_alerting.wording import plain
 

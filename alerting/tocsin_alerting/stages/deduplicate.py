@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import msgspec
 
-from tocsin.alerts import Alert
+from tocsin.contract.alerts import Alert
 from tocsin_alerting.context import Context, Routed
 from tocsin_alerting.episodes import join
 from tocsin_alerting.reading import Position, read

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from tocsin.alerts import Alert
+from tocsin.contract.alerts import Alert
 from tocsin_alerting.context import Context, Routed
 from tocsin_alerting.groups import Group, group_of
 

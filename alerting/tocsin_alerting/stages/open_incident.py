@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from tocsin.alerts import Alert, digest
-from tocsin.incidents import Incident
+from tocsin.contract.alerts import Alert, digest
+from tocsin.contract.incidents import Incident
 from tocsin_alerting.context import Context, Routed
 from tocsin_alerting.playbooks.checklist import checklist
 

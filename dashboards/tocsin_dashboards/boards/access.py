@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tocsin.findings import Family
+from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import AUTO, STEP, ask, count, lowest, terms, total, unique
 from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, listing, matrix, network, to
 from tocsin_dashboards.layout import Board

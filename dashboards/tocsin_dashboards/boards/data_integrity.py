@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tocsin.findings import Family
+from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import STEP, ask, count, highest, raw, terms, unique
 from tocsin_dashboards.kinds import DATASETS, PRINCIPAL, lines, listing, matrix, to
 from tocsin_dashboards.layout import Board

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tocsin.findings import Family
+from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import AUTO, STEP, ask, count, percentiles, ranges, terms
 from tocsin_dashboards.kinds import BEHAVIOR, MODEL, heat, lines, listing, to
 from tocsin_dashboards.layout import Board

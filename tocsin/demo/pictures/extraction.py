@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tocsin.findings import Subject
-from tocsin.query import Condition
+from tocsin.contract.findings import Subject
+from tocsin.contract.query import Condition
 from tocsin.report.document import Picture
 from tocsin.report.pictures import canvas, scores
 from tocsin.store.protocol import Store

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tocsin.findings import Subject
-from tocsin.query import Condition
+from tocsin.contract.findings import Subject
+from tocsin.contract.query import Condition
+from tocsin.contract.streams import TIME
 from tocsin.report.document import Picture
 from tocsin.report.pictures import canvas
 from tocsin.store.protocol import Store
-from tocsin.streams import TIME
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

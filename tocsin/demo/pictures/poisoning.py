@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from tocsin.contract.streams import TIME
 from tocsin.demo.attacks import RING, Poisoned
 from tocsin.demo.data import LABEL
 from tocsin.demo.weeks import week
 from tocsin.errors import SnapshotError
-from tocsin.pipeline.source import StoreSource
+from tocsin.pipeline.detecting.source import StoreSource
 from tocsin.report.document import Picture
 from tocsin.report.pictures import canvas
 from tocsin.store.protocol import Store
-from tocsin.streams import TIME
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

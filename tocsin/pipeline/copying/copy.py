@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tocsin.contract.streams import STREAMS
 from tocsin.errors import StoreError
 from tocsin.pipeline.copying.progress import identity
 from tocsin.pipeline.copying.state import Moved, StateCopy, newest_version
 from tocsin.pipeline.copying.streams import LIMIT, Copied, StreamCopy
 from tocsin.store.protocol import Store
-from tocsin.streams import STREAMS
 
 
 @dataclass(frozen=True, slots=True)

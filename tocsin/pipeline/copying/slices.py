@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from tocsin.streams import INGESTED
+from tocsin.contract.streams import INGESTED
 
 _SHORTEST = timedelta(microseconds=1)
 _WINDOW = ("tocsin.detector.id", "tocsin.window.start", "tocsin.window.end")

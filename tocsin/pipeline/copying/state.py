@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tocsin.clock import EPOCH, format_time, parse_time
+from tocsin.contract.frames import empty
+from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.streams import INGESTED, STREAMS
 from tocsin.errors import StoreError
-from tocsin.frames import empty
 from tocsin.pipeline.copying.progress import KIND, Progress, identity
-from tocsin.pipeline.cursors import Cursor
-from tocsin.query import COUNT, Condition
+from tocsin.pipeline.detecting.cursors import Cursor
 from tocsin.store.protocol import Entry, Store
-from tocsin.streams import INGESTED, STREAMS
 
 #: What belongs to one store and its processes. `source` are the checkpoints of a cluster, which are copied as such.
 _STAYS = frozenset({"lease", "upkeep", "worker", "source", KIND})

@@ -13,11 +13,11 @@ from itertools import pairwise
 import polars as pl
 
 from tocsin.clock import EPOCH
+from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.streams import ID, INGESTED, TIME
 from tocsin.pipeline.copying.progress import Progress
 from tocsin.pipeline.copying.slices import appends, slices
-from tocsin.query import COUNT, Condition
 from tocsin.store.protocol import Refused, Store
-from tocsin.streams import ID, INGESTED, TIME
 
 #: Rows that are held in memory at once.
 LIMIT = 50_000

@@ -18,8 +18,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tocsin.clock import EPOCH, floor_time
+from tocsin.contract.findings import Severity
 from tocsin.errors import TocsinError
-from tocsin.findings import Severity
 from tocsin.report.document import Picture
 
 if TYPE_CHECKING:

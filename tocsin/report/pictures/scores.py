@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tocsin.findings import SEVERITY_TABLE, Severity, Subject, severity_of
-from tocsin.query import Condition
+from tocsin.contract.findings import SEVERITY_TABLE, Severity, Subject, severity_of
+from tocsin.contract.query import Condition
+from tocsin.contract.streams import FENCE, INGESTED
 from tocsin.report.document import Picture
 from tocsin.report.pictures import canvas
 from tocsin.report.pictures.canvas import Calendar
 from tocsin.store.protocol import Store
-from tocsin.streams import FENCE, INGESTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tocsin.findings import Severity
+from tocsin.contract.findings import Severity
 from tocsin.report.counts import Counted
 from tocsin.report.document import Picture
 from tocsin.report.history import Told

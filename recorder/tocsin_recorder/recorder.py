@@ -1,0 +1,272 @@
+"""Records the calls of a model from inside the process that serves it.
+
+    with tocsin.record("credit", version="8", spool="/var/spool/tocsin", principal=key) as call:
+        call.features({"limit": 20000, "age": 24})
+        score = model(...)
+        call.output(label="1", score=score)
+
+    model = tocsin.Recorder("credit", version="8", spool="/var/spool/tocsin").wrap(estimator)
+
+The caller's thread only puts raw values on a bounded queue; a daemon thread turns them into events of the
+`inference` stream and appends them to segment files, which the `ndjson` collector reads. It never blocks
+and never raises into the model's code: what cannot be recorded is counted in `dropped`, told in the log at
+most once a minute, and in `labels` of the next event. Delivery: at most once up to the spool (kill -9 loses
+what was queued, about the last 0.2 s), at least once from there. Imported into model servers: no Polars,
+no deltalake, no numpy.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tocsin_recorder.calls import Call, Called, EventWriter, Fields, Principal, told
+from tocsin_recorder.spool import Spool
+
+log = logging.getLogger("tocsin.recorder")
+
+_PERIOD = 0.2  # seconds between two looks at the queue
+_AT_ONCE = 32  # events made before the thread lets others run
+_WARNED_EVERY = 60.0
+
+
+class Recorder:
+    """Records the calls of one version of one model into a spool folder.
+
+    Args:
+        model: the model's name.
+        version: its version.
+        spool: folder for the segment files; several processes may share it.
+        principal: who calls: an id, or a function that tells it on the caller's thread.
+        fields: further ECS fields by dotted name (`source.ip`, `trace.id`), or a function that tells them.
+        max_bytes: most bytes in the folder; calls beyond are dropped until the collector has removed some.
+        queue: most rows that wait to be written; calls beyond are dropped.
+        max_rows: most rows of one call that are recorded; the others count as dropped.
+        clock: nanoseconds since 1970.
+    """
+
+    _closed: bool
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        spool: Path | str,
+        version: str = "",
+        principal: Principal = None,
+        fields: Fields = None,
+        max_bytes: int = 1024**3,
+        queue: int = 20_000,
+        max_rows: int = 10_000,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.model, self.version, self.max_rows, self.clock = model, version, max_rows, clock
+        self._folder, self._max_bytes, self._limit = Path(spool), max_bytes, queue
+        self._principal, self._fields = principal, fields
+        self._begin()
+        _recorders().add(self)
+
+    @property
+    def recorded(self) -> int:
+        """Rows written to the spool by this process."""
+        return self._recorded
+
+    @property
+    def dropped(self) -> int:
+        """Rows lost in this process: queue or spool full, not writable, or not to be made an event of."""
+        return self._dropped
+
+    def call(
+        self,
+        *,
+        principal: Principal = None,
+        features: Mapping[str, object] | Sequence[object] | None = None,
+        fields: Fields = None,
+    ) -> Call:
+        """A context for one call of the model; see `Call`."""
+        return Call(self, principal, features, fields)
+
+    def wrap(self, estimator: Any, names: Sequence[str] = ()) -> Any:
+        """An estimator that records `predict` and `predict_proba`, one event a row, and is the same else.
+
+        `names` are the features' names, `:category` behind those that hold codes; otherwise those that the
+        estimator was fitted with, or those of a frame's columns.
+        """
+        from tocsin_recorder.estimator import RecordedEstimator
+
+        return RecordedEstimator(self, estimator, names)
+
+    def put(self, called: Called, principal: Principal = None, fields: Fields = None) -> None:
+        """Queue a call that was seen. Never blocks, never raises."""
+        try:
+            called = called._replace(
+                principal=told(principal) or told(self._principal),
+                fields={**(told(self._fields) or {}), **(told(fields) or {})},
+            )
+        except Exception:  # noqa: BLE001 - whatever a foreign function raises is not the model's concern
+            self.lose(called.size)
+            return
+        with self._lock:
+            if self._closed or self._waiting + called.size > self._limit:
+                self._dropped += called.size
+                return
+            self._queue.append(called)
+            self._waiting += called.size
+            if self._thread is None:
+                self._start()
+        if self._waiting > self._limit // 2 and not self._wake.is_set():
+            self._wake.set()
+
+    def lose(self, count: int) -> None:
+        """Count rows that could not be recorded."""
+        with self._lock:
+            self._dropped += count
+
+    def flush(self) -> None:
+        """Write what is queued, on this thread."""
+        with self._writing:
+            self._drain(pause=0.0)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what is queued and end; waits at most `timeout` seconds. Later calls count as dropped."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            thread = self._thread
+        self._wake.set()
+        if thread is not None:
+            thread.join(timeout)
+        self.lose(self._waiting)
+        if self._dropped:
+            log.warning(
+                "model %s: %d calls were not recorded, %d were", self.model, self._dropped, self._recorded
+            )
+
+    def _begin(self) -> None:
+        """Start afresh: in a new recorder, and in a child process after a fork."""
+        self._lock, self._writing, self._wake = threading.RLock(), threading.Lock(), threading.Event()
+        self._queue: list[Called] = []
+        self._waiting = self._recorded = self._dropped = self._told = 0
+        self._warned = float("-inf")
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._events = EventWriter(self.model, self.version)
+        self._spool = Spool(self._folder, f"inference-{self.model}", max_bytes=self._max_bytes)
+
+    def after_fork(self) -> None:
+        """In a child process: what is queued belongs to the parent."""
+        self._spool.close()
+        self._begin()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="tocsin-recorder", daemon=True)
+        self._thread.start()
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:  # its children end without atexit
+            util.Finalize(None, self.close, exitpriority=100)
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.wait(_PERIOD)
+            self._wake.clear()
+            with self._writing:
+                self._drain(pause=0.0 if self._closed else 0.0003)
+        with self._writing:
+            self._drain(pause=0.0)
+            self._spool.close()
+
+    def _drain(self, pause: float) -> None:
+        with self._lock:
+            queue, self._queue, self._waiting = self._queue, [], 0
+        lines: list[bytes] = []
+        for called in queue:
+            for line in self._lines(called):
+                lines.append(line)
+                if len(lines) == _AT_ONCE:
+                    self._write(lines)
+                    lines = []
+                    if pause:
+                        time.sleep(pause)  # lets the model's threads have the interpreter
+        if lines:
+            self._write(lines)
+        self._warn()
+
+    def _lines(self, called: Called) -> Iterator[bytes]:
+        made = 0
+        try:
+            for line in self._events.lines(called, self._dropped - self._told):
+                self._told = self._dropped
+                made += 1
+                yield line
+        except Exception as error:  # noqa: BLE001 - values of any kind come from the model's code
+            log.debug("a call could not be made an event of: %r", error)
+            self.lose(called.size - made)
+
+    def _write(self, lines: list[bytes]) -> None:
+        try:
+            written = self._spool.write(b"".join(lines))
+        except OSError as error:
+            log.debug("the spool cannot be written: %s", error)
+            written = False
+        if written:
+            self._recorded += len(lines)
+        else:
+            self.lose(len(lines))
+
+    def _warn(self) -> None:
+        now = time.monotonic()
+        if self._dropped > self._told and now - self._warned >= _WARNED_EVERY:
+            self._warned = now
+            log.warning(
+                "model %s: not recorded: %d calls so far; is the spool %s writable, and is it collected?",
+                self.model,
+                self._dropped,
+                self._folder,
+            )
+
+
+def record(
+    model: str,
+    *,
+    spool: Path | str,
+    version: str = "",
+    principal: Principal = None,
+    features: Mapping[str, object] | Sequence[object] | None = None,
+    fields: Fields = None,
+) -> Call:
+    """Record one call of a model; the recorder of this model, version and spool is made once a process."""
+    return _recorder(model, version, str(spool)).call(principal=principal, features=features, fields=fields)
+
+
+@functools.cache
+def _recorder(model: str, version: str, spool: str) -> Recorder:
+    return Recorder(model, version=version, spool=spool)
+
+
+@functools.cache
+def _recorders() -> weakref.WeakSet[Recorder]:
+    """The recorders of this process; they end with it, and begin afresh in a forked child."""
+    recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+    def close() -> None:
+        for recorder in list(recorders):
+            recorder.close()
+
+    def after_fork() -> None:
+        for recorder in list(recorders):
+            recorder.after_fork()
+
+    atexit.register(close)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=after_fork)
+    return recorders

@@ -1,0 +1,29 @@
+"""What a command gets from the command group: the configuration's place, and the app built from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tocsin.worker.app import App
+
+
+def config_path(ctx: click.Context) -> Path | None:
+    """The configuration file in force, or None where there is none."""
+    given: Path | None = ctx.find_root().obj
+    if given is not None:
+        return given
+    default = Path("tocsin.yaml")
+    return default if default.exists() else None
+
+
+def open_app(ctx: click.Context) -> App:
+    """The app of the configuration in force; closed when the command ends."""
+    from tocsin.worker.app import App
+
+    app = App.open(config_path(ctx))
+    ctx.call_on_close(app.close)
+    return app

@@ -1,0 +1,1 @@
+"""Reads and checks tocsin.yaml, and discovers plug-ins."""

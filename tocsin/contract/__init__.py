@@ -1,0 +1,1 @@
+"""What all parts agree on: streams, windows, findings, alerts, incidents and the plug-in kinds."""

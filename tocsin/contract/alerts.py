@@ -1,0 +1,237 @@
+"""What people are told: alerts, what happens to them, and the notifications that carry them.
+
+An alert is one episode of a fingerprint: the findings of a detector about a subject from the first
+window that has one to the window that has none. Everything here is a frozen value of plain data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tocsin.clock import format_time
+from tocsin.contract.findings import Severity, Subject
+
+#: The labels of an alert, as matchers and `group_by` name them. Identity is namespace, detector and
+#: subject alone: a severity that changes or a new technique id never makes another alert.
+LABELS = ("namespace", "detector", "subject_type", "subject_id", "severity", "technique")
+IDENTITY = LABELS[:4]
+
+
+class AlertState(StrEnum):
+    """What the newest evaluated window says."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Action(StrEnum):
+    """What can happen to an alert, an incident or a notification (`event.action` of alert_history)."""
+
+    FIRING = "firing"
+    SEVERITY_CHANGED = "severity_changed"
+    RESOLVED = "resolved"
+    ACKNOWLEDGED = "acknowledged"
+    INCIDENT_OPENED = "incident_opened"
+    INCIDENT_JOINED = "incident_joined"
+    INCIDENT_CLOSED = "incident_closed"
+    STEP_DONE = "step_done"
+    STEP_SKIPPED = "step_skipped"
+    NOTIFIED = "notified"
+    NOTIFICATION_FAILED = "notification_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One line of alert_history: what happened, to what, when, by whom and why."""
+
+    action: Action
+    at: datetime
+    subject: Subject
+    detector: str = ""
+    fingerprint: str = ""
+    state: str = ""
+    severity: str = ""
+    finding: str = ""
+    incident: str = ""
+    receiver: str = ""
+    notification: str = ""
+    by: str = ""
+    reason: str = ""
+    started: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """`event.id`: the same transition written twice is one event."""
+        said = (self.action, format_time(self.at), *self.subject, self.detector, self.fingerprint)
+        rest = (self.state, self.severity, self.finding, self.incident, self.receiver, self.notification)
+        return digest(*said, *rest, self.by, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Who took an alert or incident on, and why. It holds until the alert is resolved."""
+
+    by: str
+    at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The findings of one fingerprint over consecutive windows.
+
+    `started` is the start of the first window with a finding; `window_*`, `finding`, `score`,
+    `threshold`, `reason` and `evidence` are those of the newest finding; `severity` is the worst of
+    them all. `resolved` is the end of the window that had no finding any more. `settled` says that
+    everyone who had to hear of the resolution has been told. `unwritten` are transitions that are not
+    in alert_history yet: they are kept with what they changed, so that a crash loses none.
+    """
+
+    id: str
+    fingerprint: str
+    namespace: str
+    detector: str
+    subject: Subject
+    state: AlertState
+    severity: Severity
+    started: datetime
+    window_start: datetime
+    window_end: datetime
+    finding: str
+    score: float
+    threshold: float
+    reason: str
+    evidence: Mapping[str, Any]
+    techniques: tuple[str, ...]
+    playbook: str
+    changed: datetime
+    family: str = "other"
+    raised: datetime | None = None  # not of an alert from before this was kept
+    findings: int = 1
+    resolved: datetime | None = None
+    acknowledged: Acknowledgement | None = None
+    incident: str = ""
+    settled: bool = False
+    unwritten: tuple[Transition, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What matchers and `group_by` see. Several techniques are joined by commas."""
+        return {
+            "namespace": self.namespace,
+            "detector": self.detector,
+            "subject_type": self.subject.type,
+            "subject_id": self.subject.id,
+            "severity": self.severity.value,
+            "technique": ",".join(self.techniques),
+        }
+
+    @property
+    def firing(self) -> bool:
+        """Whether the newest evaluated window has a finding."""
+        return self.state is AlertState.FIRING
+
+    def transition(self, action: Action, at: datetime, **said: Any) -> Transition:
+        """What happened to this alert, as a line of alert_history."""
+        facts = {
+            "detector": self.detector,
+            "fingerprint": self.fingerprint,
+            "state": self.state.value,
+            "severity": self.severity.value,
+            "finding": self.finding,
+            "incident": self.incident,
+            "reason": self.reason,
+            "started": self.started,
+        }
+        return Transition(action, at, self.subject, **(facts | said))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The alert in the words of the command line's `--json`."""
+        ack = self.acknowledged
+        return {
+            "alert.id": self.id,
+            "fingerprint": self.fingerprint,
+            "state": self.state.value,
+            "severity": self.severity.value,
+            "detector": self.detector,
+            "subject.type": self.subject.type,
+            "subject.id": self.subject.id,
+            "started": format_time(self.started),
+            "raised": None if self.raised is None else format_time(self.raised),
+            "window.start": format_time(self.window_start),
+            "window.end": format_time(self.window_end),
+            "resolved": None if self.resolved is None else format_time(self.resolved),
+            "finding.id": self.finding,
+            "findings": self.findings,
+            "score": self.score,
+            "threshold": self.threshold,
+            "reason": self.reason,
+            "evidence": self.evidence,
+            "techniques": list(self.techniques),
+            "family": self.family,
+            "playbook": self.playbook,
+            "incident": self.incident,
+            "acknowledged": None if ack is None else ack.by,
+            "acknowledged.at": None if ack is None else format_time(ack.at),
+            "acknowledged.reason": None if ack is None else ack.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What a receiver delivers in one go: all alerts of a group, firing and resolved.
+
+    `key` stays the same over retries and after a crash: pass it on as webhook-id, Message-ID or dedup
+    key. `thread` is the key of the group's first notification, for a receiver that can thread. `sent`
+    is the time of this attempt.
+    """
+
+    key: str
+    receiver: str
+    group_key: str
+    labels: Mapping[str, str]
+    reason: str
+    alerts: tuple[Alert, ...]
+    thread: str
+    created: datetime
+    sent: datetime
+
+    @property
+    def firing(self) -> tuple[Alert, ...]:
+        """The alerts that are firing."""
+        return tuple(alert for alert in self.alerts if alert.firing)
+
+    @property
+    def resolved(self) -> tuple[Alert, ...]:
+        """The alerts that are over."""
+        return tuple(alert for alert in self.alerts if not alert.firing)
+
+    @property
+    def state(self) -> AlertState:
+        """Firing while one alert of the group is."""
+        return AlertState.FIRING if self.firing else AlertState.RESOLVED
+
+    @property
+    def severity(self) -> Severity:
+        """The worst of what fires, or of what is over where nothing fires any more."""
+        return worst(alert.severity for alert in self.firing or self.alerts)
+
+
+def worst(severities: Iterable[Severity]) -> Severity:
+    """The highest of them."""
+    return max(severities, key=lambda severity: severity.rank)
+
+
+def fingerprint(namespace: str, detector: str, subject: Subject) -> str:
+    """The key under which findings are the same alert: 16 hexadecimal digits, as Alertmanager's."""
+    return digest(namespace, detector, *subject)[:16]
+
+
+def digest(*parts: str) -> str:
+    """A stable id of some words: 32 hexadecimal digits of their SHA-256."""
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]

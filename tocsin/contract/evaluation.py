@@ -1,0 +1,166 @@
+"""Fitting a baseline and judging a window: what production, tests and notebooks do alike.
+
+Pure: no store, no clock. `tocsin.pipeline` binds it to the store, `tocsin.testing` to frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from tocsin.clock import format_time
+from tocsin.contract.findings import Finding, Score, Subject, finding_id, severity_of
+from tocsin.contract.plugin import Detector
+from tocsin.contract.windows import Baseline, Window
+from tocsin.errors import BaselineError, PluginError
+from tocsin.stats.calibration import MIN_SCORES, calibrate
+
+#: The smallest threshold: a score of 0 is never a finding.
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A score, the threshold it was held against, and the finding where it reached it."""
+
+    score: Score
+    threshold: float
+    finding: Finding | None
+
+
+def fit(detector: Detector[Any], window: Window, false_alarms: float) -> Baseline:
+    """Fit a detector on a window of trusted history and calibrate its threshold.
+
+    It fits on one part (`Detector.split`) and scores chunks of the other with the same code. A detector
+    with a fixed threshold is fitted on the whole.
+
+    Raises:
+        BaselineError: the history is too small to fit or to calibrate on.
+    """
+    if detector.threshold is not None:
+        return replace(_fitted(detector, window), threshold=detector.threshold)
+    past, held_out = detector.split(window)
+    baseline = _fitted(detector, past)
+    held_out = held_out.with_baseline(baseline)
+    threshold = _calibrated(detector, detector.chunks(held_out), false_alarms)
+    if type(detector).chunks is not Detector.chunks:
+        threshold = max(threshold, _worst_of_windows(detector, held_out, false_alarms))
+    return replace(baseline, threshold=max(threshold, detector.floor, _TINY))
+
+
+def _calibrated(detector: Detector[Any], chunks: Iterable[Window], false_alarms: float) -> float:
+    scores = [s.value for chunk in chunks for s in checked(detector, chunk)]
+    try:
+        return calibrate(scores, false_alarms)
+    except ValueError as error:
+        raise BaselineError(
+            f"detector {detector.id}: {error}; give it a longer baseline, or set a threshold"
+        ) from None
+
+
+def _worst_of_windows(detector: Detector[Any], held_out: Window, false_alarms: float) -> float:
+    """What whole windows of the held-out time ask for: rows of one day hang together (a client's what-ifs,
+    a batch), which chunks of rows drawn at random do not show.
+    """
+    windows = list(held_out.tumble(detector.requires.window))
+    scores = [s.value for window in windows for s in checked(detector, window)]
+    return calibrate(scores, false_alarms) if len(scores) >= MIN_SCORES else max(scores, default=0.0)
+
+
+def _fitted(detector: Detector[Any], window: Window) -> Baseline:
+    baseline = detector.fit(window)
+    if baseline is None:
+        raise BaselineError(
+            f"detector {detector.id}: too little history from {format_time(window.start)} to "
+            f"{format_time(window.end)} for a baseline"
+        )
+    return baseline
+
+
+def threshold_of(detector: Detector[Any], baseline: Baseline | None) -> float:
+    """The threshold in force: the baseline's, else the detector's own.
+
+    Raises:
+        BaselineError: there is neither.
+    """
+    if baseline is not None and baseline.threshold is not None:
+        return baseline.threshold
+    if detector.threshold is not None:
+        return detector.threshold
+    raise BaselineError(f"detector {detector.id} has no baseline yet, and no threshold of its own")
+
+
+def judge(detector: Detector[Any], window: Window) -> Iterator[Judgement]:
+    """Score a window and hold every score against the threshold.
+
+    Raises:
+        BaselineError: the detector needs a baseline and the window has none.
+        PluginError: the detector gave a score that is none.
+    """
+    if detector.requires.baseline is not None and window.baseline is None:
+        raise BaselineError(f"detector {detector.id} has no baseline yet")
+    threshold = threshold_of(detector, window.baseline)
+    for score in checked(detector, window):
+        yield Judgement(score, threshold, _finding(detector, window, score, threshold))
+
+
+def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
+    """A detector's scores, each held to what a score must be.
+
+    Raises:
+        PluginError: it is no score, a value is not finite or below 0, evidence is no JSON, or a subject is
+            judged twice.
+    """
+    seen = set()
+    for given in detector.score(window):
+        score = _plain(detector, given)
+        if not (math.isfinite(score.value) and score.value >= 0):
+            raise PluginError(
+                detector.id, f"score {score.value!r} of {score.subject}: must be finite and at least 0"
+            )
+        if score.subject in seen:
+            raise PluginError(detector.id, f"judged {score.subject} twice in one window")
+        seen.add(score.subject)
+        yield score
+
+
+def _plain(detector: Detector[Any], given: Any) -> Score:
+    """A score of nothing but plain values, so that it can be sent and kept."""
+    if not isinstance(given, Score):
+        raise PluginError(detector.id, f"gave {type(given).__name__} where a Score is due")
+    try:
+        value = float(given.value)
+        evidence = msgspec.json.decode(msgspec.json.encode(given.evidence))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PluginError(detector.id, f"score of {given.subject}: {error}") from None
+    words = (*given.subject, given.reason) if isinstance(given.subject, Subject) else (None,)
+    if not all(isinstance(word, str) for word in words):
+        raise PluginError(detector.id, f"score of {given.subject!r}: subject and reason must be text")
+    type_, id, reason = ("".join(word) for word in words)  # no class of the plug-in's own
+    return Score(Subject(type_, id), value, reason, evidence)
+
+
+def _finding(detector: Detector[Any], window: Window, score: Score, threshold: float) -> Finding | None:
+    severity = severity_of(score.value, threshold)
+    if severity is None:
+        return None
+    return Finding(
+        id=finding_id(detector.id, window.start, window.end, score.subject),
+        detector=detector.id,
+        subject=score.subject,
+        severity=severity,
+        score=score.value,
+        threshold=threshold,
+        window_start=window.start,
+        window_end=window.end,
+        techniques=detector.atlas,
+        reason=score.reason,
+        evidence=score.evidence,
+        playbook=detector.playbook,
+        family=detector.family.value,
+        baseline="" if window.baseline is None else window.baseline.digest,
+    )

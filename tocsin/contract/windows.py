@@ -1,0 +1,267 @@
+"""A window: an interval of event time, the rows in it, and what a detector may ask about them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol, Self
+
+import msgspec
+import polars as pl
+
+from tocsin.clock import floor_time, format_length, parse_length
+from tocsin.contract.findings import Json
+from tocsin.contract.frames import conform, empty
+from tocsin.contract.query import COUNT, Condition, Measure, Where
+from tocsin.contract.streams import ID, STREAMS, TIME
+from tocsin.datasets.digest import digest_frame
+from tocsin.errors import InputError, SnapshotError
+
+__all__ = ["Baseline", "FrameSource", "Source", "Window", "aggregate", "matches"]
+
+
+class Source(Protocol):
+    """Where a window's rows come from: the store in production, frames in tests and notebooks."""
+
+    def scan(
+        self,
+        stream: str,
+        start: datetime,
+        end: datetime,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        """Rows of a stream with `start <= @timestamp < end`."""
+        ...
+
+    def summarize(
+        self,
+        stream: str,
+        start: datetime,
+        end: datetime,
+        by: Sequence[str],
+        measures: Sequence[Measure],
+        where: Where = (),
+    ) -> pl.DataFrame:
+        """One row a group."""
+        ...
+
+    def snapshot(self, digest: str) -> pl.LazyFrame:
+        """The rows of a dataset snapshot.
+
+        Raises:
+            SnapshotError: they are gone, or are not what the digest says.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What is normal: frames and numbers, never pickles.
+
+    A detector's `fit` returns one with `frames` and `values`; the platform adds the calibrated
+    `threshold` and keeps it under its digest.
+    """
+
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    values: Mapping[str, Json] = field(default_factory=dict)
+    threshold: float | None = None
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 over frames, values and threshold: what a finding says it was compared with."""
+        sha = hashlib.sha256(
+            msgspec.json.encode({"values": self.values, "threshold": self.threshold}, order="sorted")
+        )
+        for name in sorted(self.frames):
+            sha.update(f"{name}\0{digest_frame(self.frames[name])}\0".encode())
+        return sha.hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSource:
+    """A window's rows from frames in memory. Missing columns are null; snapshots go by their digest."""
+
+    frames: Mapping[str, pl.DataFrame]
+    snapshots: Mapping[str, pl.LazyFrame] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, frames: Mapping[str, pl.DataFrame], snapshots: Mapping[str, pl.LazyFrame] | None = None
+    ) -> Self:
+        """Bring each frame to its stream's schema.
+
+        Raises:
+            InputError: a stream is unknown or a column cannot be read as its type.
+        """
+        for name, frame in frames.items():
+            if not isinstance(frame, pl.DataFrame):
+                raise InputError(f"stream {name}: a polars.DataFrame is needed, not {type(frame).__name__}")
+        return cls({name: conform(frame, name) for name, frame in frames.items()}, snapshots or {})
+
+    def scan(
+        self,
+        stream: str,
+        start: datetime,
+        end: datetime,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        frame = self.frames.get(stream)
+        rows = (empty(stream) if frame is None else frame).lazy()
+        rows = rows.filter((pl.col(TIME) >= start) & (pl.col(TIME) < end), *map(matches, where))
+        return rows if columns is None else rows.select(columns)
+
+    def summarize(
+        self,
+        stream: str,
+        start: datetime,
+        end: datetime,
+        by: Sequence[str],
+        measures: Sequence[Measure],
+        where: Where = (),
+    ) -> pl.DataFrame:
+        return aggregate(self.scan(stream, start, end, where=where), by, measures)
+
+    def snapshot(self, digest: str) -> pl.LazyFrame:
+        try:
+            return self.snapshots[digest]
+        except KeyError:
+            raise SnapshotError(f"no rows were given for dataset snapshot {digest}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`[start, end)` of event time. A detector sees nothing else of the world."""
+
+    start: datetime
+    end: datetime
+    source: Source
+    baseline: Baseline | None = None
+    past: Source | None = None  # where history comes from, if not from `source`
+
+    @property
+    def length(self) -> timedelta:
+        """How much event time the window covers."""
+        return self.end - self.start
+
+    @property
+    def words(self) -> str:
+        """The length as people write it: `1d`."""
+        return format_length(self.length)
+
+    def scan(self, stream: str, columns: Sequence[str] | None = None, where: Where = ()) -> pl.LazyFrame:
+        """The window's rows of a stream, lazily, in no particular order."""
+        return self.source.scan(stream, self.start, self.end, columns, where)
+
+    def rows(self, stream: str, columns: Sequence[str] | None = None, where: Where = ()) -> pl.DataFrame:
+        """The window's rows of a stream in event-time order (ties by event id)."""
+        names = list(columns) if columns is not None else [c.name for c in STREAMS[stream].columns]
+        keys = [key for key in (TIME, ID) if key not in names]
+        frame = self.scan(stream, [*names, *keys], where).collect()
+        return frame.sort(TIME, ID, maintain_order=True).select(names)
+
+    def summary(
+        self,
+        stream: str,
+        by: Sequence[str],
+        measures: Sequence[Measure] = (COUNT,),
+        where: Where = (),
+    ) -> pl.DataFrame:
+        """One row for each group of the window's rows, in the order of `by`; computed in the store."""
+        frame = self.source.summarize(stream, self.start, self.end, by, measures, where)
+        return frame.sort(list(by))
+
+    def history(
+        self,
+        stream: str,
+        length: str | timedelta,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        """Rows of the time `length` before the window's start."""
+        return self.before(length).scan(stream, columns, where)
+
+    def before(self, length: str | timedelta) -> Window:
+        """The window of `length` that ends where this one starts."""
+        span = parse_length(length) if isinstance(length, str) else length
+        return Window(self.start - span, self.start, self.past or self.source)
+
+    def snapshot(self, digest: str) -> pl.LazyFrame:
+        """The rows of a dataset snapshot; its digest is checked again on reading.
+
+        Raises:
+            SnapshotError: the rows are gone, or are not what the digest says.
+        """
+        return self.source.snapshot(digest)
+
+    def tumble(self, length: str | timedelta) -> Iterator[Window]:
+        """The tumbling windows of `length` that this one touches, cut at its ends, oldest first."""
+        span = parse_length(length) if isinstance(length, str) else length
+        start = floor_time(self.start, span)
+        while start < self.end:
+            yield replace(self, start=max(start, self.start), end=min(start + span, self.end))
+            start += span
+
+    def split(self, fraction: float) -> tuple[Window, Window]:
+        """Two windows: the first `fraction` of the time, and the rest."""
+        middle = self.start + self.length * fraction
+        return replace(self, end=middle), replace(self, start=middle)
+
+    def with_rows(
+        self, frames: Mapping[str, pl.DataFrame], snapshots: Mapping[str, pl.LazyFrame] | None = None
+    ) -> Window:
+        """The same interval and baseline over other rows: how a chunk for calibration is made."""
+        return replace(self, source=FrameSource.of(frames, snapshots), past=self.past or self.source)
+
+    def with_baseline(self, baseline: Baseline | None) -> Window:
+        """The same rows against another baseline."""
+        return replace(self, baseline=baseline)
+
+
+def matches(condition: Condition) -> pl.Expr:
+    """A condition as a Polars expression."""
+    column, value = pl.col(condition.column), condition.value
+    match condition.operator:
+        case "==":
+            return column.eq(value)
+        case "!=":
+            return column.ne(value)
+        case "<":
+            return column.lt(value)
+        case "<=":
+            return column.le(value)
+        case ">":
+            return column.gt(value)
+        case ">=":
+            return column.ge(value)
+        case "in":
+            return column.is_in(value)
+        case "not_null":
+            return column.is_not_null()
+
+
+def aggregate(rows: pl.LazyFrame, by: Sequence[str], measures: Sequence[Measure]) -> pl.DataFrame:
+    """Measures over groups of rows, as `Source.summarize` promises them."""
+    return rows.group_by(list(by)).agg(*(_measure(m) for m in measures)).collect()
+
+
+def _measure(measure: Measure) -> pl.Expr:
+    column = pl.col(measure.column)
+    match measure.function:
+        case "count":
+            expression = pl.len()
+        case "distinct":
+            expression = column.drop_nulls().n_unique()
+        case "sum":
+            expression = column.sum()
+        case "min":
+            expression = column.min()
+        case "max":
+            expression = column.max()
+        case "mean":
+            expression = column.mean()
+    return expression.alias(measure.name)

@@ -1,0 +1,1 @@
+"""Reads datasets and computes their digests."""

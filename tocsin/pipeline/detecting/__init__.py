@@ -1,0 +1,1 @@
+"""From a due window to its findings: leases, baselines, evaluation, records."""

@@ -1,0 +1,264 @@
+"""Detect: touched windows, re-evaluated whole, to scores, findings and a record of each attempt.
+
+What was ingested since a detector's checkpoint names the windows of event time to evaluate; a window that
+is not over yet waits. Everything that is appended has an id that follows from its content, so an attempt
+that a crash cut short is done again and changes nothing that was already there. Any number of workers and
+threads may run this at once: a window is claimed before it is evaluated (`tocsin.pipeline.detecting.ledger`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from tocsin.clock import Clock, floor_time
+from tocsin.contract.findings import Outcome
+from tocsin.errors import StoreAway
+from tocsin.logs import logger
+from tocsin.pipeline.detecting.baselines import Baselines, Version
+from tocsin.pipeline.detecting.evaluate import SUSPECT, Evaluator, Interval
+from tocsin.pipeline.detecting.leases import LENGTH, worker_name
+from tocsin.pipeline.detecting.ledger import GRACE, Ledger
+from tocsin.pipeline.detecting.pending import Claim
+from tocsin.pipeline.detecting.records import (
+    Before,
+    Run,
+    evaluated_before,
+    follow,
+    in_force,
+    run_row,
+    write,
+    write_runs,
+)
+from tocsin.pipeline.detecting.settings import Setting
+from tocsin.store.protocol import Store
+from tocsin.store.tumbling import START
+
+__all__ = ["Detect", "Setting"]
+
+log = logger()
+_CLAIMED = 16  # windows of one detector that are claimed together
+_COMMIT = 200  # attempts that are written down together
+_PATIENCE = 5.0  # seconds after which attempts are written down, however few
+Progress = Callable[[Run], None]
+
+
+class Evaluates(Protocol):
+    """Where detectors' code runs: `tocsin.pipeline.detecting.evaluate.Evaluator` here, or behind a fence."""
+
+    def attempt(
+        self,
+        setting: Setting,
+        start: datetime,
+        suspect: Sequence[Interval] = (),
+        beat: Callable[[], None] = lambda: None,
+    ) -> Run:
+        """Evaluate one window; `beat` is called now and then meanwhile."""
+        ...
+
+    def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
+        """Fit a baseline."""
+        ...
+
+
+@dataclass(slots=True)
+class _Round:
+    """What one call of `run` has done, and which of it is not written down yet."""
+
+    began: float
+    progress: Progress
+    runs: list[Run] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    unrecorded: list[tuple[Claim, Run]] = field(default_factory=list)
+    silent: bool = False
+    keep: bool = True
+    until: float | None = None  # monotonic
+
+    def over(self, clock: Clock) -> bool:
+        """Whether its time is up."""
+        return self.until is not None and clock.monotonic() >= self.until
+
+    def suspect(self, detector: str) -> list[Interval]:
+        """Windows that no baseline may be fitted on, of attempts that are not written down yet."""
+        return [
+            (run.start, run.end)
+            for _, run in self.unrecorded
+            if run.detector == detector and any(f.severity.rank >= SUSPECT.rank for f in run.findings)
+        ]
+
+
+class Detect:
+    """Runs detectors over a store."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        evaluator: Evaluates | None = None,
+        worker: str = "",
+        lease: timedelta = LENGTH,
+        grace: timedelta = GRACE,
+    ) -> None:
+        self._store, self._clock = store, clock
+        self._evaluator = evaluator or Evaluator(store, clock)
+        self.ledger = Ledger(store, clock, worker or worker_name(), lease, grace)
+        self.baselines = Baselines(store, clock)
+        self._busy: set[str] = set()
+        self._mutex = threading.Lock()
+
+    def due(self, setting: Setting) -> list[datetime]:
+        """Starts of the windows that are touched, over and free, oldest first; takes note of new ones."""
+        self._look([setting])
+        return self.ledger.due(setting)
+
+    def _look(self, settings: Sequence[Setting]) -> list[Run]:
+        gaps = self.ledger.look(settings)
+        write(self._store, "run", [run_row(gap) for gap in gaps])
+        self.ledger.note_gaps(gaps)
+        return gaps
+
+    def run(
+        self,
+        settings: Sequence[Setting],
+        start: datetime | None = None,
+        end: datetime | None = None,
+        progress: Progress = lambda _: None,
+        *,
+        silent: bool = False,
+        limit: timedelta | None = None,
+    ) -> list[Run]:
+        """Evaluate what is due, or with `start` and `end` every window of that time that holds events.
+
+        Detectors take turns; one that another call is at, in this process or in another, is passed over. With
+        `silent`, what is found is written down and pages nobody. With a `limit` it ends after about so long, whatever
+        is left, and says only by `progress` what it did.
+
+        Raises:
+            StoreError: the store cannot be read or written.
+        """
+        now = self._clock.monotonic()
+        until = None if limit is None else now + limit.total_seconds()
+        this = _Round(now, progress, silent=silent, keep=limit is None, until=until)
+        try:
+            self._run(this, settings, start, end)
+            self._record(this)
+        finally:
+            self.ledger.let_go(this.claims)
+        return this.runs
+
+    def _run(
+        self, this: _Round, settings: Sequence[Setting], start: datetime | None, end: datetime | None
+    ) -> None:
+        if start is not None or end is not None:
+            this.runs += self._look([s for s in settings if not self.ledger.fits(s)])
+            for setting in settings:
+                starts = self._between(setting, start, end)
+                for i in range(0, len(starts), _CLAIMED):
+                    claims = self.ledger.claim_named(setting, starts[i : i + _CLAIMED])
+                    self._evaluate(this, setting, claims, named=True)
+            return
+        this.runs += self._look(settings)
+        turns = deque(settings)
+        while turns and not this.over(self._clock):
+            setting = turns.popleft()
+            if self._turn(this, setting):
+                turns.append(setting)
+
+    def _turn(self, this: _Round, setting: Setting) -> bool:
+        """Evaluate a few windows of a detector; whether there were any."""
+        id = setting.detector.id
+        with self._mutex:
+            if id in self._busy:
+                return False
+            self._busy.add(id)
+        try:
+            claims = self.ledger.claim(setting, _CLAIMED)
+            self._evaluate(this, setting, claims)
+        finally:
+            self._busy.discard(id)
+        return bool(claims)
+
+    def _evaluate(
+        self, this: _Round, setting: Setting, claims: Sequence[Claim], *, named: bool = False
+    ) -> None:
+        this.claims += claims
+        again, length = [claim.start for claim in claims if claim.again], setting.detector.requires.window
+        before = evaluated_before(self._store, setting.detector.id, again, length)
+        starts = [claim.start for claim in claims]
+        newest = in_force(self._store, setting.detector.id, starts, length) if named and starts else {}
+
+        def beat() -> None:
+            with contextlib.suppress(StoreAway):  # most of their time is left
+                self.ledger.renew([*claims, *(claim for claim, _ in this.unrecorded)])
+
+        for claim in claims:
+            suspect = this.suspect(claim.detector)
+            run = self._evaluator.attempt(setting, claim.start, suspect, beat)
+            last = before.get(claim.start)
+            run = _labeled(_whole(run, last), claim, last, named=named)
+            run = follow(replace(run, fence=claim.fence, silent=this.silent), newest.get(claim.start))
+            this.unrecorded.append((claim, run))
+            this.progress(run)
+            if this.keep:
+                this.runs.append(run)
+            if this.over(self._clock):
+                break
+            waited = self._clock.monotonic() - this.began
+            if len(this.unrecorded) >= _COMMIT or waited >= _PATIENCE:
+                self._record(this)
+
+    def _record(self, this: _Round) -> None:
+        """Write down the attempts since the last time, one commit a stream, then cross them off.
+
+        What was lost to another worker meanwhile is that worker's to write down.
+        """
+        attempts, this.unrecorded, this.began = this.unrecorded, [], self._clock.monotonic()
+        self.ledger.renew([claim for claim, _ in attempts])
+        kept = []
+        for claim, run in attempts:
+            if self.ledger.held(claim):
+                kept.append((claim, run))
+            else:
+                log.warning("window went to another worker", detector=run.detector, window=str(run.start))
+        write_runs(self._store, [run for _, run in kept])
+        self.ledger.settle(kept)
+
+    def _between(self, setting: Setting, start: datetime | None, end: datetime | None) -> list[datetime]:
+        length, starts = setting.detector.requires.window, set[datetime]()
+        for stream in setting.detector.requires.streams:
+            found = self._store.windows(stream, length, start and floor_time(start, length), end)
+            starts |= set(found[START])
+        return sorted(starts)
+
+    def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
+        """Fit a baseline on the time that ends at `end` and keep it as the next version.
+
+        Raises:
+            BaselineError: the detector has none, or the history is too small.
+        """
+        return self._evaluator.fit(setting, end, start)
+
+
+def _whole(run: Run, before: Before | None) -> Run:
+    """A window whose events are no longer all kept is not judged anew: what was found in it would be withdrawn."""
+    if not run.done or before is None or run.rows >= before.rows:
+        return run
+    reason = f"{before.rows:,} events were read the last time, of which {before.rows - run.rows:,} are no longer kept"
+    return replace(run, outcome=Outcome.SKIPPED, reason=reason, judged=())
+
+
+def _labeled(run: Run, claim: Claim, before: Before | None, *, named: bool) -> Run:
+    """With the number of the attempt, and as what it counts: in time, late, or filling a gap."""
+    run = replace(run, attempt=claim.attempts + 1)
+    if run.outcome is not Outcome.EVALUATED:
+        return run
+    if named:
+        return replace(run, outcome=before.outcome if before else Outcome.FILLED)
+    if claim.gap:
+        return replace(run, outcome=Outcome.FILLED)
+    return replace(run, outcome=Outcome.LATE if before else Outcome.EVALUATED)

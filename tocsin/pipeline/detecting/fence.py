@@ -1,0 +1,269 @@
+"""The fence around detectors' code: one long-lived process that evaluates, and what is done when it does not answer.
+
+The process is spawned, never forked (Polars' threads do not survive a fork), serves all detectors of a worker, and is
+killed when a detector takes too long or too much memory. Whose fault it was is known where one evaluation was under
+way, or one had passed its time. Else each of those that were under way is tried again alone, which tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psutil
+
+from tocsin.clock import Clock, format_length
+from tocsin.contract.findings import Outcome
+from tocsin.errors import BaselineError, PluginError, StoreAway, StoreError
+from tocsin.pipeline.detecting.baselines import Version
+from tocsin.pipeline.detecting.evaluate import Interval
+from tocsin.pipeline.detecting.records import Run
+from tocsin.pipeline.detecting.settings import Setting
+
+TIMEOUT = timedelta(minutes=10)
+#: Resident memory of the process, in MiB.
+MEMORY = 4096
+_POLL = 0.1
+_START = 60.0  # seconds until it must serve
+_END = 5.0  # and until it must have ended, when it says no more
+_ERRORS: dict[str, Callable[[str], Exception]] = {
+    "away": StoreAway,
+    "store": StoreError,
+    "baseline": BaselineError,
+}
+
+
+class Fault(Exception):  # noqa: N818 — told as a failed run, never raised to a user
+    """A detector did not come to an end: `hang`, `memory`, `crash`; or the process does not start: `import`."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+@dataclass(slots=True)
+class _Call:
+    detector: str
+    began: float
+    done: threading.Event = field(default_factory=threading.Event)
+    answer: tuple[str, Any] | None = None  # what kind, and the value or its message
+    fault: Fault | None = None
+    suspected: bool = False  # it was under way when the process ended, and so were others
+
+
+class Host:
+    """The process, from outside."""
+
+    def __init__(self, hello: bytes) -> None:
+        ours, theirs = socket.socketpair()
+        self._process = subprocess.Popen(  # noqa: S603 — our own module
+            [sys.executable, "-m", "tocsin.worker.host", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # what a plug-in prints is no answer of ours
+        )
+        theirs.close()
+        self._watched = psutil.Process(self._process.pid)
+        self._connection = Connection(ours.detach())
+        self._mutex = threading.Lock()
+        self.calls: dict[int, _Call] = {}
+        self._connection.send_bytes(hello)
+        self.gone = self.ready = False
+        self._connection.poll(_START)
+
+    def send(self, number: int, message: tuple[Any, ...]) -> None:
+        """Ask for something; it fails in silence where the process has ended, which the reader notices."""
+        with self._mutex:
+            try:
+                self._connection.send((number, *message))
+            except OSError:
+                self.gone = True
+
+    def memory(self) -> int:
+        """Resident memory in MiB."""
+        try:
+            return int(self._watched.memory_info().rss / 2**20)
+        except psutil.Error:
+            return 0
+
+    def kill(self, patience: float = 0.0) -> int:
+        """Kill -9 what has not ended of itself; the exit code, negative where a signal ended it."""
+        self.gone = True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience)
+        self._process.kill()
+        return self._process.wait()
+
+    def read(self, take: Callable[[int, str, Any], None]) -> None:
+        """Hand on its answers until it ends."""
+        with self._connection:
+            while True:
+                try:
+                    number, kind, value = self._connection.recv()
+                except Exception:  # noqa: BLE001 — it has ended, or what a plug-in call gave cannot be read
+                    return
+                if kind == "ready":
+                    self.ready = True
+                else:
+                    take(number, kind, value)
+
+
+class Fence:
+    """Evaluates in a process of its own. Any number of threads may ask at once.
+
+    Args:
+        config: the configuration that the process builds its detectors and its store from; pickled once.
+        clock: says the time at which baselines are fitted.
+        timeout: what one evaluation or fit may take.
+        memory: what the process may hold, in MiB.
+    """
+
+    def __init__(self, config: Any, clock: Clock, timeout: timedelta = TIMEOUT, memory: int = MEMORY) -> None:
+        self._hello, self._clock = pickle.dumps(config), clock
+        self._timeout, self._memory = timeout, memory
+        self._numbers = itertools.count()
+        self._gate = threading.Condition()
+        self._host: Host | None = None
+        self._reader: threading.Thread | None = None
+        self._alone = False  # somebody is, and nobody else may begin
+        self._queue = 0  # calls that wait to be alone: no other begins before them
+
+    def attempt(
+        self,
+        setting: Setting,
+        start: datetime,
+        suspect: Sequence[Interval] = (),
+        beat: Callable[[], None] = lambda: None,
+    ) -> Run:
+        """Evaluate one window; what did not come to an end is a failed run that says how."""
+        began = time.monotonic()
+        try:
+            run: Run = self._call(setting.detector.id, ("attempt", start, tuple(suspect)), beat)
+        except Fault as fault:
+            end, seconds = start + setting.detector.requires.window, time.monotonic() - began
+            return Run(
+                setting.detector.id, start, end, Outcome.FAILED, str(fault), seconds=seconds, fault=fault.kind
+            )
+        return run
+
+    def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
+        """Fit a baseline.
+
+        Raises:
+            BaselineError: the history is too small.
+            PluginError: the detector failed.
+        """
+        try:
+            version: Version = self._call(setting.detector.id, ("fit", end, start), lambda: None)
+        except Fault as fault:
+            raise PluginError(setting.detector.id, str(fault)) from None
+        return version
+
+    def close(self) -> None:
+        """End the process."""
+        with self._gate:
+            host, self._host = self._host, None
+        if host is not None and self._reader is not None:
+            host.kill()
+            self._reader.join()
+
+    def _call(self, detector: str, message: tuple[Any, ...], beat: Callable[[], None]) -> Any:
+        alone = False
+        while True:
+            call = self._ask(detector, message, beat, alone=alone)
+            if call.fault is not None:
+                raise call.fault
+            if call.answer is None:  # somebody else's fault, perhaps
+                alone = alone or call.suspected
+                continue
+            kind, value = call.answer
+            if kind == "done":
+                return value
+            raise _ERRORS[kind](value) if kind in _ERRORS else PluginError(detector, value)
+
+    def _ask(
+        self, detector: str, message: tuple[Any, ...], beat: Callable[[], None], *, alone: bool
+    ) -> _Call:
+        number = next(self._numbers)
+        host, call = self._enter(number, detector, beat, alone=alone)
+        try:
+            host.send(number, (self._clock.now(), message[0], detector, *message[1:]))
+            while not call.done.wait(_POLL):
+                beat()
+                self._watch(host, call)
+        finally:
+            with self._gate:
+                host.calls.pop(number, None)
+                self._alone = self._alone and not alone
+                self._gate.notify_all()
+        return call
+
+    def _enter(
+        self, number: int, detector: str, beat: Callable[[], None], *, alone: bool
+    ) -> tuple[Host, _Call]:
+        """Wait for one's turn: one that is alone waits for all others, and all others for it."""
+        with self._gate:
+            self._queue += alone
+            try:
+                while self._blocked(alone=alone):
+                    self._gate.wait(_POLL)
+                    beat()
+            finally:
+                self._queue -= alone
+            if self._host is None or self._host.gone:
+                self._host = Host(self._hello)
+                self._reader = threading.Thread(target=self._read, args=(self._host,), daemon=True)
+                self._reader.start()
+            self._alone = alone
+            call = self._host.calls[number] = _Call(detector, time.monotonic())
+            return self._host, call
+
+    def _blocked(self, *, alone: bool) -> bool:
+        busy = self._host is not None and bool(self._host.calls)
+        return self._alone or (busy if alone else self._queue > 0)
+
+    def _watch(self, host: Host, call: _Call) -> None:
+        if time.monotonic() - call.began > self._timeout.total_seconds() and not call.done.wait(_POLL):
+            reason = f"no answer within {format_length(self._timeout)}"
+            self._end(host, Fault("hang", reason), call)
+        elif (used := host.memory()) > self._memory:
+            self._end(host, Fault("memory", f"took {used} MiB of memory, more than {self._memory}"))
+
+    def _read(self, host: Host) -> None:
+        def take(number: int, kind: str, value: Any) -> None:
+            call = host.calls.get(number)
+            if call is not None:
+                call.answer = (kind, value)
+                call.done.set()
+
+        host.read(take)
+        code = host.kill(_END)
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if host.ready:
+            self._end(host, Fault("crash", f"ended the process it ran in: {how}"))
+        else:
+            reason = f"the process for plug-ins does not start ({how}); its log says why"
+            self._end(host, Fault("import", reason))
+
+    def _end(self, host: Host, fault: Fault, culprit: _Call | None = None) -> None:
+        """Kill the process and tell those who wait for it what to think of that."""
+        with self._gate:
+            host.kill()
+            waiting = [call for call in host.calls.values() if not call.done.is_set()]
+            if culprit is None and len(waiting) == 1:
+                culprit = waiting[0]
+            for call in waiting:
+                call.fault = fault if call is culprit or fault.kind == "import" else None
+                call.suspected = culprit is None
+                call.done.set()

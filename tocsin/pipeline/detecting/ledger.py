@@ -1,0 +1,266 @@
+"""Which windows each detector still has to evaluate, and which worker is at which: the store decides.
+
+One record a detector in the keyed state (kind `detect`): how far it has read each of its streams, and its pending
+windows. A pending window is claimed by a worker until some time; the number of the claim goes into everything
+that is written under it, so that a worker that was paused and wakes up cannot write over its successor.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tocsin.clock import Clock, format_time, parse_time
+from tocsin.contract.findings import Outcome
+from tocsin.datasets.tables import FAULTS
+from tocsin.errors import StoreAway, StoreError
+from tocsin.logs import logger
+from tocsin.pipeline.detecting.cursors import Cursor, Touched
+from tocsin.pipeline.detecting.leases import LENGTH, Expiry
+from tocsin.pipeline.detecting.pending import Claim, Pending, Waiting, claimed, realigned, settle, waiting
+from tocsin.pipeline.detecting.records import Run
+from tocsin.pipeline.detecting.settings import Setting
+from tocsin.store.protocol import Entry, Store
+
+_FAULTS: tuple[type[BaseException], ...] = (StoreError, *FAULTS)
+log = logger()
+KIND = "detect"
+#: So long after a window could have been evaluated it is a gap, if nobody has.
+GRACE = timedelta(minutes=15)
+
+
+class Ledger:
+    """The records of all detectors, as one worker reads and writes them."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        worker: str,
+        length: timedelta = LENGTH,
+        grace: timedelta = GRACE,
+    ) -> None:
+        self._store, self._clock, self.worker, self._grace = store, clock, worker, grace
+        self._expiry = Expiry(clock, length)
+        self._held: dict[tuple[str, datetime, str], float] = {}  # by token: when it was renewed, monotonic
+        self.unread: dict[str, str] = {}  # detectors whose streams could not be looked at, and why
+
+    def look(self, settings: Sequence[Setting]) -> list[Run]:
+        """Take note of the windows that were touched since the last look, and of those that nobody
+        evaluated in time: their gap records, which are to be appended before `note_gaps`.
+
+        Detectors that have read alike share one scan.
+        """
+        known = {entry.key: entry for entry in self._store.entries(KIND)}
+        shared: dict[Any, Touched] = {}
+        gaps: list[Run] = []
+        for setting in settings:
+            id = setting.detector.id
+            try:
+                gaps += self._look(setting, known.get(id), shared)
+                self.unread.pop(id, None)
+            except StoreAway:
+                raise
+            except _FAULTS as error:  # a stream that cannot be read stops no other
+                self.unread[id] = str(error)
+                log.error("cannot look", detector=id, error=str(error))  # noqa: TRY400
+        return sorted(gaps, key=lambda gap: (gap.start, gap.detector))
+
+    def _look(self, setting: Setting, entry: Entry | None, shared: dict[Any, Touched]) -> list[Run]:
+        detector = setting.detector
+        while True:
+            value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
+            length = _microseconds(detector.requires.window)
+            cursors, pending = dict(value["cursors"]), realigned(value, length)
+            now = format_time(self._clock.now())
+            for stream in detector.requires.streams:
+                touched = self._touched(stream, detector.requires.window, cursors.get(stream), shared)
+                cursors[stream] = touched.cursor.to_dict()
+                for start, seen in touched.windows.items():
+                    key = format_time(start)
+                    before = pending.get(key, {"attempts": 0, "since": now})
+                    pending[key] = {**before, "seen": seen}
+            new = {**value, "cursors": cursors, "pending": pending, "length": length}
+            if new == value or self._put(detector.id, new, entry) is not None:
+                break
+            entry = self._store.get(KIND, detector.id)  # another worker looked at the same time
+        late = [(parse_time(k), p) for k, p in pending.items() if self._late(setting, k, p)]
+        return [self._gap(setting, start, p, entry.version if entry else 0) for start, p in late]
+
+    def _touched(
+        self, stream: str, length: timedelta, value: Mapping[str, Any] | None, shared: dict[Any, Touched]
+    ) -> Touched:
+        cursor = Cursor.read(value)
+        key = (stream, length, cursor.newest, tuple(cursor.recent.items()))
+        if key not in shared:
+            shared[key] = cursor.look(self._store, stream, length)
+        return shared[key]
+
+    def _late(self, setting: Setting, start: str, pending: Pending) -> bool:
+        """Whether a window could have been evaluated long ago and nobody has, or is evaluating it."""
+        due = max(parse_time(pending["since"]), setting.due(parse_time(start)))
+        late = self._clock.now() - due > self._grace
+        return not pending.get("gap") and late and self._free(setting.detector.id, start, pending)
+
+    def _gap(self, setting: Setting, start: datetime, pending: Pending, fence: int) -> Run:
+        """Its record; under the number of the detector's own, which is higher than that of any claim before."""
+        due = max(parse_time(pending["since"]), setting.due(start))
+        reason = f"nobody evaluated it in time: it could have been from {format_time(due)} on"
+        if pending["attempts"]:
+            reason = f"{pending['attempts']} attempts failed, the last with: {pending.get('fault', '')}"
+        end = start + setting.detector.requires.window
+        attempt = pending["attempts"]
+        return Run(setting.detector.id, start, end, Outcome.GAP, reason, attempt=attempt, fence=fence)
+
+    def note_gaps(self, gaps: Iterable[Run]) -> None:
+        """Remember that gap records were written: what fills them is recorded as such."""
+        by_detector: dict[tuple[str, timedelta], list[str]] = {}
+        for gap in gaps:
+            by_detector.setdefault((gap.detector, gap.end - gap.start), []).append(format_time(gap.start))
+        for (detector, length), starts in by_detector.items():
+            for pending in self._changing(detector, length):
+                for start in starts:
+                    if start in pending:
+                        pending[start] = {**pending[start], "gap": True}
+
+    def due(self, setting: Setting) -> list[datetime]:
+        """Starts of the windows that are over and free, oldest first."""
+        entry = self._store.get(KIND, setting.detector.id)
+        return self._due(setting, entry.value["pending"]) if entry else []
+
+    def _due(self, setting: Setting, pending: Mapping[str, Pending]) -> list[datetime]:
+        now, id = self._clock.now(), setting.detector.id
+        return sorted(
+            start
+            for key, value in pending.items()
+            if setting.due(start := parse_time(key)) <= now
+            and (not value.get("after") or parse_time(value["after"]) <= now)
+            and self._free(id, key, value)
+        )
+
+    def _free(self, detector: str, start: str, pending: Pending) -> bool:
+        by = pending.get("by")
+        if by is None:
+            return True
+        if by == self.worker:  # or left over from a call that an error ended
+            return (detector, parse_time(start), pending.get("token", "")) not in self._held
+        return self._expiry.over(f"{detector} {start}", by, pending["until"])
+
+    def fits(self, setting: Setting) -> bool:
+        """Whether a detector's pending windows have the length that it is set to; looking at its streams makes them."""
+        own = _microseconds(setting.detector.requires.window)
+        entry = self._store.get(KIND, setting.detector.id)
+        return entry is None or entry.value.get("length", own) == own
+
+    def claim(self, setting: Setting, limit: int) -> list[Claim]:
+        """Claim the oldest windows that are due, at most `limit`."""
+        return self._claim(setting, lambda pending: self._due(setting, pending)[:limit])
+
+    def claim_named(self, setting: Setting, starts: Sequence[datetime]) -> list[Claim]:
+        """A claim for each of these windows, pending or not; one that another worker is at stays that worker's."""
+        return self._claim(setting, lambda _: starts)
+
+    def _claim(
+        self, setting: Setting, choose: Callable[[Mapping[str, Pending]], Sequence[datetime]]
+    ) -> list[Claim]:
+        detector, own = setting.detector.id, _microseconds(setting.detector.requires.window)
+        while True:
+            entry = self._store.get(KIND, detector)
+            value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
+            pending = dict(value["pending"])
+            starts = choose(pending)
+            if not starts or value.get("length", own) != own:  # of a worker with another configuration
+                return []
+            token = secrets.token_hex(4)
+            claim = {"by": self.worker, "until": self._expiry.until(), "token": token}
+            for key in map(format_time, starts):
+                if key in pending and self._free(detector, key, pending[key]):
+                    pending[key] = {**pending[key], **claim}
+            done = self._put(detector, {**value, "pending": pending}, entry)
+            if done is not None:
+                claims = [claimed(setting, s, done, token, self._clock.now()) for s in starts]
+                self._hold(claims)
+                return claims
+
+    def _hold(self, claims: Iterable[Claim]) -> None:
+        now = self._clock.monotonic()
+        self._held |= {(c.detector, c.start, c.token): now for c in claims if c.token}
+
+    def renew(self, claims: Sequence[Claim]) -> None:
+        """Hold claims for their whole time from now on, where a quarter of it is gone."""
+        now, old = self._clock.monotonic(), self._expiry.length.total_seconds() / 4
+        stale = [c for c in claims if now - self._held.get((c.detector, c.start, c.token), now) >= old]
+        for detector, length in sorted({(c.detector, c.length) for c in stale}):
+            own = [c for c in stale if c.detector == detector]
+            found = False
+            for pending in self._changing(detector, length):
+                found = True
+                self.let_go(own)  # until it is known that they are still ours
+                kept = [c for c in own if pending.get(format_time(c.start), {}).get("token") == c.token]
+                for claim in kept:
+                    key = format_time(claim.start)
+                    pending[key] = {**pending[key], "until": self._expiry.until()}
+                self._hold(kept)
+            if not found:  # windows have another length now: none of these is there any more
+                self.let_go(own)
+
+    def held(self, claim: Claim) -> bool:
+        """Whether a claim was still this worker's when it was renewed last; a window that was not pending is anybody's."""
+        return not claim.token or (claim.detector, claim.start, claim.token) in self._held
+
+    def let_go(self, claims: Iterable[Claim]) -> None:
+        """Hold claims no longer: this worker may claim their windows again, and others when their time is over."""
+        for claim in claims:
+            self._held.pop((claim.detector, claim.start, claim.token), None)
+
+    def settle(self, done: Sequence[tuple[Claim, Run]]) -> None:
+        """Cross off what was evaluated and written down; put back what failed, to be tried again later.
+
+        A window into which more events came meanwhile stays pending.
+        """
+        for detector, length in sorted({(run.detector, run.end - run.start) for _, run in done}):
+            own = [(claim, run) for claim, run in done if claim.detector == detector]
+            reached = max((format_time(run.start) for _, run in own if run.done), default="")
+            for pending in self._changing(detector, length, reached):
+                for claim, run in own:
+                    settle(pending, claim, run, self._clock.now())
+        self.let_go(claim for claim, _ in done)
+
+    def waiting(self, detector: str | None = None) -> list[Waiting]:
+        """Every pending window, by detector and start."""
+        prefix = detector or ""
+        return [
+            waiting(entry.key, start, pending)
+            for entry in self._store.entries(KIND, prefix)
+            if detector in {None, entry.key}
+            for start, pending in sorted(entry.value["pending"].items())
+        ]
+
+    def _changing(self, detector: str, length: timedelta, reached: str = "") -> Iterator[dict[str, Pending]]:
+        """The detector's pending windows, to be changed; again and again until nobody wrote in between.
+
+        Nothing where the windows have another length by now. `reached` is the start of the newest window that was
+        evaluated.
+        """
+        while True:
+            entry = self._store.get(KIND, detector)
+            if entry is None or entry.value.get("length", _microseconds(length)) != _microseconds(length):
+                return
+            pending = dict(entry.value["pending"])
+            yield pending
+            value = {
+                **entry.value,
+                "pending": pending,
+                "reached": max(reached, entry.value.get("reached", "")),
+            }
+            if value == entry.value or self._put(detector, value, entry) is not None:
+                return
+
+    def _put(self, detector: str, value: Mapping[str, Any], entry: Entry | None) -> Entry | None:
+        return self._store.put(KIND, detector, value, entry.version if entry else None)
+
+
+def _microseconds(length: timedelta) -> int:
+    return length // timedelta(microseconds=1)

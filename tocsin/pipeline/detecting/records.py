@@ -1,0 +1,297 @@
+"""What detection writes down: scores, revisions of findings, and a record of each attempt.
+
+Every id follows from the content, so that writing the same again adds nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+import polars as pl
+
+from tocsin.contract.evaluation import Judgement
+from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
+from tocsin.contract.frames import NEWEST_LAST, conform
+from tocsin.contract.query import Condition
+from tocsin.contract.streams import FENCE, INGESTED, SILENT, STREAMS, TIME
+from tocsin.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt of one detector on one window."""
+
+    detector: str
+    start: datetime
+    end: datetime
+    outcome: Outcome
+    reason: str = ""
+    rows: int = 0
+    judged: tuple[Judgement, ...] = ()
+    baseline: str = ""
+    seconds: float = 0.0
+    attempt: int = 1
+    fault: str = ""  # of a failed one: raised, output, hang, memory or crash
+    searched: datetime | None = (
+        None  # the oldest event time that was read: history and baseline begin before the window
+    )
+    fence: int = 0  # number of the claim
+    silent: bool = False  # a backfill that pages nobody
+    after: str = ""  # the record that it takes the place of, where a window was asked for by its time
+    repeats: bool = False  # the record that is in force says the same
+
+    @property
+    def done(self) -> bool:
+        """Whether its scores and findings count."""
+        return self.outcome in DONE
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings among what was judged."""
+        return tuple(j.finding for j in self.judged if j.finding is not None)
+
+
+def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """A row for each finding that is new or changed, and for each that late data took back."""
+    if not runs:
+        return []
+    windows = {(run.detector, run.start, run.end): run for run in runs}
+    known = {
+        row["tocsin.finding.id"]: row
+        for row in newest_findings(
+            store,
+            [
+                Condition("tocsin.detector.id", "in", sorted({run.detector for run in runs})),
+                Condition("tocsin.window.start", ">=", min(run.start for run in runs)),
+                Condition("tocsin.window.end", "<=", max(run.end for run in runs)),
+            ],
+            withdrawn=True,
+        ).to_dicts()
+    }
+    rows = [_finding_row(run, finding) for run in runs for finding in run.findings]
+    found = {row["tocsin.finding.id"] for row in rows}
+    for id, row in known.items():
+        key = (row["tocsin.detector.id"], row["tocsin.window.start"], row["tocsin.window.end"])
+        if key in windows and id not in found and row["event.action"] != WITHDRAWN:
+            run = windows[key]
+            taken = {"event.action": WITHDRAWN, "tocsin.severity": Severity.INFO.value}
+            rows.append({**row, **taken, FENCE: run.fence, SILENT: run.silent or None})
+    revised = []
+    for row in rows:
+        before = known.get(row["tocsin.finding.id"])
+        if before is None or _content(before) != _content(row) or (before[SILENT] and not row[SILENT]):
+            last = None if before is None else before["event.id"]
+            revised.append({**row, "event.id": _digest(row["tocsin.finding.id"], _content(row), last)})
+    return revised
+
+
+_SHORT = (
+    INGESTED,
+    FENCE,
+    "event.action",
+    "tocsin.finding.id",
+    "tocsin.detector.id",
+    "tocsin.window.start",
+    "tocsin.window.end",
+    "tocsin.subject.type",
+    "tocsin.subject.id",
+    "tocsin.severity",
+)
+
+
+def newest_findings(
+    store: Store, where: Sequence[Condition] = (), *, withdrawn: bool = False, short: bool = False
+) -> pl.DataFrame:
+    """The newest revision of every finding, by window; without those that late data took back.
+
+    `short` leaves out all but what, when, about whom and how bad: for counting very many of them.
+    """
+    rows = store.scan("finding", columns=_SHORT if short else None, where=where).collect().sort(NEWEST_LAST)
+    newest = rows.unique("tocsin.finding.id", keep="last", maintain_order=True)
+    if not withdrawn:
+        newest = newest.filter(pl.col("event.action").ne_missing(WITHDRAWN))
+    return newest.sort("tocsin.window.end", "tocsin.detector.id", "tocsin.subject.id")
+
+
+def _key(run: Run) -> dict[str, Any]:
+    return {
+        TIME: run.end,
+        "tocsin.detector.id": run.detector,
+        "tocsin.window.start": run.start,
+        "tocsin.window.end": run.end,
+    }
+
+
+class Before(NamedTuple):
+    """What the newest evaluation of a window was, and how many events it read."""
+
+    outcome: Outcome
+    rows: int
+
+
+def evaluated_before(
+    store: Store, detector: str, starts: Sequence[datetime], length: timedelta
+) -> dict[datetime, Before]:
+    """Which of a detector's windows of a length were evaluated before."""
+    if not starts:
+        return {}
+    columns = ["event.action", "tocsin.run.rows"]
+    done = [Condition("event.action", "in", [o.value for o in DONE])]
+    found = newest_runs(store, detector, min(starts), max(starts) + length, length, columns, done)
+    return {start: Before(Outcome(action), count or 0) for start, action, count in found.iter_rows()}
+
+
+def newest_runs(
+    store: Store,
+    detector: str,
+    start: datetime,
+    end: datetime,
+    length: timedelta | None,
+    columns: Sequence[str],
+    where: Sequence[Condition] = (),
+) -> pl.DataFrame:
+    """The newest record of each window of a length (None: of any) that begins in `[start, end)`.
+
+    Returns:
+        Its start, and these columns.
+    """
+    first, last = "tocsin.window.start", "tocsin.window.end"
+    own = [
+        Condition("tocsin.detector.id", "==", detector),
+        Condition(first, ">=", start),
+        Condition(first, "<", end),
+    ]
+    wanted = [*dict.fromkeys([first, last, *columns, FENCE, INGESTED])]
+    rows = store.scan("run", columns=wanted, where=[*own, *where]).collect().sort(NEWEST_LAST)
+    if length is not None:
+        rows = rows.filter(pl.col(last) - pl.col(first) == length)
+    return rows.unique([first, last], keep="last", maintain_order=True).select(first, *columns)
+
+
+def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
+    """Append rows of one of Tocsin's own streams."""
+    if rows:
+        frame = conform(pl.DataFrame(rows, infer_schema_length=None), stream)
+        constants = [pl.lit(v, dtype=frame.schema[k]).alias(k) for k, v in STREAMS[stream].constants.items()]
+        store.append(stream, frame.with_columns(constants))
+
+
+def write_runs(store: Store, runs: Sequence[Run]) -> None:
+    """Write attempts down: first scores and findings, then the records that they are there."""
+    done = [run for run in runs if run.done]
+    write(store, "score", [score_row(run, j) for run in done if not run.repeats for j in run.judged])
+    write(store, "finding", revisions(store, done))
+    write(store, "run", [run_row(run) for run in runs if not run.repeats])
+
+
+def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
+    """A row of the score stream."""
+    score = judged.score
+    row = {
+        **_key(run),
+        "tocsin.subject.type": score.subject.type,
+        "tocsin.subject.id": score.subject.id,
+        "tocsin.score": float(score.value),
+        "tocsin.threshold": judged.threshold,
+        "event.reason": score.reason,
+        "tocsin.baseline.digest": run.baseline,
+    }
+    row["event.id"] = _digest(*row.values(), *_own(run))
+    return {**row, FENCE: run.fence}
+
+
+def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
+    return {
+        **_key(run),
+        "event.action": "found",
+        "tocsin.finding.id": finding.id,
+        "tocsin.subject.type": finding.subject.type,
+        "tocsin.subject.id": finding.subject.id,
+        "tocsin.severity": finding.severity.value,
+        "tocsin.score": float(finding.score),
+        "tocsin.threshold": finding.threshold,
+        "event.reason": finding.reason,
+        "tocsin.evidence": msgspec.json.encode(finding.evidence, order="sorted").decode(),
+        "tocsin.playbook.id": finding.playbook,
+        "tocsin.detector.family": finding.family,
+        "tocsin.baseline.digest": finding.baseline,
+        "threat.technique.id": list(finding.techniques),
+        FENCE: run.fence,
+        SILENT: run.silent or None,
+    }
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """A row of the run stream."""
+    row = {
+        **_key(run),
+        "event.action": run.outcome.value,
+        "event.outcome": "failure" if run.outcome in {Outcome.FAILED, Outcome.GAP} else "success",
+        "event.reason": run.reason or None,
+        "error.type": run.fault or None,
+        "tocsin.run.rows": run.rows,
+        "tocsin.run.scores": len(run.judged),
+        "tocsin.run.findings": len(run.findings),
+        "tocsin.run.judged": _judged(run),
+        "tocsin.run.attempt": run.attempt,
+        "tocsin.baseline.digest": run.baseline or None,
+    }
+    row["event.id"] = _digest(*row.values(), *(["silent"] if run.silent else []), *_own(run))
+    row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
+    row[SILENT] = run.silent or None
+    return row
+
+
+def _judged(run: Run) -> str | None:
+    said = [(*j.score.subject, float(j.score.value), j.threshold, j.score.reason) for j in run.judged]
+    return _digest(*sorted(said)) if said else None
+
+
+def _own(run: Run) -> list[str]:
+    """What tells a record from an older one that says the same: another stands between them and is in force."""
+    return [run.after] if run.after else []
+
+
+_SAID = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
+         "tocsin.run.judged", "tocsin.baseline.digest")  # fmt: skip
+
+
+def in_force(
+    store: Store, detector: str, starts: Sequence[datetime], length: timedelta
+) -> dict[datetime, dict[str, Any]]:
+    """The newest record of each of these windows, for `follow`."""
+    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_SAID, "event.id"])
+    return {row["tocsin.window.start"]: row for row in found.iter_rows(named=True)}
+
+
+def follow(run: Run, newest: Mapping[str, Any] | None) -> Run:
+    """The run as one that repeats the newest record of its window, or takes its place."""
+    if newest is None:
+        return run
+    row = run_row(run)
+    if all(row[name] == newest[name] for name in _SAID):
+        return replace(run, repeats=True)
+    return replace(run, after=newest["event.id"])
+
+
+_CONTENT = (
+    "event.action",
+    "tocsin.severity",
+    "tocsin.score",
+    "tocsin.threshold",
+    "event.reason",
+    "tocsin.evidence",
+)
+
+
+def _content(row: dict[str, Any]) -> list[Any]:
+    return [row[name] for name in _CONTENT]
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(parts, enc_hook=str)).hexdigest()[:32]

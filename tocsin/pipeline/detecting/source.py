@@ -1,0 +1,71 @@
+"""A window's view of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from tocsin.contract.query import Condition, Measure, Where
+from tocsin.contract.streams import INGESTED, TIME
+from tocsin.contract.windows import aggregate
+from tocsin.datasets.digest import verified_snapshot
+from tocsin.errors import SnapshotError
+from tocsin.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSource:
+    """Binds a `tocsin.contract.windows.Window` to a store.
+
+    `without` are intervals of event time that are left out: findings in them would teach a rolling
+    baseline that an attack is normal.
+    """
+
+    store: Store
+    without: tuple[tuple[datetime, datetime], ...] = ()
+
+    def scan(
+        self,
+        stream: str,
+        start: datetime,
+        end: datetime,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        if not self.without:
+            return self.store.scan(stream, start, end, columns, where)
+        rows = self.store.scan(stream, start, end, None, where)
+        for begin, stop in self.without:
+            rows = rows.filter((pl.col(TIME) < begin) | (pl.col(TIME) >= stop))
+        return rows if columns is None else rows.select(columns)
+
+    def summarize(
+        self,
+        stream: str,
+        start: datetime,
+        end: datetime,
+        by: Sequence[str],
+        measures: Sequence[Measure],
+        where: Where = (),
+    ) -> pl.DataFrame:
+        if not self.without:
+            return self.store.summarize(stream, start, end, by, measures, where)
+        return aggregate(self.scan(stream, start, end, where=where), by, measures)
+
+    def snapshot(self, digest: str) -> pl.LazyFrame:
+        found = (
+            self.store.scan(
+                "dataset",
+                columns=["tocsin.dataset.path", INGESTED],
+                where=[Condition("tocsin.dataset.digest", "==", digest)],
+            )
+            .collect()
+            .sort(INGESTED)
+        )
+        if found.is_empty() or found["tocsin.dataset.path"][-1] is None:
+            raise SnapshotError(f"dataset snapshot {digest} has no known path; its rows cannot be read")
+        return verified_snapshot(Path(found["tocsin.dataset.path"][-1]), digest)

@@ -1,0 +1,97 @@
+"""What could not be taken in, as rows of the dead-letter stream."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from tocsin.contract.frames import conform, schema
+from tocsin.contract.plugin import Batch, Rejected
+from tocsin.contract.streams import STREAMS, TIME, Column, Type
+from tocsin.pipeline.ingesting.protect import Protector
+from tocsin.store.protocol import Refused
+
+_ORIGINAL = 8192  # bytes of a rejected event that are kept
+_REASON = 500  # characters
+_QUOTED = re.compile(r"`.*`|\".*\"|'.*'", re.DOTALL)
+
+
+def dead_letters(
+    batch: Batch, rejected: Sequence[Rejected], protector: Protector, now: datetime
+) -> pl.DataFrame:
+    """Rows of the dead-letter stream. What the rules protect is protected here as well."""
+    rows, collectors = [], set(map(id, batch.rejected))
+    for item in rejected:
+        foreign = id(item) in collectors  # in the source's own words, to which no rule applies
+        place = "\x1f".join((batch.source, batch.stream, item.position))
+        bare = item.reason[:_REASON] if not protector else _bare(item.reason, foreign=foreign)
+        key = "\x1f".join((place, hashlib.sha256(item.original).hexdigest(), item.reason))
+        rows.append(
+            {
+                TIME: now,
+                "event.id": protector.identity(key.encode("utf-8", "replace"), f"{place}\x1f{bare}"),
+                "event.kind": "pipeline_error",
+                "tocsin.source.id": batch.source,
+                "tocsin.dead_letter.stream": batch.stream,
+                "tocsin.dead_letter.position": item.position,
+                "tocsin.dead_letter.bytes": len(item.original),
+                "error.message": bare,
+                "event.hash": protector.identity(item.original, place),
+                "event.original": _original(batch.stream, item.original, protector, foreign=foreign),
+            }
+        )
+    known = schema("dead_letter")
+    return conform(pl.DataFrame(rows, schema={name: known[name] for name in rows[0]}), "dead_letter")
+
+
+def refused_letters(
+    stream: str, frame: pl.DataFrame, refused: Sequence[Refused], protector: Protector, now: datetime
+) -> pl.DataFrame:
+    """Rows of the dead-letter stream for rows of a frame from one source that the store refused."""
+    rejected = [Rejected(row.reason, f"event.id {row.id}", b"") for row in refused]
+    return dead_letters(Batch(stream, frame["tocsin.source.id"][0], {}), rejected, protector, now)
+
+
+def _original(stream: str, original: bytes, protector: Protector, *, foreign: bool) -> str | None:
+    if not protector:
+        return original[:_ORIGINAL].decode("utf-8", "replace")
+    if foreign:
+        return None
+    try:  # what the rules cannot be applied to is not written: its place and digest are
+        event = msgspec.json.decode(original)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(event, dict):
+        return None
+    dotted = dict(_dotted(event, STREAMS[stream].by_name))
+    protected = {name: protector.tree(stream, name, value) for name, value in dotted.items()}
+    protected = protector.echoes(stream, dotted, protected)
+    return msgspec.json.encode(protected)[:_ORIGINAL].decode("utf-8", "replace")
+
+
+def _bare(reason: str, *, foreign: bool) -> str:
+    """A reason without the value that it quotes: the value may be what a rule protects."""
+    if foreign:
+        return _QUOTED.sub("…", reason)[:_REASON]
+    head, _, _ = reason.partition(" is needed, not ")
+    return (f"{head} is needed" if head != reason else reason)[:_REASON]
+
+
+def _dotted(
+    event: dict[str, Any], columns: Mapping[str, Column], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Fields by dotted name; an object where a column has a plain value is one text, keys and all."""
+    for key, value in event.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value and name not in columns:
+            yield from _dotted(value, columns, f"{name}.")
+        elif isinstance(value, dict) and name in columns and columns[name].type is not Type.JSON:
+            yield name, msgspec.json.encode(value).decode()
+        else:
+            yield name, value

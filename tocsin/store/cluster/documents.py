@@ -1,0 +1,79 @@
+"""Rows of a stream as documents of a bulk request, made in columns, not row by row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import polars as pl
+
+from tocsin.contract.frames import TIME_TYPE
+from tocsin.contract.streams import ID, STREAMS, TIME, Type
+from tocsin.store.cluster.mappings import COUNT, SLOT, SLOTS, VECTOR
+
+#: A document's `_id` may have 512 bytes; longer ones are digested.
+_LONGEST_ID = 450
+_TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
+#: A JSON value that Elasticsearch cannot flatten (a list, a number, a text) stands in an object under this key.
+WRAPPED = "_json"
+
+
+def ids(stream: str, rows: pl.DataFrame) -> pl.Series:
+    """The `_id` of each row: the same event has the same one, so that it is created once.
+
+    Event time belongs to it, since sources number their events from 1; what Tocsin writes itself may get a later
+    time when it is written again, so there the id alone counts.
+    """
+    if STREAMS[stream].internal:
+        keys = rows[ID]
+    else:
+        keys = rows.select(pl.concat_str(ID, pl.lit("@"), pl.col(TIME).dt.epoch("us"))).to_series()
+    if (keys.str.len_bytes().max() or 0) > _LONGEST_ID:  # type: ignore[operator]
+        digests = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+        keys = pl.select(
+            pl.when(keys.str.len_bytes() > _LONGEST_ID).then(pl.Series(digests)).otherwise(keys)
+        ).to_series()
+    return keys.alias("_id")
+
+
+def bodies(stream: str, rows: pl.DataFrame, keys: pl.Series, size: int) -> Iterator[tuple[int, bytes]]:
+    """Bulk bodies of about `size` bytes: how many documents each has, and its lines."""
+    lines = _lines(stream, rows, keys)
+    lengths = lines.str.len_bytes().cum_sum().to_numpy()
+    start = 0
+    while start < len(lines):
+        before = int(lengths[start - 1]) if start else 0
+        end = max(int(lengths.searchsorted(before + size, "right")), start + 1)
+        yield end - start, "\n".join(lines[start:end]).encode()
+        start = end
+
+
+def _lines(stream: str, rows: pl.DataFrame, keys: pl.Series) -> pl.Series:
+    columns = [c for c in STREAMS[stream].columns if rows[c.name].null_count() < len(rows)]
+    plain = [
+        pl.col(c.name).dt.strftime(_TIME) if rows.schema[c.name] == TIME_TYPE else pl.col(c.name)
+        for c in columns
+        if c.type is not Type.JSON
+    ]
+    if any(c.name == VECTOR for c in columns):
+        widest = min(int(rows[VECTOR].list.len().max() or 0), SLOTS)  # type: ignore[arg-type]
+        slots = (pl.col(VECTOR).list.get(i, null_on_oob=True).fill_nan(None) for i in range(widest))
+        plain += [slot.alias(f"{SLOT}.{i:03d}") for i, slot in enumerate(slots)]
+        plain.append(pl.col(VECTOR).list.len().alias(COUNT))
+    document = pl.struct(plain).struct.json_encode()
+    texts = [_spliced(c.name) for c in columns if c.type is Type.JSON]
+    if texts:
+        document = pl.concat_str(document.str.head(-1), *texts, pl.lit("}"))
+    action = pl.struct(create=pl.struct(keys.alias("_id"))).struct.json_encode()
+    return rows.select(pl.concat_str(action, pl.lit("\n"), document)).to_series()
+
+
+def _spliced(name: str) -> pl.Expr:
+    """`,"name":{…}`: text that is JSON already goes in as it is; empty where there is none."""
+    text = pl.col(name)
+    whole = (
+        pl.when(text.str.starts_with("{"))
+        .then(text)
+        .otherwise(pl.concat_str(pl.lit(f'{{"{WRAPPED}":'), text, pl.lit("}")))
+    )
+    return pl.when(text.is_null()).then(pl.lit("")).otherwise(pl.concat_str(pl.lit(f',"{name}":'), whole))

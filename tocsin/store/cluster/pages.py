@@ -1,0 +1,172 @@
+"""Pages of search hits as frames of a stream."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from tocsin.contract.frames import TIME_TYPE, schema
+from tocsin.contract.streams import STREAMS, Type
+from tocsin.store.cluster.documents import WRAPPED
+from tocsin.store.cluster.mappings import in_doc_values
+
+#: Documents of one page: Elasticsearch's own limit.
+PAGE = 10_000
+_IGNORED = "_ignored"
+
+
+class Page(msgspec.Struct):
+    """One page: its rows, where the next one begins, whether it must be read again from the documents, and
+    whether a part of the cluster did not answer.
+    """
+
+    rows: pl.DataFrame
+    after: list[Any] | None
+    incomplete: bool = False
+    partial: bool = False
+
+
+def request(columns: Sequence[str], where: list[Any], *, whole: bool) -> dict[str, Any]:
+    """A search of a page, but for the point in time; with `whole` from the documents, else from doc values."""
+    body: dict[str, Any] = {
+        "size": PAGE,
+        "sort": ["_shard_doc"],
+        "track_total_hits": False,
+        "query": {"bool": {"filter": where}},
+        "filter_path": "hits.hits.sort,hits.hits.fields,hits.hits._source,_shards.failed,timed_out",
+    }
+    if whole:
+        return body | {"source": list(columns)}
+    return body | {
+        "source": False,
+        "stored_fields": ["_none_"],
+        "docvalue_fields": [*columns, _IGNORED],
+    }
+
+
+def nothing(stream: str, columns: Sequence[str]) -> pl.DataFrame:
+    """No rows of these columns."""
+    types = schema(stream)
+    return pl.DataFrame(schema={name: types[name] for name in columns})
+
+
+def light(stream: str, columns: Sequence[str]) -> bool:
+    """Whether all of these columns can be read without the documents."""
+    return all(in_doc_values(STREAMS[stream].by_name[name]) for name in columns)
+
+
+def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool) -> Page:
+    """Read the answer to `request`."""
+    if whole:
+        found = _whole_decoder().decode(answer)
+        hits, partial = found.hits.hits, found.partial()
+        values = [[_value(stream, name, hit._source.get(name)) for hit in hits] for name in columns]
+        return Page(_frame(stream, columns, values), _after(hits), partial=partial)
+    decoder, attributes = _light_decoder(stream, tuple(columns))
+    answered = decoder.decode(answer)
+    hits = answered.hits.hits
+    fields = [hit.fields for hit in hits]
+    values = [[None if (v := getattr(f, a)) is None else v[0] for f in fields] for a in attributes]
+    incomplete = any(f.ignored for f in fields)
+    after = _after(hits)
+    return Page(_frame(stream, columns, values), after, incomplete, answered.partial())
+
+
+def _after(hits: Sequence[Any]) -> list[Any] | None:
+    return msgspec.json.decode(hits[-1].sort) if hits else None
+
+
+def _frame(stream: str, columns: Sequence[str], values: Sequence[list[Any]]) -> pl.DataFrame:
+    types = schema(stream)
+    series = []
+    for name, column in zip(columns, values, strict=True):
+        if types[name] == TIME_TYPE:
+            texts = pl.Series(name, column, dtype=pl.String)
+            series.append(texts.str.to_datetime("%+", time_unit="us", time_zone="UTC"))
+        else:
+            series.append(pl.Series(name, column, dtype=types[name], strict=False))
+    return pl.DataFrame(series)
+
+
+def _value(stream: str, name: str, value: Any) -> Any:
+    kind = STREAMS[stream].by_name[name].type
+    if value is None or bytes(value) == b"null":
+        return None
+    if kind is Type.JSON:
+        text = bytes(value)
+        if text.startswith(b'{"' + WRAPPED.encode() + b'":'):
+            text = text[len(WRAPPED) + 4 : -1]
+        return text.decode()
+    value = msgspec.json.decode(value)
+    if kind is Type.DOUBLES:
+        return [float("nan") if item is None else float(item) for item in value]
+    return value
+
+
+# What is decoded for each document is kept from the garbage collector, which would take longer than the decoding.
+
+
+class _Hit(msgspec.Struct, gc=False):
+    sort: msgspec.Raw
+    _source: dict[str, msgspec.Raw] = {}
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_Hit] = []
+
+
+class _Shards(msgspec.Struct):
+    failed: int = 0
+
+
+class _Whole(msgspec.Struct, kw_only=True):
+    timed_out: bool = False
+    _shards: _Shards = msgspec.field(default_factory=_Shards)
+
+    def partial(self) -> bool:
+        return self.timed_out or self._shards.failed > 0
+
+
+class _Answer(_Whole):
+    hits: _Hits = msgspec.field(default_factory=_Hits)
+
+
+@functools.cache
+def _whole_decoder() -> msgspec.json.Decoder[_Answer]:
+    return msgspec.json.Decoder(_Answer)
+
+
+_READ = {Type.LONG: int, Type.DOUBLE: float, Type.BOOLEAN: bool}
+
+
+@functools.cache
+def _light_decoder(stream: str, columns: tuple[str, ...]) -> tuple[msgspec.json.Decoder[Any], list[str]]:
+    """A decoder for just these columns: doc values come as lists of one."""
+    attributes = [f"column_{i}" for i in range(len(columns))]
+    kinds = [_READ.get(STREAMS[stream].by_name[name].type, str) for name in columns]
+    known: list[Any] = [(a, tuple[k, ...] | None, None) for a, k in zip(attributes, kinds, strict=True)]  # type: ignore[valid-type]
+    rename = dict(zip(attributes, columns, strict=True)) | {"ignored": _IGNORED}
+    fields = msgspec.defstruct(
+        "Fields", [*known, ("ignored", list[str] | None, None)], rename=rename, gc=False
+    )
+    hit = msgspec.defstruct(
+        "Hit", [("sort", msgspec.Raw), ("fields", fields, msgspec.field(default_factory=fields))], gc=False
+    )
+    hits = msgspec.defstruct(
+        "Hits",
+        [
+            (
+                "hits",
+                list[hit],  # type: ignore[valid-type]
+                msgspec.field(default_factory=list),
+            )
+        ],
+    )
+    answer = msgspec.defstruct(
+        "Answer", [("hits", hits, msgspec.field(default_factory=hits))], bases=(_Whole,)
+    )
+    return msgspec.json.Decoder(answer), attributes

@@ -1,0 +1,297 @@
+"""The embedded store: one Delta Lake table a stream, SQLite for the keyed state, no server.
+
+Delivery: an append is one Delta commit, wholly there or not at all; it carries the source's
+checkpoint. Several processes may read and write at once: readers see the last commit, writers of one
+stream take turns behind a file lock (one machine), which the kernel frees when a writer dies.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
+from tocsin.contract.frames import TIME_TYPE, schema
+from tocsin.contract.query import Measure, Where
+from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME
+from tocsin.contract.windows import aggregate, matches
+from tocsin.errors import StoreError
+from tocsin.store.embedded import delta_files as files
+from tocsin.store.embedded.known_ids import KnownIds
+from tocsin.store.embedded.state import State
+from tocsin.store.protocol import Appended, Entry, check_rows
+from tocsin.store.tumbling import tumbled
+
+_STAMP = "tocsin/ingested"  # the stream's last ingest time, µs, as a Delta transaction
+_CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}  # event time, id and ingest time
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class DeltaStore:
+    """Implements `tocsin.store.protocol.Store` in a folder."""
+
+    overlap = timedelta(0)  # ingest times are given and become visible under one lock
+
+    def __init__(self, root: Path, namespace: str, clock: Clock, retention: Mapping[str, timedelta]) -> None:
+        self.root, self.namespace, self._clock = root, namespace, clock
+        self._retention = {s.name: parse_length(s.retention) for s in STREAMS.values()} | dict(retention)
+        try:
+            for folder in ("streams", "locks", "kept"):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise StoreError(f"cannot make the store {root}: {why}") from error
+        self._state = State(root / "state.db", namespace)
+        self._known: dict[str, tuple[int, KnownIds]] = {}
+        self._tables: dict[str, DeltaTable] = {}
+        self._logs: dict[str, int] = {}
+        self._scans: dict[str, tuple[int, pl.LazyFrame]] = {}
+        self._mutex = threading.RLock()
+
+    @property
+    def place(self) -> str:
+        return str(self.root)
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        namespace: str = "default",
+        clock: Clock | None = None,
+        retention: Mapping[str, timedelta] | None = None,
+    ) -> Self:
+        """Open the store in a folder, making it where it is not there yet.
+
+        `retention` says for single streams how long they are kept, in place of the catalogue.
+
+        Raises:
+            StoreError: the folder cannot be written, or its version or namespace is another.
+        """
+        return cls(root, namespace, clock or SystemClock(), retention or {})
+
+    # Streams
+
+    def append(
+        self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
+    ) -> Appended:
+        check_rows(stream, frame)
+        if frame.is_empty() and not checkpoint:
+            return Appended(0, 0)
+        with self._mutex, self._turn(stream):
+            table = self._table(stream)
+            known = self._known_ids(stream, table)
+            fresh = frame.filter(pl.Series(known.fresh(frame, partial(files.ids_between, table))))
+            if len(fresh) or checkpoint:
+                self._commit(stream, table, fresh, dict(checkpoint or {}))
+                known.add(fresh)
+                self._known[stream] = (table.version() if table else 0, known)
+                if table is None:
+                    self._known.pop(stream)
+        return Appended(len(fresh), len(frame) - len(fresh))
+
+    def _commit(
+        self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, marks: dict[str, int]
+    ) -> None:
+        stamp = max(self._clock.now(), self.newest(stream) + _MICROSECOND)
+        marks[_STAMP] = (stamp - EPOCH) // _MICROSECOND
+        rows = rows.with_columns(
+            pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED), pl.col(TIME).dt.date().alias(files.DAY)
+        ).select(TIME, ID, INGESTED, pl.exclude(TIME, ID, INGESTED))
+        marked = CommitProperties(
+            app_transactions=[Transaction(key, number, None) for key, number in marks.items()]
+        )
+        try:
+            table = self._shaped(stream, table, rows.head(0))
+            added: list[AddAction | RemoveAction] = [
+                files.part_file(self._path(stream), day, part)
+                for (day,), part in rows.group_by(files.DAY, maintain_order=True)
+            ]
+            table.create_write_transaction(
+                added, "append", table.schema(), [files.DAY], commit_properties=marked
+            )
+            table.update_incremental()
+            files.durable(self._commit_file(stream, table.version()))
+        except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
+            raise StoreError(f"cannot append to stream {stream} in {self.root}: {error}") from error
+
+    def _shaped(self, stream: str, table: DeltaTable | None, empty: pl.DataFrame) -> DeltaTable:
+        """The table with all columns of these rows: made, or widened when the catalogue has grown."""
+        if table is None:
+            path = str(self._path(stream))
+            write_deltalake(
+                path, empty, mode="append", partition_by=[files.DAY], configuration=_CONFIGURATION
+            )
+            self._tables[stream] = table = DeltaTable(path)
+        elif files.columns(table) != set(empty.columns):
+            write_deltalake(table, empty, mode="append", schema_mode="merge")
+            table.update_incremental()
+        return table
+
+    def checkpoint(self, stream: str, key: str) -> int | None:
+        table = self._table(stream)
+        return None if table is None else table.transaction_version(key)
+
+    def checkpoints(self, stream: str) -> Mapping[str, int]:
+        table = self._table(stream)
+        return {} if table is None else files.transactions(table, self._path(stream), _STAMP)
+
+    def scan(
+        self,
+        stream: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        wanted = schema(stream)
+        table = self._table(stream)
+        if table is None:
+            rows = pl.LazyFrame(schema=wanted)
+        else:
+            rows = self._rows(stream, table)
+            if start is not None:
+                rows = rows.filter(pl.col(files.DAY) >= start.date(), pl.col(TIME) >= start)
+            if end is not None:
+                rows = rows.filter(pl.col(files.DAY) <= end.date(), pl.col(TIME) < end)
+        return rows.filter(*map(matches, where)).select(list(columns or wanted))
+
+    def summarize(
+        self,
+        stream: str,
+        start: datetime | None,
+        end: datetime | None,
+        by: Sequence[str],
+        measures: Sequence[Measure],
+        where: Where = (),
+    ) -> pl.DataFrame:
+        return aggregate(self.scan(stream, start, end, where=where), by, measures)
+
+    def newest(self, stream: str) -> datetime:
+        return EPOCH + (self.checkpoint(stream, _STAMP) or 0) * _MICROSECOND
+
+    def windows(
+        self,
+        stream: str,
+        length: timedelta,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        where: Where = (),
+        after: Mapping[str, datetime] | None = None,
+    ) -> pl.DataFrame:
+        return tumbled(self.scan(stream, start, end, where=where), length, after or {})
+
+    def _path(self, stream: str) -> Path:
+        return self.root / "streams" / stream
+
+    def _table(self, stream: str) -> DeltaTable | None:
+        """The stream's table at its newest commit; only the commits since the last look are read."""
+        try:
+            with self._mutex:
+                table = self._tables.get(stream)
+                changed = (self._path(stream) / "_delta_log").stat().st_mtime_ns
+                if table is None:
+                    table = self._tables[stream] = DeltaTable(str(self._path(stream)))
+                elif (
+                    changed != self._logs.get(stream)
+                    or self._commit_file(stream, table.version() + 1).exists()
+                ):
+                    table.update_incremental()
+                self._logs[stream] = changed
+            return table
+        except (FileNotFoundError, TableNotFoundError):
+            return None
+        except (DeltaError, OSError) as error:
+            raise StoreError(f"cannot read stream {stream} in {self.root}: {error}") from error
+
+    def _commit_file(self, stream: str, version: int) -> Path:
+        return self._path(stream) / "_delta_log" / f"{version:020}.json"
+
+    def _rows(self, stream: str, table: DeltaTable) -> pl.LazyFrame:
+        """All rows of a table's version, with the columns that the catalogue got later."""
+        version = table.version()
+        with self._mutex:
+            known, rows = self._scans.get(stream, (-1, None))
+            if rows is None or known != version:
+                wanted = schema(stream)
+                later = wanted.keys() - files.columns(table)
+                rows = pl.scan_delta(table).with_columns(
+                    pl.lit(None, dtype=wanted[name]).alias(name) for name in later
+                )
+                self._scans[stream] = version, rows
+        return rows
+
+    def _known_ids(self, stream: str, table: DeltaTable | None) -> KnownIds:
+        version, known = self._known.get(stream) or (-1, KnownIds(internal=STREAMS[stream].internal))
+        if table is None or version != table.version():
+            known.forget()
+        return known
+
+    def _turn(self, stream: str) -> AbstractContextManager[None]:
+        return files.locked(self.root / "locks" / f"{stream}.lock")
+
+    # Keyed state and files
+
+    def get(self, kind: str, key: str) -> Entry | None:
+        return self._state.get(kind, key)
+
+    def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
+        return self._state.put(kind, key, value, expected)
+
+    def delete(self, kind: str, key: str, expected: int) -> bool:
+        return self._state.delete(kind, key, expected)
+
+    def entries(self, kind: str, prefix: str = "") -> list[Entry]:
+        return self._state.entries(kind, prefix)
+
+    def kinds(self) -> list[str]:
+        return self._state.kinds()
+
+    def raise_versions(self, above: int) -> None:
+        self._state.raise_versions(above)
+
+    def keep(self, name: str, write: Callable[[str], None]) -> None:
+        target = self.root / "kept" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        write(str(unfinished))
+        files.durable(unfinished)
+        unfinished.replace(target)
+        files.durable(target)
+
+    @contextmanager
+    def kept(self, name: str) -> Iterator[str]:
+        path = self.root / "kept" / name
+        if not path.is_file():
+            raise StoreError(f"the store {self.root} keeps no {name}")
+        yield str(path)
+
+    def kept_names(self) -> list[str]:
+        return files.files_below(self.root / "kept")
+
+    # Upkeep
+
+    def maintain(self) -> Mapping[str, int]:
+        done = {"compacted": 0, "dropped": 0}
+        for stream in STREAMS:
+            with self._mutex, self._turn(stream):
+                table = self._table(stream)
+                if table is None:
+                    continue
+                dropped, compacted = files.upkeep(table, self._clock.now() - self._retention[stream])
+                done["dropped"] += dropped
+                done["compacted"] += compacted
+        return done
+
+    def close(self) -> None:
+        self._state.close()

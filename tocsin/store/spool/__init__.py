@@ -1,0 +1,1 @@
+"""Keeps appends on disk while the cluster is away."""

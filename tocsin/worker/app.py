@@ -1,0 +1,284 @@
+"""The composition root: it alone knows every component, and builds them from a configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import getpass
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import polars as pl
+
+from tocsin.clock import Clock, SystemClock, format_time, parse_length, parse_time
+from tocsin.config import params
+from tocsin.config.load import load
+from tocsin.config.sections import CollectorSection
+from tocsin.config.settings import Config
+from tocsin.contract.frames import conform
+from tocsin.contract.plugin import Collector, Receiver
+from tocsin.contract.streams import TIME
+from tocsin.errors import PluginError, StoreAway
+from tocsin.logs import logger
+from tocsin.pipeline.detecting.detect import Detect
+from tocsin.pipeline.detecting.fence import Fence
+from tocsin.pipeline.detecting.health import Checkup
+from tocsin.pipeline.detecting.leases import LeaseLost, Leases, worker_name
+from tocsin.pipeline.detecting.records import Run
+from tocsin.pipeline.detecting.settings import Setting
+from tocsin.pipeline.ingesting.ingest import Counts, Ingest, Observe
+from tocsin.pipeline.ingesting.rhythm import Rhythms
+from tocsin.store.protocol import Store
+from tocsin.store.spool.spooled import SpooledStore
+from tocsin.worker import assembly
+from tocsin.worker.sources import Sources, source_name
+
+if TYPE_CHECKING:
+    from tocsin_alerting.engine import Alerting, TickResult
+
+log = logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one round of collecting, detecting and alerting did."""
+
+    counts: Counts
+    away: int  # sources that could not be read
+    runs: Sequence[Run]
+    alerts: TickResult | None  # None: another worker is at it
+
+
+class App:
+    """A running Tocsin: its store, its plug-ins and what they are set to do."""
+
+    def __init__(self, config: Config, clock: Clock, before: App | None = None) -> None:
+        self.config, self.clock = config, clock
+        self.catalogue = assembly.catalogue(config)
+        self.settings = assembly.settings(config, self.catalogue)
+        self.collectors = [self._configured(i, section) for i, section in enumerate(config.collectors)]
+        protector, limits = assembly.protector(config), assembly.limits(config)
+        self.worker = worker_name(config.worker.name)
+        self._owns_store = before is None or before.config.store != config.store
+        self.store: Store
+        self.spool: SpooledStore | None
+        if before is not None and not self._owns_store:
+            self.store, self.spool = before.store, before.spool
+        else:
+            self.store = assembly.store(config, clock)
+            self.spool = assembly.spool(config, self.store, clock, protector)
+        self.ingest = Ingest(self.spool or self.store, clock, protector, limits)
+        lease, overdue, timeout = (
+            parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
+        )
+        self._fence = Fence(config, clock, timeout, config.worker.memory)
+        self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
+        self.leases = Leases(self.store, clock, self.worker, lease)
+        self.rhythms = Rhythms(self.store, clock)
+        self.sources = tuple(map(source_name, config.collectors))
+        named = dict(zip(self.sources, self.collectors, strict=True))
+        self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
+        self.checkup = Checkup(self.store, clock, self.detect.ledger, self.rhythms)
+        self._alerting: Alerting | None = None
+
+    @classmethod
+    def open(cls, path: Path | None = None, clock: Clock | None = None) -> Self:
+        """Build everything that a configuration file asks for; without a file, from defaults.
+
+        Raises:
+            ConfigError: a setting is wrong.
+            StoreError: the store cannot be opened.
+        """
+        return cls(load(path), clock or SystemClock())
+
+    def again(self, path: Path | None) -> App:
+        """The app that the configuration file asks for now, on the same store where that has not changed.
+
+        Raises:
+            ConfigError: a setting is wrong, or the namespace is another one.
+            StoreError: another store cannot be opened.
+        """
+        config = load(path)
+        if config.namespace != self.config.namespace:
+            raise config.error("another namespace needs a restart", ("namespace",))
+        return App(config, self.clock, self)
+
+    def succeed(self, before: App) -> None:
+        """Take over what is shared with the app before this one."""
+        if self.spool is not None:
+            self.spool.letters = assembly.letters(self.clock, assembly.protector(self.config))
+        if before.store is self.store:
+            self._owns_store, before._owns_store = before._owns_store, False
+
+    def observe(self, hear: Observe) -> None:
+        """Let somebody hear of each batch that is taken in."""
+        self.ingest.observe = hear
+
+    @property
+    def alerting(self) -> Alerting:
+        """Alerts, incidents and notifications."""
+        if self._alerting is None:
+            self._alerting = build_alerting(self)
+        return self._alerting
+
+    def collector(self, kind: str, settings: Mapping[str, Any]) -> Collector[Any]:
+        """A collector of a kind.
+
+        Raises:
+            PluginError: there is no such collector.
+            ConfigError: a setting is wrong.
+        """
+        plugin = self.catalogue.get(Collector, kind)  # type: ignore[type-abstract]
+        collector: Collector[Any] = assembly.instance(plugin, settings)
+        return collector
+
+    def _configured(self, number: int, section: CollectorSection) -> Collector[Any]:
+        place = ("collectors", number)
+        known = self.catalogue.of(Collector)  # type: ignore[type-abstract]
+        if section.type not in known:
+            raise self.config.error(params.unknown(section.type, known, "collector"), (*place, "type"))
+        settings = assembly.absolute(self.config, section.params)
+        return self.config.at((*place, "params"), lambda: self.collector(section.type, settings))
+
+    def setting(self, detector: str) -> Setting:
+        """The setting of a configured detector.
+
+        Raises:
+            PluginError: it is not configured, or is turned off.
+        """
+        for setting in self.settings:
+            if setting.detector.id == detector:
+                return setting
+        known = ", ".join(s.detector.id for s in self.settings) or "none"
+        raise PluginError(detector, f"no such detector is turned on; there are: {known}")
+
+    def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
+        """Take what every configured source has now; how many of them could not be read."""
+        self.drain()
+        return self._sources.collect(progress)
+
+    def evaluate(
+        self, settings: Sequence[Setting] | None = None, progress: Callable[[Run], None] = lambda _: None
+    ) -> list[Run]:
+        """Evaluate what is due, several detectors at a time; in the order of detectors and windows."""
+        chosen = self.settings if settings is None else settings
+        lanes = min(self.config.worker.lanes, len(chosen)) or 1
+        with ThreadPoolExecutor(lanes) as pool:
+            calls = [pool.submit(self.detect.run, chosen, progress=progress) for _ in range(lanes)]
+        return sorted((run for call in calls for run in call.result()), key=lambda r: (r.detector, r.start))
+
+    def alert(self, *, last: bool = False) -> TickResult | None:
+        """One round of alerting; None where another worker is at it."""
+        lease = self.leases.take("alerting")
+        if lease is None:
+            return None
+        try:
+            return self.alerting.tick(last=last, guard=functools.partial(self.leases.renew, lease))
+        except LeaseLost as error:
+            log.warning("alerting left", reason=str(error))
+            return None
+        finally:
+            self.leases.give_back(lease)
+
+    def drain(self) -> None:
+        """Write what waits in the spool, as far as the cluster is there."""
+        if self.spool:
+            with contextlib.suppress(StoreAway):  # of which the spool warns
+                self.spool.drain()
+
+    def maintain(self) -> Mapping[str, int]:
+        """Compact and drop, if no worker has for `schedule.maintain`."""
+        now, entry = self.clock.now(), self.store.get("upkeep", "last")
+        every = parse_length(self.config.schedule.maintain)
+        if entry is not None and timedelta(0) <= now - parse_time(entry.value["at"]) < every:
+            return {}  # one in the future is of a clock that was wrong
+        value = {"at": format_time(now)}
+        if self.store.put("upkeep", "last", value, entry.version if entry else None) is None:
+            return {}
+        return self.store.maintain()
+
+    def tick(self, progress: Callable[[str], None] = lambda _: None) -> Tick:
+        """Collect, detect and alert, once, with no round to follow soon."""
+        counts, away = self.collect(progress)
+        runs = self.evaluate(progress=lambda run: progress(_line(run)))
+        done = Tick(counts, away, runs, self.alert(last=True))
+        self.maintain()
+        return done
+
+    def audit(self, action: str, subject: str, by: str = "", reason: str = "", **details: Any) -> None:
+        """Write down who did what to Tocsin."""
+        now = self.clock.now()
+        who = by or _user()
+        key = msgspec.json.encode([now, action, subject, who, reason, details], enc_hook=str)
+        row = {
+            TIME: now,
+            "event.id": hashlib.sha256(key + os.urandom(8)).hexdigest()[:32],
+            "event.kind": "event",
+            "event.action": action,
+            "event.outcome": "success",
+            "event.reason": reason or None,
+            "user.name": who,
+            "tocsin.audit.object": subject,
+            "tocsin.audit.details": msgspec.json.encode(details, enc_hook=str).decode(),
+        }
+        self.store.append("audit", conform(pl.DataFrame([row]), "audit"))
+
+    def newest(self, stream: str) -> datetime | None:
+        """Event time of the newest event in a stream."""
+        found: datetime | None = (
+            self.store.scan(stream, columns=[TIME]).select(pl.col(TIME).max()).collect().item()
+        )
+        return found
+
+    def close(self) -> None:
+        """End the process for plug-ins and release the store and the spool."""
+        self._fence.close()
+        if self._owns_store:
+            (self.spool or self.store).close()
+
+
+def build_alerting(app: App) -> Alerting:
+    """The alert path of an app, from its configuration.
+
+    Raises:
+        ConfigError: a route, receiver or playbook is wrong.
+    """
+    from tocsin_alerting.engine import Alerting
+
+    config = app.config
+    receivers: dict[str, Receiver[Any]] = {}
+    declared = config.alerting.get("receivers", {})
+    for name, given in declared.items():
+        place = ("alerting", "receivers", name)
+        if not isinstance(given, Mapping) or "type" not in given:
+            raise config.error(f"receiver {name!r} needs a type, such as console, email or webhook", place)
+        known = app.catalogue.of(Receiver)  # type: ignore[type-abstract]
+        if given["type"] not in known:
+            raise config.error(params.unknown(str(given["type"]), known, "receiver"), (*place, "type"))
+        plugin = known[given["type"]]
+        values = {key: value for key, value in given.items() if key != "type"}
+        make = functools.partial(assembly.instance, plugin, values)
+        receivers[name] = config.at(place, make)
+    return config.at(
+        ("alerting",),
+        lambda: Alerting.build(app.store, app.clock, config.alerting, receivers, config.folder),
+    )
+
+
+def _line(run: Run) -> str:
+    worst = max((f.severity for f in run.findings), key=lambda s: s.rank, default=None)
+    return f"{run.detector} {run.start:%Y-%m-%d %H:%M} {run.outcome}{f', {worst}' if worst else ''}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,241 @@
+"""Parts of an app, each from its section of the configuration."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from tocsin.clock import Clock, parse_length
+from tocsin.config import discovery, params
+from tocsin.config.discovery import Catalogue
+from tocsin.config.secret import Secret
+from tocsin.config.sections import DetectorSection
+from tocsin.config.settings import Config
+from tocsin.contract.plugin import Detector, Plugin, Requires
+from tocsin.errors import ConfigError
+from tocsin.pipeline.detecting.settings import Setting
+from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.ingest import Limits
+from tocsin.pipeline.ingesting.protect import Protector, Rule
+from tocsin.store.embedded.delta import DeltaStore
+from tocsin.store.protocol import Refused, Store
+from tocsin.store.spool.spooled import Letters, SpooledStore
+
+if TYPE_CHECKING:
+    from tocsin.store.cluster.elastic import ElasticStore
+
+_API_KEY = re.compile(r"[A-Za-z0-9+/_-]+=*")
+#: How long an append is tried in vain before its rows go to the spool.
+_PATIENCE = timedelta(seconds=10)
+
+
+def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
+    """A plug-in with its settings.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    built = params.build(plugin.params_type(), settings)
+    try:
+        return plugin(built)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{type(error).__name__}: {error}") from error
+
+
+def absolute(config: Config, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths in a collector's settings are relative to the configuration file."""
+    settings = dict(given)
+    if isinstance(paths := settings.get("paths"), list):
+        settings["paths"] = [str(config.folder / p) if isinstance(p, str) else p for p in paths]
+    return settings
+
+
+def catalogue(config: Config) -> Catalogue:
+    """All plug-ins that are installed or that the configuration names.
+
+    Raises:
+        ConfigError: a module that it names cannot be imported, or holds none.
+    """
+    found = discovery.discover()
+    if not config.plugins:
+        return found
+    more = discovery.collect(list(config.plugins))
+    for module, why in more.failures.items():
+        if module in config.plugins:
+            raise config.error(f"plug-in module {module} cannot be imported: {why}", ("plugins",))
+    for module in config.plugins:
+        if not any(f"{plugin.__module__}.".startswith(f"{module}.") for plugin in more.plugins.values()):
+            raise config.error(f"plug-in module {module} holds no plug-in", ("plugins",))
+    both = {**found.plugins, **more.plugins}
+    return Catalogue(both, {**found.failures, **more.failures})
+
+
+def settings(config: Config, known: Catalogue) -> list[Setting]:
+    """The detectors that are turned on, each as it is set."""
+    available = known.of(Detector)  # type: ignore[type-abstract]
+    sections: dict[str, DetectorSection] = dict(config.detectors)
+    for id, plugin in available.items():
+        if id not in sections and _needs_nothing(plugin):
+            sections[id] = DetectorSection()
+    settings = []
+    for id, section in sections.items():
+        kind = section.type or id
+        if kind not in available:
+            raise config.error(params.unknown(kind, available, "detector"), ("detectors", id))
+        if section.enabled:
+            settings.append(_setting(config, id, section, available[kind]))
+    return sorted(settings, key=lambda s: s.detector.id)
+
+
+def _setting(config: Config, id: str, section: DetectorSection, plugin: type[Detector[Any]]) -> Setting:
+    place = ("detectors", id)
+    detector: Detector[Any] = config.at((*place, "params"), lambda: instance(plugin, section.params))
+    requires = detector.requires
+    changed = Requires(*requires.streams, window="1s")
+    window = config.length(section.window, *place, "window") if section.window else requires.window
+    baseline = config.length(section.baseline, *place, "baseline") if section.baseline else requires.baseline
+    for name, value in (("window", window), ("baseline", baseline), ("history", requires.history)):
+        object.__setattr__(changed, name, value)
+    detector.configure(id, changed, section.threshold)
+    return Setting(
+        detector,
+        section.false_alarms,
+        config.length(section.lateness, *place, "lateness", zero=True),
+        section.rolling,
+        config.length(section.refit, *place, "refit") if section.refit else None,
+    )
+
+
+def _needs_nothing(plugin: type[Plugin[Any]]) -> bool:
+    try:
+        params.build(plugin.params_type(), {})
+    except ConfigError:
+        return False
+    return True
+
+
+def protector(config: Config) -> Protector:
+    """The rules for sensitive fields, with their key."""
+    rules = [Rule(r.field, r.action, tuple(r.streams)) for r in config.protect]  # type: ignore[arg-type]
+    if not any(r.action == "pseudonymize" for r in rules):
+        return Protector(rules)
+    key = config.at(
+        ("ingest", "pseudonym_key"),
+        lambda: Secret.parse(config.ingest.pseudonym_key, config.folder).reveal(),
+    )
+    if len(key) < 16:
+        raise config.error(
+            "the pseudonym key is shorter than 16 bytes; make one with `openssl rand -hex 32`",
+            ("ingest", "pseudonym_key"),
+        )
+    return Protector(rules, key.encode())
+
+
+def limits(config: Config) -> Limits:
+    """Which event times are believed."""
+    return Limits(
+        config.length(config.ingest.max_age, "ingest", "max_age"),
+        config.length(config.ingest.max_ahead, "ingest", "max_ahead"),
+    )
+
+
+def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
+    """The store that the configuration names, ready for use; without `prepare` it must have been used before.
+
+    Raises:
+        ConfigError: a secret is not there.
+        StoreError: it cannot be opened.
+    """
+    section = config.store
+    retention = _retention(config)
+    if section.type == "delta":
+        return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
+    return cluster(config, clock, prepare=prepare, patience=_PATIENCE)
+
+
+def spool(config: Config, store: Store, clock: Clock, protector: Protector) -> SpooledStore | None:
+    """What ingest writes through while the cluster may be away; None for a store on this machine."""
+    section = config.store
+    if section.type == "delta":
+        return None
+    folder, limit = config.folder / section.spool, config.size(section.spool_limit, "store", "spool_limit")
+    return SpooledStore(store, folder, clock, letters(clock, protector), limit)
+
+
+def letters(clock: Clock, protector: Protector) -> Letters:
+    """How dead letters are made of what the store refuses from the spool."""
+
+    def make(stream: str, rows: pl.DataFrame, refused: Sequence[Refused]) -> pl.DataFrame:
+        return refused_letters(stream, rows, refused, protector, clock.now())
+
+    return make
+
+
+def cluster(
+    config: Config, clock: Clock, *, prepare: bool = True, patience: timedelta | None = None
+) -> ElasticStore:
+    """The cluster that the configuration names; without `prepare` nothing on it is changed.
+
+    With `patience` it may be away, and an append is given up after about so long.
+
+    Raises:
+        ConfigError: a secret is not there, or the store is no cluster.
+        StoreError: it cannot be reached.
+    """
+    from tocsin.store.cluster.elastic import ElasticStore
+
+    section = config.store
+    if section.type != "elasticsearch":
+        raise config.error("the store is a folder: there are no templates to set up", ("store", "type"))
+    retention = _retention(config)
+    security: dict[str, Any] = {}
+    if section.api_key is not None:
+        security["api_key"] = _api_key(config)
+    if section.ca_certs is not None:
+        security["ca_certs"] = _authority(config, config.folder / section.ca_certs)
+    if section.ca_fingerprint is not None:
+        security["ca_fingerprint"] = section.ca_fingerprint
+    return ElasticStore.open(
+        section.hosts,
+        config.namespace,
+        clock,
+        retention,
+        shards=section.shards,
+        replicas=section.replicas,
+        prepare=prepare,
+        patience=patience,
+        **security,
+    )
+
+
+def _api_key(config: Config) -> str:
+    """The cluster's API key; a wrong one is not shown."""
+    place = ("store", "api_key")
+    key = config.at(place, lambda: Secret.parse(config.store.api_key, config.folder).reveal())
+    if not _API_KEY.fullmatch(key):
+        raise config.error(
+            "the API key must be base64 of id:key, as `encoded` in Elasticsearch's answer that made it", place
+        )
+    return key
+
+
+def _authority(config: Config, path: Path) -> str:
+    """The file of a certificate authority, once it can be read."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # also ssl.SSLError
+        why = "there is none in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise config.error(f"cannot read a certificate from {path}: {why}", ("store", "ca_certs")) from None
+    return str(path)
+
+
+def _retention(config: Config) -> dict[str, timedelta]:
+    return {stream: parse_length(length) for stream, length in config.store.retention.items()}

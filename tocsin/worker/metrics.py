@@ -1,0 +1,112 @@
+"""What Tocsin counts about itself, for Prometheus. The only user of prometheus-client.
+
+Counters are counted where things happen; gauges are read from the app when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from tocsin.pipeline.detecting.pending import Waiting
+from tocsin.pipeline.detecting.records import Run
+from tocsin.pipeline.ingesting.ingest import Counts
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600)
+
+
+class Metrics:
+    """The metrics of one worker."""
+
+    def __init__(self) -> None:
+        self.registry = of = CollectorRegistry()
+        self._events = Counter(
+            "tocsin_events", "Events by stream and what became of them.", ["stream", "outcome"], registry=of
+        )
+        self._letters = Counter(
+            "tocsin_dead_letters", "Events that were rejected, by stream.", ["stream"], registry=of
+        )
+        self._lag = Gauge(
+            "tocsin_ingest_lag_seconds",
+            "Ingest time minus newest event time of the last batch.",
+            ["stream"],
+            registry=of,
+        )
+        self._windows = Counter(
+            "tocsin_windows", "Attempts at windows by outcome.", ["detector", "outcome"], registry=of
+        )
+        self._duration = Histogram(
+            "tocsin_window_duration_seconds", "Time for one window.", registry=of, buckets=_SECONDS
+        )
+        self._faults = Counter(
+            "tocsin_fence_failures", "Failures of plug-ins by kind.", ["plugin", "kind"], registry=of
+        )
+        self._gaps = Gauge(
+            "tocsin_coverage_gaps", "Windows that nobody evaluated in time.", ["detector"], registry=of
+        )
+        self._watermark = Gauge(
+            "tocsin_watermark_age_seconds",
+            "Since when the oldest window waits that could be evaluated and is not.",
+            ["detector"],
+            registry=of,
+        )
+        self._notifications = Counter(
+            "tocsin_notifications", "Notifications by outcome.", ["receiver", "outcome"], registry=of
+        )
+        self._spool = Gauge("tocsin_spool_bytes", "Bytes on disk while the store is away.", registry=of)
+        self._spooled = Gauge("tocsin_spool_events", "Events on disk while the store is away.", registry=of)
+        self._up = Gauge("tocsin_up", "1 while every job of the worker does its work.", registry=of)
+
+    def ingested(self, stream: str, counts: Counts, newest: datetime | None, now: datetime) -> None:
+        """Count a batch."""
+        for outcome, count in counts._asdict().items():
+            if outcome != "read" and count:
+                self._events.labels(stream, outcome).inc(count)
+        if counts.rejected:
+            self._letters.labels(stream).inc(counts.rejected)
+        if newest is not None:
+            self._lag.labels(stream).set((now - newest).total_seconds())
+
+    def evaluated(self, run: Run) -> None:
+        """Count an attempt."""
+        self._windows.labels(run.detector, run.outcome.value).inc()
+        self._duration.observe(run.seconds)
+        if run.fault:
+            self._faults.labels(run.detector, run.fault).inc()
+
+    def told(self, receiver: str, outcome: str, count: int) -> None:
+        """Count notifications: delivered, or refused for good."""
+        self._notifications.labels(receiver, outcome).inc(count)
+
+    def waiting(
+        self, detectors: Iterable[str], due: Iterable[tuple[Waiting, datetime]], now: datetime
+    ) -> None:
+        """Set what is said of pending windows, each with the time from when on it could be evaluated."""
+        oldest = dict.fromkeys(detectors, now)
+        gaps = dict.fromkeys(oldest, 0)
+        for window, at in due:
+            if window.detector in oldest and at <= now:
+                oldest[window.detector] = min(oldest[window.detector], at)
+                gaps[window.detector] += window.gap
+        self._watermark.clear()
+        self._gaps.clear()  # of detectors that are no more
+        for detector, at in oldest.items():
+            self._watermark.labels(detector).set((now - at).total_seconds())
+            self._gaps.labels(detector).set(gaps[detector])
+
+    def spool(self, size: int, events: int) -> None:
+        """Set how much lies in the spool."""
+        self._spool.set(size)
+        self._spooled.set(events)
+
+    def up(self, *, well: bool) -> None:
+        """Set whether all is well."""
+        self._up.set(well)
+
+    def text(self) -> bytes:
+        """In Prometheus's text format."""
+        return generate_latest(self.registry)

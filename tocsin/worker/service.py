@@ -1,0 +1,198 @@
+"""`tocsin run`: what a worker does all day, how it is watched, and how it takes a new configuration."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+
+from tocsin.clock import parse_length
+from tocsin.config.secret import Secret
+from tocsin.errors import StoreError, TocsinError
+from tocsin.logs import logger
+from tocsin.pipeline.detecting.records import Run
+from tocsin.worker.app import App
+from tocsin.worker.endpoint import Answer, endpoint, plain
+from tocsin.worker.metrics import CONTENT_TYPE, Metrics
+from tocsin.worker.schedule import Job, Progress, serve
+
+log = logger()
+_TURN = timedelta(minutes=1)  # a backlog is worked off in turns, between which a worker can be stopped
+_PATIENCE = 10.0  # seconds for a heartbeat
+
+
+class Service:
+    """A worker at work."""
+
+    def __init__(self, path: Path | None, app: App) -> None:
+        self._path, self.app = path, app
+        self._using: Counter[App] = Counter()
+        self._mutex = threading.Lock()
+        self.metrics = Metrics()
+        self.jobs = self._jobs()
+        self._progress = Progress(self.jobs)
+        app.observe(self.metrics.ingested)
+
+    def run(self) -> None:
+        """Work until SIGINT or SIGTERM."""
+        listen = self.app.config.monitoring.listen
+        routes: dict[str, Callable[[], Answer]] = {
+            "/metrics": lambda: (200, CONTENT_TYPE, self._measured()),
+            "/healthz": lambda: plain(self._stuck()),
+            "/readyz": lambda: plain(self._stuck() or self._unreachable()),
+        }
+        with endpoint(listen, routes) if listen else nullcontext() as url:
+            log.info("worker started", worker=self.app.worker, listen=url, detectors=len(self.app.settings))
+            serve(self.jobs, self.reload, self._progress)
+        log.info("worker stopped", worker=self.app.worker)
+        self.app.close()
+
+    def _jobs(self) -> dict[str, Job]:
+        config = self.app.config
+        schedule = {name: parse_length(getattr(config.schedule, name)) for name in config.schedule.__slots__}
+        jobs = {
+            "collect": Job(schedule["collect"], self._collect),
+            "detect": Job(schedule["detect"], self._detect, config.worker.lanes),
+            "alert": Job(schedule["alert"], self._alert),
+            "maintain": Job(schedule["maintain"], self._maintain),
+            "health": Job(schedule["health"], self._health),
+        }
+        if config.monitoring.heartbeat is not None:
+            jobs["heartbeat"] = Job(parse_length(config.monitoring.heartbeat_every), self._heartbeat)
+        return jobs
+
+    @contextmanager
+    def _current(self) -> Iterator[App]:
+        """The app in force; one that is no more is closed when its last job ends."""
+        with self._mutex:
+            app = self.app
+            self._using[app] += 1
+        try:
+            yield app
+        finally:
+            with self._mutex:
+                self._using[app] -= 1
+                last = app is not self.app and not self._using[app]
+                if last:
+                    del self._using[app]
+            if last:
+                app.close()
+
+    def reload(self) -> Mapping[str, Job] | None:
+        """Read the configuration again; a wrong one changes nothing."""
+        try:
+            new = self.app.again(self._path)
+            try:
+                new.alerting.check()
+            except TocsinError:
+                new.close()
+                raise
+        except TocsinError as error:
+            log.error("configuration not taken, the old one stays in force", error=str(error))  # noqa: TRY400
+            return None
+        new.observe(self.metrics.ingested)
+        new.succeed(self.app)
+        with self._mutex:
+            old, self.app = self.app, new
+            idle = not self._using[old]
+        if idle:
+            old.close()
+        log.info("configuration taken", worker=new.worker, detectors=len(new.settings))
+        self.jobs = self._jobs()
+        self._progress.expect(self.jobs)
+        return self.jobs
+
+    # Jobs
+
+    def _collect(self) -> None:
+        with self._current() as app:
+            app.collect()
+
+    def _detect(self) -> None:
+        with self._current() as app:
+            app.detect.run(app.settings, progress=self._evaluated, limit=_TURN)
+
+    def _evaluated(self, run: Run) -> None:
+        self.metrics.evaluated(run)
+        facts = {"detector": run.detector, "window": run.start.isoformat(), "outcome": run.outcome.value}
+        if run.reason:
+            facts["reason"] = run.reason
+        log.info("window", findings=len(run.findings), seconds=round(run.seconds, 3), **facts)
+
+    def _alert(self) -> None:
+        with self._current() as app:
+            result = app.alert()
+        if result is None:
+            return
+        for receiver, outcome, count in result.told:
+            self.metrics.told(receiver, outcome, count)
+        if result.notified or result.failed or result.retried:
+            log.info("alerting", notified=result.notified, failed=result.failed, retried=result.retried)
+
+    def _maintain(self) -> None:
+        with self._current() as app:
+            done = app.maintain()
+        if any(done.values()):
+            log.info("maintenance", **done)
+
+    def _health(self) -> None:
+        with self._current() as app:
+            run = app.checkup.judge(app.settings, app.catalogue.failures, app.sources)
+        for finding in run.findings if run else ():
+            log.warning("unhealthy", subject=finding.subject.id, reason=finding.reason)
+
+    def _heartbeat(self) -> None:
+        trouble = self._stuck()
+        if trouble:
+            log.warning("no heartbeat", reason=trouble)
+            return
+        with self._current() as app:
+            given = app.config.monitoring.heartbeat
+            url = Secret.parse(given, app.config.folder).reveal()
+        if not url.startswith(("https://", "http://")):
+            raise StoreError("monitoring.heartbeat: the URL must begin with https:// or http://")
+        try:
+            with urllib.request.urlopen(url, timeout=_PATIENCE):  # noqa: S310 — looked at above
+                pass
+        except http.client.HTTPException as error:  # its message may be the URL, which is a secret
+            raise StoreError(f"the heartbeat was not taken: {type(error).__name__}") from None
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)  # never the URL
+            raise StoreError(f"the heartbeat was not taken: {reason}") from None
+
+    # How it is watched
+
+    def _stuck(self) -> str:
+        stuck = self._progress.stuck()
+        return f"not done in time: {', '.join(stuck)}" if stuck else ""
+
+    def _unreachable(self) -> str:
+        try:
+            with self._current() as app:
+                app.store.get("upkeep", "last")
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    def _measured(self) -> bytes:
+        with self._current() as app:
+            self.metrics.up(well=not self._stuck())
+            if app.spool is not None:
+                self.metrics.spool(app.spool.bytes, app.spool.events)
+            try:
+                due = {s.detector.id: s for s in app.settings}
+                waiting = [
+                    (w, max(w.since, due[w.detector].due(w.start)))
+                    for w in app.detect.ledger.waiting()
+                    if w.detector in due
+                ]
+                self.metrics.waiting(due, waiting, app.clock.now())
+            except StoreError as error:
+                log.warning("metrics without the store", error=str(error))
+        return self.metrics.text()

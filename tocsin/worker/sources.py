@@ -1,0 +1,118 @@
+"""Collecting from the configured sources: each is one worker's at a time, and one that is away stops no other."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from tocsin.config.sections import CollectorSection
+from tocsin.contract.plugin import Collector
+from tocsin.errors import InputError, StoreAway, StoreError
+from tocsin.logs import logger
+from tocsin.pipeline.detecting.leases import LeaseLost, Leases
+from tocsin.pipeline.ingesting.ingest import Counts, Ingest
+from tocsin.pipeline.ingesting.rhythm import Rhythms
+from tocsin.store.spool.spooled import SpooledStore
+
+log = logger()
+
+
+def source_name(section: CollectorSection) -> str:
+    """A name of a configured source that all workers have for it, and that people know it by."""
+    paths = section.params.get("paths")
+    if isinstance(paths, list) and paths:
+        return f"{section.type} {', '.join(map(str, paths))}"[:200]
+    settings = msgspec.json.encode(section.params, order="sorted", enc_hook=str)
+    return f"{section.type} {hashlib.sha256(settings).hexdigest()[:12]}"
+
+
+class Sources:
+    """The sources of a configuration, by name."""
+
+    def __init__(
+        self,
+        collectors: Mapping[str, Collector[Any]],
+        ingest: Ingest,
+        leases: Leases,
+        rhythms: Rhythms,
+        spool: SpooledStore | None,
+    ) -> None:
+        self._collectors, self._ingest, self._leases = collectors, ingest, leases
+        self._rhythms, self._spool = rhythms, spool
+        self._theirs: set[str] = set()  # whose lease another worker had the last time that we asked
+
+    def collect(self, progress: Callable[[str], None]) -> tuple[Counts, int]:
+        """Take what every source has now, but for those that another worker is at.
+
+        Returns:
+            What was taken, and how many sources could not be read or are waiting for the store.
+
+        Raises:
+            StoreError: the store refused what a source gave; the others were taken.
+        """
+        total, away = Counts(), 0
+        refused: StoreError | None = None
+        for name, collector in self._collectors.items():
+            try:
+                with self._right(name) as guard:
+                    if guard is None:
+                        continue
+                    progress(f"collecting from {collector.id}")
+                    counts = self._ingest.run(collector, guard=guard)
+            except (InputError, LeaseLost, StoreAway) as error:
+                log.warning("source left", source=name, reason=str(error))
+                away += not isinstance(error, LeaseLost)
+                continue
+            except StoreError as error:  # told in the end: the next source may be of another stream
+                refused = refused or error
+                continue
+            except Exception as error:  # noqa: BLE001 — the fence around plug-in calls: one source stops no other
+                log.error("source failed", source=name, reason=f"{type(error).__name__}: {error}")  # noqa: TRY400
+                away += 1
+                continue
+            total = total.plus(counts)
+            if counts.read:
+                with contextlib.suppress(StoreAway):
+                    self._rhythms.heard(name)
+                log.info("collected", source=name, **counts._asdict())
+        if refused is not None:
+            raise refused
+        return total, away
+
+    @contextmanager
+    def _right(self, source: str) -> Iterator[Callable[[], None] | None]:
+        """The lease of a source while it is collected from: how to keep it, or None where another worker has it.
+
+        While the store is away nobody can take it: who knows where the source is goes on, into the spool.
+        """
+        offline = self._spool is not None and source not in self._theirs
+        lease = None
+        if not (offline and self._spool is not None and self._spool.rests):
+            try:
+                lease = self._leases.take(f"collector/{source}")
+            except StoreAway:
+                if not offline:
+                    raise
+            else:
+                self._theirs.discard(source)
+                if lease is None:
+                    self._theirs.add(source)
+                    yield None
+                    return
+
+        def guard() -> None:
+            if lease is not None:
+                with contextlib.suppress(StoreAway):
+                    self._leases.renew(lease)
+
+        try:
+            yield guard
+        finally:
+            if lease is not None:
+                with contextlib.suppress(StoreAway):
+                    self._leases.give_back(lease)
