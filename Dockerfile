@@ -7,8 +7,9 @@ COPY collectors collectors
 COPY detectors detectors
 COPY alerting alerting
 COPY dashboards dashboards
+COPY recorder recorder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN pip wheel --no-deps --wheel-dir /wheels . \
+RUN pip wheel --no-deps --wheel-dir /wheels ./recorder . \
  && python -m venv --without-pip /opt/tocsin \
  && pip --python /opt/tocsin/bin/python install --constraint constraints.txt /wheels/*.whl
 

@@ -48,12 +48,10 @@ bench: $(READY)
 clean:
 	rm -rf .venv .venv-* demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# Installed from its source and so told, urllib3-future (of grafana-client) leaves urllib3 (of Elasticsearch's client) alone.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml recorder/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Tocsin needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	URLLIB3_NO_OVERRIDE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-binary urllib3-future \
-	  -c constraints.txt -e '.[dev,demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./recorder -e '.[dev,demo]'
 	$(BIN)/python -m compileall -q tocsin collectors detectors alerting dashboards recorder || true
 	touch $(READY)

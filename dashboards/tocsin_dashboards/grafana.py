@@ -1,6 +1,6 @@
-"""Talking to Grafana's HTTP API: the one user of grafana-client, with retries and errors that say what to do.
+"""A client of Grafana's HTTP API, with retries and errors that say what to do. The only user of grafana-client.
 
-It speaks the `/api` of every Grafana since 9, which Grafana 13 still serves beside `/apis`.
+It uses the `/api` paths of Grafana 9 and newer, which Grafana 13 still serves beside `/apis`.
 """
 
 from __future__ import annotations
@@ -20,40 +20,37 @@ if TYPE_CHECKING:
 
 #: Seconds that one request may take.
 TIMEOUT = 10.0
-#: Seconds for which a Grafana that is away is asked again.
+#: Seconds for which requests are retried while Grafana is unavailable.
 PATIENCE = 30.0
-#: Statuses after which the same may be asked again; 0: no answer in time.
-BUSY = frozenset({0, 429, 502, 503, 504})
-_FIRST, _LONGEST = 0.5, 8.0  # seconds between two attempts: doubled each time, up to
-_MOST = 5000  # the most hits that Grafana's search gives in one page
+#: HTTP statuses after which a request is retried.
+BUSY = frozenset({429, 502, 503, 504})
+_FIRST, _LONGEST = 0.5, 8.0  # seconds between two attempts: the first wait, and the limit of its doubling
+_MOST = 5000  # Grafana's limit of hits in one page of a search
 
-INSTALL = (
-    "this needs more packages: pip install 'tocsin[grafana]'. On a machine whose Tocsin uses Elasticsearch install them so "
-    "that they leave urllib3 alone: URLLIB3_NO_OVERRIDE=1 pip install --no-binary urllib3-future 'tocsin[grafana]'"
-)
+INSTALL = "this command requires more packages; install them with: pip install 'tocsin[grafana]'"
 
 
 class GrafanaError(TocsinError):
-    """Grafana does not answer, or does not do what it was asked for."""
+    """Grafana does not answer, or refuses a request."""
 
 
-class Conflict(GrafanaError):  # noqa: N818 — what happened
-    """What is in Grafana is not what the request took for granted; `reason` is Grafana's own word for it."""
+class Conflict(GrafanaError):  # noqa: N818 — named after the HTTP status
+    """The request conflicts with what Grafana has stored; `reason` is the `status` field of Grafana's answer."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class _Away(Exception):  # noqa: N818 — a state that passes
-    """Grafana does not answer now, or is too busy."""
+class _Away(Exception):  # noqa: N818 — a temporary state
+    """Grafana does not answer at the moment, or is too busy."""
 
 
 class Grafana:
-    """A Grafana, asked as the service account whose token it is.
+    """A Grafana server, used as the service account that the token belongs to.
 
-    At least once: a request whose answer was lost is sent again. Saves carry the version that they replace, so a
-    second one is refused, not doubled.
+    Delivery is at least once: a request whose answer was lost is sent again. A save names the version that it replaces,
+    so Grafana refuses a repeated save and no dashboard is duplicated.
     """
 
     def __init__(
@@ -89,54 +86,66 @@ class Grafana:
 
     # Folders and dashboards
 
-    def folder(self, uid: str) -> dict[str, Any] | None:
-        """A folder, or None where there is none."""
-        return self._find("look at folders", "folders:read", lambda: self._api.folder.get_folder(_name(uid)))
+    def has_folder(self, uid: str) -> bool:
+        """Whether there is a folder of that uid that the service account may see.
+
+        A search, because Grafana answers an Editor who reads a missing folder by its uid with 403, not 404.
+        """
+        return any(
+            hit["uid"] == uid
+            for hit in self._search("search for folders", "folders:read", "type=dash-folder")
+        )
 
     def create_folder(self, uid: str, title: str) -> None:
-        """Make a folder.
+        """Create a folder.
 
         Raises:
-            Conflict: there is one of that uid or title.
+            Conflict: a folder has that uid or title.
         """
         self._ask(
-            f"make the folder {title!r}", "folders:create", lambda: self._api.folder.create_folder(title, uid)
+            f"create the folder {title!r}",
+            "folders:create",
+            lambda: self._api.folder.create_folder(title, uid),
         )
 
     def dashboard(self, uid: str) -> dict[str, Any] | None:
-        """A dashboard as `{dashboard, meta}`, or None where there is none."""
+        """A dashboard as `{dashboard, meta}`, or None if Grafana has no dashboard of that uid."""
         ask = self._api.dashboard.get_dashboard
-        return self._find("look at dashboards", "dashboards:read", lambda: ask(_name(uid)))
+        return self._find("read dashboards", "dashboards:read", lambda: ask(_name(uid)))
 
     def newest(self, uid: str) -> dict[str, Any]:
-        """Who saved a dashboard last, when and with what message; empty where Grafana keeps no history of it."""
-        # grafana-client's own call sends `limit` in a body, where Grafana does not look.
-        path = f"/dashboards/uid/{_name(uid)}/versions"
+        """Who saved a dashboard last, when and with what message; empty if Grafana has no history of the dashboard."""
+        # grafana-client's own call sends `limit` in a body, which Grafana ignores.
+        path = f"/dashboards/uid/{_name(uid)}/versions?limit=1"
         found = self._ask(
-            "look at a dashboard's history",
+            "read a dashboard's history",
             "dashboards:write",
-            lambda: self._api.client.GET(path, params={"limit": 1}),
+            lambda: self._api.client.GET(path),
             absent=True,
         )
-        # A list until Grafana 10; since then with a token for what follows.
+        # Grafana 9 and 10 return a list; newer versions return an object with a token for the next page.
         versions = found.get("versions", []) if isinstance(found, Mapping) else found or []
         return max(versions, key=lambda version: version["version"], default={})
 
     def tagged(self, tag: str) -> list[dict[str, Any]]:
-        """Every dashboard with a tag, in whatever folder: `{uid, title, folderUid, …}`."""
-        search, found = self._api.search.search_dashboards, list[dict[str, Any]]()
+        """Every dashboard with a tag, in any folder: `{uid, title, folderUid, …}`."""
+        return self._search("search for dashboards", "dashboards:read", f"tag={_name(tag)}&type=dash-db")
+
+    def _search(self, what: str, permission: str, query: str) -> list[dict[str, Any]]:
+        """Every hit of a search, page by page; grafana-client's own call has no pages."""
+        found = list[dict[str, Any]]()
         for page in itertools.count(1):
-            ask = partial(search, tag=tag, type_="dash-db", limit=_MOST, page=page)
-            found += (hits := self._ask("search for dashboards", "dashboards:read", ask))
+            ask = partial(self._api.client.GET, f"/search?{query}&limit={_MOST}&page={page}")
+            found += (hits := self._ask(what, permission, ask))
             if len(hits) < _MOST:
                 break
         return found
 
     def save(self, dashboard: Mapping[str, Any], folder: str, message: str) -> None:
-        """Save a dashboard, over the `version` that it has, or as a new one without.
+        """Save a dashboard: replace its `version`, or create it if the dashboard names no version.
 
         Raises:
-            Conflict: another version is there, or another dashboard has its title.
+            Conflict: Grafana has another version, or another dashboard has the title.
         """
         body = {"dashboard": dict(dashboard), "folderUid": folder, "message": message, "overwrite": False}
         permission = "dashboards:write" if dashboard.get("version") else "dashboards:create"
@@ -147,25 +156,25 @@ class Grafana:
         )
 
     def delete(self, uid: str) -> None:
-        """Delete a dashboard; one that is gone already is no error."""
+        """Delete a dashboard; no error if Grafana has no such dashboard."""
         ask = self._api.dashboard.delete_dashboard
         self._find(f"delete the dashboard {uid}", "dashboards:delete", lambda: ask(_name(uid)))
 
     # Data sources
 
     def data_source(self, uid: str) -> dict[str, Any] | None:
-        """A data source without its secrets, or None where there is none."""
+        """A data source without its secrets, or None if Grafana has no data source of that uid."""
         ask = self._api.datasource.get_datasource_by_uid
-        return self._find("look at data sources", "datasources:read", lambda: ask(_name(uid)))
+        return self._find("read data sources", "datasources:read", lambda: ask(_name(uid)))
 
     def create_data_source(self, body: Mapping[str, Any]) -> None:
-        """Make a data source.
+        """Create a data source.
 
         Raises:
-            Conflict: there is one of that uid or name.
+            Conflict: a data source has that uid or name.
         """
         self._ask(
-            f"make the data source {body['name']!r}",
+            f"create the data source {body['name']!r}",
             "datasources:create",
             lambda: self._api.datasource.create_datasource(dict(body)),
         )
@@ -173,47 +182,47 @@ class Grafana:
     # Alerting
 
     def rule_group(self, folder: str, group: str) -> dict[str, Any] | None:
-        """A group of alert rules, or None where there is none."""
+        """A group of alert rules, or None if Grafana has no such group."""
         ask = self._api.alertingprovisioning.get_rule_group
         return self._find(
-            "look at alert rules", "alert.provisioning:read", lambda: ask(_name(folder), _name(group))
+            "read alert rules", "alert.provisioning:read", lambda: ask(_name(folder), _name(group))
         )
 
     def put_rule_group(self, folder: str, group: str, body: Mapping[str, Any]) -> None:
-        """Put a group of alert rules in place of the one of that name."""
+        """Create or replace a group of alert rules."""
         ask = self._api.alertingprovisioning.update_rule_group
         self._ask(
-            f"put the alert rules {group!r}",
+            f"replace the alert rules {group!r}",
             "alert.provisioning:write",
             lambda: ask(_name(folder), _name(group), dict(body)),
         )
 
     def contact_points(self) -> Sequence[dict[str, Any]]:
-        """Every contact point, secrets blacked out."""
+        """Every contact point, with redacted secrets."""
         ask = self._api.alertingprovisioning.get_contactpoints
-        found: Sequence[dict[str, Any]] = self._ask("look at contact points", "alert.provisioning:read", ask)
+        found: Sequence[dict[str, Any]] = self._ask("read contact points", "alert.provisioning:read", ask)
         return found
 
     def create_contact_point(self, body: Mapping[str, Any]) -> None:
-        """Make a contact point."""
+        """Create a contact point."""
         ask = self._api.alertingprovisioning.create_contactpoint
         self._ask(
-            f"make the contact point {body['name']!r}", "alert.provisioning:write", lambda: ask(dict(body))
+            f"create the contact point {body['name']!r}", "alert.provisioning:write", lambda: ask(dict(body))
         )
 
-    # Asking
+    # Requests
 
     def _find(self, what: str, permission: str, ask: Callable[[], Any]) -> dict[str, Any] | None:
-        """What `ask` gives; None where Grafana says that there is no such thing."""
+        """The answer to a request; None if Grafana answers that the object does not exist."""
         found: dict[str, Any] | None = self._ask(what, permission, ask, absent=True)
         return found
 
     def _ask(self, what: str, permission: str, ask: Callable[[], Any], *, absent: bool = False) -> Any:
-        """What `ask` gives, asked again while Grafana is away.
+        """The answer to a request, which is retried while Grafana is unavailable.
 
         Raises:
-            Conflict: what is there stands against it.
-            GrafanaError: Grafana does not do it, or was away for too long.
+            Conflict: the request conflicts with what Grafana has stored.
+            GrafanaError: Grafana refuses the request, or was unavailable for too long.
         """
         end, wait = self._clock.monotonic() + self._patience, _FIRST
         while True:
@@ -222,57 +231,57 @@ class Grafana:
             except _Away as away:
                 if self._clock.monotonic() + wait > end:
                     raise GrafanaError(
-                        f"Grafana at {self.url} cannot {what}: it has been away for {self._patience:.0f} s ({away}); "
-                        "check grafana.url and that Grafana runs, then do the same again"
+                        f"Grafana at {self.url} cannot {what}: it has been unavailable for {self._patience:.0f} s ({away}); "
+                        "check grafana.url and that Grafana runs, then run the command again"
                     ) from None
             self._sleep(wait)
             wait = min(2 * wait, _LONGEST)
 
     def _once(self, what: str, permission: str, ask: Callable[[], Any], *, absent: bool) -> Any:
         from grafana_client.client import GrafanaException
-        from niquests.exceptions import SSLError
+        from requests.exceptions import SSLError
 
         try:
-            return self._told(what, ask())
+            return self._checked(what, ask())
         except GrafanaException as error:
             if error.status_code in BUSY:
-                why = f"HTTP status {error.status_code}" if error.status_code else "no answer in time"
-                raise _Away(why) from None
+                raise _Away(f"HTTP status {error.status_code}") from None
             if error.status_code == 404 and absent and isinstance(error.response, Mapping):
                 return None
             raise self._refused(what, permission, error) from None
         except SSLError as error:
             raise GrafanaError(
-                f"Grafana at {self.url} cannot be trusted: {error}; set grafana.ca_certs to the file of its authority"
+                f"Grafana at {self.url} has a certificate that cannot be verified: {error}; "
+                "set grafana.ca_certs to the certificate file of its authority"
             ) from None
-        except ValueError:  # neither JSON nor a page
-            return self._told(what, "")
-        except OSError as error:  # all of niquests' own are of this kind
+        except ValueError:  # the answer is neither JSON nor text
+            return self._checked(what, "")
+        except OSError as error:  # every error of requests is an OSError
             raise _Away(str(error)) from None
 
-    def _told(self, what: str, answer: Any) -> Any:
-        if isinstance(answer, str):  # grafana-client gives a page as its text
+    def _checked(self, what: str, answer: Any) -> Any:
+        if isinstance(answer, str):  # grafana-client returns an HTML page as text
             raise self._page(what)
         return answer
 
     def _page(self, what: str) -> GrafanaError:
         return GrafanaError(
-            f"Grafana at {self.url} cannot {what}: the answer is a page, not JSON; check that grafana.url is Grafana's "
-            "own and that nothing between asks for a login"
+            f"Grafana at {self.url} cannot {what}: the answer is a page, not JSON; check that grafana.url is the URL of "
+            "Grafana itself and that no proxy asks for a login"
         )
 
     def _refused(self, what: str, permission: str, error: GrafanaException) -> GrafanaError:
         body, status = error.response, error.status_code
         said = body.get("message") or "" if isinstance(body, Mapping) else ""
-        if status == 404 and not isinstance(body, Mapping):  # another server's
+        if status == 404 and not isinstance(body, Mapping):  # the answer of another server
             return self._page(what)
         line = f"Grafana at {self.url} cannot {what}: {said or 'no reason given'} (HTTP status {status})"
         if status == 401:
             return GrafanaError(f"{line}; check that grafana.token names a valid token of a service account")
         if status == 403:
             return GrafanaError(
-                f"{line}; the token lacks the permission {permission}: give it to the service account, or the role "
-                f"{'Editor' if permission.startswith(('dashboards', 'folders')) else 'Admin'}"
+                f"{line}; the token lacks the permission {permission}: grant the service account the permission, or "
+                f"the role {'Editor' if permission.startswith(('dashboards', 'folders')) else 'Admin'}"
             )
         if status in {409, 412}:
             return Conflict(line, str(body.get("status") or "") if isinstance(body, Mapping) else "")

@@ -41,14 +41,15 @@ class Folder:
         Raises:
             GrafanaError: another folder has its title, or it may not be made.
         """
-        if not self.there and self.grafana.folder(self.uid) is None:
+        if not self.there and not self.grafana.has_folder(self.uid):
             try:
                 self.grafana.create_folder(self.uid, self.title)
             except Conflict:
-                if self.grafana.folder(self.uid) is None:  # else somebody else just made it
+                if not self.grafana.has_folder(self.uid):  # another push may have created it since the search
                     raise GrafanaError(
-                        f"Grafana has a folder {self.title!r} that is not Tocsin's (its uid is not {self.uid!r}); "
-                        "rename it, or set grafana.folder to another title"
+                        f"Grafana has a folder {self.title!r} that is not Tocsin's (its uid is not {self.uid!r}), or that "
+                        "the token may not read; rename the folder, set grafana.folder to "
+                        "another title, or grant folders:read"
                     ) from None
         self.there = True
         return self.uid

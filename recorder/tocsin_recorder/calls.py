@@ -1,29 +1,29 @@
-"""Calls of a model: seen in its code, and made events of the `inference` stream, one JSON line each.
+"""Calls of a model, observed in the model's process and converted to events of the `inference` stream.
 
-Runs in the recorder's thread inside model servers: no Polars, no numpy.
+Runs in the recorder's thread inside model servers. Standard library only, Python 3.9 or newer.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Optional, Protocol, Union
 
-import msgspec
-
-Principal = str | Callable[[], str | None] | None
-Fields = Mapping[str, object] | Callable[[], Mapping[str, object]] | None
+Principal = Union[str, Callable[[], Optional[str]], None]
+Fields = Union[Mapping[str, object], Callable[[], Mapping[str, object]], None]
 _NAMES_KEPT = 1000
-_encode = msgspec.json.Encoder().encode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class Answer(NamedTuple):
-    """What the model said of one row."""
+    """The model's output for one row."""
 
     label: object = None
     score: object = None
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class Called(NamedTuple):
-    """One call as it was seen, with raw values: arrays, frames or lists of rows, and what came back."""
+    """One observed call with its raw values: arrays, frames or lists of rows, and the model's output."""
 
     time: int  # nanoseconds since 1970
     duration: int
@@ -47,13 +47,13 @@ class Called(NamedTuple):
 
 
 class Queue(Protocol):
-    """What takes the calls: a `Recorder`."""
+    """Where observed calls are queued: a `Recorder`."""
 
     max_rows: int
     clock: Callable[[], int]
 
     def put(self, called: Called, principal: Principal = None, fields: Fields = None) -> None:
-        """Queue a call that was seen."""
+        """Queue an observed call."""
         ...
 
     def lose(self, count: int) -> None:
@@ -62,9 +62,9 @@ class Queue(Protocol):
 
 
 class Call:
-    """One call of a model: enter before it, give features and output inside.
+    """A context manager around one call of a model; set features and output inside it.
 
-    An error that the model raises is recorded by its type, with outcome failure, and goes on.
+    If the model raises, the call is recorded with the error's type and outcome `failure`, and the error propagates.
     """
 
     __slots__ = ("_answer", "_features", "_fields", "_names", "_principal", "_recorder", "_started", "_time")
@@ -83,7 +83,7 @@ class Call:
         if features is not None:
             self.features(features)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Call:  # noqa: PYI034 - `Self` needs Python 3.11
         self._time, self._started = self._recorder.clock(), time.perf_counter_ns()
         return self
 
@@ -114,13 +114,13 @@ class Call:
         self._recorder.put(called, self._principal, self._fields)
 
 
-def told(source: Any) -> Any:
-    """A value, or what a function says that stands for it."""
+def resolve(source: Any) -> Any:
+    """A value; of a function, what it returns."""
     return source() if callable(source) else source
 
 
 class EventWriter:
-    """Makes events of calls. Ids are a random word of this process and a number."""
+    """Converts calls to events. An event's id is a random word, one per process, and a number."""
 
     def __init__(self, model: str, version: str) -> None:
         self._model = {"name": model, "version": version} if version else {"name": model}
@@ -131,7 +131,7 @@ class EventWriter:
         self._classes: tuple[Any, list[str] | None] = (None, None)
 
     def lines(self, called: Called, dropped: int) -> Iterator[bytes]:
-        """One line for each row; `dropped` calls before this one were lost, which its first event tells."""
+        """One line for each row. The first line reports that `dropped` calls before this one were lost."""
         shared = self._shared(called)
         rows = _rows(called.rows)
         answers = called.answers or list(_answers(called.output, self._labels(called.classes)))
@@ -146,7 +146,7 @@ class EventWriter:
             event = {**shared, "event": {"id": number, **shared["event"]}, "tocsin": tocsin}
             if dropped:
                 event["labels"], dropped = {"recorder.dropped": str(dropped)}, 0
-            yield _encode(event) + b"\n"
+            yield f"{_encode(event)}\n".encode("utf-8", "replace")  # a lone surrogate becomes "?"
 
     def _shared(self, called: Called) -> dict[str, Any]:
         outcome = "failure" if called.error else "success"
@@ -159,7 +159,7 @@ class EventWriter:
             *branches, leaf = name.split(".")
             for branch in branches:
                 node = node.setdefault(branch, {})
-            node[leaf] = value if isinstance(value, str | int | float | bool | None) else str(value)
+            node[leaf] = _finite(value) if isinstance(value, (str, int, float, type(None))) else str(value)
         if called.principal is not None:
             shared.setdefault("user", {})["id"] = str(called.principal)
         if called.error:
@@ -188,35 +188,36 @@ class EventWriter:
 
 
 class _Names:
-    """The names of a vector's places; a place where text was seen is a category from then on."""
+    """The feature names of a vector. A feature that once held text is a category from then on."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = [str(name).replace(",", ";") for name in names]
         self._text = ",".join(self._names)
 
     def features(self, row: Sequence[object]) -> dict[str, object]:
-        plain = all(type(value) is float for value in row)
+        plain = all(type(value) is float for value in row) and math.isfinite(sum(row))  # type: ignore[arg-type]
         values = row if plain else [self._value(place, value) for place, value in enumerate(row)]
         if len(values) != len(self._names):
             return {"values": values}
         return {"names": self._text, "values": values}
 
     def _value(self, place: int, value: Any) -> float | None:
-        """A number; for text a code that is the same everywhere; None for what is neither."""
-        if isinstance(value, float | int):  # what is not finite is written as null
-            return float(value)
+        """A number; for text its CRC-32, which is the same in every process; None for anything else."""
+        if isinstance(value, (float, int)):
+            number = float(value)
+            return number if math.isfinite(number) else None
         if isinstance(value, str):
             if place < len(self._names) and ":" not in self._names[place]:
                 self._names[place] += ":category"
                 self._text = ",".join(self._names)
             return float(zlib.crc32(value.encode("utf-8", "replace")))
         if isinstance(value, datetime):
-            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+            return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
         return self._value(place, value.item()) if hasattr(value, "item") else None
 
 
 def _rows(rows: Any) -> Sequence[Sequence[object]]:
-    """Rows of Python values, from whatever holds them: numpy, pandas, scipy, Polars, lists."""
+    """Rows of Python values, from numpy, pandas, scipy, Polars or lists."""
     if rows is None:
         return ()
     for method in ("toarray", "to_numpy"):
@@ -230,7 +231,7 @@ def _answers(output: Any, labels: list[str] | None) -> Iterator[Answer]:
         if labels and isinstance(value, list) and len(value) == len(labels):
             best = value.index(max(value))
             yield Answer(labels[best], value[1] if len(value) == 2 else value[best], value[best])
-        elif labels is None and isinstance(value, int | float):
+        elif labels is None and isinstance(value, (int, float)):
             yield Answer(score=value)
         else:
             yield Answer(label=value)
@@ -242,5 +243,10 @@ def _output(answer: Answer) -> dict[str, object]:
         output["label"] = str(answer.label)
     for name, value in (("score", answer.score), ("confidence", answer.confidence)):
         if value is not None:
-            output[name] = float(value)  # type: ignore[arg-type]
+            output[name] = _finite(float(value))  # type: ignore[arg-type]
     return output
+
+
+def _finite(value: Any) -> Any:
+    """A value; null instead of an infinite or undefined number, which JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

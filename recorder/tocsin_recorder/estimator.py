@@ -10,9 +10,9 @@ from tocsin_recorder.calls import Called, Queue
 
 
 class RecordedEstimator:
-    """Stands for an estimator: records `predict` and `predict_proba`, hands everything else on.
+    """Wraps an estimator: records `predict` and `predict_proba`, delegates everything else to the estimator.
 
-    Pickling it keeps the estimator alone. What an estimator calls on itself is not recorded.
+    Pickling it pickles the bare estimator. Calls that the estimator makes to its own methods are not recorded.
     """
 
     _recorder: Queue
@@ -55,21 +55,21 @@ class RecordedEstimator:
         return output
 
     def _seen(self, rows: Any) -> _Seen | None:
-        """The rows as they are before the model sees them; None if they are nothing that can be read."""
+        """A copy of the rows, made before the model can change them; None if the rows cannot be read."""
         try:
             total = rows.shape[0] if hasattr(rows, "shape") else len(rows)
             part = _copied(rows, min(total, self._recorder.max_rows))
             width = part.shape[1] if hasattr(part, "shape") else len(part[0])
             if len(self._names) != width:
-                vars(self)["_names"] = self._told_names(rows, width)
+                vars(self)["_names"] = self._feature_names(rows, width)
             return _Seen(total, part)
         except Exception:  # noqa: BLE001 - rows of any kind come from the model's code
             return None
 
-    def _told_names(self, rows: Any, width: int) -> tuple[str, ...]:
-        for told in (getattr(self._estimator, "feature_names_in_", None), getattr(rows, "columns", None)):
-            if told is not None and len(told) == width:
-                return tuple(map(str, told))
+    def _feature_names(self, rows: Any, width: int) -> tuple[str, ...]:
+        for names in (getattr(self._estimator, "feature_names_in_", None), getattr(rows, "columns", None)):
+            if names is not None and len(names) == width:
+                return tuple(map(str, names))
         return tuple(f"x{place}" for place in range(width))
 
     def _put(self, when: int, duration: int, seen: _Seen | None, output: Any, error: str) -> None:
@@ -98,8 +98,8 @@ class _Seen(NamedTuple):
 
 
 def _copied(values: Any, count: int) -> Any:
-    """The first rows, so that nobody can change them any more."""
-    if isinstance(values, list | tuple):
+    """A copy of the first rows, which later code cannot change."""
+    if isinstance(values, (list, tuple)):
         return [tuple(row) if isinstance(row, list) else row for row in values[:count]]
     if hasattr(values, "iloc"):
         return values.iloc[:count].to_numpy(copy=True)

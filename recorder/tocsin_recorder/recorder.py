@@ -1,18 +1,17 @@
 """Records the calls of a model from inside the process that serves it.
 
-    with tocsin.record("credit", version="8", spool="/var/spool/tocsin", principal=key) as call:
+    with tocsin_recorder.record("credit", version="8", spool="/var/spool/tocsin", principal=key) as call:
         call.features({"limit": 20000, "age": 24})
         score = model(...)
         call.output(label="1", score=score)
 
-    model = tocsin.Recorder("credit", version="8", spool="/var/spool/tocsin").wrap(estimator)
+    model = tocsin_recorder.Recorder("credit", version="8", spool="/var/spool/tocsin").wrap(estimator)
 
-The caller's thread only puts raw values on a bounded queue; a daemon thread turns them into events of the
-`inference` stream and appends them to segment files, which the `ndjson` collector reads. It never blocks
-and never raises into the model's code: what cannot be recorded is counted in `dropped`, told in the log at
-most once a minute, and in `labels` of the next event. Delivery: at most once up to the spool (kill -9 loses
-what was queued, about the last 0.2 s), at least once from there. Imported into model servers: no Polars,
-no deltalake, no numpy.
+The caller's thread only puts raw values on a bounded queue. A daemon thread converts them to events of the
+`inference` stream and appends them to segment files, which the `ndjson` collector reads. The recorder never
+blocks and never raises into the model's code. A call that cannot be recorded is counted in `dropped`; the count is
+logged at most once a minute and reported in `labels` of the next event. Delivery: at most once up to the spool
+(kill -9 loses the queued calls, about the last 0.2 s), at least once from the spool on. Standard library only.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tocsin_recorder.calls import Call, Called, EventWriter, Fields, Principal, told
+from tocsin_recorder.calls import Call, Called, EventWriter, Fields, Principal, resolve
 from tocsin_recorder.spool import Spool
 
 log = logging.getLogger("tocsin.recorder")
 
-_PERIOD = 0.2  # seconds between two looks at the queue
-_AT_ONCE = 32  # events made before the thread lets others run
+_PERIOD = 0.2  # seconds between two reads of the queue
+_AT_ONCE = 32  # events written before the thread yields to the model's threads
 _WARNED_EVERY = 60.0
 
 
@@ -46,12 +45,12 @@ class Recorder:
         model: the model's name.
         version: its version.
         spool: folder for the segment files; several processes may share it.
-        principal: who calls: an id, or a function that tells it on the caller's thread.
-        fields: further ECS fields by dotted name (`source.ip`, `trace.id`), or a function that tells them.
-        max_bytes: most bytes in the folder; calls beyond are dropped until the collector has removed some.
-        queue: most rows that wait to be written; calls beyond are dropped.
-        max_rows: most rows of one call that are recorded; the others count as dropped.
-        clock: nanoseconds since 1970.
+        principal: the caller's id, or a function that returns it on the caller's thread.
+        fields: further ECS fields by dotted name (`source.ip`, `trace.id`), or a function that returns them.
+        max_bytes: most bytes in the folder; further calls are dropped until the collector has removed segments.
+        queue: most rows that wait to be written; further calls are dropped.
+        max_rows: most rows recorded of one call; the others count as dropped.
+        clock: returns nanoseconds since 1970.
     """
 
     _closed: bool
@@ -82,7 +81,7 @@ class Recorder:
 
     @property
     def dropped(self) -> int:
-        """Rows lost in this process: queue or spool full, not writable, or not to be made an event of."""
+        """Rows lost in this process: the queue or the spool is full, the spool is not writable, or a value is unreadable."""
         return self._dropped
 
     def call(
@@ -96,23 +95,23 @@ class Recorder:
         return Call(self, principal, features, fields)
 
     def wrap(self, estimator: Any, names: Sequence[str] = ()) -> Any:
-        """An estimator that records `predict` and `predict_proba`, one event a row, and is the same else.
+        """The estimator, with `predict` and `predict_proba` recorded, one event a row; otherwise unchanged.
 
-        `names` are the features' names, `:category` behind those that hold codes; otherwise those that the
-        estimator was fitted with, or those of a frame's columns.
+        `names` are the feature names; the suffix `:category` marks a feature that holds codes. Default: the names
+        that the estimator was fitted with, or the column names of the frame that it is called with.
         """
         from tocsin_recorder.estimator import RecordedEstimator
 
         return RecordedEstimator(self, estimator, names)
 
     def put(self, called: Called, principal: Principal = None, fields: Fields = None) -> None:
-        """Queue a call that was seen. Never blocks, never raises."""
+        """Queue an observed call. Never blocks, never raises."""
         try:
             called = called._replace(
-                principal=told(principal) or told(self._principal),
-                fields={**(told(self._fields) or {}), **(told(fields) or {})},
+                principal=resolve(principal) or resolve(self._principal),
+                fields={**(resolve(self._fields) or {}), **(resolve(fields) or {})},
             )
-        except Exception:  # noqa: BLE001 - whatever a foreign function raises is not the model's concern
+        except Exception:  # noqa: BLE001 - the caller's function may raise anything; the model must not see it
             self.lose(called.size)
             return
         with self._lock:
@@ -132,12 +131,12 @@ class Recorder:
             self._dropped += count
 
     def flush(self) -> None:
-        """Write what is queued, on this thread."""
+        """Write the queued calls, on this thread."""
         with self._writing:
             self._drain(pause=0.0)
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write what is queued and end; waits at most `timeout` seconds. Later calls count as dropped."""
+        """Write the queued calls and stop; waits at most `timeout` seconds. Later calls count as dropped."""
         with self._lock:
             if self._closed:
                 return
@@ -153,10 +152,10 @@ class Recorder:
             )
 
     def _begin(self) -> None:
-        """Start afresh: in a new recorder, and in a child process after a fork."""
+        """Set the initial state: in a new recorder, and in a child process after a fork."""
         self._lock, self._writing, self._wake = threading.RLock(), threading.Lock(), threading.Event()
         self._queue: list[Called] = []
-        self._waiting = self._recorded = self._dropped = self._told = 0
+        self._waiting = self._recorded = self._dropped = self._reported = 0
         self._warned = float("-inf")
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -164,7 +163,7 @@ class Recorder:
         self._spool = Spool(self._folder, f"inference-{self.model}", max_bytes=self._max_bytes)
 
     def after_fork(self) -> None:
-        """In a child process: what is queued belongs to the parent."""
+        """In a child process: drop the queue, which belongs to the parent."""
         self._spool.close()
         self._begin()
 
@@ -172,7 +171,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="tocsin-recorder", daemon=True)
         self._thread.start()
         util = sys.modules.get("multiprocessing.util")
-        if util is not None:  # its children end without atexit
+        if util is not None:  # its child processes end without atexit
             util.Finalize(None, self.close, exitpriority=100)
 
     def _run(self) -> None:
@@ -196,7 +195,7 @@ class Recorder:
                     self._write(lines)
                     lines = []
                     if pause:
-                        time.sleep(pause)  # lets the model's threads have the interpreter
+                        time.sleep(pause)  # the model's threads get the interpreter
         if lines:
             self._write(lines)
         self._warn()
@@ -204,12 +203,12 @@ class Recorder:
     def _lines(self, called: Called) -> Iterator[bytes]:
         made = 0
         try:
-            for line in self._events.lines(called, self._dropped - self._told):
-                self._told = self._dropped
+            for line in self._events.lines(called, self._dropped - self._reported):
+                self._reported = self._dropped
                 made += 1
                 yield line
         except Exception as error:  # noqa: BLE001 - values of any kind come from the model's code
-            log.debug("a call could not be made an event of: %r", error)
+            log.debug("a call could not be converted to an event: %r", error)
             self.lose(called.size - made)
 
     def _write(self, lines: list[bytes]) -> None:
@@ -225,10 +224,10 @@ class Recorder:
 
     def _warn(self) -> None:
         now = time.monotonic()
-        if self._dropped > self._told and now - self._warned >= _WARNED_EVERY:
+        if self._dropped > self._reported and now - self._warned >= _WARNED_EVERY:
             self._warned = now
             log.warning(
-                "model %s: not recorded: %d calls so far; is the spool %s writable, and is it collected?",
+                "model %s: %d calls were not recorded so far; check that the spool %s is writable and that it is collected",
                 self.model,
                 self._dropped,
                 self._folder,
@@ -244,7 +243,7 @@ def record(
     features: Mapping[str, object] | Sequence[object] | None = None,
     fields: Fields = None,
 ) -> Call:
-    """Record one call of a model; the recorder of this model, version and spool is made once a process."""
+    """Record one call of a model. A process has one recorder for each model, version and spool."""
     return _recorder(model, version, str(spool)).call(principal=principal, features=features, fields=fields)
 
 
@@ -255,7 +254,7 @@ def _recorder(model: str, version: str, spool: str) -> Recorder:
 
 @functools.cache
 def _recorders() -> weakref.WeakSet[Recorder]:
-    """The recorders of this process; they end with it, and begin afresh in a forked child."""
+    """The recorders of this process. They are closed at its exit, and reset in a forked child."""
     recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
     def close() -> None:

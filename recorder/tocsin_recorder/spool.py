@@ -1,7 +1,4 @@
-"""A spool: a folder of ndjson segments that one process writes and the `ndjson` collector reads.
-
-Imported into model servers: the standard library only.
-"""
+"""A spool: a folder of ndjson segments that model servers write and the `ndjson` collector reads."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ _RESCAN = 1.0
 
 
 class Spool:
-    """Appends whole lines to segment files of its own, up to a limit for the whole folder.
+    """Appends whole lines to its own segment files, up to a size limit for the whole folder.
 
-    A segment ends after `segment_bytes` or `segment_seconds` and is never written to again. Names hold the
-    host, the process and a random word, so that any number of processes can share a folder; together they
-    may pass `max_bytes` by what they write within a second. A line that was written survives the process;
-    it is not synced, so a crash of the machine may lose the last seconds.
+    A segment ends after `segment_bytes` or `segment_seconds` and is never written to again. A segment's name holds
+    the host, the process and a random word, so that any number of processes can share a folder. Together the processes
+    may exceed `max_bytes` by the bytes that they write within one second. A written line survives the process. Lines
+    are not synced, so a crash of the machine may lose the last seconds.
     """
 
     def __init__(
@@ -42,10 +39,10 @@ class Spool:
         self._opened = self._scanned = float("-inf")
 
     def write(self, lines: bytes) -> bool:
-        """Append whole lines; False where the folder holds `max_bytes` already.
+        """Append whole lines; False if the folder would exceed `max_bytes`.
 
         Raises:
-            OSError: they could not be written; nothing of them is left in the segment.
+            OSError: the lines could not be written; the segment holds no part of them.
         """
         now = time.monotonic()
         if now - self._scanned >= _RESCAN:
@@ -61,7 +58,7 @@ class Spool:
         return True
 
     def close(self) -> None:
-        """End the segment. The next write begins another."""
+        """End the segment. The next write starts another."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -90,4 +87,4 @@ class Spool:
             with os.scandir(self._folder) as entries:
                 return sum(entry.stat().st_size for entry in entries if ".ndjson" in entry.name)
         except OSError:
-            return 0  # not there yet, or a segment was removed meanwhile: the next scan tells
+            return 0  # no folder yet, or a segment was removed during the scan: the next scan measures again

@@ -21,7 +21,6 @@ TOKEN = "glsa_of-the-tests"
 Answer = tuple[int, Any]
 #: Which permission Grafana asks for, by the beginning of a request.
 PERMISSIONS = {
-    "GET /folders": "folders:read",
     "POST /folders": "folders:create",
     "GET /dashboards": "dashboards:read",
     "POST /dashboards": "dashboards:create",
@@ -107,14 +106,10 @@ class Stub:
 
     def _look(self, method: str, parts: list[str], query: dict[str, list[str]], _: Any) -> Answer | None:
         match (method, *parts):
-            case ("GET", "folders", uid):
-                return (
-                    (200, {"uid": uid, "title": self.folders[uid]})
-                    if uid in self.folders
-                    else _none("folder")
-                )
             case ("GET", "search"):
-                return 200, self._search(query["tag"])
+                return 200, self._folders() if query["type"] == ["dash-folder"] else self._search(
+                    query["tag"]
+                )
             case ("GET", "dashboards", "uid", uid):
                 return self._dashboard(uid)
             case ("GET", "dashboards", "uid", uid, "versions"):
@@ -160,6 +155,11 @@ class Stub:
             return 409, {"message": "a folder with the same name already exists in the current location"}
         self.folders[body["uid"]] = body["title"]
         return 200, body
+
+    def _folders(self) -> list[dict[str, Any]]:
+        """What a search finds: the folders that the token may read."""
+        readable = {} if "folders:read" in self.denied else self.folders
+        return [{"uid": uid, "title": title, "type": "dash-folder"} for uid, title in readable.items()]
 
     def _search(self, tags: list[str]) -> list[dict[str, Any]]:
         return [

@@ -224,6 +224,22 @@ def test_a_folder_keeps_the_title_it_was_given(grafana: Grafana, stub: Stub) -> 
     assert stub.folders == {"tocsin": "Security"}
 
 
+def test_an_editor_pushes_into_a_grafana_without_the_folder(grafana: Grafana, stub: Stub) -> None:
+    """Grafana 12 answers an Editor's `GET /folders/UID` of a missing folder with 403: the push must not send it."""
+    stub.denied.add("folders:read")
+    assert states(push(grafana)) == dict.fromkeys(BUILT, "added")
+    assert not [request for request in stub.requests if request.startswith("GET /folders")]
+
+
+def test_a_folder_that_the_token_may_not_read_is_an_error(grafana: Grafana, stub: Stub) -> None:
+    stub.folders["tocsin"] = "Tocsin"
+    stub.denied.add("folders:read")
+    with pytest.raises(
+        GrafanaError, match=r"not Tocsin's \(its uid is not 'tocsin'\), or that the token may not read"
+    ):
+        push(grafana)
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_is_saved_between_look_and_save_is_kept(grafana: Grafana, stub: Stub, overwrite: bool) -> None:
     push(grafana)
@@ -288,8 +304,8 @@ def test_an_answer_that_is_lost_is_no_second_save(grafana: Grafana, stub: Stub, 
 @pytest.mark.parametrize(
     ("permission", "role"),
     [
-        ("folders:create", "Editor"), ("folders:read", "Editor"), ("dashboards:read", "Editor"),
-        ("dashboards:create", "Editor"), ("dashboards:delete", "Editor"),
+        ("folders:create", "Editor"), ("dashboards:read", "Editor"), ("dashboards:create", "Editor"),
+        ("dashboards:delete", "Editor"),
     ],
 )  # fmt: skip
 def test_a_token_without_rights_is_told_which(
@@ -324,7 +340,7 @@ def test_grafana_that_comes_back_is_waited_for(grafana: Grafana, stub: Stub, sta
 def test_grafana_that_stays_away_is_told(grafana: Grafana, stub: Stub) -> None:
     stub.first = [(503, "<h1>later</h1>")] * 100
     with pytest.raises(
-        GrafanaError, match=r"cannot look at dashboards: it has been away for 30 s \(HTTP status 503"
+        GrafanaError, match=r"cannot read dashboards: it has been unavailable for 30 s \(HTTP status 503"
     ):
         push(grafana)
     assert 3 < len(stub.requests) < 10
@@ -334,7 +350,7 @@ def test_a_place_where_nobody_listens_is_told() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         grafana = client(f"http://127.0.0.1:{held.getsockname()[1]}")
-        with pytest.raises(GrafanaError, match=r"away for 30 s .*; check grafana\.url"):
+        with pytest.raises(GrafanaError, match=r"unavailable for 30 s .*; check grafana\.url"):
             push(grafana)
         grafana.close()
 
@@ -350,7 +366,9 @@ def test_a_certificate_is_trusted_by_its_authoritys_file_only(stub: Stub, tmp_pa
         assert states(push(grafana)) == dict.fromkeys(BUILT, "added")
         grafana.close()
         grafana = client(url)
-        with pytest.raises(GrafanaError, match=r"cannot be trusted: .* set grafana\.ca_certs"):
+        with pytest.raises(
+            GrafanaError, match=r"certificate that cannot be verified: .* set grafana\.ca_certs"
+        ):
             push(grafana)
         grafana.close()
 
