@@ -26,6 +26,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/rooms.py --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -33,6 +34,7 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/rooms.py
 
 scorecard: $(READY)
 	$(BIN)/python -m benchmarks.scorecard

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the command line sets it, before libgomp is loaded
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 _NAMESPACES = itertools.count()
+_SHARED, _URL = pytest.StashKey[contextlib.ExitStack](), pytest.StashKey[str]()
 
 
 def missing(reason: str) -> None:
@@ -28,12 +31,52 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+#: A test that uses one of these fixtures needs a real node.
+_NODES = {"elasticsearch_url", "elasticsearch_cluster", "node"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that needs a cluster as `full`: `make test` leaves those to `make test-all`."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        given = getattr(getattr(item, "callspec", None), "params", {}).values()
+        if _NODES & fixtures or "elasticsearch" in [value for value in given if isinstance(value, str)]:
+            item.add_marker(pytest.mark.full)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """With pytest-xdist: one Elasticsearch node, started by the controller, serves every worker process."""
+    config = node.config
+    if "not full" in config.option.markexpr or os.environ.get("TOCSIN_TEST_ELASTICSEARCH_URL"):
+        return
+    if config.stash.get(_SHARED, None) is None:
+        from tests.nodes.node import Missing, running
+
+        shared = config.stash[_SHARED] = contextlib.ExitStack()
+        folder = shared.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-elasticsearch-"))
+        try:
+            config.stash[_URL] = shared.enter_context(running(Path(folder))).url
+        except Missing:  # each test says so itself
+            config.stash[_URL] = ""
+    node.workerinput["elasticsearch_url"] = config.stash[_URL]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the node that the worker processes shared."""
+    if (shared := config.stash.get(_SHARED, None)) is not None:
+        shared.close()
+
+
 @pytest.fixture(scope="session")
-def elasticsearch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def elasticsearch_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """A real node for the session, or the one that TOCSIN_TEST_ELASTICSEARCH_URL names, or a skip."""
     from tests.nodes.node import Missing, running
 
-    given = os.environ.get("TOCSIN_TEST_ELASTICSEARCH_URL")
+    shared = getattr(request.config, "workerinput", {}).get("elasticsearch_url")
+    given = os.environ.get("TOCSIN_TEST_ELASTICSEARCH_URL") or shared
     if given:
         yield given
         return

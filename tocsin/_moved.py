@@ -53,20 +53,12 @@ class _OldPaths(MetaPathFinder, Loader):
         warnings.warn(
             f"{spec.name} is now {new}; the old path ends with Tocsin 0.3",
             DeprecationWarning,
-            stacklevel=_importer(),
+            stacklevel=2,  # the import statement: `warnings` does not count importlib's own frames
         )
         return ModuleType(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         sys.modules[module.__name__] = importlib.import_module(MOVED[module.__name__])
-
-
-def _importer() -> int:
-    """How many frames above `create_module` the import statement is: the first frame outside importlib."""
-    frame, level = sys._getframe(2), 2
-    while frame.f_back and "importlib" in frame.f_code.co_filename:
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def install() -> None:

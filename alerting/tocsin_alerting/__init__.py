@@ -1,1 +1,1 @@
-"""The alert path: findings become alerts, alerts reach people and open incidents with a playbook."""
+"""The alert path: stages, receivers, incidents and their playbooks."""

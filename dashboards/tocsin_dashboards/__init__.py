@@ -1,1 +1,1 @@
-"""Grafana dashboards as code; they come with a later release."""
+"""The Grafana dashboards as code, and their provisioning."""

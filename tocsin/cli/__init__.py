@@ -1,1 +1,1 @@
-"""The command line: parses, calls the app, prints. One file a command group; nothing heavy at import."""
+"""The command line: parses arguments, calls the app, prints. One file a command group."""

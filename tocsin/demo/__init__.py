@@ -1,1 +1,1 @@
-"""The lender's story, lived through: `tocsin demo`. Real data, real models, real attacks, the real platform."""
+"""The demo: twelve weeks of a lender with four attacks, through the real pipeline."""

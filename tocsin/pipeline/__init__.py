@@ -1,1 +1,1 @@
-"""The two ways through: `ingest` turns batches into rows of a stream, `detect` windows into findings."""
+"""The path of an event to its stream, and of a window to its findings."""

@@ -1,1 +1,1 @@
-"""A report of what a store holds, for a manager and an auditor: one document, written as HTML or as Markdown."""
+"""The report for managers and auditors, as HTML and Markdown."""

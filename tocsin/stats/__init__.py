@@ -1,1 +1,1 @@
-"""Pure mathematics, typed and free of Tocsin's other parts."""
+"""Statistics: pure, typed functions that import nothing else of Tocsin."""

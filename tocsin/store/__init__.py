@@ -1,4 +1,4 @@
-"""Where streams live: the protocol that every store keeps. `delta.py` is the embedded one."""
+"""The `Store` protocol: what the pipeline requires of every store."""
 
 from tocsin.store.protocol import Appended, Entry, Store
 

@@ -1,1 +1,1 @@
-"""The composition root, and what a worker does all day."""
+"""Builds the object graph from the configuration (`app.py`) and runs the scheduled jobs of a worker."""

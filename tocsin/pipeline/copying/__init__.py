@@ -1,4 +1,4 @@
-"""Moving history from one store to another: streams, keyed state, kept files and checkpoints."""
+"""Copies history from one store to another: streams, keyed state, files of baselines and checkpoints."""
 
 from tocsin.pipeline.copying.copy import Report, copy
 from tocsin.pipeline.copying.streams import Copied

@@ -1,1 +1,1 @@
-"""From a due window to its findings: leases, baselines, evaluation, records."""
+"""Evaluates due windows: leases, baselines, the fence around plug-in code, run records."""

@@ -1,1 +1,1 @@
-"""From a source to its stream: decode, validate, protect, append."""
+"""Ingests batches: decode, validate, protect sensitive fields, append to the stream."""

@@ -1,1 +1,1 @@
-"""Keeps appends on disk while the cluster is away."""
+"""Stores appends on the local disk while the cluster is unavailable, and sends them afterwards."""
