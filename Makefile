@@ -7,18 +7,26 @@ SEED ?= 1
 # STORE=elasticsearch: on a real node that lives as long as the command, or on the one of TOCSIN_STORE_URL.
 NODE := $(if $(filter elasticsearch,$(STORE)),$(if $(TOCSIN_STORE_URL),,$(BIN)/python -m tests.nodes.node))
 
-.PHONY: demo test test-elasticsearch check format docs scorecard bench elasticsearch clean
+.PHONY: demo test test-all test-elasticsearch check format docs scorecard bench elasticsearch release clean
 
 demo: $(READY)
 	$(NODE) $(BIN)/tocsin demo --dir demo-out --seed $(SEED)
 
-test: $(READY)
-	$(BIN)/pytest $(ARGS)
+# Two worker processes; a file's tests stay in one of them. ARGS="tests/pipeline -k lease" runs a part.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
-# What was there before the cluster was, with the cluster as its store.
+# What a newcomer runs: needs no cluster, kills no process, repeats nothing over ten seeds.
+test: $(READY)
+	$(PYTEST) -m "not full" $(ARGS)
+
+# Everything, with one Elasticsearch node for the session.
+test-all: $(READY)
+	$(PYTEST) $(ARGS)
+
+# The tests that know nothing of clusters, with Elasticsearch as the store.
 ON_CLUSTER := tests/alerting tests/collectors tests/core tests/demo tests/detectors tests/pipeline tests/test_kill.py tests/test_plugins.py
 test-elasticsearch: $(READY)
-	TOCSIN_TEST_STORE=elasticsearch $(BIN)/pytest $(or $(ARGS),$(ON_CLUSTER))
+	TOCSIN_TEST_STORE=elasticsearch $(PYTEST) $(or $(ARGS),$(ON_CLUSTER))
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -47,8 +55,15 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.drift_speed
 	$(BIN)/python -m benchmarks.recorder_speed
 
+# Both distributions into dist/, then their wheels in a bare environment.
+release: $(READY)
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d $(CURDIR)/dist
+	cd recorder && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist
+	$(BIN)/python deploy/check_wheels.py dist
+
 clean:
-	rm -rf .venv .venv-* demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml recorder/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
