@@ -1,4 +1,4 @@
-"""Modules that moved in 0.2. An old path still imports, with a warning, until 0.3; then this file goes."""
+"""Modules that moved in 0.2. Importing an old path still works in 0.2, with a warning. Delete this file in 0.3."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MOVED = {f"tocsin.{name}": f"tocsin.contract.{name}" for name in _CONTRACT} | {
 
 
 class _OldPaths(MetaPathFinder, Loader):
-    """Finds a module under its old path: it is the module at the new one."""
+    """Imports the module at the new path when the old path is imported."""
 
     def find_spec(
         self,
@@ -51,7 +51,7 @@ class _OldPaths(MetaPathFinder, Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         new = MOVED[spec.name]
         warnings.warn(
-            f"{spec.name} is now {new}; the old path ends with Tocsin 0.3",
+            f"{spec.name} has moved; import {new} instead. Tocsin 0.3 removes the old path",
             DeprecationWarning,
             stacklevel=_importer(),
         )
@@ -62,7 +62,7 @@ class _OldPaths(MetaPathFinder, Loader):
 
 
 def _importer() -> int:
-    """How many frames above `create_module` the import statement is: the first frame outside importlib."""
+    """The stack level of the import statement, for `warnings.warn`: the first frame outside importlib."""
     frame, level = sys._getframe(2), 2
     while frame.f_back and "importlib" in frame.f_code.co_filename:
         frame, level = frame.f_back, level + 1
@@ -70,6 +70,6 @@ def _importer() -> int:
 
 
 def install() -> None:
-    """Let old paths be found, after everything else was asked."""
+    """Register the finder for old paths, after all other finders."""
     if not any(isinstance(finder, _OldPaths) for finder in sys.meta_path):
         sys.meta_path.append(_OldPaths())
