@@ -89,7 +89,7 @@ class Alert:
     again. `window_*`, `finding`, `score`, `threshold`, `reason` and `evidence` are those of the newest finding;
     `severity` is the highest of all findings. `resolved` is the end of the first window without a finding.
 
-    `settled` is true once every group has sent the notification about the resolution. `unwritten` are transitions
+    `settled` is true once every group has queued a notification about the resolution. `unwritten` are transitions
     that are not in alert_history yet. They are stored in the same record as the change, so that a crash loses none.
     """
 
