@@ -105,7 +105,8 @@ def _check_cluster(config: Config) -> None:
             )
         if section.ca_certs is not None:
             raise config.error(
-                "ca_certs and ca_fingerprint both identify the certificate authority; remove one of them", place
+                "ca_certs and ca_fingerprint both identify the certificate authority; remove one of them",
+                place,
             )
 
 

@@ -50,7 +50,9 @@ def load(path: Path | None = None) -> Config:
     lines: dict[Place, int] = {}
     values = parse(text, path, lines)
     if not isinstance(values, dict):
-        raise ConfigError("the top level must be a mapping of settings, such as `namespace: production`", path, 1)
+        raise ConfigError(
+            "the top level must be a mapping of settings, such as `namespace: production`", path, 1
+        )
     return _config(values, path, lines)
 
 

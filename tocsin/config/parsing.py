@@ -49,7 +49,10 @@ def _value(node: yaml.Node, place: Place, path: Path | None, lines: dict[Place, 
             key = str(key_node.value)
             if key in found:
                 raise ConfigError(
-                    f"key {key!r} appears twice; remove one of the two", path, key_node.start_mark.line + 1, key
+                    f"key {key!r} appears twice; remove one of the two",
+                    path,
+                    key_node.start_mark.line + 1,
+                    key,
                 )
             lines[(*place, key)] = key_node.start_mark.line + 1
             found[key] = _value(value_node, (*place, key), path, lines)

@@ -31,7 +31,9 @@ class Secret:
             ConfigError: `values` has another form. The message does not show them, since they may be the secret itself.
         """
         if not isinstance(values, dict):
-            raise ConfigError("a secret must be written as {env: NAME} or {file: PATH}, not as the secret itself")
+            raise ConfigError(
+                "a secret must be written as {env: NAME} or {file: PATH}, not as the secret itself"
+            )
         found: Self = params.build(cls, values)
         return found.below(folder) if folder else found
 

@@ -36,7 +36,8 @@ class StoreSection:
         doc="folder where events are stored while the cluster is unreachable, relative to the configuration file",
     )
     spool_limit: str = param(
-        "4GiB", doc="maximum size of the spool; when it is full, collectors wait until the cluster is reachable"
+        "4GiB",
+        doc="maximum size of the spool; when it is full, collectors wait until the cluster is reachable",
     )
     retention: dict[str, str] = param(
         {}, doc="how long events of a stream are retained, in place of the stream's default: `access: 400d`"
@@ -85,7 +86,9 @@ class DetectorSection:
     enabled: bool = param(True, doc="whether the detector runs")
     params: dict[str, Any] = param({}, doc="settings of the detector")
     window: str | None = param(None, doc="length of a window of event time; null means the detector's own")
-    lateness: str = param("0s", doc="how long after the end of a window its final evaluation waits for late events")
+    lateness: str = param(
+        "0s", doc="how long after the end of a window its final evaluation waits for late events"
+    )
     baseline: str | None = param(None, doc="length of history for a baseline; null means the detector's own")
     rolling: bool = param(
         True, doc="whether baselines are refitted regularly; windows are also compared with a pinned baseline"
@@ -94,7 +97,10 @@ class DetectorSection:
         None, doc="age at which a rolling baseline is refitted; null means a quarter of the baseline's length"
     )
     false_alarms: float = param(
-        0.01, ge=1e-6, le=0.5, doc="intended probability that a score of normal activity reaches the threshold"
+        0.01,
+        ge=1e-6,
+        le=0.5,
+        doc="intended probability that a score of normal activity reaches the threshold",
     )
     threshold: float | None = param(None, ge=0, doc="fixed threshold in place of the calibrated one")
 
@@ -115,8 +121,12 @@ class WorkerSection:
     """`worker:` settings of one worker process, and the limits for the process that runs its detectors."""
 
     name: str = param("", doc="name of the worker in records and logs; empty means the host's name")
-    lease: str = param("2m", doc="time after which a claim on a window or source expires if it is not renewed")
-    overdue: str = param("15m", doc="time after which a due window that no worker evaluated is recorded as a gap")
+    lease: str = param(
+        "2m", doc="time after which a claim on a window or source expires if it is not renewed"
+    )
+    overdue: str = param(
+        "15m", doc="time after which a due window that no worker evaluated is recorded as a gap"
+    )
     lanes: int = param(2, ge=1, le=64, doc="number of detectors that one worker evaluates in parallel")
     timeout: str = param("10m", doc="maximum duration of one evaluation or one fit of a detector")
     memory: int = param(4096, ge=128, doc="maximum memory of the process that runs detectors, in MiB")

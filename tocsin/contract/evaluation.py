@@ -146,7 +146,9 @@ def _plain(detector: Detector[Any], given: Any) -> Score:
     words = (*given.subject, given.reason) if isinstance(given.subject, Subject) else (None,)
     if not all(isinstance(word, str) for word in words):
         raise PluginError(detector.id, f"score of {given.subject!r}: subject and reason must be text")
-    type_, id, reason = ("".join(word) for word in words)  # plain str, not a subclass that the plug-in defines
+    type_, id, reason = (
+        "".join(word) for word in words
+    )  # plain str, not a subclass that the plug-in defines
     return Score(Subject(type_, id), value, reason, evidence)
 
 

@@ -62,7 +62,7 @@ def read_snapshot(path: Path | str) -> pl.LazyFrame:
 def read_error(path: Path | str, error: BaseException) -> SnapshotError:
     """The SnapshotError for an exception of `FAULTS` that was raised while a file was read."""
     if isinstance(error, FileNotFoundError):
-        return SnapshotError(f"{path}: the file does not exist; restore it to verify its rows")
+        return SnapshotError(f"{path}: the file does not exist; restore it or correct the path")
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return SnapshotError(f"{path}: cannot be read as a dataset: {reason}")
 
