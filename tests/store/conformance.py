@@ -203,21 +203,21 @@ class StoreConformance:
     def test_files_are_kept(self, opened: Open) -> None:
         store = opened()
         frame = pl.DataFrame({"x": [1.5, None]})
-        store.keep("folder/frame.parquet", frame.write_parquet)
-        with opened().kept("folder/frame.parquet") as path:
+        store.save_file("folder/frame.parquet", frame.write_parquet)
+        with opened().file_path("folder/frame.parquet") as path:
             assert pl.read_parquet(path).equals(frame)
-        with pytest.raises(StoreError, match="keeps no"), store.kept("folder/none"):
+        with pytest.raises(StoreError, match="has no file"), store.file_path("folder/none"):
             pass
 
     def test_what_is_there_can_be_listed(self, opened: Open) -> None:
         store = opened()
-        assert (store.kinds(), store.kept_names(), dict(store.checkpoints("access"))) == ([], [], {})
+        assert (store.kinds(), store.file_names(), dict(store.checkpoints("access"))) == ([], [], {})
         for kind, key in (("thing", "b"), ("thing", "a"), ("other", "c")):
             store.put(kind, key, {})
         for name in ("b/2.parquet", "a/values.json", "b/1.parquet"):
-            store.keep(name, accesses(3).write_parquet)
+            store.save_file(name, accesses(3).write_parquet)
         assert opened().kinds() == ["other", "thing"]
-        assert opened().kept_names() == ["a/values.json", "b/1.parquet", "b/2.parquet"]
+        assert opened().file_names() == ["a/values.json", "b/1.parquet", "b/2.parquet"]
 
     def test_every_checkpoint_of_a_stream_is_told(self, opened: Open) -> None:
         """Also those that were written long ago: a log of many commits is shortened."""

@@ -101,7 +101,7 @@ def test_events_are_there_once_whoever_is_killed(
 ) -> None:
     rng, killer = random.Random(f"{role}, {moment}"), Killer(cluster, monkeypatch)
     model = rng.randbytes(100_000)
-    store.keep("model", lambda path: write(path, model))
+    store.save_file("model", lambda path: write(path, model))
     done = [append(store, 0)]
     cluster.await_status()
     victim = cluster.primary(f"logs-tocsin.access-{namespace}") if role == "primary" else cluster.master()
@@ -114,7 +114,7 @@ def test_events_are_there_once_whoever_is_killed(
         done.append(append(store, number))
         if number == fatal:
             assert cluster.nodes[victim].process is None
-            with store.kept("model") as path:
+            with store.file_path("model") as path:
                 assert Path(path).read_bytes() == model
             cluster.start(victim)
     cluster.await_status()
@@ -123,7 +123,7 @@ def test_events_are_there_once_whoever_is_killed(
     assert store.checkpoint("access", SOURCE) == BATCHES - 1
     found = store.scan("access", columns=[ID]).collect()[ID]
     assert Counter(found) == Counter(f"{number}-{i}" for number in range(BATCHES) for i in range(ROWS))
-    with store.kept("model") as path:
+    with store.file_path("model") as path:
         assert Path(path).read_bytes() == model
 
 

@@ -314,7 +314,7 @@ def test_two_copies_at_once_are_noticed(make: Make) -> None:
 
 def test_what_leads_out_of_a_store_is_not_kept(make: Make) -> None:
     source = make("elastic")
-    source.keep("../../escaped", accesses(1).write_parquet)
+    source.save_file("../../escaped", accesses(1).write_parquet)
     source.append("access", accesses(1))
     with pytest.raises(StoreError, match="leads out of it"):
         copy(source, make("delta"))

@@ -105,7 +105,7 @@ def test_known_ids_agree_with_a_set(said: list[tuple[int, int]], size: int, inte
             schema=stored.schema,
         )
         kept = stored
-        fresh = ids.fresh(frame, functools.partial(_between, kept))
+        fresh = ids.find_new(frame, functools.partial(_between, kept))
         for mark, (number, hour) in zip(fresh.tolist(), batch, strict=True):
             key = number if internal else (number, hour)
             assert mark == (key not in seen)

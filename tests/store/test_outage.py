@@ -125,7 +125,7 @@ def test_an_app_starts_without_its_cluster(tmp_path: Path, caplog: pytest.LogCap
     assert found.spool is not None
     with caplog.at_level(logging.WARNING):
         assert found.collect() == (Counts(), 1)
-    assert "its sources wait" in caplog.records[-1].reason  # type: ignore[attr-defined]
+    assert "collectors of this stream wait" in caplog.records[-1].reason  # type: ignore[attr-defined]
     assert (tmp_path / "tocsin-spool" / "lock").exists()
     with pytest.raises(StoreAway, match="Elasticsearch cannot read its templates"):
         found.alerting.tick()

@@ -303,7 +303,7 @@ def _fill_and_go_on(bench: Bench, source: Path, make_room: Callable[[], object])
     with source.open("a") as file:
         file.write(lines(range(100, 100_100)))
     for _ in range(3):
-        with pytest.raises(StoreAway, match=r"cannot be written: .*; collectors wait, nothing is lost"):
+        with pytest.raises(StoreAway, match=r"cannot be written: .*; collectors wait, and no event is lost"):
             spooled += ingest.run(collector).spooled
     assert bench.files("*.partial") == []
     assert bench.spool.bytes == sum(p.stat().st_size for p in bench.files())
@@ -369,7 +369,7 @@ from pathlib import Path
 from tests.store import test_spooled as t
 bench = t.Bench(Path(sys.argv[1]))
 bench.cluster.away = True
-number = bench.spool._taken().checkpoint("access", "file") or 0
+number = bench.spool._open_spool().checkpoint("access", "file") or 0
 while True:
     bench.spool.append("access", t.accesses(500, f"{number:06d}-"), {"file": number + 1})
     number += 1

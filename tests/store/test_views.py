@@ -192,4 +192,4 @@ def test_the_next_version_shows_everything_and_says_so(
     found = client.search(index=f"tocsin-state-{namespace}", query={"range": {"shown": {"lte": VERSION}}})
     assert found["hits"]["hits"] == []
     monkeypatch.setattr(type(client.indices), "put_mapping", lambda *_, **__: pytest.fail("it is set up"))
-    store._state._show()
+    store._state._set_up_views()

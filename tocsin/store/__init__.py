@@ -1,4 +1,4 @@
-"""Where streams live: the protocol that every store keeps. `delta.py` is the embedded one."""
+"""Storage of streams and keyed state. `protocol` is what every store implements; `embedded` and `cluster` are the stores."""
 
 from tocsin.store.protocol import Appended, Entry, Store
 

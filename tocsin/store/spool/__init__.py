@@ -1,1 +1,1 @@
-"""Keeps appends on disk while the cluster is away."""
+"""Buffers appends on disk while the cluster is unreachable."""
