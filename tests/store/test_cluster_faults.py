@@ -19,7 +19,7 @@ from tests.nodes.cluster import Cluster
 from tests.store.conformance import accesses
 from tocsin.contract.streams import ID
 from tocsin.store.cluster import bulk
-from tocsin.store.cluster.append import Way
+from tocsin.store.cluster.append import StreamWriter
 from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.protocol import Appended
 
@@ -34,19 +34,19 @@ class Killer:
     """Counts bulk requests and kills one node, once, before or after the request whose number was drawn."""
 
     def __init__(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._cluster, self._post, self._lock = cluster, Way.post, threading.Lock()
+        self._cluster, self._post, self._lock = cluster, StreamWriter.post, threading.Lock()
         self.victim, self.countdown, self.after = -1, -1, False
         monkeypatch.setattr(bulk, "SIZE", SIZE)
 
-        def post(way: Way, body: bytes) -> bytes:
+        def post(way: StreamWriter, body: bytes) -> bytes:
             return self.post(way, body)
 
-        monkeypatch.setattr(Way, "post", post)
+        monkeypatch.setattr(StreamWriter, "post", post)
 
     def arm(self, victim: int, countdown: int, *, after: bool) -> None:
         self.victim, self.countdown, self.after = victim, countdown, after
 
-    def post(self, way: Way, body: bytes) -> bytes:
+    def post(self, way: StreamWriter, body: bytes) -> bytes:
         with self._lock:
             due = self.countdown == 0
             self.countdown -= 1

@@ -51,7 +51,7 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot make the store"):
+    with pytest.raises(StoreError, match="cannot create the store"):
         DeltaStore.open(tmp_path / "file" / "store")
 
 

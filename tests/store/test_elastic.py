@@ -25,8 +25,8 @@ from tocsin.contract.streams import ID, STREAMS, TIME
 from tocsin.errors import StoreAway, StoreError
 from tocsin.pipeline.ingesting.ingest import Counts, Ingest, Limits
 from tocsin.store.cluster import mappings
-from tocsin.store.cluster.append import Way
-from tocsin.store.cluster.bulk import Lost, Sent, send
+from tocsin.store.cluster.append import StreamWriter
+from tocsin.store.cluster.bulk import OutcomeUnknown, Sent, send
 from tocsin.store.cluster.documents import ids
 from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.cluster.retries import backoff
@@ -236,7 +236,7 @@ class Cluster:
         self.requests += 1
         failure = self.failures.pop(0) if self.failures else ""
         if failure == "not sent":
-            raise Lost("connection refused")
+            raise OutcomeUnknown("connection refused")
         lines, items = body.split(b"\n"), list[dict[str, dict[str, int]]]()
         for action, document in zip(lines[::2], lines[1::2], strict=True):
             key = msgspec.json.decode(action)["create"]["_id"]
@@ -245,7 +245,7 @@ class Cluster:
                 self.documents[key] = document
             items.append({"create": {"status": status}})
         if failure == "lost":
-            raise Lost("the connection was closed before an answer came")
+            raise OutcomeUnknown("the connection was closed before an answer came")
         return msgspec.json.encode(
             {"errors": any(i["create"]["status"] != 201 for i in items), "items": items}
         )
@@ -253,7 +253,7 @@ class Cluster:
     def find(self, keys: Sequence[str]) -> set[str]:
         if self.failures and self.failures[0] == "not found out":
             self.failures.pop(0)
-            raise Lost("connection refused")
+            raise OutcomeUnknown("connection refused")
         return {key for key in keys if key in self.documents}
 
 
@@ -346,14 +346,14 @@ def test_rows_with_an_old_stamp_are_not_sent(
     clock = ScriptedClock(START)
     store = ElasticStore.open(elasticsearch_url, namespace, clock, replicas=0)
     store.append("access", accesses(5))
-    before = Way.before_rollover
+    before = StreamWriter.before_rollover
 
-    def paused(way: Way, keys: Sequence[str]) -> set[str]:
-        monkeypatch.setattr(Way, "before_rollover", before)
+    def paused(way: StreamWriter, keys: Sequence[str]) -> set[str]:
+        monkeypatch.setattr(StreamWriter, "before_rollover", before)
         clock.advance(timedelta(seconds=100))
         return before(way, keys)
 
-    monkeypatch.setattr(Way, "before_rollover", paused)
+    monkeypatch.setattr(StreamWriter, "before_rollover", paused)
     with pytest.raises(StoreAway, match="took too long"):
         store.append("access", accesses(5, "late"))
     assert store.append("access", accesses(5, "late")).accepted == 5

@@ -28,7 +28,7 @@ from tocsin.store.cluster import mappings, templates
 from tocsin.store.cluster.append import Way, create
 from tocsin.store.cluster.buckets import in_buckets, summarize, tumble
 from tocsin.store.cluster.bulk import Patience
-from tocsin.store.cluster.connection import TIMEOUT, connect, told
+from tocsin.store.cluster.connection import TIMEOUT, connect, store_errors
 from tocsin.store.cluster.filters import filters
 from tocsin.store.cluster.marks import Marks
 from tocsin.store.cluster.retries import WHOLE, patiently
@@ -223,7 +223,7 @@ class ElasticStore:
 
     def newest(self, stream: str) -> datetime:
         self._refresh(stream, self._writing)
-        with told(f"look how far stream {stream} is"):
+        with store_errors(f"look how far stream {stream} is"):
             target = mappings.name(stream, self.namespace)
             return patiently(partial(newest_stamp, self._writing, target), _FEW)
 
@@ -241,7 +241,7 @@ class ElasticStore:
 
     def _search(self, stream: str, **asked: Any) -> dict[str, Any]:
         target = mappings.name(stream, self.namespace)
-        with told(f"summarize stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
+        with store_errors(f"summarize stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
             return dict(patiently(partial(self._client.search, index=target, **WHOLE, **asked)))
         return {}
 
@@ -251,7 +251,7 @@ class ElasticStore:
         last = self._refreshed.get(stream)
         if last is not None and now < last + _FRESH:
             return
-        with told(f"refresh stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
+        with store_errors(f"refresh stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
             (client or self._client).indices.refresh(index=mappings.name(stream, self.namespace))
         self._refreshed[stream] = now
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from tocsin.errors import StoreError
 from tocsin.store.cluster import pages
-from tocsin.store.cluster.connection import RAW, told
+from tocsin.store.cluster.connection import RAW, store_errors
 from tocsin.store.cluster.retries import patiently
 
 _KEEP_ALIVE = "5m"
@@ -38,7 +38,7 @@ def read_pages(
         StoreError: the cluster did not answer, or could not read all of it.
     """
     yield pages.nothing(stream, columns)
-    with told(f"read stream {stream}"):
+    with store_errors(f"read stream {stream}"):
         try:
             pit = patiently(partial(client.open_point_in_time, index=target, keep_alive=_KEEP_ALIVE))
         except elasticsearch.NotFoundError:

@@ -17,7 +17,7 @@ import msgspec
 
 from tocsin.contract.views import VERSION, VIEWS, facts
 from tocsin.errors import StoreError
-from tocsin.store.cluster.connection import told
+from tocsin.store.cluster.connection import store_errors
 from tocsin.store.cluster.mappings import fields
 from tocsin.store.protocol import Entry
 
@@ -52,7 +52,7 @@ class ElasticState:
         """Make the two indices where they are not there yet."""
         settings = {"number_of_shards": 1, "number_of_replicas": replicas}
         for index, mapping in ((self._records, _STATE), (self._files, _KEPT)):
-            with told("set up its indices"):
+            with store_errors("set up its indices"):
                 if not self._client.indices.exists(index=index):
                     with contextlib.suppress(elasticsearch.BadRequestError):  # another process was first
                         self._client.indices.create(index=index, mappings=mapping, settings=settings)
@@ -71,7 +71,7 @@ class ElasticState:
                 }
                 for view in VIEWS.values()
             ]
-            with told("set up its views"):
+            with store_errors("set up its views"):
                 self._client.indices.update_aliases(actions=[{"add": alias} for alias in add])
                 self._client.indices.put_mapping(index=self._records, properties=_STATE["properties"])
         for kind in (view.kind for view in VIEWS.values() if view.kind != _SHOWN[0]):
@@ -81,7 +81,7 @@ class ElasticState:
             self.put(*_SHOWN, {"views": VERSION}, shown.version if shown else None)
 
     def get(self, kind: str, key: str) -> Entry | None:
-        with told("read the keyed state"):
+        with store_errors("read the keyed state"):
             try:
                 found = self._client.get(index=self._records, id=_record(kind, key)).body
             except elasticsearch.NotFoundError:
@@ -95,7 +95,7 @@ class ElasticState:
         document = {"kind": kind, "key": key, "value": plain, "write": write, "shown": VERSION}
         document |= facts(kind, plain)
         how: dict[str, Any] = {"op_type": "create"} if expected is None else self._expecting(expected)
-        with told("write the keyed state"):
+        with store_errors("write the keyed state"):
             try:
                 done = self._client.index(
                     index=self._records, id=_record(kind, key), document=document, **how
@@ -114,7 +114,7 @@ class ElasticState:
 
     def delete(self, kind: str, key: str, expected: int) -> bool:
         how: dict[str, Any] = self._expecting(expected)
-        with told("write the keyed state"):
+        with store_errors("write the keyed state"):
             try:
                 self._client.delete(index=self._records, id=_record(kind, key), **how)
             except (elasticsearch.ConflictError, elasticsearch.NotFoundError):
@@ -130,7 +130,7 @@ class ElasticState:
             filters.append({"prefix": {"key": prefix}})
         found: list[Entry] = []
         after: Any = None
-        with told("read the keyed state"):
+        with store_errors("read the keyed state"):
             self._client.indices.refresh(index=self._records)
             while True:
                 asked: dict[str, Any] = {} if after is None else {"search_after": after}
@@ -157,7 +157,7 @@ class ElasticState:
         """The different values of a field, in order; none where there is no such index yet."""
         found: list[str] = []
         asked: dict[str, Any] = {}
-        with told(f"read {index}"):
+        with store_errors(f"read {index}"):
             try:
                 self._client.indices.refresh(index=index)
             except elasticsearch.NotFoundError:
@@ -174,7 +174,7 @@ class ElasticState:
     def raise_versions(self, above: int) -> None:
         """The cluster counts versions itself: where that is not enough, the index says what to add to them."""
         if above >= 1 << _TERM and above > self._added():
-            with told("set up its indices"):
+            with store_errors("set up its indices"):
                 self._client.indices.put_mapping(index=self._records, meta={**self._meta(), _BASE: above})
             self._base = None
 
@@ -184,7 +184,7 @@ class ElasticState:
         return self._base
 
     def _meta(self) -> dict[str, Any]:
-        with told("read the keyed state"):
+        with store_errors("read the keyed state"):
             try:
                 (index,) = self._client.indices.get_mapping(index=self._records).values()
             except elasticsearch.NotFoundError:
@@ -212,7 +212,7 @@ class ElasticState:
             write(str(path))
             content = path.read_bytes()
         parts_ = [content[i : i + _CHUNK] for i in range(0, len(content), _CHUNK)] or [b""]
-        with told(f"keep {name}"):
+        with store_errors(f"keep {name}"):
             for number, part in enumerate(parts_):
                 document = {"name": name, "content": base64.b64encode(part).decode(), "parts": len(parts_)}
                 self._client.index(index=self._files, id=f"{name}#{number}", document=document)
@@ -220,7 +220,7 @@ class ElasticState:
     @contextmanager
     def kept(self, name: str) -> Iterator[str]:
         content, number, count = b"", 0, 1
-        with told(f"read {name}"):
+        with store_errors(f"read {name}"):
             while number < count:
                 try:
                     part = self._client.get(index=self._files, id=f"{name}#{number}")["_source"]

@@ -11,7 +11,7 @@ from typing import Any
 import elasticsearch
 
 from tocsin.errors import StoreError
-from tocsin.store.cluster.connection import told
+from tocsin.store.cluster.connection import store_errors
 
 _AT_ONCE = 8
 Templates = Mapping[str, Mapping[str, Any]]
@@ -64,7 +64,7 @@ def _settings(place: str, value: Any) -> Iterator[tuple[str, str]]:
 def fetched(client: elasticsearch.Elasticsearch, names: Collection[str]) -> dict[str, dict[str, Any]]:
     """Those of these templates that the cluster has, by name; asked for at once, by the namespace that they share."""
     namespace = next(iter(names)).partition("-")[2]
-    with told("read its templates"):
+    with store_errors("read its templates"):
         try:
             answer = client.indices.get_index_template(name=f"*-{namespace}")
         except elasticsearch.NotFoundError:
@@ -94,7 +94,7 @@ def setup(client: elasticsearch.Elasticsearch, wanted: Templates) -> dict[str, s
 
 
 def _put(client: elasticsearch.Elasticsearch, name: str, template: Mapping[str, Any]) -> None:
-    with told(f"set up template {name}"):
+    with store_errors(f"set up template {name}"):
         client.indices.put_index_template(name=name, **template)
         with contextlib.suppress(elasticsearch.NotFoundError):  # the stream has no index yet
             client.indices.put_mapping(
