@@ -283,7 +283,7 @@ def test_whatever_happens_on_the_way_every_event_is_there_once(failures: list[st
 def test_after_eight_attempts_it_is_an_error() -> None:
     cluster = Cluster(["not sent"] * 20)
     rows = accesses(2)
-    with pytest.raises(StoreError, match="did not take 2 events of stream access: connection refused"):
+    with pytest.raises(StoreError, match="did not accept 2 events of stream access: connection refused"):
         send("access", rows, ids("access", rows), cluster.post, cluster.find, lambda _: None)
     assert cluster.requests == 8
 

@@ -244,7 +244,7 @@ def test_a_wrong_key(sites: Sites, work: Workplace, command: str) -> None:
 def test_a_page_of_a_proxy_is_no_message(sites: Sites, work: Workplace) -> None:
     work.configure(f"http://127.0.0.1:{sites.good.port}", BY_KEY)  # nginx: a plain request to a TLS port
     line = work.fails("store", "status")
-    assert line == "error: Elasticsearch cannot read its templates: the answer was HTTP status 400"
+    assert line == "error: Elasticsearch cannot read its templates: the response was HTTP status 400"
 
 
 def test_no_key(sites: Sites, work: Workplace) -> None:

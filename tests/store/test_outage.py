@@ -99,7 +99,7 @@ def test_with_patience_sending_is_given_up_soon() -> None:
 
     cluster, rows = Cluster(["not sent"] * 20), accesses(2)
     keys, patience = ids("access", rows), Patience(clock, timedelta(seconds=2))
-    with pytest.raises(StoreAway, match="did not take 2 events"):
+    with pytest.raises(StoreAway, match="did not accept 2 events"):
         send("access", rows, keys, cluster.post, cluster.find, pause, patience)
     assert sum(pauses) <= 2
     assert 2 <= cluster.requests <= 4

@@ -40,9 +40,7 @@ class StreamWriter:
             StoreError: the cluster refused the request.
         """
         if self.expired():
-            raise StoreAway(
-                f"an append to {self.target} took too long; it is retried with a new ingest time"
-            )
+            raise StoreAway(f"an append to {self.target} took too long; it is retried with a new ingest time")
         try:
             answer = self.raw.options(max_retries=0).bulk(
                 index=self.target,

@@ -33,7 +33,9 @@ from tocsin.store.embedded.state import State
 from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.tumbling import count_by_window
 
-_STAMP = "tocsin/ingested"  # application id of the Delta transaction with the stream's last ingest time, in µs
+_STAMP = (
+    "tocsin/ingested"  # application id of the Delta transaction with the stream's last ingest time, in µs
+)
 _CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}  # event time, id and ingest time
 _MICROSECOND = timedelta(microseconds=1)
 

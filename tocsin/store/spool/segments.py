@@ -109,7 +109,9 @@ class Segments:
                 continue
             segment = _read_header(path, int(match[1]))
             if segment is None:
-                self._set_aside(path, "its header cannot be read, so its stream and number of events are unknown")
+                self._set_aside(
+                    path, "its header cannot be read, so its stream and number of events are unknown"
+                )
             else:
                 found.append(segment)
         self._add(*found)

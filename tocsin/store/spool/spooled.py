@@ -53,7 +53,9 @@ class SpooledStore:
         self.make_dead_letters = make_dead_letters
         self._max_bytes, self._pause = max_bytes, pause
         self._segments: Segments | None = None
-        self._failed: float | None = None  # monotonic time of the last failure; None after a successful append
+        self._failed: float | None = (
+            None  # monotonic time of the last failure; None after a successful append
+        )
         self._warned = False
         #: By stream and key: the store's checkpoints that this process has read or written.
         self._checkpoints: dict[tuple[str, str], int | None] = {}
