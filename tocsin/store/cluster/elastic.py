@@ -1,6 +1,6 @@
 """The store on Elasticsearch 9: data streams for events, ordinary indices for the keyed state and for files.
 
-Delivery: an append that returned is durable (acknowledged by the primary and its replicas). The `_id` of a document is
+Delivery: an append that returned is durable (acknowledged by the primary and its replicas). A document's `_id` is
 derived from its event, so a repeated append adds nothing. A checkpoint is written after its rows: after a crash in
 between, the source is read again, and the rows count as duplicates. Any number of workers can share a namespace.
 """
@@ -39,12 +39,11 @@ from tocsin.store.protocol import Appended, Entry, check_rows
 
 #: Rows that other processes appended become visible after at most this many seconds.
 _REFRESH_INTERVAL = 1.0
-#: Attempts of an append to read the newest ingest time. They are few, because a spool may be waiting for the failure.
+#: Attempts of an append to read the newest ingest time: few, because a spool may be waiting for the failure.
 _NEWEST_ATTEMPTS = 3
 #: Rows are not sent if their ingest time is more than this many seconds old. `overlap` includes this time.
 _MAX_STAMP_AGE = 60.0
-#: Streams that are refreshed after each append. Baselines are fitted without windows that have findings, so every
-#: process must see a finding as soon as it is written.
+#: Streams that are refreshed after each append. Fitting a baseline must exclude windows with findings, also new ones.
 _REFRESHED_STREAMS = frozenset({"finding"})
 
 
@@ -98,9 +97,9 @@ class ElasticStore:
     ) -> Self:
         """Connect to a cluster. With `prepare`, create missing index templates and indices.
 
-        `patience` is for a store with a spool: an append and each of its requests fail after about this time without
-        success, and if the cluster is unreachable now, templates and indices are created when it is reachable.
-        `connection` are arguments of the client: `api_key`, `ca_certs`, `ca_fingerprint`, `basic_auth`.
+        `patience` is for a store with a spool: appends fail after about this time without success, and if the cluster
+        is unreachable now, the templates and indices are created at the first use. `connection` are arguments of the
+        client: `api_key`, `ca_certs`, `ca_fingerprint`, `basic_auth`.
 
         Raises:
             StoreAway: the cluster is unreachable (not with `patience`).
@@ -163,12 +162,11 @@ class ElasticStore:
         if len(frame):
             patience = None if self._patience is None else Patience(self._clock, self._patience)
             stamp, stamped = self._stamps.next(stream), self._clock.monotonic()
-            writer = StreamWriter(
-                self._writing,
-                self._raw_writing,
-                target,
-                lambda: self._clock.monotonic() - stamped > _MAX_STAMP_AGE,
-            )
+
+            def expired() -> bool:
+                return self._clock.monotonic() - stamped > _MAX_STAMP_AGE
+
+            writer = StreamWriter(self._writing, self._raw_writing, target, expired)
             done = create(writer, stream, frame, stamp, patience)
             self._refreshed.pop(stream, None)
             if stream in _REFRESHED_STREAMS:
@@ -205,10 +203,9 @@ class ElasticStore:
             for frame in read_pages(self._client, self._raw, target, stream, projection or names, found):
                 matching = frame if predicate is None else frame.filter(predicate)
                 yield matching if left is None else matching.head(left)
-                if left is not None:
-                    left -= len(matching)
-                    if left <= 0:
-                        return
+                left = None if left is None else left - len(matching)
+                if left is not None and left <= 0:
+                    return
 
         return register_io_source(read, schema=pl.Schema({name: wanted[name] for name in names}))
 

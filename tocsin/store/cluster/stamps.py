@@ -37,7 +37,7 @@ class Stamps:
 
 
 def newest_stamp(client: elasticsearch.Elasticsearch, target: str) -> datetime:
-    """The newest ingest time of a data stream, rounded up to a millisecond."""
+    """The newest ingest time of a data stream, rounded up to the next millisecond."""
     newest = {"newest": {"max": {"field": INGESTED}}}
     try:
         found = client.search(index=target, size=0, aggs=newest, track_total_hits=False, **WHOLE)

@@ -1,8 +1,8 @@
 """The embedded store: one Delta Lake table for each stream, SQLite for the keyed state, no server.
 
-Delivery: an append is one Delta commit, which is visible completely or not at all and includes the source's
-checkpoint. Several processes of one machine may read and write at once. Readers see the last commit. Writers of a
-stream are serialized by a file lock, which the kernel releases when a writer dies.
+Delivery: an append is one atomic Delta commit, which includes the source's checkpoint. Several processes of one machine
+may read and write at once. Readers see the last commit. Writers of a stream are serialized by a file lock, which the
+kernel releases when a writer dies.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ from tocsin.store.embedded.state import State
 from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.tumbling import count_by_window
 
-_STAMP = (
-    "tocsin/ingested"  # application id of the Delta transaction with the stream's last ingest time, in µs
-)
+_STAMP = "tocsin/ingested"  # id of the Delta transaction with the stream's last ingest time, in µs
 _CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}  # event time, id and ingest time
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -104,17 +102,14 @@ class DeltaStore:
                     self._known.pop(stream)
         return Appended(len(new), len(frame) - len(new))
 
-    def _commit(
-        self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, numbers: dict[str, int]
-    ) -> None:
+    def _commit(self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, ids: dict[str, int]) -> None:
         stamp = max(self._clock.now(), self.newest(stream) + _MICROSECOND)
-        numbers[_STAMP] = (stamp - EPOCH) // _MICROSECOND
+        ids[_STAMP] = (stamp - EPOCH) // _MICROSECOND
         rows = rows.with_columns(
             pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED), pl.col(TIME).dt.date().alias(files.DAY)
         ).select(TIME, ID, INGESTED, pl.exclude(TIME, ID, INGESTED))
-        properties = CommitProperties(
-            app_transactions=[Transaction(key, number, None) for key, number in numbers.items()]
-        )
+        transactions = [Transaction(id, number, None) for id, number in ids.items()]
+        properties = CommitProperties(app_transactions=transactions)
         try:
             table = self._with_columns(stream, table, rows.head(0))
             added: list[AddAction | RemoveAction] = [
