@@ -40,7 +40,7 @@ def streams() -> Iterator[str]:
         yield "| column | type | description |\n|---|---|---|"
         for column in stream.columns:
             needed = " **Required.**" if column.required else ""
-            yield f"| `{column.name}` | {column.type.value} | {column.doc}{needed} |"
+            yield f"| `{column.name}` | {column.type.value} | {column.doc}.{needed} |"
         yield f"\n```json\n{json.dumps(dict(stream.example), indent=2, ensure_ascii=False)}\n```\n"
     yield "## Views of alerts and incidents\n"
     yield (
@@ -51,7 +51,7 @@ def streams() -> Iterator[str]:
         yield f"### {view.alias('<namespace>')}\n\n{view.doc}"
         yield f"The date range `{view.active}` is the time during which the record is active.\n"
         yield "| column | type | description |\n|---|---|---|"
-        yield from (f"| `{c.name}` | {c.type.value} | {c.doc} |" for c in view.columns)
+        yield from (f"| `{c.name}` | {c.type.value} | {c.doc}. |" for c in view.columns)
         yield ""
 
 

@@ -42,6 +42,7 @@ def fit(detector: Detector[Any], window: Window, false_alarms: float) -> Baselin
 
     Raises:
         BaselineError: the history is too small to fit or to calibrate on.
+        PluginError: `fit` of the detector returned something other than a Baseline, or `score` an invalid score.
     """
     if detector.threshold is not None:
         return replace(_fitted(detector, window), threshold=detector.threshold)
@@ -81,6 +82,10 @@ def _fitted(detector: Detector[Any], window: Window) -> Baseline:
         raise BaselineError(
             f"detector {detector.id}: too little history from {format_time(window.start)} to "
             f"{format_time(window.end)} to fit a baseline; collect more events or configure a longer baseline"
+        )
+    if not isinstance(baseline, Baseline):
+        raise PluginError(
+            detector.id, f"fit returned {type(baseline).__name__}; it must return a tocsin.Baseline or None"
         )
     return baseline
 
@@ -146,9 +151,7 @@ def _plain(detector: Detector[Any], given: Any) -> Score:
     words = (*given.subject, given.reason) if isinstance(given.subject, Subject) else (None,)
     if not all(isinstance(word, str) for word in words):
         raise PluginError(detector.id, f"score of {given.subject!r}: subject and reason must be text")
-    type_, id, reason = (
-        "".join(word) for word in words
-    )  # plain str, not a subclass that the plug-in defines
+    type_, id, reason = ("".join(word) for word in words)  # plain str, not a subclass of the plug-in
     return Score(Subject(type_, id), value, reason, evidence)
 
 

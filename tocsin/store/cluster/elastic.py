@@ -43,7 +43,7 @@ _REFRESH_INTERVAL = 1.0
 _NEWEST_ATTEMPTS = 3
 #: Rows are not sent if their ingest time is more than this many seconds old. `overlap` includes this time.
 _MAX_STAMP_AGE = 60.0
-#: Streams that are refreshed after each append. Fitting a baseline must exclude windows with findings, also new ones.
+#: Streams that are refreshed after each append: fitting a baseline must exclude the windows of the newest findings.
 _REFRESHED_STREAMS = frozenset({"finding"})
 
 
@@ -103,12 +103,13 @@ class ElasticStore:
 
         Raises:
             StoreAway: the cluster is unreachable (not with `patience`).
-            StoreError: the cluster refuses a request, or its templates are newer than this Tocsin.
+            StoreError: the cluster refuses a request, or a template is newer than this Tocsin.
         """
         hosts = [url] if isinstance(url, str) else url
         client, raw = connect(hosts, **connection), connect(hosts, raw=True, **connection)
-        clock = clock or SystemClock()
-        store = cls(client, raw, namespace, clock, retention or {}, shards, replicas, patience)
+        store = cls(
+            client, raw, namespace, clock or SystemClock(), retention or {}, shards, replicas, patience
+        )
         if prepare:
             try:
                 store.setup()
@@ -221,8 +222,7 @@ class ElasticStore:
         if not in_buckets(stream, by, measures):
             return aggregate(self.scan(stream, start, end, where=where), by, measures)
         self._refresh(stream)
-        search = partial(self._search, stream)
-        return summarize(stream, by, measures, filters(start, end, where), search)
+        return summarize(stream, by, measures, filters(start, end, where), partial(self._search, stream))
 
     def newest(self, stream: str) -> datetime:
         self._refresh(stream, self._writing)
