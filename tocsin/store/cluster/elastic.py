@@ -107,9 +107,8 @@ class ElasticStore:
         """
         hosts = [url] if isinstance(url, str) else url
         client, raw = connect(hosts, **connection), connect(hosts, raw=True, **connection)
-        store = cls(
-            client, raw, namespace, clock or SystemClock(), retention or {}, shards, replicas, patience
-        )
+        clock = clock or SystemClock()
+        store = cls(client, raw, namespace, clock, retention or {}, shards, replicas, patience)
         if prepare:
             try:
                 store.setup()
@@ -197,9 +196,8 @@ class ElasticStore:
         found, target = filters(start, end, where), mappings.name(stream, self.namespace)
 
         def read(
-            projection: list[str] | None, predicate: pl.Expr | None, rows: int | None, _batch: int | None
+            projection: list[str] | None, predicate: pl.Expr | None, left: int | None, _batch: int | None
         ) -> Iterator[pl.DataFrame]:
-            left = rows
             self._refresh(stream)
             for frame in read_pages(self._client, self._raw, target, stream, projection or names, found):
                 matching = frame if predicate is None else frame.filter(predicate)
