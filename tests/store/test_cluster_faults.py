@@ -1,4 +1,4 @@
-"""kill -9 of a node of three, between and during requests: the same store goes on, nothing is lost or doubled."""
+"""kill -9 of one of three nodes, between and during requests: the store continues, and no event is lost or doubled."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SOURCE = "log"
 
 
 class Killer:
-    """Counts bulk requests and kills one node, once, before or after the request whose number was drawn."""
+    """Counts bulk requests, and kills one node once, before or after a randomly chosen request."""
 
     def __init__(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         self._cluster, self._post, self._lock = cluster, StreamWriter.post, threading.Lock()
@@ -80,7 +80,7 @@ def write(path: str, content: bytes) -> None:
 
 
 def append(store: ElasticStore, number: int) -> Appended:
-    """A batch, with the last rows of the one before, as a source gives them after a restart."""
+    """Append a batch and the last rows of the batch before it, as after a restart of a source."""
     rows = batch(number)
     if number:
         rows = batch(number - 1).tail(AGAIN).vstack(rows)
@@ -169,7 +169,8 @@ def test_no_version_is_granted_twice(cluster: Cluster, store: ElasticStore, name
     assert last is not None
     for values in ([grant.before for grant in granted], [grant.number for grant in granted]):
         assert len(set(values)) == len(values)
-    # one answer of each worker may be lost with the node; if the other has gone on from that write, it is not told
+    # One response to each worker may be lost with the node. If the other worker has already changed the record that
+    # this write created, the first worker cannot find out that its write succeeded.
     assert 0 <= last.value["number"] - len(granted) <= 2
     for earlier, later in itertools.pairwise(granted):
         assert (

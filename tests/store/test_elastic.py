@@ -1,4 +1,4 @@
-"""Elasticsearch as the store, on a real node: the conformance suite, and what is its own."""
+"""Elasticsearch as the store, on a real node: the conformance suite, and tests of its own features."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_after_a_rollover_nothing_doubles(
 
 
 def test_what_the_cluster_will_not_take_is_a_dead_letter(store: ElasticStore) -> None:
-    """`date_nanos` begins in 1970; a configuration may believe older times."""
+    """`date_nanos` begins in 1970, but a configuration may allow older times."""
     clock = ScriptedClock(datetime(2026, 3, 10, tzinfo=UTC))
     rows = accesses(2).with_columns(
         pl.Series(TIME, [START, datetime(1960, 1, 1, tzinfo=UTC)]).cast(pl.Datetime("us", "UTC"))
@@ -226,7 +226,7 @@ def test_pages_are_read_to_the_end(store: ElasticStore) -> None:
 
 
 class Cluster:
-    """The way to a data stream: answers that are lost, and documents that are turned away."""
+    """A simulated data stream that loses responses and rejects documents as busy."""
 
     def __init__(self, failures: Sequence[str]) -> None:
         self.failures, self.documents = list(failures), dict[str, bytes]()
@@ -258,7 +258,7 @@ class Cluster:
 
 
 def test_nothing_is_sent_again_before_it_is_known_what_is_there() -> None:
-    """Behind a rollover the new index would take what the old one has."""
+    """After a rollover, the new index would accept documents that the old index already has."""
     cluster, rows = Cluster(["lost", "not found out", "not found out"]), accesses(3)
     sent = send("access", rows, ids("access", rows), cluster.post, cluster.find, lambda _: None)
     assert (sent, cluster.requests) == (Sent(3, 0), 1)
@@ -342,16 +342,16 @@ def test_a_cluster_is_set_up_from_the_command_line(
 def test_rows_with_an_old_stamp_are_not_sent(
     elasticsearch_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker stood still between stamp and request: readers may have gone past the stamp meanwhile."""
+    """The worker was suspended between stamp and request: readers may have read past the stamp in the meantime."""
     clock = ScriptedClock(START)
     store = ElasticStore.open(elasticsearch_url, namespace, clock, replicas=0)
     store.append("access", accesses(5))
     before = StreamWriter.before_rollover
 
-    def paused(way: StreamWriter, keys: Sequence[str]) -> set[str]:
+    def paused(writer: StreamWriter, keys: Sequence[str]) -> set[str]:
         monkeypatch.setattr(StreamWriter, "before_rollover", before)
         clock.advance(timedelta(seconds=100))
-        return before(way, keys)
+        return before(writer, keys)
 
     monkeypatch.setattr(StreamWriter, "before_rollover", paused)
     with pytest.raises(StoreAway, match="took too long"):

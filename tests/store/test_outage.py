@@ -1,4 +1,4 @@
-"""A real cluster that is killed and comes back, and an app whose cluster is not there."""
+"""A real cluster that is killed and restarted, and an app whose cluster is unreachable."""
 
 from __future__ import annotations
 

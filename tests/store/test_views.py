@@ -1,4 +1,4 @@
-"""Alerts and incidents as dashboards see them: fields beside the record, and an alias that shows no other kind."""
+"""Views of alerts and incidents for dashboards: search fields in the record, and an alias that selects one kind."""
 
 from __future__ import annotations
 
