@@ -27,7 +27,9 @@ def parse(text: str, path: Path | None, lines: dict[Place, int]) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(
-            f"is not YAML: {getattr(error, 'problem', error)}", path, mark.line + 1 if mark else None
+            f"the text is not valid YAML: {getattr(error, 'problem', error)}",
+            path,
+            mark.line + 1 if mark else None,
         ) from None
     except RecursionError:
         raise ConfigError(
