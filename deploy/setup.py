@@ -22,7 +22,7 @@ from elasticsearch import Elasticsearch
 from tocsin.config.load import load
 from tocsin.config.secret import Secret
 from tocsin.errors import ConfigError, TocsinError
-from tocsin.store.cluster.connection import connect, told
+from tocsin.store.cluster.connection import connect, store_errors
 
 ROLES = Path(__file__).parent / "roles"
 #: Components whose key lies in a folder of its own: `/keys/worker/api-key`.
@@ -44,7 +44,7 @@ def make(client: Elasticsearch, name: str, file: Path, namespace: str, expiratio
     Raises:
         StoreError: Elasticsearch did not make it.
     """
-    with told(f"make an API key for {name}"):
+    with store_errors(f"make an API key for {name}"):
         key = client.security.create_api_key(
             name=f"tocsin-{name}-{namespace}",
             role_descriptors={f"tocsin-{name}": role(name, namespace)},
@@ -65,7 +65,7 @@ def renew(client: Elasticsearch, name: str, file: Path, namespace: str) -> None:
         StoreError: Elasticsearch did not change it.
     """
     id = base64.b64decode(file.read_text()).decode().partition(":")[0]
-    with told(f"change the API key for {name}"):
+    with store_errors(f"change the API key for {name}"):
         done = client.security.update_api_key(
             id=id, role_descriptors={f"tocsin-{name}": role(name, namespace)}
         )
@@ -80,7 +80,7 @@ def retire(client: Elasticsearch, name: str, file: Path, namespace: str) -> None
         StoreError: Elasticsearch did not end them.
     """
     kept = base64.b64decode(file.read_text()).decode().partition(":")[0]
-    with told(f"end the older API keys for {name}"):
+    with store_errors(f"end the older API keys for {name}"):
         known = client.security.get_api_key(name=f"tocsin-{name}-{namespace}", active_only=True)["api_keys"]
         old = [key["id"] for key in known if key["id"] != kept]
         if old:

@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code; with --check it only says which are out of date."""
+"""Writes the documentation pages that are generated from the code. With --check, it only reports outdated pages."""
 
 from __future__ import annotations
 
@@ -18,35 +18,40 @@ from tocsin.config import discovery
 from tocsin.config.sections import SECTIONS
 from tocsin.contract import atlas
 from tocsin.contract.plugin import KINDS, Detector, Plugin
-from tocsin.contract.streams import STREAMS
+from tocsin.contract.streams import SOURCES, STREAMS
 from tocsin.contract.views import VIEWS
 
 HERE = Path(__file__).parent
-_NOTE = "<!-- Written by docs/generate.py from the code; `make docs` writes it anew. -->\n"
+_NOTE = "<!-- Generated from the code by docs/generate.py. Do not edit; run `make docs` instead. -->\n"
 
 
 def streams() -> Iterator[str]:
     """docs/streams.md."""
     yield "# Streams\n"
     yield (
-        "Column names are dotted ECS 9.4 names; Tocsin's own stand under `tocsin.`. Events may be nested or dotted. "
-        "Fields that a stream does not name are kept in `tocsin.unmapped`. Collectors write the first "
-        "five; the others are what Tocsin itself says and does.\n"
+        "A stream is a named, append-only series of events with one schema. Column names are dotted ECS 9.4 names; "
+        "Tocsin's own columns begin with `tocsin.`. Collected events may have nested or dotted fields. Fields that a "
+        "stream does not define are stored in `tocsin.unmapped`.\n"
     )
+    written = ", ".join(f"`{name}`" for name in SOURCES)
+    yield f"Collectors append to {written}. Tocsin itself writes the other streams.\n"
     for stream in STREAMS.values():
-        yield f"## {stream.name}\n\n{stream.doc} Kept {stream.retention}, unless `store.retention` says otherwise.\n"
-        yield "| column | type | what it is |\n|---|---|---|"
+        yield f"## {stream.name}\n\n{stream.doc} Default retention: {stream.retention} (setting `store.retention`).\n"
+        yield "| column | type | description |\n|---|---|---|"
         for column in stream.columns:
             needed = " **Required.**" if column.required else ""
-            yield f"| `{column.name}` | {column.type.value} | {column.doc}{needed} |"
+            yield f"| `{column.name}` | {column.type.value} | {column.doc}.{needed} |"
         yield f"\n```json\n{json.dumps(dict(stream.example), indent=2, ensure_ascii=False)}\n```\n"
-    yield "## What dashboards see of the keyed state\n"
-    yield "On a cluster only; read them by their aliases.\n"
+    yield "## Views of alerts and incidents\n"
+    yield (
+        "The keyed state holds the current alerts and incidents. On an Elasticsearch cluster, dashboards read them "
+        "through the following aliases. The embedded store has no views.\n"
+    )
     for view in VIEWS.values():
         yield f"### {view.alias('<namespace>')}\n\n{view.doc}"
-        yield f"Its time is `{view.active}`, a range: from when to when it was active.\n"
-        yield "| column | type | what it is |\n|---|---|---|"
-        yield from (f"| `{c.name}` | {c.type.value} | {c.doc} |" for c in view.columns)
+        yield f"The date range `{view.active}` is the time during which the record is active.\n"
+        yield "| column | type | description |\n|---|---|---|"
+        yield from (f"| `{c.name}` | {c.type.value} | {c.doc}. |" for c in view.columns)
         yield ""
 
 
@@ -54,9 +59,14 @@ def configuration() -> Iterator[str]:
     """docs/configuration.md."""
     yield "# Configuration\n"
     yield (
-        "`tocsin init` writes a commented `tocsin.yaml`, `tocsin check` checks it. It is read from `--config`, else "
-        "`$TOCSIN_CONFIG`, else `./tocsin.yaml`, else everything has its default. A key that does not exist is an error "
-        "with its line. Secrets are named as `{env: NAME}` or `{file: PATH}` and never stand in the file.\n"
+        "`tocsin init` writes a commented `tocsin.yaml`, and `tocsin check` validates it. Tocsin reads the file that "
+        "`--config` names, else the file in `$TOCSIN_CONFIG`, else `./tocsin.yaml`. Without a file, all settings have "
+        "their defaults. An unknown key is an error, which names its line.\n"
+    )
+    yield (
+        "Secrets are never written in the file. A setting refers to a secret with `{env: NAME}` (an environment "
+        "variable) or `{file: PATH}`. Lengths of time are written like `30s`, `5m`, `1h`, `14d` or `2w`, sizes like "
+        "`512MiB` or `4GiB`.\n"
     )
     for heading, section in SECTIONS.items():
         yield f"## {heading}\n\n{inspect.cleandoc(section.__doc__ or '')}\n"
@@ -67,7 +77,10 @@ def configuration() -> Iterator[str]:
 def plugins() -> Iterator[str]:
     """docs/plugins.md."""
     yield "# Catalogue of plug-ins\n"
-    yield f"From their docstrings. Techniques are those of MITRE ATLAS {atlas.version()}.\n"
+    yield (
+        "Every built-in collector, detector and receiver with its settings, generated from the docstrings. Techniques "
+        f"are from MITRE ATLAS {atlas.version()}.\n"
+    )
     catalogue = discovery.discover()
     for kind in KINDS:
         yield f"## {kind.__name__}s\n"
@@ -99,32 +112,32 @@ def _plugin(id: str, plugin: type[Plugin[Any]]) -> Iterator[str]:
 
 def _docstring(plugin: type[Plugin[Any]]) -> str:
     lines = inspect.cleandoc(plugin.__doc__ or "").splitlines()
-    said = []
-    for at, line in enumerate(lines):
-        below = at + 1 < len(lines) and lines[at + 1].startswith("    ")
-        said.append(f"\n**{line}**\n" if below and line and not line.startswith(" ") else line.strip())
-    return "\n".join(said) + "\n"
+    found = []
+    for number, line in enumerate(lines):
+        is_heading = number + 1 < len(lines) and lines[number + 1].startswith("    ")
+        found.append(f"\n**{line}**\n" if is_heading and line and not line.startswith(" ") else line.strip())
+    return "\n".join(found) + "\n"
 
 
 def _settings(type_: type[Any]) -> Iterator[str]:
     fields = dataclasses.fields(type_)
     if not fields:
         return
-    yield "| setting | default | what it is |\n|---|---|---|"
+    yield "| setting | default | description |\n|---|---|---|"
     for item in fields:
         if item.default_factory is not dataclasses.MISSING:
             default = json.dumps(item.default_factory())
         elif item.default is dataclasses.MISSING:
-            default = "needed"
+            default = "required"
         else:
             default = json.dumps(item.default, default=str)
         bounds = "".join(
-            f" {word} {item.metadata[key]}"
-            for key, word in (("ge", "≥"), ("le", "≤"))
+            f" {word} {item.metadata[key]}."
+            for key, word in (("ge", "Minimum"), ("le", "Maximum"))
             if item.metadata.get(key) is not None
         )
         choices = f" One of {', '.join(item.metadata['choices'])}." if item.metadata.get("choices") else ""
-        yield f"| `{item.name}` | `{default}` | {item.metadata.get('doc', '')}{bounds}.{choices} |"
+        yield f"| `{item.name}` | `{default}` | {item.metadata.get('doc', '')}.{bounds}{choices} |"
     yield ""
 
 
@@ -132,8 +145,9 @@ def command_line() -> Iterator[str]:
     """docs/commands.md."""
     yield "# Commands\n"
     yield (
-        "Exit codes: 0 done, 1 failed, 2 wrong use or configuration, 3 a finding at or above `--fail-on`. Times are UTC. "
-        "Every list has `--json`, one object a line.\n"
+        "Every command and its options. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 a finding "
+        "at or above `--fail-on`. Times are in UTC. Every command that prints a list has the option `--json`, which "
+        "prints one JSON object on each line.\n"
     )
     for name, command in _walk("tocsin", commands):
         context = click.Context(command, info_name=name, terminal_width=100)
@@ -156,7 +170,7 @@ PAGES = {
 
 
 def main() -> int:
-    """Write the pages, or with --check compare them."""
+    """Write the pages; with --check, compare them with the files."""
     stale = []
     for name, make in PAGES.items():
         text = _NOTE + "\n" + "\n".join(make()).rstrip() + "\n"

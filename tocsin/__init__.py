@@ -1,7 +1,7 @@
 """Tocsin: security telemetry and anomaly detection for machine-learning pipelines.
 
-The public API, re-exports only. Names are imported when first used, so that `import tocsin` in a
-model server, for `tocsin.record`, costs nothing heavy.
+This module re-exports the public API. A name is imported when it is first used, so that a model server that
+only calls `tocsin.record` does not load Polars or the detectors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m tocsin`."""
+"""Runs the command line with `python -m tocsin`."""
 
 from tocsin.cli.main import main
 

@@ -1,6 +1,6 @@
-"""Time: the one place that asks the machine for it, and the words in which times are written.
+"""Clocks, and reading and formatting of times and lengths of time. No other module reads the machine's clock.
 
-Every time in Tocsin is an aware `datetime` in UTC. Windows are `[start, end)`.
+Every time in Tocsin is a timezone-aware `datetime` in UTC. Windows are `[start, end)`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-#: No length of time in a configuration is longer: a hundred years.
+#: The maximum length of time that a configuration may set: a hundred years.
 LONGEST = timedelta(days=36_525)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -18,14 +18,14 @@ _LENGTH = re.compile(r"(\d+)([smhdw])")
 
 
 class Clock(Protocol):
-    """Says what time it is."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The present, aware, in UTC."""
+        """The current time, timezone-aware, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back, also where `now` is set back."""
+        """Seconds since an arbitrary point. The value never decreases, even if `now` is set back."""
         ...
 
 
@@ -40,7 +40,7 @@ class SystemClock:
 
 
 class ScriptedClock:
-    """A clock that stands where it is put: for scenarios, drills and the demo."""
+    """A clock that changes only when it is set: for scenarios, drills and the demo."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now.astimezone(UTC)
@@ -52,22 +52,22 @@ class ScriptedClock:
         return self._now.timestamp()
 
     def set(self, now: datetime) -> None:
-        """Put the clock at `now`, never backwards.
+        """Set the clock to `now`.
 
         Raises:
-            ValueError: `now` lies before the time that the clock already shows.
+            ValueError: `now` is earlier than the clock's current time.
         """
         if now < self._now:
-            raise ValueError(f"the clock shows {format_time(self._now)} and cannot go back to {now}")
+            raise ValueError(f"the clock is at {format_time(self._now)} and cannot be set back to {now}")
         self._now = now.astimezone(UTC)
 
     def advance(self, length: timedelta) -> None:
-        """Move the clock on by `length`."""
+        """Move the clock forward by `length`."""
         self.set(self._now + length)
 
 
 def format_time(time: datetime) -> str:
-    """RFC 3339 in UTC with its zone: `2026-11-23T06:00:00Z`, fractions only where there are some."""
+    """A time as RFC 3339 text in UTC: `2026-11-23T06:00:00Z`. A fraction of a second is written only if it is not 0."""
     text = time.astimezone(UTC).isoformat(
         timespec="seconds"
         if time.microsecond == 0
@@ -79,7 +79,7 @@ def format_time(time: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 / ISO 8601 time; one without a zone is taken as UTC.
+    """Parse an RFC 3339 or ISO 8601 time. A time without a zone is taken as UTC.
 
     Raises:
         ValueError: `text` is not a time.
@@ -87,40 +87,41 @@ def parse_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):  # the latter at the ends of the calendar
+    except (ValueError, OverflowError):  # OverflowError: a conversion to UTC leaves the years 1 to 9999
         raise ValueError(
             f"{text!r} is not a time; write one like 2026-11-23 or 2026-11-23T06:00:00Z"
         ) from None
 
 
 def parse_length(text: str) -> timedelta:
-    """Read a length of time: `90s`, `5m`, `1h`, `14d`, `2w`, or a sum of them such as `1d12h`.
+    """Parse a length of time: `90s`, `5m`, `1h`, `14d`, `2w`, or a sum of these such as `1d12h`.
 
     Raises:
-        ValueError: `text` is not a length.
+        ValueError: `text` is not a length of time, or is longer than `LONGEST`.
     """
     parts = _LENGTH.findall(text) if isinstance(text, str) else ()
     if not parts or "".join(n + u for n, u in parts) != text:
         raise ValueError(f"{text!r} is not a length of time; write one like 30s, 5m, 1h, 14d or 2w")
     seconds = sum(int(n[:20]) * _UNITS[u] for n, u in parts)
     if seconds > LONGEST.total_seconds():
-        raise ValueError(f"{text[:30]} is longer than {LONGEST.days}d, the longest length of time there is")
+        raise ValueError(f"{text[:30]} is too long; a length of time can be at most {LONGEST.days}d")
     return timedelta(seconds=seconds)
 
 
 def format_length(length: timedelta) -> str:
-    """The shortest sum of units, as `parse_length` reads it."""
-    rest, words = int(length.total_seconds()), []
+    """A length as the shortest sum of days, hours, minutes and seconds; `parse_length` parses the result."""
+    rest, terms = int(length.total_seconds()), []
     for unit, seconds in sorted(_UNITS.items(), key=lambda item: -item[1]):
         if unit != "w" and rest >= seconds:
             count, rest = divmod(rest, seconds)
-            words.append(f"{count}{unit}")
-    return "".join(words) or "0s"
+            terms.append(f"{count}{unit}")
+    return "".join(terms) or "0s"
 
 
 def floor_time(time: datetime, length: timedelta) -> datetime:
-    """The start of the tumbling window of `length`, counted from 1970-01-01 UTC, that holds `time`.
+    """The start of the tumbling window of `length` that contains `time`.
 
-    Weeks therefore begin on Thursdays; days and hours begin where UTC's do.
+    Windows are aligned to 1970-01-01 UTC. Windows of a week therefore start on a Thursday; windows of a day or an
+    hour start with the UTC day or hour.
     """
     return time - (time - EPOCH) % length

@@ -1,4 +1,4 @@
-"""Every error Tocsin raises on purpose. A message says what happened, where, and what to do."""
+"""The errors that Tocsin raises. A message says what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class TocsinError(Exception):
-    """Something that a user can act on; the command line prints it without a traceback."""
+    """The base class: an error that a user can act on. The command line prints its message without a traceback."""
 
 
 class ConfigError(TocsinError):
-    """The configuration is wrong at a place that can be named."""
+    """A configuration is wrong. `path`, `line` and `key` say where, as far as the place is known."""
 
     def __init__(
         self, message: str, path: Path | str | None = None, line: int | None = None, key: str = ""
@@ -21,7 +21,7 @@ class ConfigError(TocsinError):
 
 
 class InputError(TocsinError):
-    """A source cannot be read at all: a missing file, a format that is not what it was said to be."""
+    """Input cannot be used: a file is missing, is not in the expected format, or a name does not exist."""
 
 
 class PluginError(TocsinError):
@@ -36,24 +36,27 @@ class StoreError(TocsinError):
     """The store cannot be opened, read or written."""
 
 
-class StoreAway(StoreError):  # noqa: N818 — a state that passes
-    """The store cannot be reached now, or is too busy: the same may be tried again later."""
+class StoreAway(StoreError):  # noqa: N818 — a temporary state, not a fault
+    """The store cannot be reached or is too busy. The caller may retry the operation later."""
 
 
 class BaselineError(TocsinError):
-    """A baseline cannot be fitted, found or trusted."""
+    """A baseline cannot be fitted, does not exist, or failed verification."""
 
 
-class BaselineChanged(BaselineError):  # noqa: N818 — what happened
-    """A baseline is not what was fitted: somebody changed it."""
+class BaselineChanged(BaselineError):  # noqa: N818 — names the event
+    """A stored baseline does not match its digest: it was modified after it was fitted."""
 
 
 class SnapshotError(TocsinError):
-    """The rows of a dataset snapshot are gone or are no longer what their digest says."""
+    """The rows of a dataset snapshot are missing, cannot be read, or do not match their digest."""
 
 
 class DeliveryError(TocsinError):
-    """A receiver did not take a notification. `retry` says whether trying again can help."""
+    """A receiver could not deliver a notification.
+
+    `retry` says whether a retry can succeed; `after` is the number of seconds to wait before it, if known.
+    """
 
     def __init__(self, reason: str, *, retry: bool, after: float | None = None) -> None:
         super().__init__(reason)

@@ -1,6 +1,6 @@
-"""Logs: an event and its facts. Lines for people on a terminal, JSON where a machine reads. The only user of structlog.
+"""Configures logging: text lines for a terminal, or JSON lines for a log collector. Only this module uses structlog.
 
-Lines of libraries and plug-ins, written with `logging`, come out in the same form.
+Records that libraries and plug-ins write with `logging` are formatted in the same way.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def configure(*, level: int = logging.WARNING, as_json: bool = False) -> None:
-    """Send every log line to standard error."""
+    """Write log lines to standard error: Tocsin's from `level` up, those of libraries from WARNING up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(as_json=as_json))
     root = logging.getLogger()
@@ -24,7 +24,7 @@ def configure(*, level: int = logging.WARNING, as_json: bool = False) -> None:
 
 
 def logger(name: str = "tocsin") -> structlog.stdlib.BoundLogger:
-    """`logger().info("collected", source="ndjson", accepted=5)`."""
+    """A structured logger, used as `logger().info("collected", source="ndjson", accepted=5)`."""
     import structlog
 
     found: structlog.stdlib.BoundLogger = structlog.wrap_logger(
@@ -40,7 +40,7 @@ def logger(name: str = "tocsin") -> structlog.stdlib.BoundLogger:
 
 
 class _Formatter(logging.Formatter):
-    """Builds structlog's formatter when there is a first line: `tocsin --help` must not wait for it."""
+    """Builds structlog's formatter for the first record, so that `tocsin --help` does not import structlog."""
 
     def __init__(self, *, as_json: bool) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ import yaml
 from tocsin.clock import format_time, parse_time
 from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin.datasets.digest import content
-from tocsin.datasets.tables import FAULTS, SUFFIXES, read_snapshot, unreadable
+from tocsin.datasets.tables import FAULTS, SUFFIXES, read_error, read_snapshot
 from tocsin.errors import ConfigError, InputError, SnapshotError
 from tocsin_collectors._find import Found, find, log
 from tocsin_collectors._profile import label_counts, profile
@@ -139,7 +139,7 @@ class Dataset(Collector[Params]):
             columns = profile(rows, label)
             labels = label_counts(rows, label) if label in columns else None
         except FAULTS as error:
-            raise unreadable(path, error) from None
+            raise read_error(path, error) from None
         time = sidecar.time or self.params.time
         written = datetime.fromtimestamp(stat.st_mtime, UTC) if time == "mtime" else parse_time(time)
         place = str(path.resolve())

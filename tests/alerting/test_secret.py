@@ -37,7 +37,7 @@ def test_from_a_file_relative_to_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not UTF-8"):
         Secret.parse({"file": "key"}, tmp_path).reveal()
     (tmp_path / "key").write_text("\n")
-    with pytest.raises(ConfigError, match="there is no secret in file"):
+    with pytest.raises(ConfigError, match="is empty; write the secret to it"):
         Secret.parse({"file": "key"}, tmp_path).reveal()
 
 

@@ -145,7 +145,7 @@ def test_a_wrong_configuration_is_exit_2_with_its_line(tmp_path: Path) -> None:
         (["plugins", "new", "detector", "class"], 2, "no name for a detector"),
         (["plugins", "new", "detector", "feature_drift"], 2, "already"),
         (["collect", "ndjson", "x", "--set", "remove=" + "[" * 3000], 2, "nested too deeply"),
-        (["collect", "ndjson", "x", "--set", "remove=!!int x"], 2, "cannot be read"),
+        (["collect", "ndjson", "x", "--set", "remove=!!int x"], 2, "is not a valid YAML value"),
         (["collect", "ndjson", "x", "--stream", "nope"], 2, "takes no events"),
         (["plugins", "check", "missing"], 2, "does not exist"),
         (["plugins", "new", "detector", "Bad-Name"], 2, "lower_snake_case"),

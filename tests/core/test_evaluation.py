@@ -93,7 +93,7 @@ def test_a_baseline_is_needed_and_must_be_large_enough() -> None:
 def test_wrong_use_is_told() -> None:
     with pytest.raises(PluginError, match="no such detector"):
         evaluate("nothing", {})
-    with pytest.raises(InputError, match="there is no stream"):
+    with pytest.raises(InputError, match="unknown stream"):
         evaluate(Mean(Params()), {"acces": rows(1)}, baseline=Baseline())
     with pytest.raises(InputError, match="reads access; events holds dataset"):
         evaluate(Mean(Params()), {"dataset": pl.DataFrame()}, baseline=Baseline(threshold=1.0))

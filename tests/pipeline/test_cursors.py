@@ -14,7 +14,7 @@ from tocsin.contract.query import Where
 from tocsin.contract.streams import INGESTED, TIME
 from tocsin.contract.windows import matches
 from tocsin.pipeline.detecting.cursors import Cursor
-from tocsin.store.tumbling import tumbled
+from tocsin.store.tumbling import count_by_window
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 WINDOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -37,7 +37,7 @@ class Sight:
         self, _: str, length: timedelta, where: Where = (), after: Mapping[str, datetime] | None = None
     ) -> pl.DataFrame:
         frame = pl.LazyFrame(self.rows, schema={TIME: _TIME, INGESTED: _TIME}, orient="row")
-        return tumbled(frame.filter(*map(matches, where)), length, after or {})
+        return count_by_window(frame.filter(*map(matches, where)), length, after or {})
 
 
 def test_a_row_behind_others_touches_its_window_with_another_word() -> None:

@@ -203,7 +203,7 @@ def test_a_changed_baseline_is_not_trusted(bench: Bench) -> None:
     version = bench.detect.fit(Setting(Learned(NoParams())), START + 60 * HOUR)
     forged = b'{"values": {"most": 999}, "threshold": 99999.0}'
     name = f"baselines/learned/000001-{version.digest}/values.json"
-    bench.store.keep(name, lambda path: _write(Path(path), forged))
+    bench.store.save_file(name, lambda path: _write(Path(path), forged))
     with pytest.raises(BaselineError, match="is not what was fitted"):
         Detect(bench.store, bench.clock).baselines.load(version)
     bench.detect.baselines.pin("learned", version.number)

@@ -1,4 +1,4 @@
-"""What any store must pass. A store's test module gives `opened`, a function that opens it (again)."""
+"""The conformance suite for stores. A store's test module defines the fixture `opened`, a function that opens the store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def accesses(
 
 
 class StoreConformance:
-    """Inherit, and give a fixture `opened`."""
+    """Subclasses define the fixture `opened`."""
 
     def test_what_was_appended_is_read_back(self, opened: Open) -> None:
         store = opened()
@@ -151,7 +151,7 @@ class StoreConformance:
         assert found.row(0) == ("user-0", 10, 2, 135, 0, 27, 13.5)
         assert found.height == 3
 
-    def test_windows_hold_rows_by_event_time_and_tell_what_came_later(self, opened: Open) -> None:
+    def test_windows_count_rows_by_event_time_and_later_rows(self, opened: Open) -> None:
         store, hour = opened(), timedelta(hours=1)
         assert store.newest("access") == EPOCH
         assert store.windows("access", hour).is_empty()
@@ -200,27 +200,27 @@ class StoreConformance:
         assert [e.key for e in store.entries("thing", "b/")] == ["b/1", "b/2"]
         assert len(store.entries("thing")) == 4
 
-    def test_files_are_kept(self, opened: Open) -> None:
+    def test_files_are_stored(self, opened: Open) -> None:
         store = opened()
         frame = pl.DataFrame({"x": [1.5, None]})
-        store.keep("folder/frame.parquet", frame.write_parquet)
-        with opened().kept("folder/frame.parquet") as path:
+        store.save_file("folder/frame.parquet", frame.write_parquet)
+        with opened().file_path("folder/frame.parquet") as path:
             assert pl.read_parquet(path).equals(frame)
-        with pytest.raises(StoreError, match="keeps no"), store.kept("folder/none"):
+        with pytest.raises(StoreError, match="has no file"), store.file_path("folder/none"):
             pass
 
-    def test_what_is_there_can_be_listed(self, opened: Open) -> None:
+    def test_kinds_and_files_can_be_listed(self, opened: Open) -> None:
         store = opened()
-        assert (store.kinds(), store.kept_names(), dict(store.checkpoints("access"))) == ([], [], {})
+        assert (store.kinds(), store.file_names(), dict(store.checkpoints("access"))) == ([], [], {})
         for kind, key in (("thing", "b"), ("thing", "a"), ("other", "c")):
             store.put(kind, key, {})
         for name in ("b/2.parquet", "a/values.json", "b/1.parquet"):
-            store.keep(name, accesses(3).write_parquet)
+            store.save_file(name, accesses(3).write_parquet)
         assert opened().kinds() == ["other", "thing"]
-        assert opened().kept_names() == ["a/values.json", "b/1.parquet", "b/2.parquet"]
+        assert opened().file_names() == ["a/values.json", "b/1.parquet", "b/2.parquet"]
 
-    def test_every_checkpoint_of_a_stream_is_told(self, opened: Open) -> None:
-        """Also those that were written long ago: a log of many commits is shortened."""
+    def test_every_checkpoint_of_a_stream_is_listed(self, opened: Open) -> None:
+        """Also old ones: Delta shortens a log of many commits."""
         store = opened()
         store.append("access", accesses(1), {"first": 7, "a/b c": 1})
         for number in range(120):
@@ -250,7 +250,7 @@ class StoreConformance:
         assert store.summarize("access", None, None, [], [COUNT], where)["count"].to_list() == [10]
 
     def test_two_processes_write_at_once(self, opened: Open) -> None:
-        """Both say partly the same; nothing is lost, nothing is there twice, the state counts right."""
+        """Both append some of the same events: none is lost or doubled, and the counter in the state is right."""
         opened().put("counter", "n", {"n": 0})
         context = multiprocessing.get_context("spawn")
         processes = [context.Process(target=_write, args=(opened, i)) for i in range(2)]
@@ -275,7 +275,7 @@ class StoreConformance:
         assert sum(a.accepted for a in done) == 200
         assert sum(a.duplicates for a in done) == 200
 
-    def test_upkeep_changes_nothing_that_is_read(self, opened: Open) -> None:
+    def test_maintenance_does_not_change_rows(self, opened: Open) -> None:
         store = opened()
         for i in range(60):
             store.append("access", accesses(2, f"{i}-"))
@@ -283,6 +283,15 @@ class StoreConformance:
         assert store.maintain().keys() == {"compacted", "dropped"}
         assert opened().scan("access").collect().sort(ID).equals(before)
         assert store.append("access", accesses(2, "0-")) == Appended(0, 2)
+
+    def test_times_beyond_the_calendars_of_stores_are_limits_like_others(self, opened: Open) -> None:
+        store = opened()
+        store.append("access", accesses(3))
+        early, late = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+        assert store.scan("access", early, late).collect().height == 3
+        for operator, value, count in ((">", early, 3), ("<", early, 0), ("<", late, 3), (">=", late, 0)):
+            where = [Condition(INGESTED, operator, value)]  # type: ignore[arg-type]
+            assert store.scan("access", where=where).collect().height == count
 
 
 def _write(opened: Open, number: int) -> None:
@@ -296,12 +305,3 @@ def _write(opened: Open, number: int) -> None:
             assert entry is not None
             if store.put("counter", "n", {"n": entry.value["n"] + 1}, entry.version) is not None:
                 break
-
-    def test_times_beyond_the_calendars_of_stores_are_limits_like_others(self, opened: Open) -> None:
-        store = opened()
-        store.append("access", accesses(3))
-        early, late = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-        assert store.scan("access", early, late).collect().height == 3
-        for operator, value, count in ((">", early, 3), ("<", early, 0), ("<", late, 3), (">=", late, 0)):
-            where = [Condition(INGESTED, operator, value)]  # type: ignore[arg-type]
-            assert store.scan("access", where=where).collect().height == count

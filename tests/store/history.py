@@ -145,5 +145,5 @@ def facts(store: Store, clock: ScriptedClock) -> dict[str, Any]:
         "baselines": [version.to_dict() for version in versions],
         "digests": [baselines.load(version).digest for version in versions],
         "checkpoints": {stream: dict(store.checkpoints(stream)) for stream in STREAMS},
-        "files": store.kept_names(),
+        "files": store.file_names(),
     }

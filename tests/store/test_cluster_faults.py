@@ -1,4 +1,4 @@
-"""kill -9 of a node of three, between and during requests: the same store goes on, nothing is lost or doubled."""
+"""kill -9 of one of three nodes, between and during requests: the store continues, and no event is lost or doubled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.nodes.cluster import Cluster
 from tests.store.conformance import accesses
 from tocsin.contract.streams import ID
 from tocsin.store.cluster import bulk
-from tocsin.store.cluster.append import Way
+from tocsin.store.cluster.append import StreamWriter
 from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.protocol import Appended
 
@@ -31,22 +31,22 @@ SOURCE = "log"
 
 
 class Killer:
-    """Counts bulk requests and kills one node, once, before or after the request whose number was drawn."""
+    """Counts bulk requests, and kills one node once, before or after a randomly chosen request."""
 
     def __init__(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._cluster, self._post, self._lock = cluster, Way.post, threading.Lock()
+        self._cluster, self._post, self._lock = cluster, StreamWriter.post, threading.Lock()
         self.victim, self.countdown, self.after = -1, -1, False
         monkeypatch.setattr(bulk, "SIZE", SIZE)
 
-        def post(way: Way, body: bytes) -> bytes:
+        def post(way: StreamWriter, body: bytes) -> bytes:
             return self.post(way, body)
 
-        monkeypatch.setattr(Way, "post", post)
+        monkeypatch.setattr(StreamWriter, "post", post)
 
     def arm(self, victim: int, countdown: int, *, after: bool) -> None:
         self.victim, self.countdown, self.after = victim, countdown, after
 
-    def post(self, way: Way, body: bytes) -> bytes:
+    def post(self, way: StreamWriter, body: bytes) -> bytes:
         with self._lock:
             due = self.countdown == 0
             self.countdown -= 1
@@ -80,7 +80,7 @@ def write(path: str, content: bytes) -> None:
 
 
 def append(store: ElasticStore, number: int) -> Appended:
-    """A batch, with the last rows of the one before, as a source gives them after a restart."""
+    """Append a batch and the last rows of the batch before it, as after a restart of a source."""
     rows = batch(number)
     if number:
         rows = batch(number - 1).tail(AGAIN).vstack(rows)
@@ -101,7 +101,7 @@ def test_events_are_there_once_whoever_is_killed(
 ) -> None:
     rng, killer = random.Random(f"{role}, {moment}"), Killer(cluster, monkeypatch)
     model = rng.randbytes(100_000)
-    store.keep("model", lambda path: write(path, model))
+    store.save_file("model", lambda path: write(path, model))
     done = [append(store, 0)]
     cluster.await_status()
     victim = cluster.primary(f"logs-tocsin.access-{namespace}") if role == "primary" else cluster.master()
@@ -114,7 +114,7 @@ def test_events_are_there_once_whoever_is_killed(
         done.append(append(store, number))
         if number == fatal:
             assert cluster.nodes[victim].process is None
-            with store.kept("model") as path:
+            with store.file_path("model") as path:
                 assert Path(path).read_bytes() == model
             cluster.start(victim)
     cluster.await_status()
@@ -123,7 +123,7 @@ def test_events_are_there_once_whoever_is_killed(
     assert store.checkpoint("access", SOURCE) == BATCHES - 1
     found = store.scan("access", columns=[ID]).collect()[ID]
     assert Counter(found) == Counter(f"{number}-{i}" for number in range(BATCHES) for i in range(ROWS))
-    with store.kept("model") as path:
+    with store.file_path("model") as path:
         assert Path(path).read_bytes() == model
 
 
@@ -169,7 +169,8 @@ def test_no_version_is_granted_twice(cluster: Cluster, store: ElasticStore, name
     assert last is not None
     for values in ([grant.before for grant in granted], [grant.number for grant in granted]):
         assert len(set(values)) == len(values)
-    # one answer of each worker may be lost with the node; if the other has gone on from that write, it is not told
+    # One response to each worker may be lost with the node. If the other worker has already changed the record that
+    # this write created, the first worker cannot find out that its write succeeded.
     assert 0 <= last.value["number"] - len(granted) <= 2
     for earlier, later in itertools.pairwise(granted):
         assert (

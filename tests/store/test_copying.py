@@ -1,4 +1,4 @@
-"""Moving history between stores: nothing is lost, nothing doubles, and detection goes on where it was."""
+"""Copying history between stores: no event is lost or doubled, and detection continues where it was."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_everything_arrives_as_it_was(make: Make, clock: ScriptedClock, way: tup
         assert {c.stream: c.rows for c in report.streams} == {s: events(source, s).height for s in STREAMS}
         assert sum(c.duplicates for c in report.streams) == 0
         same(source, target, clock)
-        assert Bench(target, clock).alerting.tick().firing == 0, "nobody hears of the same again"
+        assert Bench(target, clock).alerting.tick().firing == 0, "no alert is notified twice"
         reading = target
 
 
@@ -245,7 +245,7 @@ def test_from_a_cluster_the_overlap_is_read_again(make: Make, clock: ScriptedClo
     assert (again.rows, again.duplicates) == (0, 5)
 
 
-def test_rows_that_come_meanwhile_are_told(make: Make) -> None:
+def test_rows_that_are_appended_during_a_copy_are_reported(make: Make) -> None:
     source, target = make("delta"), make("delta")
     source.append("access", accesses(5))
     once = iter([True])
@@ -314,7 +314,7 @@ def test_two_copies_at_once_are_noticed(make: Make) -> None:
 
 def test_what_leads_out_of_a_store_is_not_kept(make: Make) -> None:
     source = make("elastic")
-    source.keep("../../escaped", accesses(1).write_parquet)
+    source.save_file("../../escaped", accesses(1).write_parquet)
     source.append("access", accesses(1))
     with pytest.raises(StoreError, match="leads out of it"):
         copy(source, make("delta"))

@@ -1,4 +1,4 @@
-"""The embedded store: the conformance suite, and what is its own."""
+"""The embedded store: the conformance suite, and tests of its own features."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TestDeltaStore(StoreConformance):
         return functools.partial(DeltaStore.open, tmp_path / "store")
 
 
-def test_upkeep_compacts_days_of_many_files(tmp_path: Path) -> None:
+def test_maintenance_compacts_days_with_many_files(tmp_path: Path) -> None:
     store = DeltaStore.open(tmp_path)
     for i in range(60):
         store.append("access", accesses(2, f"{i}-"))
@@ -51,7 +51,7 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot make the store"):
+    with pytest.raises(StoreError, match="cannot create the store"):
         DeltaStore.open(tmp_path / "file" / "store")
 
 
@@ -59,7 +59,7 @@ def test_retention_drops_whole_days(tmp_path: Path) -> None:
     clock = ScriptedClock(datetime(2026, 3, 20, 12, tzinfo=UTC))
     store = DeltaStore.open(tmp_path, clock=clock, retention={"access": timedelta(days=10)})
     store.append("access", accesses(20, step=timedelta(days=1)))
-    assert store.maintain()["dropped"] == 0, "what came in late is kept as long as all else"
+    assert store.maintain()["dropped"] == 0, "events that are ingested late are retained as long as others"
     clock.set(datetime(2026, 3, 31, 12, tzinfo=UTC))
     store.append("access", accesses(1, "again-", start=datetime(2026, 3, 2, tzinfo=UTC)))
     assert store.maintain()["dropped"] == 19
@@ -70,7 +70,7 @@ def test_retention_drops_whole_days(tmp_path: Path) -> None:
 
 
 def test_a_day_of_one_minute_ticks_stays_below_200_files(tmp_path: Path) -> None:
-    """Upkeep once an hour, as scheduled; a sixth of a day is enough to see the bound."""
+    """With maintenance once an hour, as scheduled. A sixth of a day is enough to test the bound."""
     store = DeltaStore.open(tmp_path)
     for tick in range(240):
         store.append("access", accesses(1, f"{tick}-"))
@@ -91,7 +91,7 @@ def _between(rows: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame
     st.booleans(),
 )
 def test_known_ids_agree_with_a_set(said: list[tuple[int, int]], size: int, internal: bool) -> None:
-    """Whatever is cut into batches, and however little is remembered, every event is fresh once."""
+    """Every event is new exactly once, for any division into batches and with a small capacity."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     stored = pl.DataFrame(schema={TIME: pl.Datetime("us", "UTC"), ID: pl.String})
     ids, seen = KnownIds(internal=internal, capacity=3), set()
@@ -105,7 +105,7 @@ def test_known_ids_agree_with_a_set(said: list[tuple[int, int]], size: int, inte
             schema=stored.schema,
         )
         kept = stored
-        fresh = ids.fresh(frame, functools.partial(_between, kept))
+        fresh = ids.find_new(frame, functools.partial(_between, kept))
         for mark, (number, hour) in zip(fresh.tolist(), batch, strict=True):
             key = number if internal else (number, hour)
             assert mark == (key not in seen)

@@ -1,4 +1,4 @@
-"""Elasticsearch as the store, on a real node: the conformance suite, and what is its own."""
+"""Elasticsearch as the store, on a real node: the conformance suite, and tests of its own features."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tocsin.contract.streams import ID, STREAMS, TIME
 from tocsin.errors import StoreAway, StoreError
 from tocsin.pipeline.ingesting.ingest import Counts, Ingest, Limits
 from tocsin.store.cluster import mappings
-from tocsin.store.cluster.append import Way
-from tocsin.store.cluster.bulk import Lost, Sent, send
+from tocsin.store.cluster.append import StreamWriter
+from tocsin.store.cluster.bulk import OutcomeUnknown, Sent, send
 from tocsin.store.cluster.documents import ids
 from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.cluster.retries import backoff
@@ -161,7 +161,7 @@ def test_after_a_rollover_nothing_doubles(
 
 
 def test_what_the_cluster_will_not_take_is_a_dead_letter(store: ElasticStore) -> None:
-    """`date_nanos` begins in 1970; a configuration may believe older times."""
+    """`date_nanos` begins in 1970, but a configuration may allow older times."""
     clock = ScriptedClock(datetime(2026, 3, 10, tzinfo=UTC))
     rows = accesses(2).with_columns(
         pl.Series(TIME, [START, datetime(1960, 1, 1, tzinfo=UTC)]).cast(pl.Datetime("us", "UTC"))
@@ -226,7 +226,7 @@ def test_pages_are_read_to_the_end(store: ElasticStore) -> None:
 
 
 class Cluster:
-    """The way to a data stream: answers that are lost, and documents that are turned away."""
+    """A simulated data stream that loses responses and rejects documents as busy."""
 
     def __init__(self, failures: Sequence[str]) -> None:
         self.failures, self.documents = list(failures), dict[str, bytes]()
@@ -236,7 +236,7 @@ class Cluster:
         self.requests += 1
         failure = self.failures.pop(0) if self.failures else ""
         if failure == "not sent":
-            raise Lost("connection refused")
+            raise OutcomeUnknown("connection refused")
         lines, items = body.split(b"\n"), list[dict[str, dict[str, int]]]()
         for action, document in zip(lines[::2], lines[1::2], strict=True):
             key = msgspec.json.decode(action)["create"]["_id"]
@@ -245,7 +245,7 @@ class Cluster:
                 self.documents[key] = document
             items.append({"create": {"status": status}})
         if failure == "lost":
-            raise Lost("the connection was closed before an answer came")
+            raise OutcomeUnknown("the connection was closed before an answer came")
         return msgspec.json.encode(
             {"errors": any(i["create"]["status"] != 201 for i in items), "items": items}
         )
@@ -253,12 +253,12 @@ class Cluster:
     def find(self, keys: Sequence[str]) -> set[str]:
         if self.failures and self.failures[0] == "not found out":
             self.failures.pop(0)
-            raise Lost("connection refused")
+            raise OutcomeUnknown("connection refused")
         return {key for key in keys if key in self.documents}
 
 
 def test_nothing_is_sent_again_before_it_is_known_what_is_there() -> None:
-    """Behind a rollover the new index would take what the old one has."""
+    """After a rollover, the new index would accept documents that the old index already has."""
     cluster, rows = Cluster(["lost", "not found out", "not found out"]), accesses(3)
     sent = send("access", rows, ids("access", rows), cluster.post, cluster.find, lambda _: None)
     assert (sent, cluster.requests) == (Sent(3, 0), 1)
@@ -283,7 +283,7 @@ def test_whatever_happens_on_the_way_every_event_is_there_once(failures: list[st
 def test_after_eight_attempts_it_is_an_error() -> None:
     cluster = Cluster(["not sent"] * 20)
     rows = accesses(2)
-    with pytest.raises(StoreError, match="did not take 2 events of stream access: connection refused"):
+    with pytest.raises(StoreError, match="did not accept 2 events of stream access: connection refused"):
         send("access", rows, ids("access", rows), cluster.post, cluster.find, lambda _: None)
     assert cluster.requests == 8
 
@@ -342,18 +342,18 @@ def test_a_cluster_is_set_up_from_the_command_line(
 def test_rows_with_an_old_stamp_are_not_sent(
     elasticsearch_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker stood still between stamp and request: readers may have gone past the stamp meanwhile."""
+    """The worker was suspended between stamp and request: readers may have read past the stamp in the meantime."""
     clock = ScriptedClock(START)
     store = ElasticStore.open(elasticsearch_url, namespace, clock, replicas=0)
     store.append("access", accesses(5))
-    before = Way.before_rollover
+    before = StreamWriter.before_rollover
 
-    def paused(way: Way, keys: Sequence[str]) -> set[str]:
-        monkeypatch.setattr(Way, "before_rollover", before)
+    def paused(writer: StreamWriter, keys: Sequence[str]) -> set[str]:
+        monkeypatch.setattr(StreamWriter, "before_rollover", before)
         clock.advance(timedelta(seconds=100))
-        return before(way, keys)
+        return before(writer, keys)
 
-    monkeypatch.setattr(Way, "before_rollover", paused)
+    monkeypatch.setattr(StreamWriter, "before_rollover", paused)
     with pytest.raises(StoreAway, match="took too long"):
         store.append("access", accesses(5, "late"))
     assert store.append("access", accesses(5, "late")).accepted == 5

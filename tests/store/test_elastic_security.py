@@ -244,7 +244,7 @@ def test_a_wrong_key(sites: Sites, work: Workplace, command: str) -> None:
 def test_a_page_of_a_proxy_is_no_message(sites: Sites, work: Workplace) -> None:
     work.configure(f"http://127.0.0.1:{sites.good.port}", BY_KEY)  # nginx: a plain request to a TLS port
     line = work.fails("store", "status")
-    assert line == "error: Elasticsearch cannot read its templates: the answer was HTTP status 400"
+    assert line == "error: Elasticsearch cannot read its templates: the response was HTTP status 400"
 
 
 def test_no_key(sites: Sites, work: Workplace) -> None:
@@ -253,8 +253,8 @@ def test_no_key(sites: Sites, work: Workplace) -> None:
     path = work.configure(sites.good.url, by_file(sites.authority), BY_KEY)
     line = work.fails("store", "status", key=None, code=2)
     assert line == (
-        f"error: {path.name}:7: there is no secret in environment variable {VARIABLE}; set it, or name another"
-        " (in store)"
+        f"error: {path.name}:7: environment variable {VARIABLE} is not set or is empty; set it to the secret, or"
+        " name another (in store)"
     )
 
 
@@ -278,7 +278,7 @@ def test_a_key_that_cannot_be_one(sites: Sites, work: Workplace, key: str) -> No
 )
 def test_a_key_does_not_go_in_the_clear(work: Workplace, url: str) -> None:
     path = work.configure(url, BY_KEY)
-    with pytest.raises(ConfigError, match=f"{path}:5: the API key would go over the network in the clear"):
+    with pytest.raises(ConfigError, match=f"{path}:5: the API key would be sent unencrypted"):
         load(path)
 
 

@@ -1,4 +1,4 @@
-"""A real cluster that is killed and comes back, and an app whose cluster is not there."""
+"""A real cluster that is killed and restarted, and an app whose cluster is unreachable."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_with_patience_sending_is_given_up_soon() -> None:
 
     cluster, rows = Cluster(["not sent"] * 20), accesses(2)
     keys, patience = ids("access", rows), Patience(clock, timedelta(seconds=2))
-    with pytest.raises(StoreAway, match="did not take 2 events"):
+    with pytest.raises(StoreAway, match="did not accept 2 events"):
         send("access", rows, keys, cluster.post, cluster.find, pause, patience)
     assert sum(pauses) <= 2
     assert 2 <= cluster.requests <= 4
@@ -125,7 +125,7 @@ def test_an_app_starts_without_its_cluster(tmp_path: Path, caplog: pytest.LogCap
     assert found.spool is not None
     with caplog.at_level(logging.WARNING):
         assert found.collect() == (Counts(), 1)
-    assert "its sources wait" in caplog.records[-1].reason  # type: ignore[attr-defined]
+    assert "collectors of this stream wait" in caplog.records[-1].reason  # type: ignore[attr-defined]
     assert (tmp_path / "tocsin-spool" / "lock").exists()
     with pytest.raises(StoreAway, match="Elasticsearch cannot read its templates"):
         found.alerting.tick()

@@ -1,4 +1,4 @@
-"""A cluster that is too busy for a search now and then: a real one, with somebody between who says so."""
+"""A cluster that is sometimes too busy for a search: a real cluster behind a proxy that returns the errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_STARTED = {"type": "search_phase_execution_exception", "reason": "all shards
 
 
 class Between(ThreadingHTTPServer):
-    """Passes requests on, but says of so many searches that there is an error."""
+    """A proxy that returns an error for a number of searches and forwards all other requests."""
 
     daemon_threads = True
 
@@ -108,13 +108,13 @@ def test_a_read_is_done_again(
     assert len(waits) == 4 + 3 + 2
 
 
-def test_a_cluster_that_stays_busy_is_told_in_its_own_words(
+def test_the_error_of_a_cluster_that_stays_busy_is_reported(
     store: ElasticStore, between: Between, waits: list[float]
 ) -> None:
     between.refuse(100)
-    with pytest.raises(StoreAway) as told:
+    with pytest.raises(StoreAway) as caught:
         store.scan("access").collect()
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "Elasticsearch cannot read stream access: circuit_breaking_exception ([parent] Data too large)"
     )
     assert len(waits) == 5
@@ -132,7 +132,7 @@ def test_what_is_refused_is_not_asked_again(
 def test_half_an_answer_is_none(
     between: Between, namespace: str, waits: list[float], elasticsearch_url: str
 ) -> None:
-    """Where a shard is silent, Elasticsearch answers for the others, unless it is told not to."""
+    """If a shard does not respond, Elasticsearch returns a partial result, unless the request forbids it."""
     there = ElasticStore.open(elasticsearch_url, namespace, replicas=0, shards=2)
     there.append("access", accesses(30))
     there.close()

@@ -1,4 +1,4 @@
-"""The spool: a store that goes away and comes back, processes that are killed, disks that fill."""
+"""The spool: stores that become unreachable and reachable again, processes that are killed, disks that fill up."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from tocsin.store.spool.spooled import SpooledStore
 from tocsin_collectors.ndjson import Ndjson
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
-LATER = timedelta(seconds=6)  # longer than a store that was away is left in peace
+LATER = timedelta(seconds=6)  # longer than the pause after a failure
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """The process is killed."""
 
 
 class Cluster(DeltaStore):
-    """A store that may be away, that may lose an answer, and that refuses some ids."""
+    """A store that can be unreachable, can lose a response, and refuses some ids."""
 
     away = lost = failed = False
     dies_after: int | None = None
@@ -143,7 +143,7 @@ def test_what_comes_while_the_store_is_away_is_written_in_order_when_it_is_back(
     assert bench.files() == []
 
 
-def test_a_store_that_is_away_is_left_in_peace_for_some_seconds(bench: Bench) -> None:
+def test_a_store_that_is_away_is_not_contacted_for_some_seconds(bench: Bench) -> None:
     bench.cluster.away = True
     for number in range(10):
         bench.spool.append("access", accesses(1, f"{number}-"), {"file": number})
@@ -152,7 +152,7 @@ def test_a_store_that_is_away_is_left_in_peace_for_some_seconds(bench: Bench) ->
     bench.spool.append("access", accesses(1, "x"))
     assert bench.cluster.asked == 2
     bench.cluster.away = False
-    assert bench.spool.drain() == 11, "who asks for it need not wait"
+    assert bench.spool.drain() == 11, "an explicit drain does not wait for the pause"
 
 
 def test_a_refusal_is_no_reason_to_spool(bench: Bench) -> None:
@@ -236,7 +236,7 @@ def test_damaged_segments_are_set_aside_and_the_rest_goes_on(
     first.write_bytes(first.read_bytes()[:-100])  # cut off
     content = bytearray(second.read_bytes())
     content[-50] ^= 1
-    second.write_bytes(content)  # a bit has tipped over
+    second.write_bytes(content)  # one bit is flipped
     third.write_bytes(b"")
     (bench.folder / "spool" / "000000000005-access.arrow.partial").write_bytes(b"cut off")
     bench.spool = bench.open()
@@ -245,10 +245,10 @@ def test_damaged_segments_are_set_aside_and_the_rest_goes_on(
     assert bench.ids() == [f"d{i}" for i in range(5)]
     assert [p.name for p in bench.files("damaged/*")] == [p.name for p in (first, second, third)]
     assert [p.name for p in bench.files("*")] == ["damaged", "lock"]
-    told = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
-    assert len(told) == 3
-    assert all(p.name in "\n".join(told) for p in (first, second, third))
-    assert "its 5 events of stream access" in told[2]
+    errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    assert len(errors) == 3
+    assert all(p.name in "\n".join(errors) for p in (first, second, third))
+    assert "its 5 events of stream access" in errors[2]
     assert [bench.spool.checkpoint("access", name) for name in "abcd"] == [None, None, None, 5]
     bench.cluster.away = True
     bench.spool.append("access", accesses(1, "e"))
@@ -303,7 +303,7 @@ def _fill_and_go_on(bench: Bench, source: Path, make_room: Callable[[], object])
     with source.open("a") as file:
         file.write(lines(range(100, 100_100)))
     for _ in range(3):
-        with pytest.raises(StoreAway, match=r"cannot be written: .*; collectors wait, nothing is lost"):
+        with pytest.raises(StoreAway, match=r"cannot be written: .*; collectors wait, and no event is lost"):
             spooled += ingest.run(collector).spooled
     assert bench.files("*.partial") == []
     assert bench.spool.bytes == sum(p.stat().st_size for p in bench.files())
@@ -362,14 +362,14 @@ assert len(set(bench.ids())) == 5000
 
 
 def test_kill_9_while_spooling_loses_nothing(tmp_path: Path) -> None:
-    """A process says what it has spooled, and is killed; all that it said is there, whole and in order."""
+    """A process prints what it has spooled and is killed. Everything that it printed is in the spool, in order."""
     program = """
 import sys
 from pathlib import Path
 from tests.store import test_spooled as t
 bench = t.Bench(Path(sys.argv[1]))
 bench.cluster.away = True
-number = bench.spool._taken().checkpoint("access", "file") or 0
+number = bench.spool._open_spool().checkpoint("access", "file") or 0
 while True:
     bench.spool.append("access", t.accesses(500, f"{number:06d}-"), {"file": number + 1})
     number += 1

@@ -1,4 +1,4 @@
-"""Alerts and incidents as dashboards see them: fields beside the record, and an alias that shows no other kind."""
+"""Views of alerts and incidents for dashboards: search fields in the record, and an alias that selects one kind."""
 
 from __future__ import annotations
 
@@ -192,4 +192,4 @@ def test_the_next_version_shows_everything_and_says_so(
     found = client.search(index=f"tocsin-state-{namespace}", query={"range": {"shown": {"lte": VERSION}}})
     assert found["hits"]["hits"] == []
     monkeypatch.setattr(type(client.indices), "put_mapping", lambda *_, **__: pytest.fail("it is set up"))
-    store._state._show()
+    store._state._set_up_views()

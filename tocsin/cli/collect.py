@@ -63,7 +63,7 @@ def _setting(pair: str) -> tuple[str, Any]:
     try:
         return key, parse(value, None, {}) if value else None
     except ConfigError as error:
-        raise click.BadParameter(f"the value of {key!r} {error}", param_hint="--set") from None
+        raise click.BadParameter(f"the value of {key!r}: {error}", param_hint="--set") from None
 
 
 COMMANDS = (collect,)

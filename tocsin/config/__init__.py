@@ -1,1 +1,1 @@
-"""Reads and checks `tocsin.yaml`, and discovers plug-ins."""
+"""Reads and validates `tocsin.yaml`, and discovers plug-ins."""

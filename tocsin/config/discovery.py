@@ -1,7 +1,7 @@
-"""Finding plug-ins: one entry point a package in the group `tocsin.plugins`, its modules walked.
+"""Discovery of plug-ins: imports all public modules of each package in the entry-point group `tocsin.plugins`.
 
-Boring on purpose: a new file in a package is found without a reinstall, a module that cannot be
-imported is reported and the rest go on.
+A new file in an installed package is found without a reinstall. A module that fails to import is reported in
+`Catalogue.failures`; the plug-ins of all other modules are still available.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ K = TypeVar("K", bound=Plugin[Any])
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The plug-ins that were found, by kind and id, and what could not be imported."""
+    """The plug-ins that were found, by kind and id, and the modules that failed to import, with the reason."""
 
     plugins: Mapping[tuple[type[Plugin[Any]], str], type[Plugin[Any]]]
     failures: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, kind: type[K]) -> dict[str, type[K]]:
-        """All plug-ins of a kind by id, sorted."""
+        """All plug-ins of a kind by id, sorted by id."""
         found = {i: p for (k, i), p in self.plugins.items() if k is kind and issubclass(p, kind)}
         return dict(sorted(found.items()))
 
     def get(self, kind: type[K], id: str) -> type[K]:
-        """The plug-in of this kind and id.
+        """The plug-in with this kind and id.
 
         Raises:
-            PluginError: there is none, or its module failed to import.
+            PluginError: no such plug-in exists, or its module failed to import.
         """
         found = self.of(kind)
         if id in found:
             return found[id]
         broken = [f"{module}: {why}" for module, why in self.failures.items() if module.endswith(f".{id}")]
         known = ", ".join(found) or "none"
-        raise PluginError(id, broken[0] if broken else f"no such {kind.__name__.lower()}; there are: {known}")
+        raise PluginError(id, broken[0] if broken else f"no such {kind.__name__.lower()}; known: {known}")
 
 
 def discover(group: str = GROUP) -> Catalogue:
-    """Import every package that declares itself in the group and collect its plug-ins.
+    """Import every package in the entry-point group and return its plug-ins.
 
     Raises:
         PluginError: two plug-ins of one kind have the same id.
@@ -59,7 +59,7 @@ def discover(group: str = GROUP) -> Catalogue:
 
 
 def collect(packages: list[str]) -> Catalogue:
-    """The plug-ins of these packages or modules.
+    """Import these packages or modules and return their plug-ins.
 
     Raises:
         PluginError: two plug-ins of one kind have the same id.
@@ -73,7 +73,8 @@ def collect(packages: list[str]) -> Catalogue:
                 if other is not plugin:
                     raise PluginError(
                         plugin.id,
-                        f"{kind.__name__.lower()} is declared in both {other.__module__} and {module.__name__}; rename one",
+                        f"the {kind.__name__.lower()} is declared in {other.__module__} and in {module.__name__}; "
+                        "change the id of one of them",
                     )
     return Catalogue(plugins, failures)
 
@@ -93,7 +94,7 @@ def _modules(package: str, failures: dict[str, str]) -> Iterator[ModuleType]:
 def _import(name: str, failures: dict[str, str]) -> ModuleType | None:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 — the fence around plug-in import: any error is the plug-in's
+    except (Exception, SystemExit) as error:  # noqa: BLE001 — importing a plug-in may raise anything
         failures[name] = f"{type(error).__name__}: {error}"
         return None
 

@@ -1,7 +1,7 @@
-"""`tocsin.yaml`: read once, checked whole, every error with its file, line and nearest known key.
+"""Loads `tocsin.yaml` and validates it. An error names the file and line; for an unknown key, also the nearest known one.
 
 Settings are declared once, as dataclass fields with `param(default, bounds, doc)`; `docs/configuration.md` is
-generated from them. Secrets never stand here: they come from an environment variable or a file.
+generated from them. The file contains no secrets: a secret is read from an environment variable or a file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tocsin.config.sections import (
     Top,
     WorkerSection,
 )
-from tocsin.config.settings import Config, Place, deeper, error_at
+from tocsin.config.settings import Config, Place, error_at, nested_place
 from tocsin.errors import ConfigError
 
 DEFAULT_PATH = Path("tocsin.yaml")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def load(path: Path | None = None) -> Config:
-    """Read a configuration file; without one, all defaults.
+    """Load a configuration file. Without a path, return the defaults.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or a setting is wrong.
@@ -46,11 +46,13 @@ def load(path: Path | None = None) -> Config:
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", path) from None
     except UnicodeDecodeError:
-        raise ConfigError("is not UTF-8 text", path) from None
+        raise ConfigError("is not UTF-8 text; save it in UTF-8", path) from None
     lines: dict[Place, int] = {}
     values = parse(text, path, lines)
     if not isinstance(values, dict):
-        raise ConfigError("must be a mapping of settings", path, 1)
+        raise ConfigError(
+            "the top level must be a mapping of settings, such as `namespace: production`", path, 1
+        )
     return _config(values, path, lines)
 
 
@@ -61,7 +63,7 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
         try:
             built: T = params.build(type_, given)
         except ConfigError as error:
-            raise error_at(str(error), deeper(place, error.key), path, lines) from None
+            raise error_at(str(error), nested_place(place, error.key), path, lines) from None
         return built
 
     values = _from_environment(values)
@@ -87,10 +89,14 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
 
 
 def _from_environment(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the file does not say: TOCSIN_NAMESPACE, TOCSIN_STORE_URL for a cluster, TOCSIN_GRAFANA_URL."""
+    """The values of the file, and for sections that it does not have, those of environment variables.
+
+    `TOCSIN_NAMESPACE` sets `namespace`, `TOCSIN_STORE_URL` sets `store` to a cluster, and `TOCSIN_GRAFANA_URL` sets
+    `grafana`, with the token in `TOCSIN_GRAFANA_TOKEN`.
+    """
     namespace, url = os.environ.get("TOCSIN_NAMESPACE"), os.environ.get("TOCSIN_STORE_URL")
-    more: dict[str, Any] = {"namespace": namespace} if namespace else {}
-    more |= {"store": {"type": "elasticsearch", "hosts": url.split(",")}} if url else {}
+    defaults: dict[str, Any] = {"namespace": namespace} if namespace else {}
+    defaults |= {"store": {"type": "elasticsearch", "hosts": url.split(",")}} if url else {}
     grafana = os.environ.get("TOCSIN_GRAFANA_URL")
-    more |= {"grafana": {"url": grafana, "token": {"env": "TOCSIN_GRAFANA_TOKEN"}}} if grafana else {}
-    return {**more, **values}
+    defaults |= {"grafana": {"url": grafana, "token": {"env": "TOCSIN_GRAFANA_TOKEN"}}} if grafana else {}
+    return {**defaults, **values}

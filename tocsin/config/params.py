@@ -1,4 +1,4 @@
-"""Building a plug-in's settings from plain values, with errors that name the setting."""
+"""Builds a params dataclass from plain values. An error names the setting that is wrong."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tocsin.errors import ConfigError
 
 
 def build(type_: type[Any], values: Mapping[str, Any]) -> Any:
-    """An instance of a params dataclass.
+    """Create an instance of a params dataclass from values by name.
 
     Raises:
-        ConfigError: a key is unknown (the nearest known one is named), a required one is missing, or a
-            value has the wrong type or lies out of bounds; `key` names the culprit.
+        ConfigError: a key is unknown (the message suggests the nearest known key), a required key is missing, or a
+            value has the wrong type or is out of bounds. The error's `key` names the setting.
     """
     hints = get_type_hints(type_)
     fields = {f.name: f for f in dataclasses.fields(type_)}
@@ -34,7 +34,7 @@ def build(type_: type[Any], values: Mapping[str, Any]) -> Any:
 
 
 def unknown(name: str, known: Any, what: str = "key") -> str:
-    """The message for a name that does not exist, with the nearest one that does."""
+    """The error message for an unknown name, with the nearest known name or all of them."""
     near = difflib.get_close_matches(name, list(known), 1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known)) or 'none'}"
     return f"unknown {what} {name!r}{hint}"
@@ -76,7 +76,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
 
 
 def _one_of(name: str, value: Any, hints: Sequence[Any]) -> Any:
-    """A value of the type that it looks like: a mapping is a dataclass, anything else the first that is named."""
+    """A value of a union type: a mapping becomes the union's dataclass, any other value its first type."""
     nested = next((hint for hint in hints if dataclasses.is_dataclass(hint)), None)
     if isinstance(value, Mapping) and isinstance(nested, type):
         return _nested(name, value, nested)
@@ -84,10 +84,10 @@ def _one_of(name: str, value: Any, hints: Sequence[Any]) -> Any:
 
 
 def _nested(name: str, value: Any, hint: type[Any]) -> Any:
-    """A setting that is a dataclass itself; the value is not shown, since it may be a secret by mistake."""
+    """A setting whose type is a dataclass. Errors do not show the value, which may be a secret put there by mistake."""
     if not isinstance(value, Mapping):
         known = ", ".join(f.name for f in dataclasses.fields(hint))
-        raise ConfigError(f"{name} must be a mapping with keys of {known}", key=name)
+        raise ConfigError(f"{name} must be a mapping; its keys are {known}", key=name)
     try:
         return build(hint, value)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""YAML text as plain values, with the line of every value."""
+"""Parses YAML text into plain values and records the line of every value."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import yaml
 from tocsin.config.settings import Place
 from tocsin.errors import ConfigError
 
-_MOST = 100_000  # values in a configuration
+_MAX_VALUES = 100_000
 
 
 def parse(text: str, path: Path | None, lines: dict[Place, int]) -> Any:
-    """YAML as plain values, a time as its text; `lines` gets the line of every one. An empty text is a mapping.
+    """Parse YAML into plain values and fill `lines` with the line of every value.
+
+    Dates and times are returned as text. Empty YAML is returned as an empty mapping.
 
     Raises:
-        ConfigError: it is not YAML, or holds more than a configuration does.
+        ConfigError: the text is not YAML, is nested too deeply, or contains more than 100,000 values.
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -25,24 +27,35 @@ def parse(text: str, path: Path | None, lines: dict[Place, int]) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(
-            f"is not YAML: {getattr(error, 'problem', error)}", path, mark.line + 1 if mark else None
+            f"the text is not valid YAML: {getattr(error, 'problem', error)}",
+            path,
+            mark.line + 1 if mark else None,
         ) from None
     except RecursionError:
         raise ConfigError(
-            "is nested too deeply, or an alias stands for what it is part of", path, 1
+            "the YAML is nested too deeply, or an alias refers to a value that contains the alias", path, 1
         ) from None
 
 
 def _value(node: yaml.Node, place: Place, path: Path | None, lines: dict[Place, int]) -> Any:
     lines.setdefault(place, node.start_mark.line + 1)
-    if len(lines) > _MOST:  # aliases of aliases
-        raise ConfigError(f"holds more than {_MOST:,} values", path, node.start_mark.line + 1)
+    if len(lines) > _MAX_VALUES:  # a small file of nested aliases can expand to more than memory holds
+        raise ConfigError(
+            f"the YAML contains more than {_MAX_VALUES:,} values; do not nest aliases in aliases",
+            path,
+            node.start_mark.line + 1,
+        )
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
             if key in found:
-                raise ConfigError(f"key {key!r} is given twice", path, key_node.start_mark.line + 1, key)
+                raise ConfigError(
+                    f"key {key!r} appears twice; remove one of the two",
+                    path,
+                    key_node.start_mark.line + 1,
+                    key,
+                )
             lines[(*place, key)] = key_node.start_mark.line + 1
             found[key] = _value(value_node, (*place, key), path, lines)
         return found
@@ -52,5 +65,7 @@ def _value(node: yaml.Node, place: Place, path: Path | None, lines: dict[Place, 
         value = yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         why = getattr(error, "problem", None) or error
-        raise ConfigError(f"{node.value!r} cannot be read: {why}", path, node.start_mark.line + 1) from None
+        raise ConfigError(
+            f"{node.value!r} is not a valid YAML value: {why}", path, node.start_mark.line + 1
+        ) from None
     return value if value is None or isinstance(value, bool | int | float | str) else str(node.value)

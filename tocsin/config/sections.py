@@ -1,4 +1,4 @@
-"""The sections of `tocsin.yaml`: every setting once, with its default and its line in the docs."""
+"""The sections of `tocsin.yaml`. Every setting is declared here once, with its default, bounds and documentation."""
 
 from __future__ import annotations
 
@@ -11,135 +11,155 @@ from tocsin.contract.plugin import param
 
 @dataclass(frozen=True, slots=True)
 class StoreSection:
-    """`store:` where streams and state are kept."""
+    """`store:` where streams and state are stored."""
 
     type: str = param(
-        "delta", doc="delta: the embedded store; elasticsearch: a cluster", choices=("delta", "elasticsearch")
+        "delta",
+        doc="delta: the embedded store on this machine; elasticsearch: an Elasticsearch cluster",
+        choices=("delta", "elasticsearch"),
     )
-    path: str = param("tocsin-data", doc="folder of the embedded store; relative to the configuration file")
+    path: str = param("tocsin-data", doc="folder of the embedded store, relative to the configuration file")
     hosts: list[str] = param([], doc="URLs of the cluster: `https://elastic-1:9200`")
     api_key: dict[str, str] | None = param(
-        None, doc="where the cluster's API key is: `{env: NAME}` or `{file: PATH}`"
+        None, doc="reference to the cluster's API key: `{env: NAME}` or `{file: PATH}`"
     )
     ca_certs: str | None = param(
-        None, doc="file of the certificate authority that the cluster's certificate must come from"
+        None, doc="certificate file of the authority that issued the cluster's certificate"
     )
     ca_fingerprint: str | None = param(
-        None, doc="SHA-256 fingerprint of that authority's certificate, in place of its file"
+        None, doc="SHA-256 fingerprint of the authority's certificate, as an alternative to `ca_certs`"
     )
-    shards: int = param(1, ge=1, le=64, doc="primary shards of a new backing index")
-    replicas: int = param(1, ge=0, le=8, doc="copies of each shard")
+    shards: int = param(1, ge=1, le=64, doc="number of primary shards of a new backing index")
+    replicas: int = param(1, ge=0, le=8, doc="number of replicas of each shard")
     spool: str = param(
         "tocsin-spool",
-        doc="folder where events wait while the cluster is away; relative to the configuration file",
+        doc="folder where events are stored while the cluster is unreachable, relative to the configuration file",
     )
-    spool_limit: str = param("4GiB", doc="most that waits there; then collectors wait")
+    spool_limit: str = param(
+        "4GiB",
+        doc="maximum size of the spool; when it is full, collectors wait until the cluster is reachable",
+    )
     retention: dict[str, str] = param(
-        {}, doc="how long a stream is kept, in place of its default: `access: 400d`"
+        {}, doc="how long events of a stream are retained, in place of the stream's default: `access: 400d`"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class IngestSection:
-    """`ingest:` what is done to events before they are written."""
+    """`ingest:` how events are protected and validated before they are written."""
 
     protect: list[dict[str, Any]] = param([], doc="rules for sensitive fields: `{field, action, streams}`")
     pseudonym_key: dict[str, str] | None = param(
-        None, doc="where the key is: `{env: NAME}` or `{file: PATH}`"
+        None, doc="reference to the key for `action: pseudonymize`: `{env: NAME}` or `{file: PATH}`"
     )
-    max_age: str = param("7300d", doc="an event older than this is rejected")
-    max_ahead: str = param("1d", doc="an event further in the future than this is rejected")
+    max_age: str = param("7300d", doc="events older than this are rejected")
+    max_ahead: str = param("1d", doc="events further in the future than this are rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class ProtectRule:
-    """`ingest.protect[]` one rule for a field and all below it."""
+    """`ingest.protect[]` one rule for a field and all fields below it."""
 
-    field: str = param(doc="dotted name of a field, known or not: `user.id`, `customer`")
-    action: str = param(doc="what is done to it", choices=("pseudonymize", "mask", "drop"))
-    streams: list[str] = param([], doc="the streams it is done in; all where left out")
+    field: str = param(
+        doc="dotted name of a field, `user.id`; it may be a field that no stream defines, `customer`"
+    )
+    action: str = param(doc="how the field is protected", choices=("pseudonymize", "mask", "drop"))
+    streams: list[str] = param([], doc="streams that the rule applies to; an empty list means all streams")
 
 
 @dataclass(frozen=True, slots=True)
 class CollectorSection:
-    """`collectors[]` one source to collect from while `tocsin run` runs."""
+    """`collectors[]` one source that `tocsin run` collects from."""
 
-    type: str = param(doc="the collector: ndjson, access_log, cloudtrail, dataset or a plug-in's id")
-    params: dict[str, Any] = param({}, doc="the collector's own settings")
+    type: str = param(doc="id of the collector: ndjson, access_log, cloudtrail, dataset or that of a plug-in")
+    params: dict[str, Any] = param({}, doc="settings of the collector")
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSection:
-    """`detectors.<id>:` changes to one detector; every detector that needs no setting is on by default."""
+    """`detectors.<id>:` settings of one detector.
 
-    type: str | None = param(None, doc="the detector, where it is not the key itself: `{type: pyod}`")
-    enabled: bool = param(True, doc="false turns it off")
-    params: dict[str, Any] = param({}, doc="the detector's own settings")
-    window: str | None = param(None, doc="length of a window of event time")
-    lateness: str = param("0s", doc="how long after its end a window waits for late events")
-    baseline: str | None = param(None, doc="how much history a baseline covers")
+    A detector without required settings is enabled by default.
+    """
+
+    type: str | None = param(None, doc="id of the detector, if `<id>` is another name: `{type: pyod}`")
+    enabled: bool = param(True, doc="whether the detector runs")
+    params: dict[str, Any] = param({}, doc="settings of the detector")
+    window: str | None = param(None, doc="length of a window of event time; null means the detector's own")
+    lateness: str = param(
+        "0s", doc="how long after the end of a window its final evaluation waits for late events"
+    )
+    baseline: str | None = param(None, doc="length of history for a baseline; null means the detector's own")
     rolling: bool = param(
-        True, doc="fit baselines anew as time goes on; a pinned one is compared with as well"
+        True, doc="whether baselines are refitted regularly; windows are also compared with a pinned baseline"
     )
     refit: str | None = param(
-        None, doc="age at which a rolling baseline is fitted anew; left out: a quarter of its length"
+        None, doc="age at which a rolling baseline is refitted; null means a quarter of the baseline's length"
     )
     false_alarms: float = param(
-        0.01, ge=1e-6, le=0.5, doc="wanted probability that a quiet score reaches the threshold"
+        0.01,
+        ge=1e-6,
+        le=0.5,
+        doc="intended probability that a score of normal activity reaches the threshold",
     )
-    threshold: float | None = param(None, ge=0, doc="a fixed threshold in place of the calibrated one")
+    threshold: float | None = param(None, ge=0, doc="fixed threshold in place of the calibrated one")
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSection:
-    """`schedule:` how often `tocsin run` does what."""
+    """`schedule:` intervals of the jobs of `tocsin run`."""
 
-    collect: str = param("1m", doc="between two visits of a collector")
-    detect: str = param("1m", doc="between two looks for windows that are due")
-    alert: str = param("15s", doc="between two rounds of alerting and delivery")
-    maintain: str = param("1h", doc="between two compactions")
-    health: str = param("1m", doc="between two looks at Tocsin's own health")
+    collect: str = param("1m", doc="interval at which collectors run")
+    detect: str = param("1m", doc="interval at which due windows are evaluated")
+    alert: str = param("15s", doc="interval at which alerts are updated and notifications delivered")
+    maintain: str = param("1h", doc="interval at which the store is compacted and expired events are deleted")
+    health: str = param("1m", doc="interval at which Tocsin's own health is checked")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSection:
-    """`worker:` one of the processes that share a store, and the fence around its detectors."""
+    """`worker:` settings of one worker process, and the limits for the process that runs its detectors."""
 
-    name: str = param("", doc="in records and logs; left out: the host's name")
-    lease: str = param("2m", doc="how long a window or source stays with a worker that says nothing more")
-    overdue: str = param("15m", doc="a window that nobody has evaluated for so long is recorded as a gap")
-    lanes: int = param(2, ge=1, le=64, doc="detectors that one worker evaluates at the same time")
-    timeout: str = param("10m", doc="what one evaluation or one fit of a detector may take")
-    memory: int = param(4096, ge=128, doc="MiB that the process for detectors may hold")
+    name: str = param("", doc="name of the worker in records and logs; empty means the host's name")
+    lease: str = param(
+        "2m", doc="time after which a claim on a window or source expires if it is not renewed"
+    )
+    overdue: str = param(
+        "15m", doc="time after which a due window that no worker evaluated is recorded as a gap"
+    )
+    lanes: int = param(2, ge=1, le=64, doc="number of detectors that one worker evaluates in parallel")
+    timeout: str = param("10m", doc="maximum duration of one evaluation or one fit of a detector")
+    memory: int = param(4096, ge=128, doc="maximum memory of the process that runs detectors, in MiB")
 
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSection:
-    """`monitoring:` how Tocsin itself is watched while `tocsin run` runs."""
+    """`monitoring:` how `tocsin run` itself is monitored."""
 
     listen: str | None = param(
-        None, doc="address for /metrics, /healthz and /readyz: `127.0.0.1:9464`; left out: none"
+        None, doc="address that serves /metrics, /healthz and /readyz: `127.0.0.1:9464`; null disables it"
     )
     heartbeat: dict[str, str] | None = param(
-        None, doc="where the URL is that is called while all is well: `{env: NAME}` or `{file: PATH}`"
+        None,
+        doc="reference to a URL that is requested while no job is stuck: `{env: NAME}` or `{file: PATH}`",
     )
-    heartbeat_every: str = param("1m", doc="between two calls of it")
+    heartbeat_every: str = param("1m", doc="interval at which the heartbeat URL is requested")
 
 
 @dataclass(frozen=True, slots=True)
 class GrafanaSection:
-    """`grafana:` where `tocsin dashboards push`, `diff` and `pull` go.
+    """`grafana:` the Grafana server for `tocsin dashboards push`, `diff` and `pull`.
 
-    Where the file has no such section, `$TOCSIN_GRAFANA_URL` and the token in `$TOCSIN_GRAFANA_TOKEN` count.
+    If the file has no such section, `$TOCSIN_GRAFANA_URL` and the token in `$TOCSIN_GRAFANA_TOKEN` are used.
     """
 
-    url: str | None = param(None, doc="Grafana's URL: `https://grafana.example.org`")
+    url: str | None = param(None, doc="URL of the Grafana server: `https://grafana.example.org`")
     token: dict[str, str] | None = param(
-        None, doc="where the token of a service account is: `{env: NAME}` or `{file: PATH}`"
+        None, doc="reference to the token of a service account: `{env: NAME}` or `{file: PATH}`"
     )
-    folder: str = param("Tocsin", doc="title that Tocsin's folder is given when it is made")
+    folder: str = param("Tocsin", doc="title of the folder that `dashboards push` creates")
     ca_certs: str | None = param(
-        None, doc="file of the certificate authority that Grafana's certificate must come from"
+        None, doc="certificate file of the authority that issued Grafana's certificate"
     )
 
 
@@ -147,20 +167,20 @@ class GrafanaSection:
 class Top:
     """The top level of `tocsin.yaml`."""
 
-    namespace: str = param("default", doc="keeps the data of one environment apart from another's")
+    namespace: str = param("default", doc="name that separates the data of one environment from another's")
     store: dict[str, Any] = param({}, doc="see `store`")
     ingest: dict[str, Any] = param({}, doc="see `ingest`")
     collectors: list[dict[str, Any]] = param([], doc="see `collectors[]`")
     detectors: dict[str, Any] = param({}, doc="see `detectors.<id>`")
-    alerting: dict[str, Any] = param({}, doc="route, receivers, incidents; see the on-call page")
+    alerting: dict[str, Any] = param({}, doc="route, receivers and incidents; see [on-call.md](on-call.md)")
     schedule: dict[str, Any] = param({}, doc="see `schedule`")
     worker: dict[str, Any] = param({}, doc="see `worker`")
     monitoring: dict[str, Any] = param({}, doc="see `monitoring`")
     grafana: dict[str, Any] = param({}, doc="see `grafana`")
-    plugins: list[str] = param([], doc="modules to load plug-ins from, beside the installed packages")
+    plugins: list[str] = param([], doc="modules to load plug-ins from, in addition to installed packages")
 
 
-#: Every section with the heading it has in the docs.
+#: Every section, by its heading in `docs/configuration.md`.
 SECTIONS: Mapping[str, type[Any]] = {
     "Top level": Top,
     "store": StoreSection,

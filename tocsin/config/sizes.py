@@ -1,4 +1,4 @@
-"""Sizes in bytes, as they stand in a configuration and in messages."""
+"""Parsing and formatting of sizes in bytes, for the configuration and for messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SIZE = re.compile(rf"(\d{{1,12}})({'|'.join(_UNITS)})", re.ASCII)
 
 
 def parse_size(text: str) -> int:
-    """Read a size: `512MiB`, `4GiB`.
+    """Parse a size: `512MiB`, `4GiB`.
 
     Raises:
         ValueError: `text` is not a size.
@@ -21,6 +21,6 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: int) -> str:
-    """A size to a tenth of the largest unit that it fills: `3.9GiB`, `12B`."""
+    """A size in the largest unit of which it has at least one, rounded to a tenth: `3.9GiB`, `12B`."""
     unit, power = max(((u, p) for u, p in _UNITS.items() if size >> p or not p), key=lambda item: item[1])
     return f"{size / (1 << power):.1f}".removesuffix(".0") + unit

@@ -1,1 +1,1 @@
-"""The types that all parts share: streams, windows, findings, alerts, incidents and the plug-in kinds."""
+"""The types that all packages share: streams, windows, findings, alerts, incidents and the kinds of plug-in."""

@@ -1,7 +1,7 @@
-"""What people are told: alerts, what happens to them, and the notifications that carry them.
+"""Alerts, their transitions, and the notifications that report them.
 
-An alert is one episode of a fingerprint: the findings of a detector about a subject from the first
-window that has one to the window that has none. Everything here is a frozen value of plain data.
+An alert is one episode of a fingerprint: the findings of a detector about a subject, from the first window with a
+finding to the window without one. All classes are immutable and contain plain data only.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Any
 from tocsin.clock import format_time
 from tocsin.contract.findings import Severity, Subject
 
-#: The labels of an alert, as matchers and `group_by` name them. Identity is namespace, detector and
-#: subject alone: a severity that changes or a new technique id never makes another alert.
+#: The labels of an alert, as matchers and `group_by` name them.
 LABELS = ("namespace", "detector", "subject_type", "subject_id", "severity", "technique")
+#: The labels that identify an alert. A changed severity or technique therefore never creates a second alert.
 IDENTITY = LABELS[:4]
 
 
 class AlertState(StrEnum):
-    """What the newest evaluated window says."""
+    """Whether the newest evaluated window has a finding."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
 
 
 class Action(StrEnum):
-    """What can happen to an alert, an incident or a notification (`event.action` of alert_history)."""
+    """The kinds of transition of an alert, an incident or a notification (`event.action` of alert_history)."""
 
     FIRING = "firing"
     SEVERITY_CHANGED = "severity_changed"
@@ -47,7 +47,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One line of alert_history: what happened, to what, when, by whom and why."""
+    """One event of alert_history: what happened, to which subject, when, by whom and why."""
 
     action: Action
     at: datetime
@@ -66,15 +66,15 @@ class Transition:
 
     @property
     def id(self) -> str:
-        """`event.id`: the same transition written twice is one event."""
-        said = (self.action, format_time(self.at), *self.subject, self.detector, self.fingerprint)
+        """`event.id`, a digest of the content: a transition that is appended twice is stored once."""
+        who = (self.action, format_time(self.at), *self.subject, self.detector, self.fingerprint)
         rest = (self.state, self.severity, self.finding, self.incident, self.receiver, self.notification)
-        return digest(*said, *rest, self.by, self.reason)
+        return digest(*who, *rest, self.by, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """Who took an alert or incident on, and why. It holds until the alert is resolved."""
+    """Who acknowledged an alert or incident, when and why. It is valid until the alert is resolved."""
 
     by: str
     at: datetime
@@ -85,11 +85,12 @@ class Acknowledgement:
 class Alert:
     """The findings of one fingerprint over consecutive windows.
 
-    `started` is the start of the first window with a finding; `window_*`, `finding`, `score`,
-    `threshold`, `reason` and `evidence` are those of the newest finding; `severity` is the worst of
-    them all. `resolved` is the end of the window that had no finding any more. `settled` says that
-    everyone who had to hear of the resolution has been told. `unwritten` are transitions that are not
-    in alert_history yet: they are kept with what they changed, so that a crash loses none.
+    `started` is the start of the first window with a finding; `raised` is when the alert was created or last fired
+    again. `window_*`, `finding`, `score`, `threshold`, `reason` and `evidence` are those of the newest finding;
+    `severity` is the highest of all findings. `resolved` is the end of the first window without a finding.
+
+    `settled` is true once every group has queued a notification about the resolution. `unwritten` are transitions
+    that are not in alert_history yet. They are stored in the same record as the change, so that a crash loses none.
     """
 
     id: str
@@ -111,7 +112,7 @@ class Alert:
     playbook: str
     changed: datetime
     family: str = "other"
-    raised: datetime | None = None  # not of an alert from before this was kept
+    raised: datetime | None = None  # None: the alert was stored by a version without this field
     findings: int = 1
     resolved: datetime | None = None
     acknowledged: Acknowledgement | None = None
@@ -121,7 +122,7 @@ class Alert:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What matchers and `group_by` see. Several techniques are joined by commas."""
+        """The labels that matchers and `group_by` use. Several techniques are joined by commas."""
         return {
             "namespace": self.namespace,
             "detector": self.detector,
@@ -136,8 +137,8 @@ class Alert:
         """Whether the newest evaluated window has a finding."""
         return self.state is AlertState.FIRING
 
-    def transition(self, action: Action, at: datetime, **said: Any) -> Transition:
-        """What happened to this alert, as a line of alert_history."""
+    def transition(self, action: Action, at: datetime, **changes: Any) -> Transition:
+        """A transition of this alert; `changes` replace fields that are otherwise taken from the alert."""
         facts = {
             "detector": self.detector,
             "fingerprint": self.fingerprint,
@@ -148,10 +149,10 @@ class Alert:
             "reason": self.reason,
             "started": self.started,
         }
-        return Transition(action, at, self.subject, **(facts | said))
+        return Transition(action, at, self.subject, **(facts | changes))
 
     def to_dict(self) -> dict[str, Any]:
-        """The alert in the words of the command line's `--json`."""
+        """The alert under the keys that the command line's `--json` prints."""
         ack = self.acknowledged
         return {
             "alert.id": self.id,
@@ -184,11 +185,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a receiver delivers in one go: all alerts of a group, firing and resolved.
+    """One message to a receiver: all alerts of a group, firing and resolved.
 
-    `key` stays the same over retries and after a crash: pass it on as webhook-id, Message-ID or dedup
-    key. `thread` is the key of the group's first notification, for a receiver that can thread. `sent`
-    is the time of this attempt.
+    `key` is the same for all retries, also after a crash; a receiver passes it on as webhook-id, Message-ID or
+    deduplication key. `thread` is the key of the group's first notification, for receivers that support threads.
+    `sent` is the time of this delivery attempt.
     """
 
     key: str
@@ -208,30 +209,30 @@ class Notification:
 
     @property
     def resolved(self) -> tuple[Alert, ...]:
-        """The alerts that are over."""
+        """The alerts that are resolved."""
         return tuple(alert for alert in self.alerts if not alert.firing)
 
     @property
     def state(self) -> AlertState:
-        """Firing while one alert of the group is."""
+        """Firing if at least one alert of the group is firing, else resolved."""
         return AlertState.FIRING if self.firing else AlertState.RESOLVED
 
     @property
     def severity(self) -> Severity:
-        """The worst of what fires, or of what is over where nothing fires any more."""
+        """The highest severity of the firing alerts; if none is firing, of all alerts."""
         return worst(alert.severity for alert in self.firing or self.alerts)
 
 
 def worst(severities: Iterable[Severity]) -> Severity:
-    """The highest of them."""
+    """The highest of some severities."""
     return max(severities, key=lambda severity: severity.rank)
 
 
 def fingerprint(namespace: str, detector: str, subject: Subject) -> str:
-    """The key under which findings are the same alert: 16 hexadecimal digits, as Alertmanager's."""
+    """The key that assigns findings to an alert: 16 hexadecimal digits, as in Alertmanager."""
     return digest(namespace, detector, *subject)[:16]
 
 
 def digest(*parts: str) -> str:
-    """A stable id of some words: 32 hexadecimal digits of their SHA-256."""
+    """A stable id of some texts: the first 32 hexadecimal digits of their SHA-256."""
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""MITRE ATLAS techniques and tactics: ids and names, kept with their content version, so that every id is checked."""
+"""MITRE ATLAS techniques and tactics. `atlas.json` contains the ids and names of one ATLAS version for validation."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def version() -> str:
 
 
 def name(technique: str) -> str:
-    """A technique's name.
+    """The name of a technique.
 
     Raises:
-        KeyError: ATLAS has no such technique; the message names its successor where it was retired.
+        KeyError: ATLAS has no such technique. If the technique was retired, the message names its successor.
     """
     if technique in _content()["techniques"]:
         return str(_content()["techniques"][technique])
@@ -34,12 +34,14 @@ def name(technique: str) -> str:
 
 
 def places(technique: str) -> list[str]:
-    """Where a technique stands in the matrix: `06 Persistence › AML.T0020 Training Data Poisoning` for each of its
-    tactics, which are numbered from left to right. One that ATLAS does not have stands behind all of them.
+    """The cells of the ATLAS matrix that contain a technique, one for each of its tactics.
+
+    A cell is written as `06 Persistence › AML.T0020 Training Data Poisoning`. The number is the position of the
+    tactic from left to right, so that cells sort as in the matrix. An unknown technique sorts after all tactics.
     """
     tactics = list(_content()["tactics"])
     try:
-        said, own = f"{technique} {name(technique)}", _content()["tactics_of"][technique]
+        label, own = f"{technique} {name(technique)}", _content()["tactics_of"][technique]
     except KeyError:
         return [f"{len(tactics):02} not in ATLAS {version()} › {technique}"]
-    return [f"{tactics.index(id):02} {_content()['tactics'][id]} › {said}" for id in own]
+    return [f"{tactics.index(id):02} {_content()['tactics'][id]} › {label}" for id in own]

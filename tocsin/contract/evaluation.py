@@ -1,6 +1,7 @@
-"""Fitting a baseline and judging a window: what production, tests and notebooks do alike.
+"""Fits a baseline and evaluates a window. Production, tests and notebooks use the same code.
 
-Pure: no store, no clock. `tocsin.pipeline` binds it to the store, `tocsin.testing` to frames.
+The functions are pure: they use no store and no clock. `tocsin.pipeline` calls them with windows that read from the
+store, `tocsin.testing` with windows over data frames.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A score, the threshold it was held against, and the finding where it reached it."""
+    """A score, the threshold it was compared with, and the finding if the score reached the threshold."""
 
     score: Score
     threshold: float
@@ -35,11 +36,13 @@ class Judgement:
 def fit(detector: Detector[Any], window: Window, false_alarms: float) -> Baseline:
     """Fit a detector on a window of trusted history and calibrate its threshold.
 
-    It fits on one part (`Detector.split`) and scores chunks of the other with the same code. A detector
-    with a fixed threshold is fitted on the whole.
+    `Detector.split` divides the history into a part to fit on and a held-out part. Chunks of the held-out part are
+    scored with the same code as production windows, and the threshold is a quantile of these scores. A detector with
+    a fixed threshold is fitted on the whole history.
 
     Raises:
         BaselineError: the history is too small to fit or to calibrate on.
+        PluginError: `fit` of the detector returned something other than a Baseline, or `score` an invalid score.
     """
     if detector.threshold is not None:
         return replace(_fitted(detector, window), threshold=detector.threshold)
@@ -58,13 +61,15 @@ def _calibrated(detector: Detector[Any], chunks: Iterable[Window], false_alarms:
         return calibrate(scores, false_alarms)
     except ValueError as error:
         raise BaselineError(
-            f"detector {detector.id}: {error}; give it a longer baseline, or set a threshold"
+            f"detector {detector.id}: {error}; configure a longer baseline or a fixed threshold"
         ) from None
 
 
 def _worst_of_windows(detector: Detector[Any], held_out: Window, false_alarms: float) -> float:
-    """What whole windows of the held-out time ask for: rows of one day hang together (a client's what-ifs,
-    a batch), which chunks of rows drawn at random do not show.
+    """The threshold according to whole windows of the held-out part.
+
+    Rows of one window can be correlated, for example the queries of one client or of one batch job. Chunks of rows
+    that are drawn at random do not show this correlation, so their scores alone give a threshold that is too low.
     """
     windows = list(held_out.tumble(detector.requires.window))
     scores = [s.value for window in windows for s in checked(detector, window)]
@@ -76,30 +81,34 @@ def _fitted(detector: Detector[Any], window: Window) -> Baseline:
     if baseline is None:
         raise BaselineError(
             f"detector {detector.id}: too little history from {format_time(window.start)} to "
-            f"{format_time(window.end)} for a baseline"
+            f"{format_time(window.end)} to fit a baseline; collect more events or configure a longer baseline"
+        )
+    if not isinstance(baseline, Baseline):
+        raise PluginError(
+            detector.id, f"fit returned {type(baseline).__name__}; it must return a tocsin.Baseline or None"
         )
     return baseline
 
 
 def threshold_of(detector: Detector[Any], baseline: Baseline | None) -> float:
-    """The threshold in force: the baseline's, else the detector's own.
+    """The threshold of the baseline; if it has none, the fixed threshold of the detector.
 
     Raises:
-        BaselineError: there is neither.
+        BaselineError: neither has a threshold.
     """
     if baseline is not None and baseline.threshold is not None:
         return baseline.threshold
     if detector.threshold is not None:
         return detector.threshold
-    raise BaselineError(f"detector {detector.id} has no baseline yet, and no threshold of its own")
+    raise BaselineError(f"detector {detector.id} has no baseline yet, and no fixed threshold")
 
 
 def judge(detector: Detector[Any], window: Window) -> Iterator[Judgement]:
-    """Score a window and hold every score against the threshold.
+    """Score a window and compare every score with the threshold.
 
     Raises:
-        BaselineError: the detector needs a baseline and the window has none.
-        PluginError: the detector gave a score that is none.
+        BaselineError: the detector requires a baseline and the window has none.
+        PluginError: the detector returned an invalid score.
     """
     if detector.requires.baseline is not None and window.baseline is None:
         raise BaselineError(f"detector {detector.id} has no baseline yet")
@@ -109,11 +118,11 @@ def judge(detector: Detector[Any], window: Window) -> Iterator[Judgement]:
 
 
 def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
-    """A detector's scores, each held to what a score must be.
+    """Run a detector on a window and validate its scores.
 
     Raises:
-        PluginError: it is no score, a value is not finite or below 0, evidence is no JSON, or a subject is
-            judged twice.
+        PluginError: the detector returned something other than a Score, a value that is not finite or below 0, or
+            evidence that is not JSON, or it scored a subject twice.
     """
     seen = set()
     for given in detector.score(window):
@@ -123,15 +132,17 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
                 detector.id, f"score {score.value!r} of {score.subject}: must be finite and at least 0"
             )
         if score.subject in seen:
-            raise PluginError(detector.id, f"judged {score.subject} twice in one window")
+            raise PluginError(
+                detector.id, f"scored {score.subject} twice in one window; return one Score for each subject"
+            )
         seen.add(score.subject)
         yield score
 
 
 def _plain(detector: Detector[Any], given: Any) -> Score:
-    """A score of nothing but plain values, so that it can be sent and kept."""
+    """Convert a score to plain values, so that it can be sent to another process and stored."""
     if not isinstance(given, Score):
-        raise PluginError(detector.id, f"gave {type(given).__name__} where a Score is due")
+        raise PluginError(detector.id, f"score returned {type(given).__name__} instead of a Score")
     try:
         value = float(given.value)
         evidence = msgspec.json.decode(msgspec.json.encode(given.evidence))
@@ -140,7 +151,7 @@ def _plain(detector: Detector[Any], given: Any) -> Score:
     words = (*given.subject, given.reason) if isinstance(given.subject, Subject) else (None,)
     if not all(isinstance(word, str) for word in words):
         raise PluginError(detector.id, f"score of {given.subject!r}: subject and reason must be text")
-    type_, id, reason = ("".join(word) for word in words)  # no class of the plug-in's own
+    type_, id, reason = ("".join(word) for word in words)  # plain str, not a subclass of the plug-in
     return Score(Subject(type_, id), value, reason, evidence)
 
 

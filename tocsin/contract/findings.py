@@ -1,4 +1,4 @@
-"""What a detector says: a score for every subject it judged, and a finding where one is too high."""
+"""Scores and findings: a detector returns a score for every subject; a score that reaches the threshold is a finding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
 class Severity(StrEnum):
-    """How bad a finding is, in rising order."""
+    """The severity of a finding, in ascending order."""
 
     INFO = "info"
     LOW = "low"
@@ -29,8 +29,8 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
-#: Severity follows from score / threshold, by this table alone. The null's upper tail lies in
-#: `low`: a calibrated threshold is passed by `false_alarms` of quiet windows, hardly ever by twice.
+#: Severity follows from score / threshold, by this table alone. False alarms are mostly `low`: a share of
+#: `false_alarms` of normal windows reaches the calibrated threshold, but hardly any reaches twice the threshold.
 SEVERITY_TABLE = (
     (3.0, Severity.CRITICAL),
     (2.0, Severity.HIGH),
@@ -40,30 +40,30 @@ SEVERITY_TABLE = (
 
 
 def severity_of(score: float, threshold: float) -> Severity | None:
-    """The severity of a score, or None where it is below its threshold."""
+    """The severity of a score, or None if the score is below the threshold."""
     for ratio, severity in SEVERITY_TABLE:
-        if score >= ratio * threshold * (1 - 1e-9):  # 0.6 is three times 0.2
+        if score >= ratio * threshold * (1 - 1e-9):  # the tolerance counts 0.6 as three times 0.2
             return severity
     return None
 
 
 class Outcome(StrEnum):
-    """What became of a window in one attempt; `gap` is the record of a missing one."""
+    """The outcome of one attempt to evaluate a window; `gap` records that an evaluation is missing."""
 
     EVALUATED = "evaluated"
-    LATE = "late"  # evaluated again: more events came after it had been
-    FILLED = "filled"  # evaluated after a gap, or by a backfill
+    LATE = "late"  # re-evaluated: events were ingested after the first evaluation
+    FILLED = "filled"  # evaluated after a gap was recorded, or by a backfill
     SKIPPED = "skipped"
     FAILED = "failed"
     GAP = "gap"
 
 
-#: After these a window's scores and findings are there.
+#: The outcomes after which the scores and findings of a window are stored.
 DONE = (Outcome.EVALUATED, Outcome.LATE, Outcome.FILLED)
 
 
 class Family(StrEnum):
-    """What a detector guards. Each has a dashboard of its own."""
+    """The area that a detector monitors. Each family has its own dashboard."""
 
     DATA_INTEGRITY = "data_integrity"
     MODEL_BEHAVIOR = "model_behavior"
@@ -82,10 +82,10 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A detector's judgement of one subject in one window, the quiet ones too.
+    """A detector's score of one subject in one window. Detectors also return scores below the threshold.
 
-    `value` is finite and at least 0, higher is worse, and on a ratio scale: twice the threshold is
-    read as twice as bad (see `SEVERITY_TABLE`). `evidence` is plain JSON that lets a human check it.
+    `value` is finite, at least 0, and on a ratio scale: higher is worse, and twice the threshold counts as twice as
+    bad (see `SEVERITY_TABLE`). `evidence` is plain JSON that lets a person verify the score.
     """
 
     subject: Subject
@@ -114,7 +114,7 @@ class Finding:
     family: str = Family.OTHER.value
 
     def to_dict(self) -> dict[str, Json]:
-        """The finding in the words of the command line's `--json`."""
+        """The finding under the keys that the command line's `--json` prints."""
         return {
             "finding.id": self.id,
             "detector": self.detector,
@@ -134,11 +134,11 @@ class Finding:
         }
 
 
-#: `event.action` of a finding's revision that says: with late data it is none any more.
+#: `event.action` of a finding's revision that withdraws it: after late events, the score is below the threshold.
 WITHDRAWN = "withdrawn"
 
 
 def finding_id(detector: str, start: datetime, end: datetime, subject: Subject) -> str:
-    """The same detector, window and subject always give the same id."""
+    """The id of a finding, which depends only on detector, window and subject."""
     key = "\x1f".join((detector, format_time(start), format_time(end), *subject))
     return hashlib.sha256(key.encode()).hexdigest()[:32]

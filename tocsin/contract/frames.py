@@ -1,4 +1,4 @@
-"""Polars frames of streams: their schema, and bringing any frame to it."""
+"""Polars schemas of streams, and conversion of frames to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tocsin.contract.streams import FENCE, INGESTED, STREAMS, Type
 from tocsin.errors import InputError
 
 TIME_TYPE = pl.Datetime("us", "UTC")
-#: What detection says of the same thing, in order: what was written under a later claim counts, then what came later.
+#: Sort keys for revisions of one record: by the number of the claim they were written under, then by ingest time.
+#: The last revision is the valid one.
 NEWEST_LAST = (pl.col(FENCE).fill_null(0), pl.col(INGESTED))
 
 _POLARS: Mapping[Type, pl.DataType] = {
@@ -31,26 +32,26 @@ def schema(stream: str) -> pl.Schema:
     """The Polars schema of a stream.
 
     Raises:
-        InputError: there is no such stream.
+        InputError: no such stream exists.
     """
     if stream not in STREAMS:
-        raise InputError(f"there is no stream {stream!r}; the streams are {', '.join(STREAMS)}")
+        raise InputError(f"unknown stream {stream!r}; use one of {', '.join(STREAMS)}")
     return pl.Schema({c.name: _POLARS[c.type] for c in STREAMS[stream].columns})
 
 
 def empty(stream: str) -> pl.DataFrame:
-    """No rows of a stream."""
+    """A frame with the columns of a stream and no rows."""
     return pl.DataFrame(schema=schema(stream))
 
 
 def conform(frame: pl.DataFrame, stream: str) -> pl.DataFrame:
-    """Bring a frame to a stream's schema: missing columns are null, extra ones are dropped.
+    """Convert a frame to a stream's schema: missing columns are filled with null, unknown columns are dropped.
 
-    For frames that a person builds in a notebook or a test, and for rows that Tocsin writes itself;
-    what collectors read goes through `tocsin.pipeline`, which loses nothing.
+    Use it for frames that are built in a notebook or a test, and for rows that Tocsin itself writes. Events from
+    collectors go through `tocsin.pipeline` instead, which keeps unknown fields in `tocsin.unmapped`.
 
     Raises:
-        InputError: a column cannot be read as its type.
+        InputError: a column cannot be converted to its type.
     """
     columns: list[pl.Expr] = []
     for name, dtype in schema(stream).items():

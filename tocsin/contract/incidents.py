@@ -1,7 +1,7 @@
-"""Incidents and the playbooks that say how to work them.
+"""Incidents, and the playbooks whose steps resolve them.
 
-A playbook is a CACAO 2.0 workflow in a small subset: manual actions and if-conditions. An incident is
-opened with its own copy of the steps, so that a playbook that is edited later changes no open case.
+A playbook is a workflow in a subset of CACAO 2.0: manual actions and if-conditions. An incident has its own copy of
+the playbook's steps, so that a later edit of the playbook does not change open incidents.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ END = "end"
 
 
 class StepType(StrEnum):
-    """CACAO's step types that a playbook may use; start and end are understood."""
+    """The CACAO step types that a playbook may use. The start and end steps are implicit."""
 
     ACTION = "action"
     IF_CONDITION = "if-condition"
@@ -30,10 +30,10 @@ class StepType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a playbook: something a person does, or a decision that a person takes.
+    """One step of a playbook: an action that a person performs, or a decision that a person makes.
 
-    `commands` are CACAO `manual` commands: words for a person, who may paste them. `agent` does it,
-    `approval` names who must agree first. `csf` are subcategories of NIST's Cybersecurity Framework 2.0.
+    `commands` are CACAO `manual` commands: instructions for a person, who may copy them. `agent` is who performs the
+    step, `approval` who must approve it first. `csf` are subcategories of NIST's Cybersecurity Framework 2.0.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """How to work an incident of one kind: the file's name is its id."""
+    """The steps that resolve one kind of incident. The id is the name of the playbook's file."""
 
     id: str
     name: str
@@ -64,11 +64,11 @@ class Playbook:
     agents: Mapping[str, str]
     steps: tuple[Step, ...]
     labels: tuple[str, ...] = ()
-    references: tuple[tuple[str, str], ...] = ()  # name, address
+    references: tuple[tuple[str, str], ...] = ()  # name, URL
 
 
 class StepState(StrEnum):
-    """How far a step is."""
+    """The state of a step of an incident."""
 
     PENDING = "pending"
     DONE = "done"
@@ -79,7 +79,7 @@ _MARKS = {StepState.PENDING: " ", StepState.DONE: "x", StepState.SKIPPED: "-"}
 
 
 class IncidentState(StrEnum):
-    """Where an incident stands."""
+    """The state of an incident."""
 
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
@@ -88,7 +88,7 @@ class IncidentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IncidentStep:
-    """A step of an incident's checklist; variables are filled in, `text` is what there is to do."""
+    """A step of an incident. `text` is the step's instructions, with the playbook's variables filled in."""
 
     id: str
     name: str
@@ -102,13 +102,13 @@ class IncidentStep:
 
     @property
     def who(self) -> str:
-        """Who does it, and who must agree first."""
+        """Who performs the step, and who must approve it first."""
         return f"{self.agent}, after approval by {self.approval}" if self.approval else self.agent
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One line of an incident's timeline."""
+class TimelineEntry:
+    """One entry of an incident's timeline."""
 
     at: datetime
     action: Action
@@ -118,7 +118,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A case: alerts about one subject that one playbook answers, its owner, steps and timeline."""
+    """A case: alerts about one subject with the same playbook, and the case's owner, steps and timeline.
+
+    `unwritten` are transitions that are not in alert_history yet.
+    """
 
     id: str
     playbook: str
@@ -130,39 +133,39 @@ class Incident:
     owner: str = ""
     closed: datetime | None = None
     alerts: tuple[str, ...] = ()
-    timeline: tuple[Moment, ...] = ()
+    timeline: tuple[TimelineEntry, ...] = ()
     unwritten: tuple[Transition, ...] = ()
 
     @property
     def open(self) -> bool:
-        """Whether there is still something to do."""
+        """Whether the incident is not closed."""
         return self.state is not IncidentState.CLOSED
 
-    def joined(self, alert: Alert, at: datetime) -> Incident:
-        """With one more alert, the first one included."""
+    def with_alert(self, alert: Alert, at: datetime) -> Incident:
+        """The incident with one more alert. Its first alert is added in the same way."""
         action = Action.INCIDENT_JOINED if self.alerts else Action.INCIDENT_OPENED
         transition = alert.transition(action, at, incident=self.id)
         return replace(
-            self._noted(transition, f"{alert.detector}: {alert.reason}"),
+            self._with_transition(transition, f"{alert.detector}: {alert.reason}"),
             alerts=(*self.alerts, alert.id),
             severity=worst((self.severity, alert.severity)),
         )
 
     def acknowledge(self, by: str, at: datetime, reason: str) -> Incident:
-        """Taken on by someone, who becomes its owner.
+        """The incident, acknowledged by a person, who becomes its owner.
 
         Raises:
-            InputError: it is closed.
+            InputError: the incident is closed.
         """
         self._check_open()
-        changed = self._noted(self._transition(Action.ACKNOWLEDGED, at, by, reason), reason)
+        changed = self._with_transition(self._transition(Action.ACKNOWLEDGED, at, by, reason), reason)
         return replace(changed, state=IncidentState.ACKNOWLEDGED, owner=by)
 
     def complete(self, step: str, by: str, at: datetime, note: str, state: StepState) -> Incident:
-        """With one step done or skipped, by whom and why.
+        """The incident with one step done or skipped.
 
         Raises:
-            InputError: it is closed, or has no such step.
+            InputError: the incident is closed, or has no such step.
         """
         self._check_open()
         if step not in {s.id for s in self.steps}:
@@ -173,34 +176,37 @@ class Incident:
         steps = tuple(
             replace(s, state=state, by=by, at=at, note=note) if s.id == step else s for s in self.steps
         )
-        return replace(self._noted(self._transition(action, at, by, text), text), steps=steps)
+        changed = self._with_transition(self._transition(action, at, by, text), text)
+        return replace(changed, steps=steps)
 
     def close(self, by: str, at: datetime, reason: str) -> Incident:
-        """Finished, with the conclusion.
+        """The incident, closed, with the conclusion as `reason`.
 
         Raises:
-            InputError: it is closed already.
+            InputError: the incident is already closed.
         """
         self._check_open()
-        changed = self._noted(self._transition(Action.INCIDENT_CLOSED, at, by, reason), reason)
+        changed = self._with_transition(self._transition(Action.INCIDENT_CLOSED, at, by, reason), reason)
         return replace(changed, state=IncidentState.CLOSED, closed=at)
 
     def _check_open(self) -> None:
         if not self.open:
-            raise InputError(f"incident {self.id} is closed; a new finding opens a new one")
+            raise InputError(
+                f"incident {self.id} is closed and cannot be changed; a new finding opens a new incident"
+            )
 
     def _transition(self, action: Action, at: datetime, by: str, reason: str) -> Transition:
         severity = self.severity.value
         return Transition(action, at, self.subject, severity=severity, incident=self.id, by=by, reason=reason)
 
-    def _noted(self, what: Transition, text: str) -> Incident:
-        moment = Moment(what.at, what.action, what.by, text)
-        return replace(self, timeline=(*self.timeline, moment), unwritten=(*self.unwritten, what))
+    def _with_transition(self, transition: Transition, text: str) -> Incident:
+        entry = TimelineEntry(transition.at, transition.action, transition.by, text)
+        return replace(self, timeline=(*self.timeline, entry), unwritten=(*self.unwritten, transition))
 
     def lines(self) -> list[str]:
-        """The incident for a terminal: what it is, its steps with their state, its timeline."""
+        """The incident as lines for a terminal: summary, steps with their state, timeline."""
         closed = f", closed {format_time(self.closed)}" if self.closed else ""
-        owner = self.owner or "nobody yet"
+        owner = self.owner or "none"
         found = [
             f"{self.id}  {self.severity.value}  {self.state.value}  {self.subject.type} {self.subject.id}",
             f"opened {format_time(self.opened)}{closed}; owner: {owner}; playbook: {self.playbook}",
@@ -215,7 +221,7 @@ class Incident:
         return found + [f"{format_time(m.at)}  {m.action.value}  {m.by}  {m.text}" for m in self.timeline]
 
     def to_dict(self) -> dict[str, Any]:
-        """The incident in the words of the command line's `--json`."""
+        """The incident under the keys that the command line's `--json` prints."""
         return {
             "incident": self.id,
             "state": self.state.value,

@@ -1,6 +1,6 @@
-"""Panels that a detector declares for its family's dashboard: a few typed kinds, no Grafana in sight.
+"""Panels that a detector declares for the dashboard of its family. The types are independent of Grafana.
 
-`tocsin dashboards build` turns each into a panel of Grafana. A description says what to do when it looks wrong.
+`tocsin dashboards build` converts each to a Grafana panel. A panel's description says what to do if it shows a problem.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from tocsin.contract.streams import Type
 
-#: Rows of a heat map: more of them nobody can tell apart, and each is a filter.
+#: Maximum number of rows of a heat map. More rows cannot be distinguished, and each costs a filter in the query.
 MOST_BUCKETS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreOverTime:
-    """The detector's score of its worst subjects over time, each subject a line, with the threshold.
+    """The scores of the subjects with the highest scores over time, one line for each subject, and the threshold.
 
-    `unit` is one of Grafana's units, such as `none`, `percentunit` or `s`.
+    `unit` is the id of a Grafana unit, such as `none`, `percentunit` or `s`.
     """
 
     title: str
@@ -28,9 +28,9 @@ class ScoreOverTime:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How a number of a stream is distributed over time, as a heat map with `step` wide buckets from `least` to `most`.
+    """The distribution of a numeric field over time, as a heat map with buckets of width `step` from `least` to `most`.
 
-    What lies below or above is in the first and in the last one.
+    Values below `least` count in the first bucket, values above `most` in the last.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Distribution:
 
     @property
     def buckets(self) -> int:
-        """Rows of the heat map."""
+        """Number of rows of the heat map."""
         return round((self.most - self.least) / self.step)
 
 
@@ -60,7 +60,7 @@ class Distribution:
 class ValueTable:
     """The most frequent combinations of a few keyword fields of a stream, with their number of events.
 
-    `columns` maps field names to headings, the most telling first.
+    `columns` maps field names to headings, the most important field first.
     """
 
     title: str
@@ -76,7 +76,7 @@ class ValueTable:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Who is joined to what: the values of two keyword fields of a stream as nodes, their events as edges."""
+    """A graph: the values of two keyword fields of a stream are the nodes; events with both values are the edges."""
 
     title: str
     description: str
@@ -97,7 +97,10 @@ _WORDS = (Type.KEYWORD, Type.KEYWORDS, Type.BOOLEAN, Type.IP, Type.LONG)
 
 
 def fields(panel: Panel) -> tuple[str, dict[str, tuple[Type, ...]]]:
-    """The stream that a panel shows and the fields of it, each with the types that fit; none for a detector's own scores."""
+    """The stream that a panel reads, and its fields with the types that each may have.
+
+    A `ScoreOverTime` panel has no fields to choose.
+    """
     match panel:
         case Distribution():
             return panel.stream, {panel.field: _NUMBERS}

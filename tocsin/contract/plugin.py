@@ -1,7 +1,7 @@
-"""The three kinds of plug-in: collectors bring events, detectors judge windows, receivers deliver.
+"""The three kinds of plug-in: collectors read events, detectors score windows, receivers deliver notifications.
 
-A plug-in is a class with an `id`, found through the entry-point group `tocsin.plugins`. Its settings
-are a frozen dataclass named in its base: `class Mine(Detector[Params])`.
+A plug-in is a class with an `id`, discovered through the entry-point group `tocsin.plugins`. Its settings are a
+frozen dataclass, which its base class names: `class Mine(Detector[Params])`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ P = TypeVar("P")
 
 
 class Stability(StrEnum):
-    """What a user may rely on."""
+    """How stable the behavior of a plug-in is."""
 
     EXPERIMENTAL = "experimental"
     BETA = "beta"
@@ -38,7 +38,7 @@ class Stability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoParams:
-    """For a plug-in that has nothing to set."""
+    """The params of a plug-in without settings."""
 
 
 def param(
@@ -49,10 +49,10 @@ def param(
     le: float | None = None,
     choices: Sequence[str] | None = None,
 ) -> Any:
-    """Declare one setting of a plug-in: its default, its bounds and its line in the docs.
+    """Declare one setting of a plug-in: its default, bounds and documentation.
 
-    This one place yields parsing, bounds errors with file and line, and the table in the catalogue.
-    Without a default the setting must be given.
+    The declaration is used for parsing, for error messages with file and line, and for the table in the catalogue of
+    plug-ins. A setting without a default is required.
     """
     metadata = {"doc": doc, "ge": ge, "le": le, "choices": choices}
     if isinstance(default, list | dict):
@@ -62,10 +62,10 @@ def param(
 
 @dataclass(frozen=True, slots=True, init=False)
 class Requires:
-    """The streams a detector reads, and the lengths of its window, baseline and history.
+    """The streams that a detector reads, and the lengths of its window, baseline and history.
 
-    `baseline=None` means that it compares with no baseline. All three lengths can be set again in the
-    configuration.
+    `baseline=None` means that the detector uses no baseline. The configuration can override the lengths of window
+    and baseline.
     """
 
     streams: tuple[str, ...]
@@ -83,7 +83,7 @@ class Requires:
 
 
 class Plugin(ABC, Generic[P]):
-    """What the three kinds have in common."""
+    """The base class of the three kinds of plug-in."""
 
     id: ClassVar[str]
     stability: ClassVar[Stability] = Stability.EXPERIMENTAL
@@ -93,10 +93,10 @@ class Plugin(ABC, Generic[P]):
 
     @classmethod
     def params_type(cls) -> type[Any]:
-        """The dataclass of this plug-in's settings, read from `Kind[Params]`.
+        """The dataclass of this plug-in's settings, taken from the base class `Kind[Params]`.
 
         Raises:
-            PluginError: no base names one.
+            PluginError: no base class names a dataclass.
         """
         for base in (b for c in cls.__mro__ for b in getattr(c, "__orig_bases__", ())):
             if isinstance(get_origin(base), type) and issubclass(get_origin(base), Plugin):
@@ -105,18 +105,19 @@ class Plugin(ABC, Generic[P]):
                     return argument
         raise PluginError(
             getattr(cls, "id", cls.__name__),
-            "names no settings; write `class X(Detector[Params])` with a frozen dataclass, or NoParams",
+            "its base class names no settings; write `class X(Detector[Params])` with a frozen dataclass, or NoParams",
         )
 
 
 class Detector(Plugin[P]):
-    """Turns a window into scores. Pure: no store, network, clock or randomness without a fixed seed.
+    """Computes the scores of a window. A detector is pure: no store, network or clock, and random numbers only from a
+    fixed seed.
 
-    The platform owns the threshold. With `threshold` None it fits on one part of the baseline, scores
-    `chunks` of the other part with the same code, and takes the quantile that `false_alarms` asks
-    for, but never less than `floor`. A rule declares a fixed `threshold` instead.
+    The platform sets the threshold. If `threshold` is None, the platform fits the detector on one part of the
+    baseline, scores `chunks` of the other part with the same code, and uses the quantile of these scores that
+    `false_alarms` defines, but at least `floor`. A rule declares a fixed `threshold` instead.
 
-    `family` names the dashboard on which its findings and its own `panels` are shown.
+    `family` selects the dashboard that shows the detector's findings and its `panels`.
     """
 
     requires: ClassVar[Requires]
@@ -128,35 +129,35 @@ class Detector(Plugin[P]):
     floor: ClassVar[float] = 0.0
 
     def configure(self, id: str, requires: Requires, threshold: float | None) -> None:
-        """Take the id, lengths and fixed threshold that the configuration gives this instance."""
+        """Set the id, lengths and fixed threshold of this instance from the configuration."""
         vars(self).update(id=id, requires=requires)
         if threshold is not None:
             vars(self).update(threshold=threshold)
 
-    def fit(self, window: Window) -> Baseline | None:  # noqa: ARG002 — most override it
-        """Learn what is normal from a window of trusted history; None where there is too little."""
+    def fit(self, window: Window) -> Baseline | None:  # noqa: ARG002 — subclasses use the argument
+        """Learn from a window of trusted history what is normal. Return None if the history is too small."""
         return None
 
     def split(self, window: Window) -> tuple[Window, Window]:
-        """Divide the baseline into a part to fit on and a part to calibrate on; by time, in halves."""
+        """Divide the baseline into a part to fit on and a part to calibrate on. The default: two halves by time."""
         return window.split(0.5)
 
     def chunks(self, window: Window) -> Iterator[Window]:
-        """Cut the held-out part of the baseline into windows such as `score` will meet.
+        """Divide the held-out part of the baseline into windows like those that `score` gets.
 
-        The default cuts by time. A detector whose score depends on how many rows there are draws
-        chunks of rows instead (`window.with_rows`), so that a verdict does not follow sample size.
+        The default divides by time. A detector whose score depends on the number of rows should sample chunks of
+        rows instead (`window.with_rows`), so that the result does not depend on the sample size.
         """
         return window.tumble(self.requires.window)
 
     @abstractmethod
     def score(self, window: Window) -> Iterator[Score]:
-        """Judge every subject in the window, the quiet ones too, in a stable order."""
+        """Score every subject in the window, in a stable order, also those whose score is low."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Something in a source that is no event: why, and where it stands."""
+    """A part of a source that is not a valid event: the reason, its position, and its original bytes."""
 
     reason: str
     position: str
@@ -165,12 +166,12 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a collector read in one go, of one stream.
+    """Events of one stream that a collector read at once.
 
-    `events` are nested or dotted ECS mappings, `lines` is a run of whole ndjson lines; a batch has
-    one of the two. `position` names each event's place for the dead letter. `checkpoint` is committed
-    together with the rows: for each key, where to go on (a byte offset or a count). `derived_ids` says that
-    the collector made each `event.id` from the event's contents, which may be secret.
+    A batch has either `events`, which are nested or dotted ECS mappings, or `lines`, which are complete ndjson lines.
+    `position` returns the position of an event in the source, for dead letters. `checkpoint` is committed together
+    with the rows: for each key, a byte offset or count from which the next read continues. `derived_ids` says that
+    the collector computed each `event.id` from the event's content, which may be secret.
     """
 
     stream: str
@@ -184,15 +185,15 @@ class Batch:
 
 
 Resume = Callable[[str, str], int | None]
-"""`resume(stream, key)`: the committed checkpoint of a key, or None."""
+"""`resume(stream, key)` returns the committed checkpoint of a key, or None."""
 
 
 class Collector(Plugin[P]):
-    """Turns a source into batches of events. At-least-once: ingest counts duplicates once."""
+    """Reads batches of events from a source. Delivery is at least once: ingest stores a duplicate event only once."""
 
     @abstractmethod
     def collect(self, resume: Resume) -> Iterator[Batch]:
-        """Read what is new since the committed checkpoints; end when nothing more is there now.
+        """Read all events since the committed checkpoints, then return. A later call continues from there.
 
         Raises:
             InputError: the source cannot be read at all.
@@ -200,14 +201,14 @@ class Collector(Plugin[P]):
 
 
 class Receiver(Plugin[P]):
-    """Delivers notifications to people or to a system (Alertmanager's meaning)."""
+    """Delivers notifications to people or to another system, like a receiver of Alertmanager."""
 
     @abstractmethod
     def send(self, notification: Notification) -> None:
-        """Deliver, or say why not. May be called again with the same key after a crash.
+        """Deliver a notification. After a crash it may be called again with the same key.
 
         Raises:
-            DeliveryError: it was not delivered; the error says whether to try again.
+            DeliveryError: the notification was not delivered. The error says whether to retry.
         """
 
 

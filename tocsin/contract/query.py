@@ -1,6 +1,6 @@
-"""What may be asked of a store: conditions on rows and measures over groups of them.
+"""Queries that every store supports: conditions on rows, and measures over groups of rows.
 
-Small and closed on purpose: each of them runs inside Elasticsearch as well as on Delta tables.
+The set is small on purpose: Elasticsearch and Delta tables can both execute every condition and measure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Function = Literal["count", "distinct", "sum", "min", "max", "mean"]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`column operator value`; several of them are joined by *and*. A null matches nothing."""
+    """`column operator value`. Several conditions are combined with *and*. A null value matches no condition."""
 
     column: str
     operator: Operator
@@ -24,9 +24,9 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure for each group, named `name` in the answer.
+    """One number for each group, in the result column `name`.
 
-    `distinct` counts different values that are not null; `count` needs no column.
+    `distinct` counts distinct values that are not null. `count` counts rows and uses no column.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""What of the keyed state dashboards see: alerts and incidents as they are now, in fields that can be searched.
+"""Views of the keyed state for dashboards: the current alerts and incidents, in searchable fields.
 
-Streams say what happened; a dashboard also asks what is still open. On a cluster, the record of an alert or incident
-therefore carries these fields beside its value, written in the same request, and an alias shows the records of one
-kind and no others. The embedded store needs none of it.
+A stream contains what happened; a dashboard also needs what is still open. On a cluster, the record of an alert or
+incident therefore has these search fields beside its value, written in the same request, and an alias selects the
+records of one kind. The embedded store has no views.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from tocsin.contract import atlas
 from tocsin.contract.findings import Severity
 from tocsin.contract.streams import TIME, Column, Type
 
-#: Of what `facts` writes; records that were written by an older one are written again by `tocsin store setup`.
+#: The version of the search fields. `tocsin store setup` rewrites records that an older version wrote.
 VERSION = 2
-#: So long after it last changed, what is open is still shown.
+#: An open alert or incident is shown for this long after its last change.
 _AHEAD = timedelta(days=400)
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
-#: Characters of a reason: a longer keyword would not be in any table.
-_LONGEST = 1000
+#: Maximum characters of a reason. A table cannot show a keyword that is longer than the index limit.
+_MAX_REASON = 1000
 
 K, L, D, T = Type.KEYWORD, Type.LONG, Type.DOUBLE, Type.DATE
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The records of one kind: an alias, its columns, and the date range over which a record is active.
+    """The records of one kind: an alias, its columns, and the date range in which a record is active.
 
-    A range meets the time that is looked at while it is active, however long ago it began.
+    A dashboard selects the records whose range overlaps its time range, so that it shows an alert that started earlier
+    and is still open.
     """
 
     name: str
@@ -45,20 +46,20 @@ class View:
     facts: Callable[[Mapping[str, Any]], dict[str, Any]]
 
     def alias(self, namespace: str) -> str:
-        """Under which name the records of a namespace are read."""
+        """The name of the alias that selects the records of a namespace."""
         return f"tocsin-{self.name}-{namespace}"
 
 
 _ABOUT = (
-    Column(TIME, T, "when it began: the start of the first window with a finding, or when it was opened"),
-    Column("tocsin.severity", K, "the worst of its findings"),
-    Column("event.severity", L, "the same as a number, 0 info to 4 critical"),
-    Column("tocsin.subject.type", K, "model, dataset, principal, artifact or pipeline"),
-    Column("tocsin.subject.id", K, "which one"),
-    Column("tocsin.playbook.id", K, "the playbook"),
-    Column("tocsin.incident.id", K, "the incident"),
-    Column("tocsin.alert.id", Type.KEYWORDS, "the alert, or those of the incident"),
-    Column("user.name", K, "who took it on"),
+    Column(TIME, T, "start of the first window with a finding (alert), or time of opening (incident)"),
+    Column("tocsin.severity", K, "highest severity of the findings"),
+    Column("event.severity", L, "the severity as a number, from 0 (info) to 4 (critical)"),
+    Column("tocsin.subject.type", K, "type of the subject: model, dataset, principal, artifact or pipeline"),
+    Column("tocsin.subject.id", K, "id of the subject"),
+    Column("tocsin.playbook.id", K, "id of the playbook"),
+    Column("tocsin.incident.id", K, "id of the incident"),
+    Column("tocsin.alert.id", Type.KEYWORDS, "id of the alert, or ids of the incident's alerts"),
+    Column("user.name", K, "who acknowledged it"),
 )
 
 
@@ -76,16 +77,16 @@ def _about(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
     taken = value.get("acknowledged") or {}
-    raised, over = value.get("raised"), value.get("resolved")
+    raised, resolved = value.get("raised"), value.get("resolved")
     status = "resolved" if value["state"] == "resolved" else "acknowledged" if taken else "open"
     return _about(value) | {
         TIME: value["started"],
-        "tocsin.alert.active": _range(value["started"], over, value["changed"]),
+        "tocsin.alert.active": _range(value["started"], resolved, value["changed"]),
         "tocsin.alert.id": value["id"],
         "tocsin.alert.fingerprint": value["fingerprint"],
         "tocsin.alert.status": status,
         "tocsin.alert.raised": raised,
-        "tocsin.alert.resolved": over,
+        "tocsin.alert.resolved": resolved,
         "tocsin.alert.findings": value["findings"],
         "tocsin.alert.ratio": _ratio(value["score"], value["threshold"]),
         "tocsin.alert.time_to_detect": _seconds(value["started"], raised) if raised else None,
@@ -97,31 +98,34 @@ def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
         "tocsin.finding.id": value["finding"],
         "tocsin.incident.id": value.get("incident") or None,
         "user.name": taken.get("by"),
-        "event.reason": value["reason"][:_LONGEST],
+        "event.reason": value["reason"][:_MAX_REASON],
     }
 
 
 def _incident(value: Mapping[str, Any]) -> dict[str, Any]:
     steps = value["steps"]
-    left = [step["name"] for step in steps if step["state"] == "pending"]
-    over = value.get("closed")
+    pending = [step["name"] for step in steps if step["state"] == "pending"]
+    closed = value.get("closed")
     return _about(value) | {
         TIME: value["opened"],
-        "tocsin.incident.active": _range(value["opened"], over, value["opened"]),
+        "tocsin.incident.active": _range(value["opened"], closed, value["opened"]),
         "tocsin.incident.id": value["id"],
         "tocsin.incident.state": value["state"],
-        "tocsin.incident.closed": over,
+        "tocsin.incident.closed": closed,
         "tocsin.incident.steps": len(steps),
-        "tocsin.incident.steps_left": len(left),
-        "tocsin.incident.next_step": left[0] if left and over is None else None,
-        "tocsin.incident.time_to_close": _seconds(value["opened"], over) if over else None,
+        "tocsin.incident.steps_left": len(pending),
+        "tocsin.incident.next_step": pending[0] if pending and closed is None else None,
+        "tocsin.incident.time_to_close": _seconds(value["opened"], closed) if closed else None,
         "tocsin.alert.id": value["alerts"],
         "user.name": value.get("owner") or None,
     }
 
 
 def _range(start: str, end: str | None, changed: str) -> dict[str, str]:
-    """As a `date_range`. One that is open ends far ahead and not never: a histogram of it would have no end either."""
+    """A `date_range` from start to end. An open range ends `_AHEAD` after the last change.
+
+    A range without an end is not possible: a histogram over it would have infinitely many buckets.
+    """
     until = parse_time(end) if end else min(parse_time(changed), _LATEST) + _AHEAD
     return {"gte": start, "lte": format_time(max(parse_time(start), until))}
 
@@ -138,23 +142,23 @@ def _ratio(score: float, threshold: float) -> float | None:
 _ALERTS = View(
     "alerts",
     "alert",
-    "Every alert as it is now.",
+    "The current state of every alert.",
     (
         *_ABOUT,
-        Column("tocsin.alert.fingerprint", K, "which alert, over all its episodes"),
+        Column("tocsin.alert.fingerprint", K, "fingerprint of the alert, the same in all its episodes"),
         Column("tocsin.alert.status", K, "open, acknowledged or resolved"),
-        Column("tocsin.alert.raised", T, "when it was raised"),
-        Column("tocsin.alert.resolved", T, "the end of the window that had no finding any more"),
-        Column("tocsin.alert.findings", L, "how many windows have a finding"),
+        Column("tocsin.alert.raised", T, "time at which the alert was raised"),
+        Column("tocsin.alert.resolved", T, "end of the first window without a finding"),
+        Column("tocsin.alert.findings", L, "number of windows with a finding"),
         Column("tocsin.alert.ratio", D, "score ÷ threshold of the newest finding"),
         Column("tocsin.alert.time_to_detect", D, "seconds from the start of the first window to the alert"),
-        Column("tocsin.alert.time_to_acknowledge", D, "seconds from the alert to who took it on"),
-        Column("tocsin.alert.atlas", Type.KEYWORDS, "places in the ATLAS matrix: tactic › technique"),
-        Column("threat.technique.id", Type.KEYWORDS, "ATLAS techniques"),
-        Column("tocsin.detector.id", K, "the detector"),
-        Column("tocsin.detector.family", K, "the family of the detector"),
-        Column("tocsin.finding.id", K, "the newest finding"),
-        Column("event.reason", K, "one sentence: what was seen"),
+        Column("tocsin.alert.time_to_acknowledge", D, "seconds from the alert to its acknowledgement"),
+        Column("tocsin.alert.atlas", Type.KEYWORDS, "cells of the ATLAS matrix: tactic › technique"),
+        Column("threat.technique.id", Type.KEYWORDS, "ids of ATLAS techniques"),
+        Column("tocsin.detector.id", K, "id of the detector"),
+        Column("tocsin.detector.family", K, "family of the detector"),
+        Column("tocsin.finding.id", K, "id of the newest finding"),
+        Column("event.reason", K, "what the detector observed, in one sentence"),
     ),
     "tocsin.alert.active",
     _alert,
@@ -162,27 +166,27 @@ _ALERTS = View(
 _INCIDENTS = View(
     "incidents",
     "incident",
-    "Every incident as it is now.",
+    "The current state of every incident.",
     (
         *_ABOUT,
         Column("tocsin.incident.state", K, "open, acknowledged or closed"),
-        Column("tocsin.incident.closed", T, "when it was closed"),
-        Column("tocsin.incident.steps", L, "steps of its playbook"),
-        Column("tocsin.incident.steps_left", L, "steps that nobody has done or skipped"),
-        Column("tocsin.incident.next_step", K, "the first of them"),
+        Column("tocsin.incident.closed", T, "time at which the incident was closed"),
+        Column("tocsin.incident.steps", L, "number of steps of the playbook"),
+        Column("tocsin.incident.steps_left", L, "number of pending steps"),
+        Column("tocsin.incident.next_step", K, "name of the first pending step"),
         Column("tocsin.incident.time_to_close", D, "seconds from opening to closing"),
     ),
     "tocsin.incident.active",
     _incident,
 )
 
-#: There at any time that is looked at, so that a dashboard finds its namespace while nothing happens in it.
+#: A range that overlaps every time range, so that a dashboard finds its namespace even if it has no alerts.
 _ALWAYS = {"gte": "1970-01-01T00:00:00Z", "lte": "2200-01-01T00:00:00Z"}
 _NAMESPACES = View(
     "namespaces",
     "installation",
-    "The namespaces that there are, a record each.",
-    (Column("tocsin.installation.views", L, "the version of these views that its records show"),),
+    "One record for each namespace.",
+    (Column("tocsin.installation.views", L, "version of the views that the namespace was set up with"),),
     "tocsin.installation.active",
     lambda value: {"tocsin.installation.views": value["views"], "tocsin.installation.active": _ALWAYS},
 )
@@ -192,9 +196,9 @@ _BY_KIND = {view.kind: view for view in VIEWS.values()}
 
 
 def facts(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record of the keyed state shows, by column; nothing where its kind has no view.
+    """The search fields of a record of the keyed state, by column. Empty if the record's kind has no view.
 
-    Nor where it is not as this version writes it: a record comes before its view.
+    Also empty if the value is not in the expected form: the record must be written even if no view can show it.
     """
     view = _BY_KIND.get(kind)
     if view is None:

@@ -1,4 +1,4 @@
-"""A window: an interval of event time, the rows in it, and what a detector may ask about them."""
+"""A window: an interval of event time, and the queries that a detector may run on its rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Baseline", "FrameSource", "Source", "Window", "aggregate", "matches"
 
 
 class Source(Protocol):
-    """Where a window's rows come from: the store in production, frames in tests and notebooks."""
+    """The source of a window's rows: the store in production, data frames in tests and notebooks."""
 
     def scan(
         self,
@@ -46,24 +46,24 @@ class Source(Protocol):
         measures: Sequence[Measure],
         where: Where = (),
     ) -> pl.DataFrame:
-        """One row a group."""
+        """One row for each group of rows with `start <= @timestamp < end`."""
         ...
 
     def snapshot(self, digest: str) -> pl.LazyFrame:
         """The rows of a dataset snapshot.
 
         Raises:
-            SnapshotError: they are gone, or are not what the digest says.
+            SnapshotError: the rows are missing, or do not match the digest.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What is normal: frames and numbers, never pickles.
+    """What a detector learned as normal: data frames and JSON values, never pickles.
 
-    A detector's `fit` returns one with `frames` and `values`; the platform adds the calibrated
-    `threshold` and keeps it under its digest.
+    A detector's `fit` returns a baseline with `frames` and `values`. The platform adds the calibrated `threshold` and
+    stores the baseline with its digest.
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Baseline:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over frames, values and threshold: what a finding says it was compared with."""
+        """SHA-256 over frames, values and threshold. Findings contain the digest of the baseline that was used."""
         sha = hashlib.sha256(
             msgspec.json.encode({"values": self.values, "threshold": self.threshold}, order="sorted")
         )
@@ -83,7 +83,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class FrameSource:
-    """A window's rows from frames in memory. Missing columns are null; snapshots go by their digest."""
+    """A source over data frames in memory. `snapshots` are the rows of dataset snapshots, by digest."""
 
     frames: Mapping[str, pl.DataFrame]
     snapshots: Mapping[str, pl.LazyFrame] = field(default_factory=dict)
@@ -92,14 +92,14 @@ class FrameSource:
     def of(
         cls, frames: Mapping[str, pl.DataFrame], snapshots: Mapping[str, pl.LazyFrame] | None = None
     ) -> Self:
-        """Bring each frame to its stream's schema.
+        """Convert each frame to the schema of its stream. Missing columns are filled with null.
 
         Raises:
-            InputError: a stream is unknown or a column cannot be read as its type.
+            InputError: a stream is unknown, or a column cannot be converted to its type.
         """
         for name, frame in frames.items():
             if not isinstance(frame, pl.DataFrame):
-                raise InputError(f"stream {name}: a polars.DataFrame is needed, not {type(frame).__name__}")
+                raise InputError(f"stream {name}: expected a polars.DataFrame, got {type(frame).__name__}")
         return cls({name: conform(frame, name) for name, frame in frames.items()}, snapshots or {})
 
     def scan(
@@ -130,18 +130,18 @@ class FrameSource:
         try:
             return self.snapshots[digest]
         except KeyError:
-            raise SnapshotError(f"no rows were given for dataset snapshot {digest}") from None
+            raise SnapshotError(f"the rows of dataset snapshot {digest} are not in `snapshots`") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`[start, end)` of event time. A detector sees nothing else of the world."""
+    """The interval `[start, end)` of event time, with its rows. A window is the only input of a detector."""
 
     start: datetime
     end: datetime
     source: Source
     baseline: Baseline | None = None
-    past: Source | None = None  # where history comes from, if not from `source`
+    past: Source | None = None  # the source of history; None means `source`
 
     @property
     def length(self) -> timedelta:
@@ -150,15 +150,15 @@ class Window:
 
     @property
     def words(self) -> str:
-        """The length as people write it: `1d`."""
+        """The length as text, for sentences: `1d`."""
         return format_length(self.length)
 
     def scan(self, stream: str, columns: Sequence[str] | None = None, where: Where = ()) -> pl.LazyFrame:
-        """The window's rows of a stream, lazily, in no particular order."""
+        """The window's rows of a stream as a lazy frame, in no particular order."""
         return self.source.scan(stream, self.start, self.end, columns, where)
 
     def rows(self, stream: str, columns: Sequence[str] | None = None, where: Where = ()) -> pl.DataFrame:
-        """The window's rows of a stream in event-time order (ties by event id)."""
+        """The window's rows of a stream, sorted by event time and event id."""
         names = list(columns) if columns is not None else [c.name for c in STREAMS[stream].columns]
         keys = [key for key in (TIME, ID) if key not in names]
         frame = self.scan(stream, [*names, *keys], where).collect()
@@ -171,7 +171,7 @@ class Window:
         measures: Sequence[Measure] = (COUNT,),
         where: Where = (),
     ) -> pl.DataFrame:
-        """One row for each group of the window's rows, in the order of `by`; computed in the store."""
+        """One row for each group of the window's rows, sorted by the columns `by`. The store computes it."""
         frame = self.source.summarize(stream, self.start, self.end, by, measures, where)
         return frame.sort(list(by))
 
@@ -182,7 +182,7 @@ class Window:
         columns: Sequence[str] | None = None,
         where: Where = (),
     ) -> pl.LazyFrame:
-        """Rows of the time `length` before the window's start."""
+        """Rows of the interval of `length` that ends at the window's start."""
         return self.before(length).scan(stream, columns, where)
 
     def before(self, length: str | timedelta) -> Window:
@@ -191,15 +191,15 @@ class Window:
         return Window(self.start - span, self.start, self.past or self.source)
 
     def snapshot(self, digest: str) -> pl.LazyFrame:
-        """The rows of a dataset snapshot; its digest is checked again on reading.
+        """The rows of a dataset snapshot, after verification of their digest.
 
         Raises:
-            SnapshotError: the rows are gone, or are not what the digest says.
+            SnapshotError: the rows are missing, or do not match the digest.
         """
         return self.source.snapshot(digest)
 
     def tumble(self, length: str | timedelta) -> Iterator[Window]:
-        """The tumbling windows of `length` that this one touches, cut at its ends, oldest first."""
+        """The tumbling windows of `length` that overlap this window, oldest first, cut at its start and end."""
         span = parse_length(length) if isinstance(length, str) else length
         start = floor_time(self.start, span)
         while start < self.end:
@@ -207,18 +207,18 @@ class Window:
             start += span
 
     def split(self, fraction: float) -> tuple[Window, Window]:
-        """Two windows: the first `fraction` of the time, and the rest."""
+        """Two windows: the first `fraction` of the interval, and the rest of it."""
         middle = self.start + self.length * fraction
         return replace(self, end=middle), replace(self, start=middle)
 
     def with_rows(
         self, frames: Mapping[str, pl.DataFrame], snapshots: Mapping[str, pl.LazyFrame] | None = None
     ) -> Window:
-        """The same interval and baseline over other rows: how a chunk for calibration is made."""
+        """The same interval and baseline with other rows, for example a chunk for calibration."""
         return replace(self, source=FrameSource.of(frames, snapshots), past=self.past or self.source)
 
     def with_baseline(self, baseline: Baseline | None) -> Window:
-        """The same rows against another baseline."""
+        """The same interval and rows with another baseline."""
         return replace(self, baseline=baseline)
 
 
@@ -245,7 +245,7 @@ def matches(condition: Condition) -> pl.Expr:
 
 
 def aggregate(rows: pl.LazyFrame, by: Sequence[str], measures: Sequence[Measure]) -> pl.DataFrame:
-    """Measures over groups of rows, as `Source.summarize` promises them."""
+    """Compute measures over groups of rows. This implements `Source.summarize` for rows in memory."""
     return rows.group_by(list(by)).agg(*(_measure(m) for m in measures)).collect()
 
 

@@ -1,1 +1,1 @@
-"""Reads datasets and computes their digests."""
+"""Reads dataset files and computes digests of their content."""

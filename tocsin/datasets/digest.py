@@ -1,26 +1,27 @@
-"""Digests of datasets: SHA-256 over canonical content, the same for CSV and Parquet with equal values.
+"""Digests of datasets: SHA-256 over the canonical content. CSV and Parquet files with equal values have equal digests.
 
-Format `tocsin.dataset.1`; every number is little-endian:
+The hashed bytes are in format `tocsin.dataset.1`. Every number is little-endian:
 
 1. The text `tocsin.dataset.1` and a line feed.
-2. For every 65,536 rows in order (fewer in the last block): the number of rows as uint64; then for each
-   column in order a bitmap of the rows that have a value (one bit a row, lowest bit first, padded with zeros
-   to a whole byte) and after it those values, as the column's canonical type says.
+2. For each block of 65,536 rows in order (the last block may have fewer): the number of rows as uint64; then, for
+   each column in order, a bitmap of the rows that have a value (one bit a row, lowest bit first, padded with zeros
+   to a whole byte), followed by those values in the form of the column's canonical type.
 3. The number 0 as uint64, then the columns as JSON, `[["name","type"],…]`, without spaces, in UTF-8.
 
-| canonical type | made from | value |
+| canonical type | source types | form of a value |
 |---|---|---|
 | integer | signed and unsigned integers | int64 |
 | unsigned | integers above 2⁶³ - 1, none below zero | uint64 |
 | number | floats, all widened | float64; -0.0 as 0.0; one NaN, 7ff8000000000000 |
 | boolean | booleans | one byte, 0 or 1 |
 | text | strings, categories | all lengths in bytes as uint64, then all bytes (UTF-8) |
-| date, datetime, time, duration | temporal types; zoned in UTC, others as if in UTC | microseconds as int64 |
-| datetime[ns], time[ns], duration[ns] | those with a part of a microsecond | nanoseconds as int64 |
+| date, datetime, time, duration | temporal types; zoned times in UTC, others as if in UTC | microseconds as int64 |
+| datetime[ns], time[ns], duration[ns] | the same, if a value has a fraction of a microsecond | nanoseconds as int64 |
 | decimal, json, binary | decimals and wide integers, nested types, bytes | as text: digits, JSON, hex |
 | null | columns without any value, whatever their type | nothing |
 
-Names, order of columns and order of rows count. Row groups, compression and file metadata do not.
+The digest depends on the names and order of columns and on the order of rows. It does not depend on row groups,
+compression and file metadata.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from tocsin.datasets.tables import FAULTS, read_snapshot, unreadable
+from tocsin.datasets.tables import FAULTS, read_error, read_snapshot
 from tocsin.errors import SnapshotError
 
 __all__ = [
@@ -53,7 +54,7 @@ BLOCK = 65_536
 
 
 class Content(NamedTuple):
-    """What a dataset holds: its digest, how many rows, and its columns with their canonical types."""
+    """The content of a dataset: its digest, the number of rows, and its columns with their canonical types."""
 
     digest: str
     rows: int
@@ -64,47 +65,47 @@ def digest_frame(frame: pl.DataFrame) -> str:
     """The digest of a frame's rows: `sha256:` and 64 hexadecimal digits.
 
     Raises:
-        SnapshotError: a column has a type that has no canonical form.
+        SnapshotError: the type of a column has no canonical form.
     """
     return content(frame.lazy()).digest
 
 
 def digest_file(path: Path | str) -> str:
-    """The digest of a CSV or Parquet file's rows; a file is read block by block.
+    """The digest of the rows of a CSV or Parquet file.
 
     Raises:
-        SnapshotError: the file is gone or cannot be read as what its name says.
+        SnapshotError: the file does not exist, or cannot be read in the format that its suffix names.
     """
     rows = read_snapshot(path)
     try:
         return content(rows).digest
     except FAULTS as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
 
 
 def verified_snapshot(path: Path | str, digest: str) -> pl.LazyFrame:
-    """The rows of a file, after checking that they are still what the digest says.
+    """The rows of a file, after verification that they match the digest.
 
     Raises:
-        SnapshotError: the file is gone, cannot be read, or holds other rows now.
+        SnapshotError: the file does not exist, cannot be read, or contains other rows.
     """
     rows = read_snapshot(path)
     try:
         found = content(rows).digest
     except FAULTS as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
     if found != digest:
         raise SnapshotError(
-            f"{path}: the rows are not those of the snapshot: {digest} was taken, now {found}"
+            f"{path}: the file has changed since the snapshot: the digest was {digest} and is now {found}"
         )
     return rows
 
 
 def content(rows: pl.LazyFrame) -> Content:
-    """Read all rows once, block by block, and digest them.
+    """Read all rows block by block and compute their digest.
 
     Raises:
-        SnapshotError: a column has a type that has no canonical form.
+        SnapshotError: the type of a column has no canonical form.
     """
     types = _types(rows)
     sha = hashlib.sha256(f"{FORMAT}\n".encode())
@@ -180,7 +181,9 @@ def _type(name: str, dtype: pl.DataType) -> str:
     for known, word in _WORDS.items():
         if dtype == known:
             return word
-    raise SnapshotError(f"column {name!r}: type {dtype} has no canonical form; cast it before it is written")
+    raise SnapshotError(
+        f"column {name!r}: type {dtype} has no canonical form; convert the column before the dataset is written"
+    )
 
 
 _WORDS: dict[type[pl.DataType], str] = {
@@ -204,7 +207,7 @@ def _values(present: pl.Series, type_: str) -> bytes:
             dtype = pl.Int64 if type_ == "integer" else pl.UInt64
             return _bytes(present.cast(dtype).to_numpy(), "<i8" if type_ == "integer" else "<u8")
         case "number":
-            array = present.cast(pl.Float64).to_numpy() + 0.0  # the sum makes 0.0 of -0.0
+            array = present.cast(pl.Float64).to_numpy() + 0.0  # adding 0.0 converts -0.0 to 0.0
             array[np.isnan(array)] = np.nan
             return _bytes(array, "<f8")
         case "boolean":
@@ -228,7 +231,7 @@ def _microseconds(present: pl.Series) -> pl.Series:
         return present.dt.total_microseconds()
     times = present.dt.timestamp("us")
     if times.null_count():
-        raise ValueError("holds a date that lies outside of every calendar")
+        raise ValueError("a date is out of range")
     return times
 
 

@@ -1,4 +1,4 @@
-"""CSV and Parquet files as frames, read the same way every time."""
+"""Reads CSV and Parquet files as frames. Column types depend on all values of a file, never on a sample."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import polars as pl
 
 from tocsin.errors import SnapshotError
 
-#: Compressed CSV is decompressed in memory: a file that holds more is refused.
+#: Maximum decompressed size of a compressed CSV file, which is decompressed in memory.
 LARGEST = 2 * 1024**3
-#: A file of up to this many bytes is read at once, so that it cannot change while it is looked at.
+#: A file of at most this many bytes is read into memory at once, so that it cannot change between two reads.
 AT_ONCE = 64 * 1024**2
-#: What Polars raises for files that are not what they should be.
+#: The exceptions that Polars raises for malformed files.
 FAULTS: tuple[type[BaseException], ...] = (
     pl.exceptions.PolarsError,
     pl.exceptions.PanicException,
     OSError,
-    ValueError,  # a date that Python's calendar has not
+    ValueError,  # for example a date that does not exist
     OverflowError,
 )
 
-#: The names that a dataset file may have.
+#: The suffixes of dataset files.
 SUFFIXES = re.compile(r"\.(csv|csv\.gz|parquet|pq)$")
 _CLOCK = r"\d\d:\d\d:\d\d"
 _ZONE = r"(?:Z|[+-]\d\d:?\d\d)"
@@ -35,43 +35,44 @@ _DAY, _NANO_DAY = r"\d{4}-\d\d-\d\d", r"(?:1[7-9]|2[01])\d\d-\d\d-\d\d"
 
 
 def read_snapshot(path: Path | str) -> pl.LazyFrame:
-    """The rows of a .csv, .csv.gz, .parquet or .pq file; those of a small file are in memory already.
+    """The rows of a .csv, .csv.gz, .parquet or .pq file. Files of up to `AT_ONCE` bytes are read into memory.
 
-    The types of a CSV's columns follow from all of its values, so that they do not depend on a sample:
-    numbers, true/false, dates and times in ISO 8601, else text. Empty fields are null.
+    The type of a CSV column is inferred from all of its values: number, boolean, date or time in ISO 8601, else text.
+    Empty fields are null.
 
     Raises:
-        SnapshotError: the file is gone or cannot be read as what its name says.
+        SnapshotError: the file does not exist, or cannot be read in the format that its suffix names.
     """
     match = SUFFIXES.search(Path(path).name)
     try:
         if match is None:
             raise SnapshotError(f"{path}: not a dataset; its name must end in .csv, .csv.gz, .parquet or .pq")
         if match[1] in ("parquet", "pq"):
-            rows = _at_hand(pl.scan_parquet(path, glob=False, hive_partitioning=False), path)
+            rows = _loaded_if_small(pl.scan_parquet(path, glob=False, hive_partitioning=False), path)
         else:
             source = _decompressed(Path(path)) if match[1] == "csv.gz" else Path(path)
-            rows = _with_times(_at_hand(pl.scan_csv(source, infer_schema_length=None, glob=False), path))
+            rows = pl.scan_csv(source, infer_schema_length=None, glob=False)
+            rows = _with_times(_loaded_if_small(rows, path))
         rows.collect_schema()
     except FAULTS as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
     return rows
 
 
-def unreadable(path: Path | str, error: BaseException) -> SnapshotError:
-    """What to raise for one of `FAULTS` that came up while the rows of a file were read."""
+def read_error(path: Path | str, error: BaseException) -> SnapshotError:
+    """The SnapshotError for an exception of `FAULTS` that was raised while a file was read."""
     if isinstance(error, FileNotFoundError):
-        return SnapshotError(f"{path}: the rows are gone")
+        return SnapshotError(f"{path}: the file does not exist; restore it or correct the path")
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return SnapshotError(f"{path}: cannot be read as a dataset: {reason}")
 
 
-def _at_hand(rows: pl.LazyFrame, path: Path | str) -> pl.LazyFrame:
+def _loaded_if_small(rows: pl.LazyFrame, path: Path | str) -> pl.LazyFrame:
     return rows.collect().lazy() if Path(path).stat().st_size <= AT_ONCE else rows
 
 
 def _with_times(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Columns of text in which every value is a date or a time become such."""
+    """Convert text columns in which every value is a date or a time to that type."""
     names = [name for name, dtype in rows.collect_schema().items() if dtype == pl.String]
     if not names:
         return rows
@@ -90,9 +91,10 @@ def _with_times(rows: pl.LazyFrame) -> pl.LazyFrame:
             changed.append(read(pl.col(name)).alias(name))
     if not changed:
         return rows
-    lost = rows.select((new.null_count() > pl.col(new.meta.output_name()).null_count()) for new in changed)
-    kept = [new for new, gone in zip(changed, lost.collect().row(0), strict=True) if not gone]
-    return rows.with_columns(kept)
+    # A column stays text if a value matches the pattern and is no valid time, such as 2026-02-30.
+    lossy = rows.select((new.null_count() > pl.col(new.meta.output_name()).null_count()) for new in changed)
+    lossless = [new for new, loses in zip(changed, lossy.collect().row(0), strict=True) if not loses]
+    return rows.with_columns(lossless)
 
 
 def _datetimes(format: str, unit: str) -> Callable[[pl.Expr], pl.Expr]:
@@ -118,7 +120,9 @@ def _decompressed(path: Path) -> bytes:
         with gzip.open(path) as file:
             data = file.read(LARGEST + 1)
     except (EOFError, zlib.error) as error:
-        raise SnapshotError(f"{path}: the gzip file is damaged or cut short: {error}") from None
+        raise SnapshotError(f"{path}: the gzip file is damaged or truncated: {error}") from None
     if len(data) > LARGEST:
-        raise SnapshotError(f"{path}: holds more than {LARGEST >> 30} GiB when decompressed; write Parquet")
+        raise SnapshotError(
+            f"{path}: is larger than {LARGEST >> 30} GiB after decompression; write it as Parquet instead"
+        )
     return data

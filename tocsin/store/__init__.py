@@ -1,4 +1,4 @@
-"""The `Store` protocol: what the pipeline requires of every store."""
+"""Storage of streams and keyed state. `protocol` is what every store implements; `embedded` and `cluster` are the stores."""
 
 from tocsin.store.protocol import Appended, Entry, Store
 

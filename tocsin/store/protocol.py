@@ -1,4 +1,4 @@
-"""What a store promises. `tests/store/conformance.py` holds every store to it."""
+"""The protocol that every store implements. `tests/store/conformance.py` tests it for each store."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tocsin.errors import StoreError
 
 
 class Refused(NamedTuple):
-    """A row that the store cannot hold, by its `event.id`, and why."""
+    """A row that the store rejected: its `event.id` and the reason."""
 
     id: str
     reason: str
 
 
 class Appended(NamedTuple):
-    """What became of the rows of one append: every row is accepted, a duplicate, refused, or spooled.
+    """The result of one append: every row is either accepted, a duplicate, refused, or spooled.
 
-    What is spooled is on this machine's disk, and is written when the store is back.
+    Spooled rows are on this machine's disk. They are written to the store when it is reachable again.
     """
 
     accepted: int
@@ -37,7 +37,7 @@ class Appended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record of the keyed state. `version` rises with every write and is never used again."""
+    """One record of the keyed state. `version` increases with every write; no version is ever reused."""
 
     kind: str
     key: str
@@ -46,57 +46,60 @@ class Entry:
 
 
 def check_rows(stream: str, frame: pl.DataFrame) -> None:
-    """Refuse rows that no store takes.
+    """Check rows before an append.
 
     Raises:
-        StoreError: the frame has not the stream's schema, or a row has no time or no id.
+        StoreError: the frame does not have the stream's schema, or a row has no time or no id.
     """
     if frame.schema != schema(stream):
-        raise StoreError(f"rows for stream {stream} have not its schema: {frame.schema}")
+        raise StoreError(
+            f"the rows do not have the schema of stream {stream}, but {frame.schema}; "
+            "convert them with tocsin.contract.frames.conform"
+        )
     if frame[TIME].null_count() or frame[ID].null_count():
-        raise StoreError(f"rows for stream {stream} must all have an @timestamp and an event.id")
+        raise StoreError(f"every row of stream {stream} must have an @timestamp and an event.id")
 
 
 class Appends(Protocol):
-    """What ingest needs of a store."""
+    """The part of a store that ingest uses."""
 
     def append(
         self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
     ) -> Appended:
-        """Append rows of a stream's schema; rows whose `event.id` is already there are duplicates.
+        """Append rows with the stream's schema. Rows whose event is already stored are counted as duplicates.
 
-        Stamps `event.ingested`, later than every stamp before it in the stream. The checkpoint
-        (a number for each key) becomes visible with the rows, in the same commit, even without rows.
+        Sets `event.ingested` to a time later than every ingest time in the stream. The checkpoint (a number for each
+        key) is never visible before the rows are. It is also written if there are no rows.
 
         Raises:
-            StoreAway: the store cannot be reached now; some of the rows may be there.
-            StoreError: the frame has not the stream's schema, or the rows cannot be written.
+            StoreAway: the store cannot be reached; some of the rows may have been written.
+            StoreError: the frame does not have the stream's schema, or the rows cannot be written.
         """
         ...
 
     def checkpoint(self, stream: str, key: str) -> int | None:
-        """The committed number for a key of a stream, or None."""
+        """The committed checkpoint for a key of a stream, or None."""
         ...
 
 
 class Store(Appends, Protocol):
     """Append-only streams and a small keyed state.
 
-    Delivery: an append that returned is durable; one that was cut off by a crash is either wholly
-    there or not at all, and doing it again changes nothing, since `event.id` is the key.
+    Delivery: an append that returned is durable. An append that a crash interrupted can be repeated: `event.id` is
+    the key, so rows that are already stored are duplicates.
     """
 
     namespace: str
-    #: How far behind the newest ingest time of a stream rows may still come into sight.
+    #: Rows can become visible with an ingest time up to this much older than the newest visible one.
     overlap: timedelta
 
     @property
     def place(self) -> str:
-        """Where it is, for people: a folder or a URL."""
+        """The location of the store for messages: a folder or a URL."""
         ...
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
-        """Every committed number of a stream, by its key."""
+        """All committed checkpoints of a stream, by key."""
         ...
 
     def scan(
@@ -107,7 +110,7 @@ class Store(Appends, Protocol):
         columns: Sequence[str] | None = None,
         where: Where = (),
     ) -> pl.LazyFrame:
-        """Rows with `start <= @timestamp < end` that meet every condition, each event once."""
+        """Rows with `start <= @timestamp < end` that match all conditions, each event once."""
         ...
 
     def summarize(
@@ -119,12 +122,13 @@ class Store(Appends, Protocol):
         measures: Sequence[Measure],
         where: Where = (),
     ) -> pl.DataFrame:
-        """One row a group: the columns of `by`, then one column a measure."""
+        """One row for each group: the columns of `by`, then one column for each measure."""
         ...
 
     def newest(self, stream: str) -> datetime:
-        """The newest ingest time that is in sight, or up to a millisecond later where a store has `overlap`; 1970
-        where a stream is empty.
+        """The newest visible ingest time of a stream, or 1970-01-01 if the stream is empty.
+
+        A store with `overlap` may return a time up to a millisecond later.
         """
         ...
 
@@ -137,8 +141,10 @@ class Store(Appends, Protocol):
         where: Where = (),
         after: Mapping[str, datetime] | None = None,
     ) -> pl.DataFrame:
-        """The tumbling windows of a length that hold rows of `scan`, oldest first: `start`, `rows`, and for each name
-        in `after` how many of them were ingested after that time.
+        """The tumbling windows of a length that contain rows of `scan`, oldest first.
+
+        The columns are `start`, `rows` (the number of rows), and for each name in `after` the number of rows that
+        were ingested after its time.
         """
         ...
 
@@ -150,46 +156,46 @@ class Store(Appends, Protocol):
         """Write a record if its version is still `expected` (None: it must not exist yet).
 
         Returns:
-            The new entry, or None where another writer was first.
+            The new entry, or None if another writer changed the record first.
         """
         ...
 
     def delete(self, kind: str, key: str, expected: int) -> bool:
-        """Remove a record if its version is still `expected`."""
+        """Delete a record if its version is still `expected`. Return whether it was deleted."""
         ...
 
     def entries(self, kind: str, prefix: str = "") -> list[Entry]:
-        """All records of a kind whose key begins with `prefix`, by key."""
+        """All records of a kind whose key begins with `prefix`, sorted by key."""
         ...
 
     def kinds(self) -> list[str]:
-        """The kinds of which the keyed state holds a record, in order."""
+        """The kinds of the records in the keyed state, sorted."""
         ...
 
     def raise_versions(self, above: int) -> None:
-        """Give only versions higher than this from now on: those that another store gave stay the older ones."""
+        """Assign only versions higher than `above` from now on, so that versions copied from another store are older."""
         ...
 
-    def keep(self, name: str, write: Callable[[str], None]) -> None:
-        """Keep a file (a baseline's frames) under a name, atomically; `write` gets a path to fill."""
+    def save_file(self, name: str, write: Callable[[str], None]) -> None:
+        """Store a file, such as the frames of a baseline, under a name. `write` gets a path to write the content to."""
         ...
 
-    def kept(self, name: str) -> AbstractContextManager[str]:
-        """A path at which a kept file can be read.
+    def file_path(self, name: str) -> AbstractContextManager[str]:
+        """A context with a path at which a stored file can be read.
 
         Raises:
-            StoreError: nothing is kept under that name.
+            StoreError: no file has this name.
         """
         ...
 
-    def kept_names(self) -> list[str]:
-        """The name of every kept file, in order."""
+    def file_names(self) -> list[str]:
+        """The names of all stored files, sorted."""
         ...
 
     def maintain(self) -> Mapping[str, int]:
-        """Compact small files and drop what is past its retention; says how much of each."""
+        """Compact small files and delete expired rows. Return the number of files compacted and dropped."""
         ...
 
     def close(self) -> None:
-        """Release what the store holds open."""
+        """Release all resources, such as connections and file handles."""
         ...

@@ -1,4 +1,4 @@
-"""Rows by the tumbling windows of event time that hold them. Windows are counted from 1970 on."""
+"""Counts rows by tumbling windows of event time. Windows are aligned to 1970-01-01 UTC."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import polars as pl
 
 from tocsin.contract.streams import INGESTED, TIME
 
-#: The column with a window's start, and the one with how many rows it holds.
+#: The columns with the start of a window and with its number of rows.
 START, ROWS = "start", "rows"
 
 
 def window_starts(length: timedelta) -> pl.Expr:
-    """The start of the tumbling window that holds each row's event time."""
+    """The start of the tumbling window that contains each row's event time."""
     step = length // timedelta(microseconds=1)
     return (pl.col(TIME).to_physical() // step * step).cast(pl.Datetime("us", "UTC")).alias(START)
 
 
-def tumbled(rows: pl.LazyFrame, length: timedelta, after: Mapping[str, datetime]) -> pl.DataFrame:
-    """What `Store.windows` gives, from the rows."""
+def count_by_window(rows: pl.LazyFrame, length: timedelta, after: Mapping[str, datetime]) -> pl.DataFrame:
+    """The result of `Store.windows`, computed from rows."""
     late = [(pl.col(INGESTED) > mark).sum().alias(name) for name, mark in after.items()]
     counted = rows.group_by(window_starts(length)).agg(pl.len().alias(ROWS), *late)
     return counted.select(pl.col(START), pl.exclude(START).cast(pl.Int64)).sort(START).collect()
 
 
 def tumbling_schema(names: Iterable[str]) -> pl.Schema:
-    """Types of the columns that `Store.windows` gives."""
+    """The schema of the result of `Store.windows`."""
     return pl.Schema({START: pl.Datetime("us", "UTC"), ROWS: pl.Int64(), **dict.fromkeys(names, pl.Int64())})

@@ -113,7 +113,7 @@ class App:
     def succeed(self, before: App) -> None:
         """Take over what is shared with the app before this one."""
         if self.spool is not None:
-            self.spool.letters = assembly.letters(self.clock, assembly.protector(self.config))
+            self.spool.make_dead_letters = assembly.letters(self.clock, assembly.protector(self.config))
         if before.store is self.store:
             self._owns_store, before._owns_store = before._owns_store, False
 

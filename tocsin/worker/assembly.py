@@ -25,7 +25,7 @@ from tocsin.pipeline.ingesting.ingest import Limits
 from tocsin.pipeline.ingesting.protect import Protector, Rule
 from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Refused, Store
-from tocsin.store.spool.spooled import Letters, SpooledStore
+from tocsin.store.spool.spooled import MakeDeadLetters, SpooledStore
 
 if TYPE_CHECKING:
     from tocsin.store.cluster.elastic import ElasticStore
@@ -170,7 +170,7 @@ def spool(config: Config, store: Store, clock: Clock, protector: Protector) -> S
     return SpooledStore(store, folder, clock, letters(clock, protector), limit)
 
 
-def letters(clock: Clock, protector: Protector) -> Letters:
+def letters(clock: Clock, protector: Protector) -> MakeDeadLetters:
     """How dead letters are made of what the store refuses from the spool."""
 
     def make(stream: str, rows: pl.DataFrame, refused: Sequence[Refused]) -> pl.DataFrame:

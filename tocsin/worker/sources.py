@@ -92,7 +92,7 @@ class Sources:
         """
         offline = self._spool is not None and source not in self._theirs
         lease = None
-        if not (offline and self._spool is not None and self._spool.rests):
+        if not (offline and self._spool is not None and self._spool.is_backing_off):
             try:
                 lease = self._leases.take(f"collector/{source}")
             except StoreAway:

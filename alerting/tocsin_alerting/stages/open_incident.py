@@ -34,7 +34,7 @@ def _belongs(incident: str, alert: Alert) -> Alert:
 def _open(alert: Alert, context: Context) -> Incident:
     incident = next((i for i in context.incidents.all() if _about(i, alert)), None) or _new(alert, context)
     if alert.id not in incident.alerts:
-        incident = incident.joined(alert, context.now)
+        incident = incident.with_alert(alert, context.now)
         context.incidents.save(incident)
     return incident
 

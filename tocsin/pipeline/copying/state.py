@@ -118,14 +118,14 @@ class StateCopy:
             raise StoreError(f"{self._target.place} is in use: {kind} {key} was written while it was copied")
 
     def _files(self) -> int:
-        names = self._source.kept_names()
+        names = self._source.file_names()
         for name in names:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise StoreError(
                     f"{self._source.place} keeps a file under a name that leads out of it: {name}"
                 )
-            with self._source.kept(name) as path:
-                self._target.keep(name, functools.partial(_copy_file, path))
+            with self._source.file_path(name) as path:
+                self._target.save_file(name, functools.partial(_copy_file, path))
         return len(names)
 
     def _checkpoints(self, stream: str) -> int:

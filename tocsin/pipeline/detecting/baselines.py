@@ -98,9 +98,9 @@ class Baselines:
         number = known[-1].number + 1 if known else 1
         folder = _folder(detector, number, baseline.digest)
         for name, frame in baseline.frames.items():
-            self._store.keep(f"{folder}/{name}.parquet", frame.write_parquet)
+            self._store.save_file(f"{folder}/{name}.parquet", frame.write_parquet)
         content = msgspec.json.encode({"values": baseline.values, "threshold": baseline.threshold})
-        self._store.keep(f"{folder}/values.json", lambda path: _write(path, content))
+        self._store.save_file(f"{folder}/values.json", lambda path: _write(path, content))
         value = {
             "digest": baseline.digest,
             "start": format_time(start),
@@ -126,9 +126,9 @@ class Baselines:
             folder = _folder(version.detector, version.number, version.digest)
             frames: dict[str, pl.DataFrame] = {}
             for name in version.frames:
-                with self._store.kept(f"{folder}/{name}.parquet") as path:
+                with self._store.file_path(f"{folder}/{name}.parquet") as path:
                     frames[name] = pl.read_parquet(path)
-            with self._store.kept(f"{folder}/values.json") as path:
+            with self._store.file_path(f"{folder}/values.json") as path:
                 content = msgspec.json.decode(Path(path).read_bytes())
             baseline = Baseline(frames, content["values"], content["threshold"])
             if baseline.digest != version.digest:

@@ -1,1 +1,1 @@
-"""The store on Elasticsearch."""
+"""The store on an Elasticsearch cluster."""

@@ -1,4 +1,4 @@
-"""Appending rows to a data stream: every event once, also after a lost answer and behind a rollover."""
+"""Appends rows to a data stream. Every event is stored once, also if a response is lost or the stream rolls over."""
 
 from __future__ import annotations
 
@@ -12,81 +12,82 @@ import polars as pl
 from tocsin.contract.frames import TIME_TYPE
 from tocsin.contract.streams import ID, INGESTED
 from tocsin.errors import StoreAway, StoreError
-from tocsin.store.cluster.bulk import Lost, Patience, parts, send
-from tocsin.store.cluster.connection import RAW, described, is_away, told
+from tocsin.store.cluster.bulk import OutcomeUnknown, Patience, parts, send
+from tocsin.store.cluster.connection import RAW, describe, is_away, store_errors
 from tocsin.store.cluster.documents import ids
 from tocsin.store.cluster.retries import WHOLE, wait
 from tocsin.store.protocol import Appended, Refused
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """The way to one data stream."""
+class StreamWriter:
+    """Sends requests about one data stream to the cluster.
+
+    `expired` returns whether the ingest time of the rows is so old that readers may already have read past it.
+    """
 
     client: elasticsearch.Elasticsearch
     raw: elasticsearch.Elasticsearch
     target: str
-    late: Callable[[], bool] = lambda: (
-        False
-    )  # whether the rows' stamp is so old that readers may have gone past it
+    expired: Callable[[], bool] = lambda: False
 
     def post(self, body: bytes) -> bytes:
-        """Send a bulk body.
+        """Send a bulk request and return the body of the response.
 
         Raises:
-            Lost: it may or may not have been carried out.
-            StoreAway: its rows were stamped too long ago; they must be appended anew.
-            StoreError: it was refused as a whole.
+            OutcomeUnknown: there was no response; the request may or may not have been executed.
+            StoreAway: the ingest time of the rows is too old; they must be appended again with a new one.
+            StoreError: the cluster refused the request.
         """
-        if self.late():
-            raise StoreAway(
-                f"an append to {self.target} took too long; it is done again with a new ingest time"
-            )
+        if self.expired():
+            raise StoreAway(f"an append to {self.target} took too long; it is retried with a new ingest time")
         try:
             answer = self.raw.options(max_retries=0).bulk(
                 index=self.target,
-                operations=[body],  # type: ignore[list-item]  # lines are passed on as they are
+                operations=[body],  # type: ignore[list-item]  # the client sends bytes unchanged
                 require_data_stream=True,
                 filter_path="errors,items.create.status,items.create.error",
             )
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             if is_away(error):
-                raise Lost(described(error)) from None
-            raise StoreError(f"Elasticsearch refused a bulk request: {described(error)}") from None
+                raise OutcomeUnknown(describe(error)) from None
+            raise StoreError(f"Elasticsearch refused a bulk request: {describe(error)}") from None
         found: bytes = answer.body[RAW]
         return found
 
     def find(self, keys: Sequence[str]) -> set[str]:
-        """Which documents the data stream holds, in all of its backing indices.
+        """The documents among `keys` that exist in a backing index of the data stream.
 
         Raises:
-            Lost: the cluster did not answer.
-            StoreError: it refused to tell.
+            OutcomeUnknown: the cluster did not respond.
+            StoreError: the cluster refused the search.
         """
         try:
-            return self._held(keys, self.target)
+            return self._existing(keys, self.target)
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             if is_away(error):
-                raise Lost(described(error)) from None
+                raise OutcomeUnknown(describe(error)) from None
             raise StoreError(
-                f"Elasticsearch does not tell what {self.target} holds: {described(error)}"
+                f"Elasticsearch cannot search for documents of {self.target}: {describe(error)}"
             ) from None
 
     def before_rollover(self, keys: Sequence[str]) -> set[str]:
-        """Those of the documents that stand in a backing index to which `create` does not look any more.
+        """The documents among `keys` that exist in an older backing index.
+
+        A `create` request detects conflicts only in the current write index, not in older backing indices.
 
         Raises:
-            StoreAway: the cluster did not answer.
-            StoreError: it refused to tell.
+            StoreAway: the cluster did not respond.
+            StoreError: the cluster refused the search.
         """
-        with told(f"look what {self.target} holds"):
+        with store_errors(f"search for documents of {self.target}"):
             try:
                 backing = sorted(self.client.indices.get(index=self.target, features=["aliases"]).body)
             except elasticsearch.NotFoundError:
                 return set()
-            return self._held(keys, ",".join(backing[:-1])) if len(backing) > 1 else set()
+            return self._existing(keys, ",".join(backing[:-1])) if len(backing) > 1 else set()
 
-    def _held(self, keys: Sequence[str], index: str) -> set[str]:
+    def _existing(self, keys: Sequence[str], index: str) -> set[str]:
         found: set[str] = set()
         try:
             self.client.indices.refresh(index=index)
@@ -106,22 +107,26 @@ class Way:
 
 
 def create(
-    way: Way, stream: str, frame: pl.DataFrame, stamp: datetime, patience: Patience | None = None
+    writer: StreamWriter,
+    stream: str,
+    frame: pl.DataFrame,
+    stamp: datetime,
+    patience: Patience | None = None,
 ) -> Appended:
-    """Append rows, with `stamp` as their ingest time; `patience` is as `tocsin.store.cluster.bulk.send` says.
+    """Append rows with `stamp` as their ingest time. For `patience` see `tocsin.store.cluster.bulk.send`.
 
     Raises:
-        StoreAway: the cluster did not answer, or stayed too busy; some of the rows may be there.
-        StoreError: it refused them all.
+        StoreAway: the cluster did not respond or stayed too busy; some of the rows may have been written.
+        StoreError: the cluster refused the request.
     """
     keyed = frame.with_columns(ids(stream, frame)).unique("_id", keep="first", maintain_order=True)
-    before = way.before_rollover(keyed["_id"].to_list())
-    known = len(frame) - len(keyed) + len(before)
-    if before:
-        keyed = keyed.filter(~pl.col("_id").is_in(list(before)))
+    older = writer.before_rollover(keyed["_id"].to_list())
+    duplicates = len(frame) - len(keyed) + len(older)
+    if older:
+        keyed = keyed.filter(~pl.col("_id").is_in(list(older)))
     if keyed.is_empty():
-        return Appended(0, known)
+        return Appended(0, duplicates)
     rows = keyed.drop("_id").with_columns(pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED))
-    sent = send(stream, rows, keyed["_id"], way.post, way.find, wait, patience)
+    sent = send(stream, rows, keyed["_id"], writer.post, writer.find, wait, patience)
     refused = tuple(Refused(rows[ID][failure.place], failure.reason) for failure in sent.refused)
-    return Appended(sent.created, known + sent.duplicates, refused)
+    return Appended(sent.created, duplicates + sent.duplicates, refused)

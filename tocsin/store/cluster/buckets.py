@@ -1,4 +1,4 @@
-"""Summaries in Elasticsearch: composite aggregations, paged to their end, as a frame."""
+"""Summaries that Elasticsearch computes: composite aggregations, read page by page into a frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Search = Callable[..., dict[str, Any]]
 
 
 def in_buckets(stream: str, by: Sequence[str], measures: Sequence[Measure]) -> bool:
-    """Whether Elasticsearch can answer exactly; else the rows are read and aggregated here."""
+    """Whether Elasticsearch can compute the summary exactly. If not, the store reads the rows and aggregates them."""
     known = STREAMS[stream].by_name
     if not by:
         return all(m.function == "count" for m in measures)
@@ -40,7 +40,10 @@ def in_buckets(stream: str, by: Sequence[str], measures: Sequence[Measure]) -> b
 def summarize(
     stream: str, by: Sequence[str], measures: Sequence[Measure], filters: list[Any], search: Search
 ) -> pl.DataFrame:
-    """One row a group. Different values are counted as groups of their own: exact, however many there are."""
+    """One row for each group.
+
+    Distinct values are counted as groups of a separate aggregation, which is exact for any number of values.
+    """
     types = schema(stream)
     if not by:
         answer = search(size=0, query={"bool": {"filter": filters}}, track_total_hits=True)
@@ -90,7 +93,7 @@ def _distinct(
 def tumble(
     length: timedelta, after: Mapping[str, datetime], filters: list[Any], search: Search
 ) -> pl.DataFrame:
-    """What `Store.windows` gives."""
+    """The result of `Store.windows`."""
     step = length // timedelta(milliseconds=1)
     source = {"date_histogram": {"field": TIME, "fixed_interval": f"{step}ms"}}
     inner = {name: {"filter": condition(Condition(INGESTED, ">", mark))} for name, mark in after.items()}

@@ -1,8 +1,9 @@
-"""Sending documents to a data stream: several connections, retries by document, nothing doubled.
+"""Sends documents to a data stream over several connections, and retries single documents without duplicates.
 
-A data stream only takes `create`, so a document that is there already is a conflict, and that is a duplicate. Which
-of a batch's documents are there is asked for where a conflict would not tell: after an answer was lost, and in
-backing indices from before a rollover, to which `create` does not look.
+A data stream accepts only `create` requests, so a document that already exists causes a conflict and counts as a
+duplicate. If a response is lost, a retry could not distinguish such a duplicate from its own first attempt, and after
+a rollover there would be no conflict. Before a retry, the existing documents are therefore searched in all backing
+indices.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from tocsin.store.cluster.documents import bodies
 from tocsin.store.cluster.retries import backoff
 
 CONNECTIONS = 4
-#: Bytes of one bulk request.
+#: Target size of a bulk request in bytes.
 SIZE = 1024 * 1024
-_ROWS = 10_000  # made into bodies at once
+_ROWS = 10_000  # rows that are converted to request bodies at once
 _ATTEMPTS = 8
-_IDS = 5_000  # of one search
+_IDS = 5_000  # ids in one search
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A document that Elasticsearch will not take: its place among the rows, and why."""
+    """A document that Elasticsearch rejected: its index among the rows, and the reason."""
 
     place: int
     reason: str
@@ -43,14 +44,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of rows: how many were created, how many were there already, and what was refused."""
+    """The result for some rows: the number created, the number that already existed, and the rejected documents."""
 
     created: int
     duplicates: int
     refused: tuple[Failure, ...] = ()
 
     def plus(self, other: Sent) -> Sent:
-        """Both together."""
+        """The sum of both results."""
         refused = (*self.refused, *other.refused)
         return Sent(self.created + other.created, self.duplicates + other.duplicates, refused)
 
@@ -77,17 +78,17 @@ class _Answer(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Answer)
 
 
-class Lost(Exception):  # noqa: N818 — told to the caller by `send`, never raised to a user
-    """A request may or may not have been carried out."""
+class OutcomeUnknown(Exception):  # noqa: N818 — a state; `send` handles it and never raises it
+    """No response was received: the request may or may not have been executed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a request is tried again in vain before all of a send is given up."""
+    """A time limit for retries. If one request exceeds it, `given_up` is set and all requests of the send stop."""
 
     clock: Clock
     length: timedelta
-    over: threading.Event = field(default_factory=threading.Event)
+    given_up: threading.Event = field(default_factory=threading.Event)
 
 
 Post = Callable[[bytes], bytes]
@@ -106,27 +107,27 @@ def send(
     """Create a document for each row.
 
     Args:
-        stream: the stream.
-        rows: rows of its schema; equal keys among them must be taken out before.
-        keys: their `_id`s.
-        post: sends a bulk body and gives the answer.
-        find: which of some `_id`s the data stream holds, in all of its backing indices.
-        pause: waits for some seconds.
-        patience: gives up sooner than after all attempts; where one connection does, the others do.
+        stream: name of the stream.
+        rows: rows with the stream's schema, without duplicate keys.
+        keys: the `_id` of each row.
+        post: sends the body of a bulk request and returns the body of the response.
+        find: returns the `_id`s among its argument that exist in a backing index of the data stream.
+        pause: sleeps for a number of seconds.
+        patience: time limit for retries; without it, a request is attempted eight times.
 
     Raises:
-        StoreAway: Elasticsearch did not answer, or stayed too busy.
+        StoreAway: Elasticsearch did not respond or stayed too busy.
     """
-    one, chunks = _Sender(stream, rows, keys, post, find, pause, patience), _chunks(stream, rows, keys)
+    sender, chunks = _Sender(stream, rows, keys, post, find, pause, patience), _chunks(stream, rows, keys)
     first, second = next(chunks), next(chunks, None)
     if second is None:
-        return one(first)
-    with ThreadPoolExecutor(CONNECTIONS) as pool:  # the first are on their way while the rest is made
-        return functools.reduce(Sent.plus, pool.map(one, itertools.chain((first, second), chunks)))
+        return sender(first)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:  # requests are sent while the next bodies are built
+        return functools.reduce(Sent.plus, pool.map(sender, itertools.chain((first, second), chunks)))
 
 
 def _chunks(stream: str, rows: pl.DataFrame, keys: pl.Series) -> Iterator[tuple[int, int, bytes]]:
-    """The place of the first row, the number of rows, and the body of each request."""
+    """For each request: the index of its first row, its number of rows, and its body."""
     start = 0
     for part in rows.iter_slices(_ROWS):
         for count, body in bodies(stream, part, keys[start : start + len(part)], SIZE):
@@ -146,37 +147,43 @@ class _Sender:
 
     def __call__(self, chunk: tuple[int, int, bytes]) -> Sent:
         start, count, body = chunk
-        left, total, why, unsure = list(range(start, start + count)), Sent(0, 0), "it does not answer", False
+        left, total, why, unknown = (
+            list(range(start, start + count)),
+            Sent(0, 0),
+            "it does not respond",
+            False,
+        )
         for attempt, delay in enumerate(self._delays()):
             if attempt:
                 self.pause(delay)
             try:
-                if not unsure:
+                if not unknown:
                     body = self._body(left) if attempt else body
-                    sent, left = _sorted_out(left, self._results(body, len(left)))
+                    sent, left = _classify(left, self._results(body, len(left)))
                     total, why = total.plus(sent), "it is too busy"
-            except Lost as error:
-                unsure, why = True, str(error)
-            if unsure:  # before anything is sent again: behind a rollover it would be created twice
+            except OutcomeUnknown as error:
+                unknown, why = True, str(error)
+            if unknown:  # search before a retry: after a rollover, a retry would create the documents twice
                 try:
-                    there = self._there(left)  # ours: nobody else sends these rows at the same moment
-                    total, unsure = total.plus(Sent(len(there), 0)), False
-                    left = [place for place in left if place not in there]
-                except Lost as error:
+                    # This request created the documents that exist: no other process sends these rows now.
+                    existing = self._existing(left)
+                    total, unknown = total.plus(Sent(len(existing), 0)), False
+                    left = [place for place in left if place not in existing]
+                except OutcomeUnknown as error:
                     why = str(error)
             if not left:
                 return total
-        raise StoreAway(f"Elasticsearch did not take {len(left)} events of stream {self.stream}: {why}")
+        raise StoreAway(f"Elasticsearch did not accept {len(left)} events of stream {self.stream}: {why}")
 
     def _delays(self) -> Iterator[float]:
-        """Seconds to wait before each attempt that patience allows."""
+        """The seconds to wait before each attempt, until the attempts or the patience are exhausted."""
         patience = self.patience
         end = patience.clock.monotonic() + patience.length.total_seconds() if patience else None
         for attempt in range(_ATTEMPTS):
             delay = backoff(attempt) if attempt else 0.0
             if patience and end and patience.clock.monotonic() + delay > end:
-                patience.over.set()
-            if patience and patience.over.is_set():
+                patience.given_up.set()
+            if patience and patience.given_up.is_set():
                 return
             yield delay
 
@@ -190,28 +197,28 @@ class _Sender:
             return [_Result(201)] * count
         return [item.create for item in answer.items]
 
-    def _there(self, places: Sequence[int]) -> set[int]:
+    def _existing(self, places: Sequence[int]) -> set[int]:
         keys = {self.keys[place]: place for place in places}
         return {keys[key] for key in self.find(list(keys))}
 
 
-def _sorted_out(places: Sequence[int], results: Sequence[_Result]) -> tuple[Sent, list[int]]:
-    """What became of the documents at these places, and those to be sent again."""
-    created, duplicates, refused, again = 0, 0, [], []
+def _classify(places: Sequence[int], results: Sequence[_Result]) -> tuple[Sent, list[int]]:
+    """The result for the documents at these places, and the places of documents to retry."""
+    created, duplicates, refused, retry = 0, 0, [], []
     for place, result in zip(places, results, strict=True):
         if result.status in (200, 201):
             created += 1
         elif result.status == 409:
             duplicates += 1
         elif result.status in BUSY:
-            again.append(place)
+            retry.append(place)
         else:
             refused.append(Failure(place, _reason(result)))
-    return Sent(created, duplicates, tuple(refused)), again
+    return Sent(created, duplicates, tuple(refused)), retry
 
 
 def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """As many `_id`s as one search may ask for, at a time."""
+    """Divide `_id`s into parts that are small enough for one search."""
     for i in range(0, len(values), _IDS):
         yield values[i : i + _IDS]
 

@@ -1,4 +1,4 @@
-"""Talking to an Elasticsearch cluster: connecting, and its errors as the store's own."""
+"""Connects to an Elasticsearch cluster, and converts its errors to `StoreError`."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from elastic_transport import NodeConfig, Serializer, TlsError, Urllib3HttpNode
 from tocsin.errors import StoreAway, StoreError
 from tocsin.store.cluster.pinning import pinned
 
-#: The key of an answer's bytes.
+#: The key of the bytes of a raw response.
 RAW = "raw"
-#: Seconds that one request may take.
+#: Timeout of one request, in seconds.
 TIMEOUT = 60
-#: Statuses after which the same may be tried again.
+#: HTTP statuses after which a request can be retried.
 BUSY = frozenset({429, 502, 503, 504})
 _CONNECTIONS = 16
 _KEY = "check that store.api_key names the `encoded` key as Elasticsearch gave it, and that it is still valid"
 
-for _library in (
-    "elastic_transport",
-    "urllib3",
-):  # they log every retry with its traceback; errors are told here
+# These libraries log every retry with a traceback. Tocsin reports the final error itself.
+for _library in ("elastic_transport", "urllib3"):
     logging.getLogger(_library).setLevel(logging.ERROR)
 
 
 class _Undecoded(Serializer):
-    """Leaves answers as bytes, so that JSON in documents is read back as it is, and only once."""
+    """Returns responses as bytes, so that JSON text in documents is not changed and is decoded only once."""
 
     mimetype: ClassVar[str] = "application/vnd.elasticsearch+json"
 
@@ -43,20 +41,20 @@ class _Undecoded(Serializer):
 
 
 class _PinnedNode(Urllib3HttpNode):
-    """Trusts what its SSL context trusts; the client would add the public authorities to that."""
+    """A node that trusts only its SSL context. The client by default also trusts the public certificate authorities."""
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
-        self.pool.ca_certs = None  # type: ignore[attr-defined]  # an HTTPS pool has it
+        self.pool.ca_certs = None  # type: ignore[attr-defined]  # only HTTPS pools have this attribute
 
 
 def connect(hosts: Sequence[str], *, raw: bool = False, **security: Any) -> elasticsearch.Elasticsearch:
-    """A client of a cluster; `security` is `api_key`, `basic_auth`, `ca_certs`, `ca_fingerprint`.
+    """A client for a cluster. `security` can be `api_key`, `basic_auth`, `ca_certs` and `ca_fingerprint`.
 
-    With `raw` every answer is the mapping `{RAW: bytes}`.
+    With `raw`, every response is the mapping `{RAW: bytes}`.
 
     Raises:
-        StoreError: a URL or a certificate is wrong, or no host can be asked for one that is pinned.
+        StoreError: a URL or certificate is invalid, or no host presents the certificate of `ca_fingerprint`.
     """
     if fingerprint := security.pop("ca_fingerprint", None):
         security |= {"ssl_context": pinned(hosts, fingerprint), "node_class": _PinnedNode}
@@ -70,30 +68,32 @@ def connect(hosts: Sequence[str], *, raw: bool = False, **security: Any) -> elas
             **security,
         )
     except (ValueError, TypeError, OSError) as error:
-        raise StoreError(f"cannot connect to Elasticsearch at {', '.join(hosts)}: {error}") from None
+        raise StoreError(
+            f"cannot connect to Elasticsearch at {', '.join(hosts)}: {error}; check store.hosts and the certificates"
+        ) from None
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
-    """An error of the cluster or of the way to it as a `StoreError` that says what could not be done.
+def store_errors(what: str) -> Iterator[None]:
+    """Convert errors of the Elasticsearch client to `StoreError`: "Elasticsearch cannot <what>: <reason>".
 
     Raises:
-        StoreAway: the cluster does not answer, or is too busy.
-        StoreError: it refuses, or cannot be trusted.
+        StoreAway: the cluster does not respond or is too busy.
+        StoreError: the cluster refused the request, or its certificate is not trusted.
     """
     try:
         yield
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise _kind(error)(f"Elasticsearch cannot {what}: {described(error)}{_advice(error)}") from error
+        raise _kind(error)(f"Elasticsearch cannot {what}: {describe(error)}{_advice(error)}") from error
 
 
-def described(error: elasticsearch.ApiError | elasticsearch.TransportError) -> str:
-    """An error of the client in a line: what kind, and why."""
+def describe(error: elasticsearch.ApiError | elasticsearch.TransportError) -> str:
+    """The type and reason of a client error, in one line."""
     return f"{_line(error)}{_cause(error)}" if isinstance(error, elasticsearch.ApiError) else error.message
 
 
 def _body(error: elasticsearch.ApiError) -> Mapping[str, Any]:
-    """The answer; empty where it is a page of a proxy between."""
+    """The JSON body of an error response; empty if it is not JSON, such as the error page of a proxy."""
     body: object = error.body
     if isinstance(body, dict) and RAW in body:
         try:
@@ -104,22 +104,22 @@ def _body(error: elasticsearch.ApiError) -> Mapping[str, Any]:
 
 
 def _line(error: elasticsearch.ApiError) -> str:
-    """What kind of error it is; of a proxy's page only the status says anything."""
+    """The type of an error; the HTTP status if the response is not JSON, such as the error page of a proxy."""
     body = _body(error)
     kind = body.get("error")
     if isinstance(kind, dict) and kind.get("type"):
         return str(kind["type"])
     if isinstance(kind, str):
         return kind
-    return error.message if body else f"the answer was HTTP status {error.status_code}"
+    return error.message if body else f"the response was HTTP status {error.status_code}"
 
 
 def is_away(error: Exception) -> bool:
-    """Whether an error of the client says that the cluster cannot be reached now, or is too busy."""
+    """Whether a client error means that the cluster is unreachable or too busy, so that a retry can succeed."""
     if isinstance(error, elasticsearch.ApiError):
         return error.status_code in BUSY
     unreachable = isinstance(error, elasticsearch.ConnectionError | elasticsearch.ConnectionTimeout)
-    return unreachable and not isinstance(error, TlsError)  # a certificate does not mend itself
+    return unreachable and not isinstance(error, TlsError)  # a retry does not fix a certificate
 
 
 def _kind(error: Exception) -> type[StoreError]:
@@ -132,11 +132,11 @@ def _cause(error: elasticsearch.ApiError) -> str:
 
 
 def _advice(error: Exception) -> str:
-    """What to do about an error that does not go away by itself."""
+    """What the user can do about an error that a retry does not fix."""
     if isinstance(error, elasticsearch.AuthenticationException):
         return f"; {_KEY}"
     if isinstance(error, elasticsearch.AuthorizationException):
-        return "; the key of store.api_key lacks a privilege"
+        return "; grant the missing privilege to the key of store.api_key"
     if isinstance(error, TlsError):
         return "; check store.hosts, and store.ca_certs or store.ca_fingerprint"
     return ""

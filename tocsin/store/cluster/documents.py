@@ -1,4 +1,4 @@
-"""Rows of a stream as documents of a bulk request, made in columns, not row by row."""
+"""Converts rows of a stream to documents of a bulk request. The conversion works on columns, not row by row."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from tocsin.contract.frames import TIME_TYPE
 from tocsin.contract.streams import ID, STREAMS, TIME, Type
 from tocsin.store.cluster.mappings import COUNT, SLOT, SLOTS, VECTOR
 
-#: A document's `_id` may have 512 bytes; longer ones are digested.
+#: Elasticsearch limits an `_id` to 512 bytes; a longer key is replaced by its digest.
 _LONGEST_ID = 450
 _TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
-#: A JSON value that Elasticsearch cannot flatten (a list, a number, a text) stands in an object under this key.
+#: A JSON value that is not an object (a list, a number, a text) is stored in an object under this key, because the
+#: field type `flattened` accepts only objects.
 WRAPPED = "_json"
 
 
 def ids(stream: str, rows: pl.DataFrame) -> pl.Series:
-    """The `_id` of each row: the same event has the same one, so that it is created once.
+    """The `_id` of each row, which is the same if an event is appended again.
 
-    Event time belongs to it, since sources number their events from 1; what Tocsin writes itself may get a later
-    time when it is written again, so there the id alone counts.
+    It contains the event time, because sources may number their events from 1. For events that Tocsin itself writes
+    it is the event's id alone, because their time may be later when they are written again.
     """
     if STREAMS[stream].internal:
         keys = rows[ID]
@@ -37,7 +38,7 @@ def ids(stream: str, rows: pl.DataFrame) -> pl.Series:
 
 
 def bodies(stream: str, rows: pl.DataFrame, keys: pl.Series, size: int) -> Iterator[tuple[int, bytes]]:
-    """Bulk bodies of about `size` bytes: how many documents each has, and its lines."""
+    """Bodies of bulk requests of about `size` bytes, each with its number of documents."""
     lines = _lines(stream, rows, keys)
     lengths = lines.str.len_bytes().cum_sum().to_numpy()
     start = 0
@@ -69,7 +70,7 @@ def _lines(stream: str, rows: pl.DataFrame, keys: pl.Series) -> pl.Series:
 
 
 def _spliced(name: str) -> pl.Expr:
-    """`,"name":{…}`: text that is JSON already goes in as it is; empty where there is none."""
+    """`,"name":{…}` for a column with JSON text, which is inserted without decoding; empty text if it is null."""
     text = pl.col(name)
     whole = (
         pl.when(text.str.starts_with("{"))

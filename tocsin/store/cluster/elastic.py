@@ -1,8 +1,8 @@
-"""Elasticsearch 9 as the store: data streams for events, ordinary indices for the keyed state and kept files.
+"""The store on Elasticsearch 9: data streams for events, ordinary indices for the keyed state and for files.
 
-Delivery: an append that returned is durable (acknowledged by the primary and its replicas). A document's `_id`
-follows from its event, so that doing an append again adds nothing. A checkpoint is written after its rows: a crash in
-between reads them again, and they count as duplicates. Every worker of a cluster may use one namespace at once.
+Delivery: an append that returned is durable (acknowledged by the primary and its replicas). A document's `_id` is
+derived from its event, so a repeated append adds nothing. A checkpoint is written after its rows: after a crash in
+between, the source is read again, and the rows count as duplicates. Any number of workers can share a namespace.
 """
 
 from __future__ import annotations
@@ -25,30 +25,33 @@ from tocsin.contract.streams import STREAMS
 from tocsin.contract.windows import aggregate
 from tocsin.errors import StoreAway
 from tocsin.store.cluster import mappings, templates
-from tocsin.store.cluster.append import Way, create
+from tocsin.store.cluster.append import StreamWriter, create
 from tocsin.store.cluster.buckets import in_buckets, summarize, tumble
 from tocsin.store.cluster.bulk import Patience
-from tocsin.store.cluster.connection import TIMEOUT, connect, told
+from tocsin.store.cluster.checkpoints import Checkpoints
+from tocsin.store.cluster.connection import TIMEOUT, connect, store_errors
 from tocsin.store.cluster.filters import filters
-from tocsin.store.cluster.marks import Marks
-from tocsin.store.cluster.retries import WHOLE, patiently
+from tocsin.store.cluster.retries import WHOLE, retry
 from tocsin.store.cluster.scan import read_pages
 from tocsin.store.cluster.stamps import Stamps, newest_stamp
 from tocsin.store.cluster.state import ElasticState
 from tocsin.store.protocol import Appended, Entry, check_rows
 
-_FRESH = 1.0
-_FEW = 3  # times that an append asks for the newest stamp: a spool may stand before it
-_OLDEST = 60.0  # seconds after its stamp that a row is still sent: in `overlap`, with the request's own time
-#: What baselines are fitted without must be in the sight of every process as soon as it is written.
-_SEEN_AT_ONCE = frozenset({"finding"})
+#: Rows that other processes appended become visible after at most this many seconds.
+_REFRESH_INTERVAL = 1.0
+#: Attempts of an append to read the newest ingest time: few, because a spool may be waiting for the failure.
+_NEWEST_ATTEMPTS = 3
+#: Rows are not sent if their ingest time is more than this many seconds old. `overlap` includes this time.
+_MAX_STAMP_AGE = 60.0
+#: Streams that are refreshed after each append: fitting a baseline must exclude the windows of the newest findings.
+_REFRESHED_STREAMS = frozenset({"finding"})
 
 
 class ElasticStore:
     """Implements `tocsin.store.protocol.Store` on a cluster."""
 
-    #: Rows may appear this much behind the newest ingest time: the last request, its time, and a refresh.
-    overlap = timedelta(seconds=_OLDEST + TIMEOUT + 5)
+    #: The maximum age of an ingest time when a request is sent, plus the request's timeout, plus time for a refresh.
+    overlap = timedelta(seconds=_MAX_STAMP_AGE + TIMEOUT + 5)
 
     def __init__(
         self,
@@ -69,9 +72,9 @@ class ElasticStore:
         self._writing = client.options(request_timeout=timeout)
         self._raw_writing = raw.options(request_timeout=timeout)
         self._state = ElasticState(client, namespace)
-        self._marks = Marks(ElasticState(self._writing, namespace))
+        self._checkpoints = Checkpoints(ElasticState(self._writing, namespace))
         self._stamps = Stamps(clock, self.newest)
-        self._refreshed: dict[str, float] = {}  # monotonic
+        self._refreshed: dict[str, float] = {}  # by stream: monotonic time of the last refresh
 
     @property
     def place(self) -> str:
@@ -92,15 +95,15 @@ class ElasticStore:
         patience: timedelta | None = None,
         **connection: Any,
     ) -> Self:
-        """Connect to a cluster and, with `prepare`, set up what is missing of templates and indices.
+        """Connect to a cluster. With `prepare`, create missing index templates and indices.
 
-        With `patience` an append, and each request of it, is given up after about so long without success, and
-        a cluster that is away is set up as soon as it is there: for where a spool stands before it.
-        `connection` goes to the client: `api_key`, `ca_certs`, `basic_auth`.
+        `patience` is for a store with a spool: appends fail after about this time without success, and if the cluster
+        is unreachable now, the templates and indices are created at the first use. `connection` are arguments of the
+        client: `api_key`, `ca_certs`, `ca_fingerprint`, `basic_auth`.
 
         Raises:
-            StoreAway: the cluster cannot be reached (not with `patience`).
-            StoreError: it refuses, or its templates are newer than this Tocsin.
+            StoreAway: the cluster is unreachable (not with `patience`).
+            StoreError: the cluster refuses a request, or a template is newer than this Tocsin.
         """
         hosts = [url] if isinstance(url, str) else url
         client, raw = connect(hosts, **connection), connect(hosts, raw=True, **connection)
@@ -125,27 +128,27 @@ class ElasticStore:
         }
 
     def setup(self) -> dict[str, str]:
-        """Put the templates and make the indices that are not there as they should be.
+        """Create or update index templates and indices. Return the state of each template before.
 
         Raises:
             StoreError: a template is newer than this Tocsin.
         """
         before = templates.setup(self._writing, self.templates())
-        self._marks.state.setup(self._replicas)
+        self._checkpoints.state.setup(self._replicas)
         self._is_set_up = True
         return before
 
-    def _ready(self) -> None:
-        """Set up what could not be when the store was opened: no index may be made by a write alone."""
+    def _ensure_setup(self) -> None:
+        """Run `setup` if it failed when the store was opened. Without it, a write would create an unmapped index."""
         if not self._is_set_up:
             self.setup()
 
     def status(self) -> dict[str, str]:
-        """For each template: missing, current, older, newer or changed."""
+        """The state of each template: missing, current, older, newer or changed."""
         return templates.status(self._client, self.templates())
 
     def differences(self) -> dict[str, str]:
-        """For each template that is not current: a unified diff to what `setup` would put."""
+        """For each template that is not current: a unified diff from the cluster's template to that of `setup`."""
         return templates.differences(self._client, self.templates())
 
     # Streams
@@ -154,29 +157,31 @@ class ElasticStore:
         self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
     ) -> Appended:
         check_rows(stream, frame)
-        self._ready()
+        self._ensure_setup()
         target, done = mappings.name(stream, self.namespace), Appended(0, 0)
         if len(frame):
             patience = None if self._patience is None else Patience(self._clock, self._patience)
-            stamp, given = self._stamps.next(stream), self._clock.monotonic()
-            way = Way(
-                self._writing, self._raw_writing, target, lambda: self._clock.monotonic() - given > _OLDEST
-            )
-            done = create(way, stream, frame, stamp, patience)
+            stamp, stamped = self._stamps.next(stream), self._clock.monotonic()
+
+            def expired() -> bool:
+                return self._clock.monotonic() - stamped > _MAX_STAMP_AGE
+
+            writer = StreamWriter(self._writing, self._raw_writing, target, expired)
+            done = create(writer, stream, frame, stamp, patience)
             self._refreshed.pop(stream, None)
-            if stream in _SEEN_AT_ONCE:
+            if stream in _REFRESHED_STREAMS:
                 self._refresh(stream)
         for key, number in (checkpoint or {}).items():
-            self._marks.put(stream, key, number)
+            self._checkpoints.put(stream, key, number)
         return done
 
     def checkpoint(self, stream: str, key: str) -> int | None:
-        self._ready()
-        return self._marks.get(stream, key)
+        self._ensure_setup()
+        return self._checkpoints.get(stream, key)
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
-        self._ready()
-        return self._marks.of(stream)
+        self._ensure_setup()
+        return self._checkpoints.of(stream)
 
     def scan(
         self,
@@ -191,20 +196,17 @@ class ElasticStore:
         found, target = filters(start, end, where), mappings.name(stream, self.namespace)
 
         def read(
-            projection: list[str] | None, predicate: pl.Expr | None, rows: int | None, _batch: int | None
+            projection: list[str] | None, predicate: pl.Expr | None, left: int | None, _batch: int | None
         ) -> Iterator[pl.DataFrame]:
-            left = rows
             self._refresh(stream)
             for frame in read_pages(self._client, self._raw, target, stream, projection or names, found):
-                kept = frame if predicate is None else frame.filter(predicate)
-                yield kept if left is None else kept.head(left)
-                if left is not None:
-                    left -= len(kept)
-                    if left <= 0:
-                        return
+                matching = frame if predicate is None else frame.filter(predicate)
+                yield matching if left is None else matching.head(left)
+                left = None if left is None else left - len(matching)
+                if left is not None and left <= 0:
+                    return
 
-        shape = pl.Schema({name: wanted[name] for name in names})
-        return register_io_source(read, schema=shape)
+        return register_io_source(read, schema=pl.Schema({name: wanted[name] for name in names}))
 
     def summarize(
         self,
@@ -218,14 +220,13 @@ class ElasticStore:
         if not in_buckets(stream, by, measures):
             return aggregate(self.scan(stream, start, end, where=where), by, measures)
         self._refresh(stream)
-        search = partial(self._search, stream)
-        return summarize(stream, by, measures, filters(start, end, where), search)
+        return summarize(stream, by, measures, filters(start, end, where), partial(self._search, stream))
 
     def newest(self, stream: str) -> datetime:
         self._refresh(stream, self._writing)
-        with told(f"look how far stream {stream} is"):
+        with store_errors(f"read the newest ingest time of stream {stream}"):
             target = mappings.name(stream, self.namespace)
-            return patiently(partial(newest_stamp, self._writing, target), _FEW)
+            return retry(partial(newest_stamp, self._writing, target), _NEWEST_ATTEMPTS)
 
     def windows(
         self,
@@ -239,38 +240,38 @@ class ElasticStore:
         self._refresh(stream)
         return tumble(length, after or {}, filters(start, end, where), partial(self._search, stream))
 
-    def _search(self, stream: str, **asked: Any) -> dict[str, Any]:
+    def _search(self, stream: str, **search: Any) -> dict[str, Any]:
         target = mappings.name(stream, self.namespace)
-        with told(f"summarize stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
-            return dict(patiently(partial(self._client.search, index=target, **WHOLE, **asked)))
+        with store_errors(f"summarize stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
+            return dict(retry(partial(self._client.search, index=target, **WHOLE, **search)))
         return {}
 
     def _refresh(self, stream: str, client: elasticsearch.Elasticsearch | None = None) -> None:
-        """Make what was appended visible: at once what this process wrote, within a second what others did."""
+        """Make appended rows visible: this process's rows immediately, those of other processes within a second."""
         now = self._clock.monotonic()
         last = self._refreshed.get(stream)
-        if last is not None and now < last + _FRESH:
+        if last is not None and now < last + _REFRESH_INTERVAL:
             return
-        with told(f"refresh stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
+        with store_errors(f"refresh stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
             (client or self._client).indices.refresh(index=mappings.name(stream, self.namespace))
         self._refreshed[stream] = now
 
     # Keyed state and files
 
     def get(self, kind: str, key: str) -> Entry | None:
-        self._ready()
+        self._ensure_setup()
         return self._state.get(kind, key)
 
     def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
-        self._ready()
+        self._ensure_setup()
         return self._state.put(kind, key, value, expected)
 
     def delete(self, kind: str, key: str, expected: int) -> bool:
-        self._ready()
+        self._ensure_setup()
         return self._state.delete(kind, key, expected)
 
     def entries(self, kind: str, prefix: str = "") -> list[Entry]:
-        self._ready()
+        self._ensure_setup()
         return self._state.entries(kind, prefix)
 
     def kinds(self) -> list[str]:
@@ -279,19 +280,19 @@ class ElasticStore:
     def raise_versions(self, above: int) -> None:
         self._state.raise_versions(above)
 
-    def keep(self, name: str, write: Callable[[str], None]) -> None:
-        self._ready()
-        self._state.keep(name, write)
+    def save_file(self, name: str, write: Callable[[str], None]) -> None:
+        self._ensure_setup()
+        self._state.save_file(name, write)
 
-    def kept(self, name: str) -> AbstractContextManager[str]:
-        self._ready()
-        return self._state.kept(name)
+    def file_path(self, name: str) -> AbstractContextManager[str]:
+        self._ensure_setup()
+        return self._state.file_path(name)
 
-    def kept_names(self) -> list[str]:
-        return self._state.kept_names()
+    def file_names(self) -> list[str]:
+        return self._state.file_names()
 
     def maintain(self) -> Mapping[str, int]:
-        """Nothing: merging and retention are the cluster's own work (`lifecycle` in the templates)."""
+        """Do nothing: the cluster merges segments and deletes expired indices (`lifecycle` in the templates)."""
         return {"compacted": 0, "dropped": 0}
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Conditions as the filters of an Elasticsearch query."""
+"""Converts conditions to filters of an Elasticsearch query."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tocsin.contract.query import Condition, Where
 from tocsin.contract.streams import TIME
 from tocsin.store.cluster.mappings import COUNT, VECTOR
 
-_TERMS = 65_536  # values of one terms query, by default
+_TERMS = 65_536  # maximum number of values in a terms query (Elasticsearch's default)
 _LATEST = datetime(2262, 4, 11, tzinfo=UTC)
 
 
 def filters(start: Any, end: Any, where: Where) -> list[Any]:
-    """Time and conditions as the filters of a query. A null matches nothing, as in `tocsin.contract.windows.matches`."""
+    """The filters for a time range and conditions. A null value matches none, as in `tocsin.contract.windows.matches`."""
     found: list[Any] = []
     if start is not None or end is not None:
         found.append(_range(TIME, {"gte": start, "lt": end}))
@@ -24,7 +24,7 @@ def filters(start: Any, end: Any, where: Where) -> list[Any]:
 
 
 def condition(given: Condition) -> dict[str, Any]:
-    """A condition as a filter."""
+    """The filter for one condition."""
     column, value = given.column, given.value
     match given.operator:
         case "==":
@@ -43,30 +43,29 @@ def condition(given: Condition) -> dict[str, Any]:
                 "bool": {"should": [{"terms": {column: part}} for part in parts], "minimum_should_match": 1}
             }
         case "not_null":
-            return {
-                "exists": {"field": COUNT if column == VECTOR else column}
-            }  # a vector itself is not indexed
+            field = COUNT if column == VECTOR else column  # the field of vectors is not indexed
+            return {"exists": {"field": field}}
     word = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[given.operator]
     return _range(column, {word: value})
 
 
 def _range(column: str, limits: Mapping[str, Any]) -> dict[str, Any]:
-    """A range; times outside of what a date of nanoseconds can be are cut to it, since Elasticsearch refuses them."""
-    kept: dict[str, Any] = {}
+    """A range filter. Times are limited to the range of `date_nanos`, since Elasticsearch refuses times outside of it."""
+    bounds: dict[str, Any] = {}
     for word, value in limits.items():
         if not isinstance(value, datetime):
-            kept |= {} if value is None else {word: _text(value)}
+            bounds |= {} if value is None else {word: _text(value)}
         elif word in {"gt", "gte"}:
             if value > _LATEST:
                 return {"match_none": {}}
-            kept |= {word: _text(value)} if value >= EPOCH else {"gte": _text(EPOCH)}
+            bounds |= {word: _text(value)} if value >= EPOCH else {"gte": _text(EPOCH)}
         elif value < EPOCH or (value == EPOCH and word == "lt"):
             return {"match_none": {}}
         else:
-            kept |= {word: _text(min(value, _LATEST))}
-    return {"range": {column: kept}}
+            bounds |= {word: _text(min(value, _LATEST))}
+    return {"range": {column: bounds}}
 
 
 def _text(value: Any) -> Any:
-    # In full: of a time without a fraction, Elasticsearch takes the end of its second as the limit for `gt` and `lte`.
+    # Always with microseconds: Elasticsearch rounds `gt` and `lte` limits without a fraction to the end of the second.
     return value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value

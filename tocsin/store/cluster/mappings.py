@@ -1,7 +1,8 @@
-"""Elasticsearch's index templates, generated from the catalogue of streams.
+"""Elasticsearch index templates, generated from the catalogue of streams.
 
-One data stream for each stream: `logs-tocsin.access-default`. Mappings are explicit and closed (`dynamic: false`): what
-the catalogue does not name is in `tocsin.unmapped`, one flattened field, so no source can grow the mapping.
+Each stream is one data stream, such as `logs-tocsin.access-default`. Mappings are explicit (`dynamic: false`): fields
+that the catalogue does not define are stored in `tocsin.unmapped`, one flattened field, so that no source can enlarge
+the mapping.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 
 from tocsin.contract.streams import LONGEST_KEYWORD, STREAMS, Column, Stream, Type
 
-#: Above the built-in templates for `logs-*-*` (100).
+#: Higher than the priority of the built-in templates for `logs-*-*` (100).
 PRIORITY = 250
-#: What this code writes. A newer template is left alone, an older one is replaced.
+#: The version of the templates that this code writes. A newer template is not changed, an older one is replaced.
 VERSION = 1
-#: Feature vectors are also filled into numbered fields, so that one feature has a histogram (decision 2).
+#: The first values of a feature vector are also written to numbered fields, so that Elasticsearch can compute a
+#: histogram of one feature (decision 2).
 SLOTS = 256
 VECTOR, SLOT, COUNT = "tocsin.features.values", "tocsin.features.slot", "tocsin.features.count"
 
@@ -29,26 +31,28 @@ _FIELDS: Mapping[Type, Mapping[str, Any]] = {
     Type.LONG: {"type": "long"},
     Type.DOUBLE: {"type": "double"},
     Type.BOOLEAN: {"type": "boolean"},
-    Type.DATE: {"type": "date_nanos"},  # `date` would cut event times to milliseconds
-    Type.IP: {"type": "keyword", "ignore_above": LONGEST_KEYWORD},  # may be a pseudonym
+    Type.DATE: {"type": "date_nanos"},  # `date` would truncate event times to milliseconds
+    Type.IP: {"type": "keyword", "ignore_above": LONGEST_KEYWORD},  # not `ip`: it may be a pseudonym
     Type.JSON: {"type": "flattened", "depth_limit": 20, "ignore_above": LONGEST_KEYWORD},
-    Type.DOUBLES: {"type": "double", "index": False, "doc_values": False},  # a list keeps no order there
+    Type.DOUBLES: {"type": "double", "index": False, "doc_values": False},  # doc values do not preserve order
 }
 
 
 def name(stream: str, namespace: str) -> str:
-    """The data stream of a stream: type, dataset and namespace."""
+    """The name of a stream's data stream: type, dataset and namespace."""
     kind = "metrics" if STREAMS[stream].constants.get("event.kind") == "metric" else "logs"
     return f"{kind}-tocsin.{stream}-{namespace}"
 
 
 def template(stream: str, namespace: str, retention: timedelta, shards: int, replicas: int) -> dict[str, Any]:
-    """The composable index template of one stream, as `PUT _index_template` takes it."""
+    """The composable index template of one stream, as arguments of `put_index_template`."""
     found = STREAMS[stream]
     settings: dict[str, Any] = {
         "number_of_shards": shards,
         "number_of_replicas": replicas,
-        "mapping": {"source": {"mode": "stored"}},  # what was written is read back, but for white space
+        "mapping": {
+            "source": {"mode": "stored"}
+        },  # documents are returned as written, except for white space
     }
     if not found.internal:
         settings["mode"] = "logsdb"
@@ -68,7 +72,7 @@ def template(stream: str, namespace: str, retention: timedelta, shards: int, rep
 
 
 def properties(stream: Stream) -> dict[str, Any]:
-    """The mapping of a stream's columns, dotted names nested."""
+    """The mapping of a stream's columns, with dotted names as nested objects."""
     tree = fields(stream.columns, ())
     if VECTOR in stream.by_name:
         _put(tree, COUNT, {"type": "long"})
@@ -78,7 +82,7 @@ def properties(stream: Stream) -> dict[str, Any]:
 
 
 def fields(columns: Iterable[Column], ranges: Iterable[str]) -> dict[str, Any]:
-    """The mapping of columns of any kind, and of date ranges by their names, dotted names nested."""
+    """The mapping of columns and of date ranges, with dotted names as nested objects."""
     tree: dict[str, Any] = {}
     for column in columns:
         _put(tree, column.name, dict(_FIELDS[column.type]))
@@ -88,12 +92,12 @@ def fields(columns: Iterable[Column], ranges: Iterable[str]) -> dict[str, Any]:
 
 
 def digest(body: Mapping[str, Any]) -> str:
-    """A short digest of a template's content: what `tocsin store status` compares."""
+    """A short digest of a template's content, stored in the template's metadata."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def in_doc_values(column: Column) -> bool:
-    """Whether a column can be read without its documents: one value, kept as it was written."""
+    """Whether a column can be read from doc values instead of documents: they store its one value unchanged."""
     return column.type in (Type.KEYWORD, Type.LONG, Type.DOUBLE, Type.BOOLEAN, Type.DATE, Type.IP)
 
 

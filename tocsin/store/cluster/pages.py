@@ -1,4 +1,4 @@
-"""Pages of search hits as frames of a stream."""
+"""Requests and decodes pages of search hits, as frames of a stream."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from tocsin.contract.streams import STREAMS, Type
 from tocsin.store.cluster.documents import WRAPPED
 from tocsin.store.cluster.mappings import in_doc_values
 
-#: Documents of one page: Elasticsearch's own limit.
+#: Documents in one page, the maximum that Elasticsearch allows.
 PAGE = 10_000
 _IGNORED = "_ignored"
 
 
 class Page(msgspec.Struct):
-    """One page: its rows, where the next one begins, whether it must be read again from the documents, and
-    whether a part of the cluster did not answer.
+    """One page of hits.
+
+    `after` is the sort value that the next page starts after. `incomplete` means that a value is missing in the doc
+    values, so that the page must be read from the documents. `partial` means that a shard did not respond.
     """
 
     rows: pl.DataFrame
@@ -31,7 +33,7 @@ class Page(msgspec.Struct):
 
 
 def request(columns: Sequence[str], where: list[Any], *, whole: bool) -> dict[str, Any]:
-    """A search of a page, but for the point in time; with `whole` from the documents, else from doc values."""
+    """The search for a page, without the point in time. `whole` reads documents, otherwise doc values are read."""
     body: dict[str, Any] = {
         "size": PAGE,
         "sort": ["_shard_doc"],
@@ -48,32 +50,32 @@ def request(columns: Sequence[str], where: list[Any], *, whole: bool) -> dict[st
     }
 
 
-def nothing(stream: str, columns: Sequence[str]) -> pl.DataFrame:
-    """No rows of these columns."""
+def empty(stream: str, columns: Sequence[str]) -> pl.DataFrame:
+    """A frame with these columns and no rows."""
     types = schema(stream)
     return pl.DataFrame(schema={name: types[name] for name in columns})
 
 
-def light(stream: str, columns: Sequence[str]) -> bool:
-    """Whether all of these columns can be read without the documents."""
+def all_in_doc_values(stream: str, columns: Sequence[str]) -> bool:
+    """Whether all of these columns can be read from doc values."""
     return all(in_doc_values(STREAMS[stream].by_name[name]) for name in columns)
 
 
 def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool) -> Page:
-    """Read the answer to `request`."""
+    """Decode the response to `request`."""
     if whole:
         found = _whole_decoder().decode(answer)
         hits, partial = found.hits.hits, found.partial()
         values = [[_value(stream, name, hit._source.get(name)) for hit in hits] for name in columns]
         return Page(_frame(stream, columns, values), _after(hits), partial=partial)
-    decoder, attributes = _light_decoder(stream, tuple(columns))
-    answered = decoder.decode(answer)
-    hits = answered.hits.hits
+    decoder, attributes = _doc_values_decoder(stream, tuple(columns))
+    decoded = decoder.decode(answer)
+    hits = decoded.hits.hits
     fields = [hit.fields for hit in hits]
     values = [[None if (v := getattr(f, a)) is None else v[0] for f in fields] for a in attributes]
     incomplete = any(f.ignored for f in fields)
     after = _after(hits)
-    return Page(_frame(stream, columns, values), after, incomplete, answered.partial())
+    return Page(_frame(stream, columns, values), after, incomplete, decoded.partial())
 
 
 def _after(hits: Sequence[Any]) -> list[Any] | None:
@@ -107,7 +109,7 @@ def _value(stream: str, name: str, value: Any) -> Any:
     return value
 
 
-# What is decoded for each document is kept from the garbage collector, which would take longer than the decoding.
+# `gc=False` for the types of each document: garbage collection would take longer than the decoding.
 
 
 class _Hit(msgspec.Struct, gc=False):
@@ -144,8 +146,8 @@ _READ = {Type.LONG: int, Type.DOUBLE: float, Type.BOOLEAN: bool}
 
 
 @functools.cache
-def _light_decoder(stream: str, columns: tuple[str, ...]) -> tuple[msgspec.json.Decoder[Any], list[str]]:
-    """A decoder for just these columns: doc values come as lists of one."""
+def _doc_values_decoder(stream: str, columns: tuple[str, ...]) -> tuple[msgspec.json.Decoder[Any], list[str]]:
+    """A decoder for the doc values of these columns, each a list with one value, and its attributes in order."""
     attributes = [f"column_{i}" for i in range(len(columns))]
     kinds = [_READ.get(STREAMS[stream].by_name[name].type, str) for name in columns]
     known: list[Any] = [(a, tuple[k, ...] | None, None) for a, k in zip(attributes, kinds, strict=True)]  # type: ignore[valid-type]

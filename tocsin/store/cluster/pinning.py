@@ -1,9 +1,9 @@
-"""Trusting one certificate of a cluster by its fingerprint, where its file is not at hand.
+"""Trusts one certificate of a cluster by its fingerprint, for configurations without the certificate's file.
 
-The client has `ssl_assert_fingerprint` for this. It looks for the fingerprint among the certificates that a server
-shows and checks no signature, so a forged certificate passes that names a pinned authority as its issuer (tried:
-tests/store/test_elastic_security.py). Here the certificate that has the fingerprint becomes the only trust anchor, and
-every connection is verified against it as usual, with the server's name.
+The client's own option `ssl_assert_fingerprint` is not safe. It only searches the fingerprint among the certificates
+that a server presents and verifies no signature, so it accepts a forged certificate that names the pinned authority as
+its issuer (see tests/store/test_elastic_security.py). Here the certificate with the fingerprint becomes the only trust
+anchor, and every connection is verified against it as usual, including the server's name.
 """
 
 from __future__ import annotations
@@ -26,33 +26,35 @@ def pinned(hosts: Sequence[str], fingerprint: str) -> ssl.SSLContext:
     """A context that trusts the certificate with this SHA-256 fingerprint and no other.
 
     Raises:
-        StoreError: no host can be reached, or none shows such a certificate.
+        StoreError: no host can be reached, or no host presents a certificate with this fingerprint.
     """
     wanted, why = bytes.fromhex(fingerprint.replace(":", "")), ""
     for host in hosts:
         try:
-            shown = _shown(host)
+            presented = _presented(host)
         except OSError as error:
             why = why or f"cannot connect to Elasticsearch at {host}: {error.strerror or error}"
             continue
-        for certificate in shown:
+        for certificate in presented:
             if hmac.compare_digest(hashlib.sha256(certificate).digest(), wanted):
                 return _trusting(certificate)
         why = (
-            f"no certificate that {host} shows has the fingerprint of store.ca_fingerprint; compare it with"
-            " `openssl x509 -noout -fingerprint -sha256 -in http_ca.crt` on the cluster"
+            f"no certificate that {host} presents has the fingerprint of store.ca_fingerprint; compare it with the"
+            " output of `openssl x509 -noout -fingerprint -sha256 -in http_ca.crt` on the cluster"
         )
     raise StoreError(why)
 
 
 def _trusting(certificate: bytes) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=certificate)
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # also where it is a server's own
+    context.verify_flags |= (
+        ssl.VERIFY_X509_PARTIAL_CHAIN
+    )  # the certificate may be a server's, not an authority's
     return context
 
 
-def _shown(host: str) -> list[bytes]:
-    """The certificates (DER) that a server shows; nothing is sent to it, and nothing about them is believed yet."""
+def _presented(host: str) -> list[bytes]:
+    """The certificates (DER) that a server presents. They are not verified, and no request is sent to the server."""
     parts = urlsplit(host)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -1,4 +1,4 @@
-"""Asking a busy cluster again: after how long, and what."""
+"""Retries requests to a busy cluster, with exponential backoff."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import elasticsearch
 
 from tocsin.store.cluster.connection import BUSY
 
-#: How a search is asked whose answer must be of every shard: where one is silent there is no answer, but an error.
+#: Search argument: return an error instead of a partial result if a shard does not respond.
 WHOLE: Mapping[str, Any] = {"allow_partial_search_results": False}
 _LONGEST_WAIT = 20.0
 _READS = 6
-_Answer = TypeVar("_Answer")
+_Response = TypeVar("_Response")
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait before an attempt: doubling, half of it at random, so that clients do not come back at once."""
-    wait: float = min(0.25 * 2**attempt, _LONGEST_WAIT)
-    return wait * random.uniform(0.5, 1.0)  # noqa: S311 — no secret
+    """Seconds to wait before an attempt: doubled each time, half of it random, so that clients do not retry together."""
+    seconds: float = min(0.25 * 2**attempt, _LONGEST_WAIT)
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 — no secret
 
 
 def wait(seconds: float) -> None:
-    """Let some time pass."""
+    """Sleep. Tests replace this function."""
     time.sleep(seconds)
 
 
-def patiently(ask: Callable[[], _Answer], attempts: int = _READS) -> _Answer:
-    """What a search answers, which may be asked as often as one likes: it changes nothing.
+def retry(request: Callable[[], _Response], attempts: int = _READS) -> _Response:
+    """Send a read request, and retry it if the cluster is busy. Only for requests that change nothing.
 
-    It is asked again where the cluster is too busy or out of memory for a moment, and where an index was only just
-    made and none of its shards has started.
+    Busy means that the cluster has too many requests or too little memory at the moment, or that no shard of a new
+    index has started yet.
 
     Raises:
-        ApiError: the answer to the last attempt, or one that would not be another the next time.
-        TransportError: there was no answer.
+        ApiError: the last attempt failed, or an attempt failed with an error that a retry does not fix.
+        TransportError: there was no response.
     """
     for attempt in range(1, attempts):
         try:
-            return ask()
+            return request()
         except elasticsearch.ApiError as error:
             if error.status_code not in BUSY:
                 raise
         wait(backoff(attempt))
-    return ask()
+    return request()

@@ -1,4 +1,4 @@
-"""Reading a data stream whole: one point in time, page after page, in bounded memory."""
+"""Reads all matching rows of a data stream page by page, at one point in time and with bounded memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import polars as pl
 
 from tocsin.errors import StoreError
 from tocsin.store.cluster import pages
-from tocsin.store.cluster.connection import RAW, told
-from tocsin.store.cluster.retries import patiently
+from tocsin.store.cluster.connection import RAW, store_errors
+from tocsin.store.cluster.retries import retry
 
 _KEEP_ALIVE = "5m"
 _SLICES = 2
@@ -29,18 +29,19 @@ def read_pages(
     columns: Sequence[str],
     filters: list[Any],
 ) -> Iterator[pl.DataFrame]:
-    """The rows of a data stream that pass the filters; none where there is no such data stream yet.
+    """The rows of a data stream that match the filters; no rows if the data stream does not exist yet.
 
-    Columns of one plain value are read from doc values, which is faster than from the documents. A page with a
-    value that is too long for those is read again. What fills more than one page is read in slices at once.
+    If possible, columns are read from doc values, which is faster than reading documents. A page with a value that is
+    too long for doc values is read again from the documents. If there is more than one page, several slices of the
+    data stream are read in parallel.
 
     Raises:
-        StoreError: the cluster did not answer, or could not read all of it.
+        StoreError: the cluster did not respond, or could not read all rows.
     """
-    yield pages.nothing(stream, columns)
-    with told(f"read stream {stream}"):
+    yield pages.empty(stream, columns)
+    with store_errors(f"read stream {stream}"):
         try:
-            pit = patiently(partial(client.open_point_in_time, index=target, keep_alive=_KEEP_ALIVE))
+            pit = retry(partial(client.open_point_in_time, index=target, keep_alive=_KEEP_ALIVE))
         except elasticsearch.NotFoundError:
             return
         try:
@@ -49,7 +50,7 @@ def read_pages(
             if len(first.rows) < pages.PAGE:
                 yield first.rows
                 return
-            yield from _together([replace(whole, number=number) for number in range(_SLICES)])
+            yield from _in_parallel([replace(whole, number=number) for number in range(_SLICES)])
         finally:
             with contextlib.suppress(elasticsearch.ApiError, elasticsearch.TransportError):
                 client.close_point_in_time(id=pit["id"])
@@ -57,7 +58,7 @@ def read_pages(
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """A part of what a point in time holds; without a number all of it."""
+    """One slice of the rows at a point in time; all rows if `number` is None."""
 
     raw: elasticsearch.Elasticsearch
     pit: str
@@ -67,26 +68,29 @@ class _Slice:
     number: int | None = None
 
     def page(self, after: list[Any] | None) -> pages.Page:
-        """The page that follows."""
-        found = self._page(after, whole=not pages.light(self.stream, self.columns))
+        """The page of rows after the sort value `after`; the first page if it is None."""
+        found = self._page(after, whole=not pages.all_in_doc_values(self.stream, self.columns))
         return self._page(after, whole=True) if found.incomplete else found
 
     def _page(self, after: list[Any] | None, *, whole: bool) -> pages.Page:
-        asked = pages.request(self.columns, self.filters, whole=whole)
+        search = pages.request(self.columns, self.filters, whole=whole)
         if after is not None:
-            asked["search_after"] = after
+            search["search_after"] = after
         if self.number is not None:
-            asked["slice"] = {"id": self.number, "max": _SLICES}
-        asked["pit"] = {"id": self.pit, "keep_alive": _KEEP_ALIVE}
-        answer: bytes = patiently(partial(self.raw.search, **asked)).body[RAW]
+            search["slice"] = {"id": self.number, "max": _SLICES}
+        search["pit"] = {"id": self.pit, "keep_alive": _KEEP_ALIVE}
+        answer: bytes = retry(partial(self.raw.search, **search)).body[RAW]
         page = pages.page(self.stream, self.columns, answer, whole=whole)
         if page.partial:
-            raise StoreError(f"Elasticsearch could not read all of stream {self.stream}; try again")
+            raise StoreError(
+                f"Elasticsearch could not read all rows of stream {self.stream}: a shard did not respond; try again, "
+                "and check the cluster's health if it happens repeatedly"
+            )
         return page
 
 
-def _together(slices: Sequence[_Slice]) -> Iterator[pl.DataFrame]:
-    """The pages of all slices as they come; of each slice one is on its way."""
+def _in_parallel(slices: Sequence[_Slice]) -> Iterator[pl.DataFrame]:
+    """The pages of all slices in order of arrival. One page of each slice is requested at a time."""
     pool = ThreadPoolExecutor(len(slices))
     try:
         waiting = {pool.submit(part.page, None): part for part in slices}
@@ -97,5 +101,5 @@ def _together(slices: Sequence[_Slice]) -> Iterator[pl.DataFrame]:
                 if len(page.rows):
                     waiting[pool.submit(part.page, page.after)] = part
                     yield page.rows
-    finally:  # a scan that is cut short may be dropped on one of these threads, which cannot wait for itself
+    finally:  # do not wait: an unfinished scan may be garbage-collected on one of the pool's own threads
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Ingest times of a cluster's streams: the present, but never behind what is there."""
+"""Assigns ingest times to rows of a cluster's streams: the current time, but later than all ingest times before."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from tocsin.store.cluster.retries import WHOLE
 
 
 class Stamps:
-    """Gives stamps that are later than every one that is in the stream, whoever's clock gave it: rows stay in the
-    sight of `ElasticStore.overlap` where clocks are set back, and where they disagree by no more than that.
+    """Assigns ingest times that are later than every ingest time in the stream, which workers with other clocks may
+    have assigned.
+
+    Readers that re-read `ElasticStore.overlap` therefore miss no row if a clock is set back, or if the clocks of
+    workers differ by less than the overlap.
     """
 
     def __init__(self, clock: Clock, newest: Callable[[str], datetime]) -> None:
         self._clock, self._newest = clock, newest
-        self._given: dict[str, datetime] = {}
-        self._mutexes: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # a stream's own
+        self._last: dict[str, datetime] = {}  # by stream
+        self._mutexes: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by stream
 
     def next(self, stream: str) -> datetime:
-        """The next one of a stream."""
+        """The ingest time for the next append to a stream."""
         with self._mutexes[stream]:
-            last = max(self._newest(stream), self._given.get(stream, EPOCH))
+            last = max(self._newest(stream), self._last.get(stream, EPOCH))
             stamp = max(self._clock.now(), last + timedelta(microseconds=1))
-            self._given[stream] = stamp
+            self._last[stream] = stamp
         return stamp
 
 
 def newest_stamp(client: elasticsearch.Elasticsearch, target: str) -> datetime:
-    """No earlier than the newest ingest time of a data stream, and less than a millisecond later."""
+    """The newest ingest time of a data stream, rounded up to the next millisecond."""
     newest = {"newest": {"max": {"field": INGESTED}}}
     try:
         found = client.search(index=target, size=0, aggs=newest, track_total_hits=False, **WHOLE)

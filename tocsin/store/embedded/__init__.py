@@ -1,1 +1,1 @@
-"""The store of one machine: Delta Lake tables for the streams, SQLite for the keyed state."""
+"""The store on one machine: Delta Lake tables for streams, SQLite for the keyed state."""

@@ -1,8 +1,8 @@
-"""The embedded store: one Delta Lake table a stream, SQLite for the keyed state, no server.
+"""The embedded store: one Delta Lake table for each stream, SQLite for the keyed state, no server.
 
-Delivery: an append is one Delta commit, wholly there or not at all; it carries the source's
-checkpoint. Several processes may read and write at once: readers see the last commit, writers of one
-stream take turns behind a file lock (one machine), which the kernel frees when a writer dies.
+Delivery: an append is one atomic Delta commit, which includes the source's checkpoint. Several processes of one machine
+may read and write at once. Readers see the last commit. Writers of a stream are serialized by a file lock, which the
+kernel releases when a writer dies.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tocsin.store.embedded import delta_files as files
 from tocsin.store.embedded.known_ids import KnownIds
 from tocsin.store.embedded.state import State
 from tocsin.store.protocol import Appended, Entry, check_rows
-from tocsin.store.tumbling import tumbled
+from tocsin.store.tumbling import count_by_window
 
-_STAMP = "tocsin/ingested"  # the stream's last ingest time, µs, as a Delta transaction
+_STAMP = "tocsin/ingested"  # id of the Delta transaction with the stream's last ingest time, in µs
 _CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}  # event time, id and ingest time
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -41,7 +41,7 @@ _MICROSECOND = timedelta(microseconds=1)
 class DeltaStore:
     """Implements `tocsin.store.protocol.Store` in a folder."""
 
-    overlap = timedelta(0)  # ingest times are given and become visible under one lock
+    overlap = timedelta(0)  # rows get their ingest time and become visible under the same lock
 
     def __init__(self, root: Path, namespace: str, clock: Clock, retention: Mapping[str, timedelta]) -> None:
         self.root, self.namespace, self._clock = root, namespace, clock
@@ -51,7 +51,9 @@ class DeltaStore:
                 (root / folder).mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise StoreError(f"cannot make the store {root}: {why}") from error
+            raise StoreError(
+                f"cannot create the store {root}: {why}; set `store.path` to a folder that Tocsin can write to"
+            ) from error
         self._state = State(root / "state.db", namespace)
         self._known: dict[str, tuple[int, KnownIds]] = {}
         self._tables: dict[str, DeltaTable] = {}
@@ -71,12 +73,12 @@ class DeltaStore:
         clock: Clock | None = None,
         retention: Mapping[str, timedelta] | None = None,
     ) -> Self:
-        """Open the store in a folder, making it where it is not there yet.
+        """Open the store in a folder, and create it if it does not exist.
 
-        `retention` says for single streams how long they are kept, in place of the catalogue.
+        `retention` overrides the default retention of streams.
 
         Raises:
-            StoreError: the folder cannot be written, or its version or namespace is another.
+            StoreError: the folder cannot be written, or the store has another version or namespace.
         """
         return cls(root, namespace, clock or SystemClock(), retention or {})
 
@@ -88,45 +90,44 @@ class DeltaStore:
         check_rows(stream, frame)
         if frame.is_empty() and not checkpoint:
             return Appended(0, 0)
-        with self._mutex, self._turn(stream):
+        with self._mutex, self._write_lock(stream):
             table = self._table(stream)
             known = self._known_ids(stream, table)
-            fresh = frame.filter(pl.Series(known.fresh(frame, partial(files.ids_between, table))))
-            if len(fresh) or checkpoint:
-                self._commit(stream, table, fresh, dict(checkpoint or {}))
-                known.add(fresh)
+            new = frame.filter(pl.Series(known.find_new(frame, partial(files.ids_between, table))))
+            if len(new) or checkpoint:
+                self._commit(stream, table, new, dict(checkpoint or {}))
+                known.add(new)
                 self._known[stream] = (table.version() if table else 0, known)
                 if table is None:
                     self._known.pop(stream)
-        return Appended(len(fresh), len(frame) - len(fresh))
+        return Appended(len(new), len(frame) - len(new))
 
-    def _commit(
-        self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, marks: dict[str, int]
-    ) -> None:
+    def _commit(self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, ids: dict[str, int]) -> None:
         stamp = max(self._clock.now(), self.newest(stream) + _MICROSECOND)
-        marks[_STAMP] = (stamp - EPOCH) // _MICROSECOND
+        ids[_STAMP] = (stamp - EPOCH) // _MICROSECOND
         rows = rows.with_columns(
             pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED), pl.col(TIME).dt.date().alias(files.DAY)
         ).select(TIME, ID, INGESTED, pl.exclude(TIME, ID, INGESTED))
-        marked = CommitProperties(
-            app_transactions=[Transaction(key, number, None) for key, number in marks.items()]
-        )
+        transactions = [Transaction(id, number, None) for id, number in ids.items()]
+        properties = CommitProperties(app_transactions=transactions)
         try:
-            table = self._shaped(stream, table, rows.head(0))
+            table = self._with_columns(stream, table, rows.head(0))
             added: list[AddAction | RemoveAction] = [
                 files.part_file(self._path(stream), day, part)
                 for (day,), part in rows.group_by(files.DAY, maintain_order=True)
             ]
             table.create_write_transaction(
-                added, "append", table.schema(), [files.DAY], commit_properties=marked
+                added, "append", table.schema(), [files.DAY], commit_properties=properties
             )
             table.update_incremental()
-            files.durable(self._commit_file(stream, table.version()))
+            files.sync_to_disk(self._commit_file(stream, table.version()))
         except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
-            raise StoreError(f"cannot append to stream {stream} in {self.root}: {error}") from error
+            raise StoreError(
+                f"cannot append to stream {stream} in {self.root}: {error}; check the disk space and permissions"
+            ) from error
 
-    def _shaped(self, stream: str, table: DeltaTable | None, empty: pl.DataFrame) -> DeltaTable:
-        """The table with all columns of these rows: made, or widened when the catalogue has grown."""
+    def _with_columns(self, stream: str, table: DeltaTable | None, empty: pl.DataFrame) -> DeltaTable:
+        """The table with all columns of `empty`: create it, or add columns that are new in the catalogue."""
         if table is None:
             path = str(self._path(stream))
             write_deltalake(
@@ -189,13 +190,13 @@ class DeltaStore:
         where: Where = (),
         after: Mapping[str, datetime] | None = None,
     ) -> pl.DataFrame:
-        return tumbled(self.scan(stream, start, end, where=where), length, after or {})
+        return count_by_window(self.scan(stream, start, end, where=where), length, after or {})
 
     def _path(self, stream: str) -> Path:
         return self.root / "streams" / stream
 
     def _table(self, stream: str) -> DeltaTable | None:
-        """The stream's table at its newest commit; only the commits since the last look are read."""
+        """The stream's table at its newest commit. Only commits since the last call are read."""
         try:
             with self._mutex:
                 table = self._tables.get(stream)
@@ -212,13 +213,15 @@ class DeltaStore:
         except (FileNotFoundError, TableNotFoundError):
             return None
         except (DeltaError, OSError) as error:
-            raise StoreError(f"cannot read stream {stream} in {self.root}: {error}") from error
+            raise StoreError(
+                f"cannot read stream {stream} in {self.root}: {error}; check the permissions of its files"
+            ) from error
 
     def _commit_file(self, stream: str, version: int) -> Path:
         return self._path(stream) / "_delta_log" / f"{version:020}.json"
 
     def _rows(self, stream: str, table: DeltaTable) -> pl.LazyFrame:
-        """All rows of a table's version, with the columns that the catalogue got later."""
+        """All rows of a table's version. Columns that the catalogue defined later are filled with null."""
         version = table.version()
         with self._mutex:
             known, rows = self._scans.get(stream, (-1, None))
@@ -234,10 +237,10 @@ class DeltaStore:
     def _known_ids(self, stream: str, table: DeltaTable | None) -> KnownIds:
         version, known = self._known.get(stream) or (-1, KnownIds(internal=STREAMS[stream].internal))
         if table is None or version != table.version():
-            known.forget()
+            known.clear()
         return known
 
-    def _turn(self, stream: str) -> AbstractContextManager[None]:
+    def _write_lock(self, stream: str) -> AbstractContextManager[None]:
         return files.locked(self.root / "locks" / f"{stream}.lock")
 
     # Keyed state and files
@@ -260,35 +263,35 @@ class DeltaStore:
     def raise_versions(self, above: int) -> None:
         self._state.raise_versions(above)
 
-    def keep(self, name: str, write: Callable[[str], None]) -> None:
+    def save_file(self, name: str, write: Callable[[str], None]) -> None:
         target = self.root / "kept" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f".{target.name}.{os.getpid()}")
         write(str(unfinished))
-        files.durable(unfinished)
+        files.sync_to_disk(unfinished)
         unfinished.replace(target)
-        files.durable(target)
+        files.sync_to_disk(target)
 
     @contextmanager
-    def kept(self, name: str) -> Iterator[str]:
+    def file_path(self, name: str) -> Iterator[str]:
         path = self.root / "kept" / name
         if not path.is_file():
-            raise StoreError(f"the store {self.root} keeps no {name}")
+            raise StoreError(f"the store {self.root} has no file {name}")
         yield str(path)
 
-    def kept_names(self) -> list[str]:
+    def file_names(self) -> list[str]:
         return files.files_below(self.root / "kept")
 
-    # Upkeep
+    # Maintenance
 
     def maintain(self) -> Mapping[str, int]:
         done = {"compacted": 0, "dropped": 0}
         for stream in STREAMS:
-            with self._mutex, self._turn(stream):
+            with self._mutex, self._write_lock(stream):
                 table = self._table(stream)
                 if table is None:
                     continue
-                dropped, compacted = files.upkeep(table, self._clock.now() - self._retention[stream])
+                dropped, compacted = files.maintain(table, self._clock.now() - self._retention[stream])
                 done["dropped"] += dropped
                 done["compacted"] += compacted
         return done

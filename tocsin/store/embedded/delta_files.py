@@ -1,4 +1,4 @@
-"""The files of a Delta table: writing one for a day, compacting many, dropping what is old."""
+"""The files of a Delta table: writes one for a day, compacts small files, and drops expired days."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from deltalake.transaction import AddAction
 from tocsin.contract.frames import TIME_TYPE
 from tocsin.contract.streams import ID, INGESTED, TIME
 
-DAY = "day"  # partition: the UTC date of the event time
-#: A day with more files than this is compacted.
+DAY = "day"  # partition column: the UTC date of the event time
+#: The table is compacted if a day has more files than this.
 _FILES_A_DAY = 24
 
 
 def part_file(table: Path, day: object, rows: pl.DataFrame) -> AddAction:
-    """Write the rows of one day as a Parquet file, which a commit then adds.
+    """Write the rows of one day as a Parquet file, and return the action that adds the file to a commit.
 
-    Polars writes it with a fifth of the memory that deltalake takes.
+    Polars writes the file with a fifth of the memory that deltalake uses.
     """
     name = f"{DAY}={day}/part-{uuid.uuid4()}.parquet"
     path = table / name
     path.parent.mkdir(exist_ok=True)
     rows.drop(DAY).write_parquet(path, compression="zstd", compression_level=1, row_group_size=131_072)
-    durable(path)
+    sync_to_disk(path)
     stats = {
         "numRecords": len(rows),
         "minValues": {c: _stat(rows[c].min()) for c in (TIME, INGESTED)},
@@ -43,11 +43,11 @@ def part_file(table: Path, day: object, rows: pl.DataFrame) -> AddAction:
     return AddAction(name, size, {DAY: str(day)}, changed, True, json.dumps(stats))  # noqa: FBT003
 
 
-def upkeep(table: DeltaTable, oldest: datetime) -> tuple[int, int]:
-    """Drop the days before `oldest` and compact days of many files.
+def maintain(table: DeltaTable, oldest: datetime) -> tuple[int, int]:
+    """Drop days before `oldest`, and compact days with many files.
 
     Returns:
-        How many files were dropped, and how many were compacted.
+        The number of files that were dropped, and the number that were compacted.
     """
     dropped, compacted = _drop(table, oldest), 0
     days = pl.Series(f.rpartition("/")[0] for f in table.file_uris()).value_counts()
@@ -59,22 +59,23 @@ def upkeep(table: DeltaTable, oldest: datetime) -> tuple[int, int]:
 
 
 def _drop(table: DeltaTable, oldest: datetime) -> int:
-    """Drop the days that lie before `oldest` and of which nothing was ingested since then.
+    """Drop the days before `oldest` for which no event was ingested after `oldest`.
 
-    What is taken in late, such as the logs of an old incident, is kept as long as all else.
+    Events that are ingested late, such as the logs of an old incident, are thereby retained as long as all others.
     """
     days = pl.scan_delta(table).filter(pl.col(DAY) < oldest.date()).group_by(DAY).agg(pl.col(INGESTED).max())
-    gone = days.filter(pl.col(INGESTED) < oldest).collect()[DAY]
-    if gone.is_empty():
+    expired = days.filter(pl.col(INGESTED) < oldest).collect()[DAY]
+    if expired.is_empty():
         return 0
-    words = ", ".join(f"'{day.isoformat()}'" for day in gone.sort())
-    return int(table.delete(f"{DAY} IN ({words})")["num_removed_files"])
+    dates = ", ".join(f"'{day.isoformat()}'" for day in expired.sort())
+    return int(table.delete(f"{DAY} IN ({dates})")["num_removed_files"])
 
 
-def transactions(table: DeltaTable, folder: Path, leave_out: str) -> dict[str, int]:
-    """The version of every application transaction of a table, but for one; deltalake tells them only one by one.
+def transactions(table: DeltaTable, folder: Path, excluded: str) -> dict[str, int]:
+    """The version of every application transaction of a table, except `excluded`.
 
-    The protocol keeps them all in the log: in the last checkpoint, and in the commits since.
+    deltalake returns the version of a transaction only if its id is known. The ids are in the table's log: in the last
+    checkpoint and in the commits since.
     https://github.com/delta-io/delta/blob/master/PROTOCOL.md#transaction-identifiers
     """
     log, version, names = folder / "_delta_log", 0, set[str]()
@@ -88,17 +89,17 @@ def transactions(table: DeltaTable, folder: Path, leave_out: str) -> dict[str, i
         commit = log / f"{number:020}.json"
         lines = commit.read_bytes().splitlines() if commit.exists() else []
         names |= {json.loads(line)["txn"]["appId"] for line in lines if line.startswith(b'{"txn"')}
-    numbers = {name: table.transaction_version(name) for name in sorted(names - {leave_out})}
+    numbers = {name: table.transaction_version(name) for name in sorted(names - {excluded})}
     return {name: number for name, number in numbers.items() if number is not None}
 
 
 def columns(table: DeltaTable) -> set[str]:
-    """Names of a table's columns."""
+    """The names of a table's columns."""
     return {field.name for field in table.schema().fields}
 
 
 def ids_between(table: DeltaTable | None, start: datetime, end: datetime) -> pl.DataFrame:
-    """Event times and ids of a table's rows of `start <= @timestamp < end`."""
+    """The event times and ids of a table's rows with `start <= @timestamp < end`."""
     if table is None:
         return pl.DataFrame(schema={TIME: TIME_TYPE, ID: pl.String})
     rows = pl.scan_delta(table).filter(pl.col(DAY) >= start.date(), pl.col(DAY) <= end.date())
@@ -107,7 +108,7 @@ def ids_between(table: DeltaTable | None, start: datetime, end: datetime) -> pl.
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file of this machine; the kernel frees it when its holder dies."""
+    """Hold an exclusive lock on a file. The kernel releases the lock if this process dies."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -117,13 +118,13 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def files_below(folder: Path) -> list[str]:
-    """Relative paths of the files in a folder and those below; without unfinished ones."""
+    """The relative paths of all files in a folder and its subfolders, except files that are still being written."""
     found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return sorted(str(path.relative_to(folder)) for path in found)
 
 
-def durable(path: Path) -> None:
-    """Bring a file and its name to the disk, so that it outlives a power cut."""
+def sync_to_disk(path: Path) -> None:
+    """Flush a file and its directory entry to disk, so that the file survives a power failure."""
     for place in (path, path.parent):
         descriptor = os.open(place, os.O_RDONLY)
         try:
@@ -133,6 +134,6 @@ def durable(path: Path) -> None:
 
 
 def _stat(value: object) -> str:
-    """A time as Delta's statistics write it: milliseconds, which readers widen."""
+    """A time in the form of Delta's file statistics."""
     assert isinstance(value, datetime)
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

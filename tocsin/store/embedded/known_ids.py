@@ -1,14 +1,14 @@
-"""Which events a stream already holds: over all of its history, bounded in memory.
+"""Detection of events that a stream already contains, over its whole history and with bounded memory.
 
-What a source says twice has the same id and the same event time, so it need only be looked for among
-the events of its hour; sources that number their events from 1 do not disturb each other. What Tocsin
-writes itself has an id that nothing else has, but may get a later time when it is written again after a
-crash: its id alone is looked for, in its own day and the day before.
+An event from a source is identified by id and event time. If the source repeats the event, both are the same, so a
+duplicate can only be among the events of the same hour. Sources that number their events from 1 do not collide. An
+event that Tocsin itself writes is identified by its id, which is unique, because it may get a later time when it is
+written again after a crash. A duplicate is searched in its day and the day before.
 
-Of each span (hour or day) that is being written to, a sorted array of 64-bit hashes is held, seeded per
-process so that nobody can craft a collision; the least recently used spans are given up and read again
-from the stream when they are needed. Two events of one span collide with probability n² / 2⁶⁵: 3 in 10⁸
-for a million of them.
+For each span (hour or day) that is written to, a sorted array of 64-bit hashes is held in memory. The hash seed is
+random in each process, so that an attacker cannot construct collisions. The least recently used spans are evicted,
+and loaded from the stream when they are needed again. The probability that two of n events in a span collide is
+n² / 2⁶⁵: 3 in 10⁸ for a million events.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Load = Callable[[datetime, datetime], pl.DataFrame]
 
 
 class KnownIds:
-    """One stream's ids. Not shared between processes: forget it when another one has written."""
+    """The ids of one stream. After another process has written to the stream, call `clear`."""
 
     def __init__(self, *, internal: bool = False, capacity: int = _CAPACITY) -> None:
         self._seed = secrets.randbits(63)
@@ -42,20 +42,20 @@ class KnownIds:
         self._internal = internal
         self._width = _DAY if internal else _HOUR
 
-    def forget(self) -> None:
-        """Read everything again: another process has written."""
+    def clear(self) -> None:
+        """Remove all ids from memory. They are loaded from the stream when they are needed."""
         self._spans.clear()
 
-    def fresh(self, frame: pl.DataFrame, load: Load) -> NDArray[np.bool_]:
-        """Mark the rows that are neither in the stream nor in an earlier row of the frame.
+    def find_new(self, frame: pl.DataFrame, load: Load) -> NDArray[np.bool_]:
+        """Mark the rows whose event is neither in the stream nor in an earlier row of the frame.
 
         Args:
             frame: rows with `@timestamp` and `event.id`.
-            load: gives `@timestamp` and `event.id` of the stream's events in `[start, end)`.
+            load: returns `@timestamp` and `event.id` of the stream's events in `[start, end)`.
         """
         spans, hashes = self._keys(frame)
-        fresh = np.zeros(len(hashes), dtype=bool)
-        fresh[np.unique(hashes, return_index=True)[1]] = True
+        new = np.zeros(len(hashes), dtype=bool)
+        new[np.unique(hashes, return_index=True)[1]] = True
         touched = np.unique(spans)
         self._load(np.unique(np.concatenate([touched, touched - 1])) if self._internal else touched, load)
         for span, places in _groups(spans):
@@ -63,11 +63,11 @@ class KnownIds:
                 if len(known):
                     at = np.searchsorted(known, hashes[places])
                     at[at == len(known)] = 0
-                    fresh[places] &= known[at] != hashes[places]
-        return fresh
+                    new[places] &= known[at] != hashes[places]
+        return new
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Remember rows that were appended."""
+        """Add the ids of rows that were appended."""
         spans, hashes = self._keys(frame)
         for span, places in _groups(spans):
             self._spans[span] = np.sort(np.concatenate([self._spans[span], hashes[places]]))
@@ -84,7 +84,7 @@ class KnownIds:
 
     def _load(self, spans: NDArray[np.int64], load: Load) -> None:
         missing = np.array([span for span in spans.tolist() if span not in self._spans], dtype=np.int64)
-        nothing = np.empty(0, dtype=np.uint64)
+        empty = np.empty(0, dtype=np.uint64)
         for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
             if not len(run):
                 continue
@@ -93,7 +93,7 @@ class KnownIds:
             found_spans, hashes = self._keys(load(start, end))
             found = dict(_groups(found_spans))
             for span in run.tolist():
-                self._spans[span] = np.sort(hashes[found[span]]) if span in found else nothing
+                self._spans[span] = np.sort(hashes[found[span]]) if span in found else empty
 
 
 def _groups(spans: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:

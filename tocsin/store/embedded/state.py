@@ -1,4 +1,4 @@
-"""The keyed state of the embedded store: SQLite in WAL mode, shared by several processes."""
+"""The keyed state of the embedded store: SQLite in WAL mode, which several processes can share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 from tocsin.errors import StoreError
 from tocsin.store.protocol import Entry
 
-#: What this code writes. An older store is migrated on opening, a newer one is refused.
+#: The version of the store that this code writes. A store with another version is refused.
 STORE_VERSION = 1
 
 _SCHEMA = """
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS state (
 
 
 class State:
-    """Records by kind and key, written by compare-and-set. Durable when `put` returns."""
+    """Records by kind and key, written with compare-and-set. A record is durable when `put` returns."""
 
     def __init__(self, path: Path, namespace: str) -> None:
         self._mutex, self._path = threading.Lock(), path
@@ -36,28 +36,32 @@ class State:
             self._connection = sqlite3.connect(
                 path, timeout=30, isolation_level=None, check_same_thread=False
             )
-            weakref.finalize(self, self._connection.close)  # also where nobody closes the store
+            weakref.finalize(self, self._connection.close)  # closes the connection even without close()
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             with self._write():
                 for statement in _SCHEMA.split(";\n"):
                     self._connection.execute(statement)
-                self._own(path, namespace)
+                self._check_identity(path, namespace)
         except sqlite3.Error as error:
-            raise StoreError(f"cannot open the keyed state {path}: {error}") from error
+            raise StoreError(
+                f"cannot open the keyed state {path}: {error}; check the permissions of the file and its folder"
+            ) from error
 
-    def _own(self, path: Path, namespace: str) -> None:
+    def _check_identity(self, path: Path, namespace: str) -> None:
+        """Check the store's version and namespace, and write them to a new store."""
         meta = dict(self._connection.execute("SELECT key, value FROM meta"))
         version = int(meta.get("store_version", STORE_VERSION))
         if version != STORE_VERSION:
             raise StoreError(
-                f"the store {path.parent} has version {version}, this Tocsin writes {STORE_VERSION}; "
-                "upgrade Tocsin or open another store"
+                f"the store {path.parent} has version {version}, but this Tocsin supports version {STORE_VERSION}; "
+                "upgrade Tocsin, or set `store.path` to another store"
             )
         if meta.get("namespace", namespace) != namespace:
             raise StoreError(
                 f"the store {path.parent} belongs to namespace {meta['namespace']!r}, "
-                f"not {namespace!r}; set `namespace` in tocsin.yaml to match, or open another store"
+                f"not {namespace!r}; set `namespace` in tocsin.yaml to {meta['namespace']!r}, "
+                "or set `store.path` to another store"
             )
         for key, value in (
             ("store_version", str(STORE_VERSION)),
@@ -67,17 +71,19 @@ class State:
             self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """The mutex, and an error of SQLite as a `StoreError`."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the mutex, and convert errors of SQLite to `StoreError`."""
         with self._mutex:
             try:
                 yield
             except sqlite3.Error as error:
-                raise StoreError(f"the keyed state {self._path} cannot be used: {error}") from error
+                raise StoreError(
+                    f"the keyed state {self._path} cannot be read or written: {error}; check the disk and its space"
+                ) from error
 
     @contextmanager
     def _write(self) -> Iterator[None]:
-        with self._told():
+        with self._locked():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -87,7 +93,7 @@ class State:
             self._connection.execute("COMMIT")
 
     def get(self, kind: str, key: str) -> Entry | None:
-        with self._told():
+        with self._locked():
             row = self._connection.execute(
                 "SELECT value, version FROM state WHERE kind = ? AND key = ?", (kind, key)
             ).fetchone()
@@ -121,7 +127,7 @@ class State:
             return changed.rowcount == 1
 
     def entries(self, kind: str, prefix: str) -> list[Entry]:
-        with self._told():
+        with self._locked():
             rows = self._connection.execute(
                 "SELECT key, value, version FROM state WHERE kind = ? AND substr(key, 1, ?) = ? ORDER BY key",
                 (kind, len(prefix), prefix),
@@ -129,7 +135,7 @@ class State:
         return [Entry(kind, key, msgspec.json.decode(value), version) for key, value, version in rows]
 
     def kinds(self) -> list[str]:
-        with self._told():
+        with self._locked():
             rows = self._connection.execute("SELECT DISTINCT kind FROM state ORDER BY kind").fetchall()
         return [kind for (kind,) in rows]
 

@@ -1,1 +1,1 @@
-"""Stores appends on the local disk while the cluster is unavailable, and sends them afterwards."""
+"""Buffers appends on disk while the cluster is unreachable."""

@@ -1,7 +1,8 @@
-"""Segments: what could not be written to a store yet, in a folder, one file an append, in order.
+"""Segments: a folder with one numbered file for each append that has not been written to the store yet.
 
-A segment is a line with the SHA-256 of all that follows, a line of JSON that says what it is, and its rows as Arrow
-IPC. It is written under another name, synced, and then renamed: after a crash it is there as a whole or not at all.
+A segment file contains a line with the SHA-256 of the rest of the file, a header line in JSON, and the rows as Arrow
+IPC. It is written under a temporary name, synced to disk and then renamed, so that a crash never leaves a partial
+segment.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One append that waits: its file of `size` bytes, and what its header says."""
+    """One buffered append: its file, the file's size in bytes, and the content of its header."""
 
     path: Path
     number: int
@@ -56,28 +57,32 @@ class Segment:
 
 @dataclass(slots=True, weakref_slot=True)
 class Segments:
-    """A folder of segments that one process holds; `all` is in order, the oldest first."""
+    """A folder of segments, locked by one process. `all` are the segments, oldest first."""
 
     folder: Path
     max_bytes: int
     all: tuple[Segment, ...] = ()
     bytes: int = 0
     _number: int = 0
-    _marks: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    #: By stream and key: the newest segment with a checkpoint for the key, and the checkpoint.
+    _checkpoints: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _release: Callable[[], object] = lambda: None
 
     @classmethod
     def open(cls, folder: Path, max_bytes: int) -> Self | None:
-        """Take a folder, made where it is not there; None where another process holds it.
+        """Lock a folder and load its segments. The folder is created if it does not exist.
+
+        Returns:
+            The segments, or None if another process has locked the folder.
 
         Raises:
-            StoreError: the folder cannot be used.
+            StoreError: the folder cannot be created, read or written.
         """
         found = cls(folder, max_bytes)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            found._release = weakref.finalize(found, os.close, lock)  # also where nobody closes it
+            found._release = weakref.finalize(found, os.close, lock)  # releases the lock even without close()
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -85,31 +90,33 @@ class Segments:
             found._load()
         except OSError as error:
             raise StoreError(
-                f"the spool {folder} cannot be used: {error.strerror or error}; make it a folder that Tocsin may "
-                "write, or set `store.spool` to another"
+                f"the spool {folder} cannot be used: {error.strerror or error}; make it a folder that Tocsin can "
+                "write to, or set `store.spool` to another folder"
             ) from None
         return found
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Release the lock, so that another process can use the folder."""
         self._release()
 
     def _load(self) -> None:
-        for left in self.folder.glob(f"*{_PARTIAL}"):  # of a write that a crash cut off
-            left.unlink()
+        for partial in self.folder.glob(f"*{_PARTIAL}"):  # left by a crash during a write
+            partial.unlink()
         found = []
         for path in sorted(self.folder.iterdir()):
             match = _NAME.fullmatch(path.name)
             if match is None:
                 continue
-            segment = _described(path, int(match[1]))
+            segment = _read_header(path, int(match[1]))
             if segment is None:
-                self._set_aside(path, "what it held is not known")
+                self._set_aside(
+                    path, "its header cannot be read, so its stream and number of events are unknown"
+                )
             else:
                 found.append(segment)
         self._add(*found)
-        aside = [int(m[1]) for p in self.folder.glob(f"{_DAMAGED}/*") if (m := _NAME.fullmatch(p.name))]
-        self._number = max([self._number, *aside])
+        damaged = [int(m[1]) for p in self.folder.glob(f"{_DAMAGED}/*") if (m := _NAME.fullmatch(p.name))]
+        self._number = max([self._number, *damaged])
 
     def _add(self, *segments: Segment) -> None:
         self.all += segments
@@ -117,18 +124,18 @@ class Segments:
             self.bytes += segment.size
             self._number = segment.number
             for key, number in segment.checkpoint.items():
-                self._marks[segment.stream, key] = (segment.number, number)
+                self._checkpoints[segment.stream, key] = (segment.number, number)
 
     def checkpoint(self, stream: str, key: str) -> int | None:
-        """The newest number for a key of a stream that waits here, or None."""
-        found = self._marks.get((stream, key))
+        """The newest buffered checkpoint for a key of a stream, or None."""
+        found = self._checkpoints.get((stream, key))
         return None if found is None else found[1]
 
     def write(self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int], now: datetime) -> None:
-        """Add a segment: durable when this returns, else not there.
+        """Write a segment. It is durable when this method returns; if the method raises, nothing was written.
 
         Raises:
-            StoreAway: there is no room for it.
+            StoreAway: the spool or its disk is full.
         """
         rows = io.BytesIO()
         frame.write_ipc(rows, compression="zstd")
@@ -141,31 +148,34 @@ class Segments:
         if self.bytes + size > self.max_bytes:
             raise StoreAway(
                 f"the spool {self.folder} is full: {format_size(self.bytes)} of {format_size(self.max_bytes)} "
-                "(`store.spool_limit`); collectors wait until the cluster is back, nothing is lost"
+                "(`store.spool_limit`); collectors wait until the cluster is reachable, and no event is lost"
             )
         path = self.folder / f"{self._number + 1:012d}-{stream}.arrow"
         try:
             _write(path, head, body)
         except OSError as error:
             raise StoreAway(
-                f"the spool {self.folder} cannot be written: {error.strerror or error}; collectors wait, nothing "
-                "is lost; make room there or set `store.spool` to another disk"
+                f"the spool {self.folder} cannot be written: {error.strerror or error}; collectors wait, and no event "
+                "is lost; free disk space, or set `store.spool` to a folder on another disk"
             ) from None
         self._add(Segment(path, self._number + 1, size, stream, len(frame), dict(checkpoint), now))
 
     def read(self, segment: Segment) -> pl.DataFrame | None:
-        """The rows of the oldest segment; None where it is damaged: then it is set aside.
+        """The rows of the oldest segment. A damaged segment is moved to the folder `damaged`, and None is returned.
 
         Raises:
-            StoreError: its file cannot be read.
+            StoreError: the file cannot be read.
         """
         try:
             content = segment.path.read_bytes()
         except FileNotFoundError:
             content = b""
         except OSError as error:
-            raise StoreError(f"{segment.path} cannot be read: {error.strerror or error}") from None
-        frame = _rows(content, segment.stream)
+            raise StoreError(
+                f"the spool's segment {segment.path} cannot be read: {error.strerror or error}; "
+                "check the permissions of the file and the disk"
+            ) from None
+        frame = _read_rows(content, segment.stream)
         if frame is None:
             events = f"{segment.events:,} events of stream {segment.stream}"
             self._set_aside(
@@ -176,23 +186,26 @@ class Segments:
         return frame
 
     def remove(self, segment: Segment) -> None:
-        """Remove the oldest segment, which the store has.
+        """Delete the oldest segment after its rows were written to the store.
 
         Raises:
-            StoreError: its file cannot be removed.
+            StoreError: the file cannot be deleted.
         """
         try:
             segment.path.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(f"{segment.path} cannot be removed: {error.strerror or error}") from None
+            raise StoreError(
+                f"the spool's segment {segment.path} cannot be deleted: {error.strerror or error}; "
+                "check the permissions of its folder"
+            ) from None
         self._forget(segment)
 
     def _forget(self, segment: Segment) -> None:
         self.all = self.all[1:]
         self.bytes -= segment.size
         for key in segment.checkpoint:
-            if self._marks[segment.stream, key][0] == segment.number:
-                del self._marks[segment.stream, key]
+            if self._checkpoints[segment.stream, key][0] == segment.number:
+                del self._checkpoints[segment.stream, key]
 
     def _set_aside(self, path: Path, lost: str) -> None:
         target = path.parent / _DAMAGED / path.name
@@ -200,16 +213,17 @@ class Segments:
             target.parent.mkdir(exist_ok=True)
             path.replace(target)
         log.error(
-            "the spool's segment %s is damaged and was moved to %s: %s. If you have a good copy, put it back while "
-            "Tocsin is stopped; else give the lines of that time to `tocsin collect` in a file of their own",
+            "the spool's segment %s is damaged and was moved to %s: %s. If you have an undamaged copy, stop Tocsin and "
+            "restore it to the spool; otherwise copy the source's lines of that time to a separate file and run "
+            "`tocsin collect` on it",
             path,
             target,
             lost,
         )
 
 
-def _described(path: Path, number: int) -> Segment | None:
-    """What a segment says it is; None where its header is damaged or its end is missing."""
+def _read_header(path: Path, number: int) -> Segment | None:
+    """A segment from the header of its file; None if the header is damaged or the file is truncated."""
     with path.open("rb") as file:
         file.readline()
         try:
@@ -222,14 +236,14 @@ def _described(path: Path, number: int) -> Segment | None:
     return Segment(path, number, size, header.stream, header.events, header.checkpoint, header.written)
 
 
-def _rows(content: bytes, stream: str) -> pl.DataFrame | None:
-    """The rows in a segment's file; None where it is not as it was written."""
+def _read_rows(content: bytes, stream: str) -> pl.DataFrame | None:
+    """The rows in a segment's file; None if the content does not match its digest or cannot be decoded."""
     digest, _, rest = content.partition(b"\n")
     if hashlib.sha256(rest).hexdigest().encode() != digest:
         return None
     try:
         return conform(pl.read_ipc(io.BytesIO(rest.partition(b"\n")[2])), stream)
-    except (pl.exceptions.PolarsError, InputError):  # written by another version of Tocsin
+    except (pl.exceptions.PolarsError, InputError):  # the digest matches: another version of Tocsin wrote it
         return None
 
 
@@ -248,7 +262,7 @@ def _write(path: Path, head: bytes, body: memoryview) -> None:
         finally:
             os.close(folder)
     except OSError:
-        for left in (partial, path):
+        for unfinished in (partial, path):
             with contextlib.suppress(OSError):
-                left.unlink(missing_ok=True)
+                unfinished.unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""Checkpoints of sources in a cluster's keyed state, which has no transaction to carry them with the rows."""
+"""Checkpoints of sources, stored in a cluster's keyed state. Elasticsearch has no transaction for rows and checkpoint."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ _TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """A number for each key of a stream."""
+class Checkpoints:
+    """The checkpoints of streams: a number for each key."""
 
     state: ElasticState
 
     def get(self, stream: str, key: str) -> int | None:
-        """The number that was written last, or None."""
+        """The checkpoint for a key, or None."""
         entry = self.state.get(_KIND, f"{stream}/{key}")
         return None if entry is None else int(entry.value["number"])
 
     def of(self, stream: str) -> Mapping[str, int]:
-        """All of a stream, by key."""
-        marks = self.state.entries(_KIND, f"{stream}/")
-        return {mark.key.removeprefix(f"{stream}/"): int(mark.value["number"]) for mark in marks}
+        """All checkpoints of a stream, by key."""
+        entries = self.state.entries(_KIND, f"{stream}/")
+        return {entry.key.removeprefix(f"{stream}/"): int(entry.value["number"]) for entry in entries}
 
     def put(self, stream: str, key: str, number: int) -> None:
-        """Write one.
+        """Write the checkpoint for a key.
 
         Raises:
-            StoreError: other processes write it all the time.
+            StoreError: other processes changed it during each of the attempts.
         """
         name = f"{stream}/{key}"
         for _ in range(_TRIES):
             entry = self.state.get(_KIND, name)
             if self.state.put(_KIND, name, {"number": number}, entry.version if entry else None) is not None:
                 return
-        raise StoreError(f"other processes keep writing the checkpoint {name}")
+        raise StoreError(
+            f"the checkpoint {name} cannot be written: other processes changed it during all {_TRIES} attempts; "
+            "check that only one worker collects from this source"
+        )
