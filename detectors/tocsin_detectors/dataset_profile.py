@@ -21,12 +21,14 @@ from tocsin_detectors._profiles import (
     profile_of,
     schema_change,
 )
+from tocsin_detectors._words import count, figure, listed
 
 Event = Mapping[str, Any]
 _FIELDS = ("name", "digest", "rows", "schema", "profile", "label", "labels")
 _COLUMNS = [*(f"tocsin.dataset.{field}" for field in _FIELDS), "user.id"]
 _MOST = 100.0  # a score beyond this says no more
 _SHOWN = 10  # departures named in the evidence
+_NAMED = 3  # columns named in the sentence
 _SCHEMA = {"added": 1.0, "removed": 1.5, "retyped": 1.5}
 _UNIQUE = 0.9  # different values a row, from which on a column is taken for one without duplicates
 _STRANGER = 1.25  # how much worse a departure is from a writer who never wrote this dataset
@@ -109,9 +111,11 @@ class DatasetProfile(Detector[Params]):
         snapshots = {other["tocsin.dataset.digest"]: other for other in earlier}
         digest, writer = event["tocsin.dataset.digest"], event["user.id"]
         if digest in snapshots:
-            return Score(subject, 0.0, "the content is that of an earlier snapshot", {"snapshot": digest})
+            words = f"{subject.id}: the content is that of an earlier snapshot"
+            return Score(subject, 0.0, words, {"snapshot": digest})
         if len(snapshots) < self.params.min_history:
-            words = f"not judged: {len(snapshots)} earlier snapshots, {self.params.min_history} are needed"
+            known = count(len(snapshots), "earlier snapshot")
+            words = f"{subject.id} was not judged: {known}, {self.params.min_history} are needed"
             return Score(subject, 0.0, words, {"snapshot": digest})
         now = profile_of(event)
         past = [profile_of(other) for other in list(snapshots.values())[-self.params.max_history :]]
@@ -131,9 +135,10 @@ class DatasetProfile(Detector[Params]):
                 for d in departed[:_SHOWN]
             ],
         }
-        return Score(
-            subject, min(value, _MOST), _reason(departed, schema, writer if stranger else None), evidence
-        )
+        reason = f"{subject.id}: the snapshot is like the {count(len(past), 'snapshot')} before it"
+        if value >= self.threshold:
+            reason = f"{subject.id}: {_reason(departed, schema, writer if stranger else None)}"
+        return Score(subject, min(value, _MOST), reason, evidence)
 
     def _departures(self, now: Profile, past: Sequence[Profile]) -> list[_Departed]:
         """Every figure that enough earlier snapshots have, the largest departure first."""
@@ -142,10 +147,10 @@ class DatasetProfile(Detector[Params]):
         for name, _, _ in known:
             sizes[_group(name)] = sizes.get(_group(name), 0) + 1
         found: dict[Name, _Departed] = {}
-        for name, figure, earlier in known:
-            z, freedom, usual = departure(figure, earlier)
+        for name, now_figure, earlier in known:
+            z, freedom, usual = departure(now_figure, earlier)
             alpha = self.params.false_alarms / 3 / sizes[_group(name)]
-            found[name] = _Departed(min(z / critical(freedom, alpha), _MOST), name, figure.shown, usual)
+            found[name] = _Departed(min(z / critical(freedom, alpha), _MOST), name, now_figure.shown, usual)
         for name in [name for name in found if name.measure == DISTINCT]:
             # a volume that changes moves one of the two, but the second not where values are unique
             per_row = found.pop(Name(name.column, DISTINCT_SHARE))
@@ -158,9 +163,10 @@ def _group(name: Name) -> str:
 
 
 def _reason(departed: Sequence[_Departed], schema: dict[str, list[str]], stranger: str | None) -> str:
-    words = [f"{d.name}: {d.now:.6g}, usually {d.usual:.6g}" for d in departed[:1]] or ["no figures"]
-    beyond = sum(d.score >= 1 for d in departed[1:])
-    words += [f"{beyond} more figures beyond their limits"] if beyond else []
-    words += [f"columns {how}: {', '.join(columns)}" for how, columns in schema.items()]
-    words += [f"written by {stranger}, who never wrote it before"] if stranger else []
+    words = [f"columns {how}: {listed(list(columns), _NAMED)}" for how, columns in schema.items()]
+    if departed and (departed[0].score >= 1 or not words):
+        words.append(f"{departed[0].name} is {figure(departed[0].now)}, usually {figure(departed[0].usual)}")
+    more = sum(d.score >= 1 for d in departed[1:])
+    words += [f"{count(more, 'more figure')} out of range"] if more else []
+    words += [f"written by {stranger}, a new writer"] if stranger else []
     return "; ".join(words)

@@ -19,6 +19,7 @@ from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
+from tocsin_detectors._words import count
 
 Floats = NDArray[np.float64]
 
@@ -124,7 +125,7 @@ class FeatureDrift(Detector[Params]):
         samples = {name: sample for name, sample in samples.items() if sample.rows >= self.params.min_rows}
         tests = [*self._shifts(samples, normal), *self._relations(vectors, normal)]
         if not tests:
-            return Score(Subject("model", model), 0.0, "no feature is in the baseline: nothing to compare")
+            return Score(Subject("model", model), 0.0, f"not judged: the baseline has no feature of {model}")
         adjusted = benjamini_hochberg([test.p for test in tests]).tolist()
         ranked = sorted(zip(adjusted, tests, strict=True))
         smallest, worst = ranked[0]
@@ -144,7 +145,7 @@ class FeatureDrift(Detector[Params]):
             "versions": model_rows.versions(calls),
             "baseline.versions": normal.versions,
         }
-        reason = _reason(smallest, worst, len(moved), len(samples))
+        reason = _reason(model, worst, len(moved), len(samples))
         return Score(Subject("model", model), normal_deviate(smallest), reason, evidence)
 
     def _shifts(self, samples: dict[str, Sample], normal: Features) -> Iterator[_Test]:
@@ -189,13 +190,13 @@ def _describe(
     }
 
 
-def _reason(p: float, worst: _Test, moved: int, features: int) -> str:
+def _reason(model: str, worst: _Test, moved: int, features: int) -> str:
     if not moved:
-        return f"none of {features} features moved (smallest adjusted p {p:.2g})"
+        return f"{model} receives inputs as before: none of {count(features, 'feature')} changed"
     what = {
-        "values": "has moved",
+        "values": "is shifted",
         "counts": "has other values",
-        "relation": "no longer goes with the other features",
+        "relation": "no longer fits the other features",
     }[worst.kind]
-    others = f", {moved - 1} more of {features} features moved too" if moved > 1 else ""
-    return f"{plain(worst.feature)} {what} (adjusted p {p:.2g}){others}"
+    others = f"; {moved} of {count(features, 'feature')} changed" if moved > 1 else ""
+    return f"{model} receives other inputs than before: {plain(worst.feature)} {what}{others}"

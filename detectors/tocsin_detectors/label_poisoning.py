@@ -27,6 +27,7 @@ from tocsin.datasets.digest import digest_frame
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
 from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
+from tocsin_detectors._words import count
 
 _EXAMPLES = 20  # rows named in a finding
 _FEW = 20  # rows of a label that a model can learn from
@@ -158,14 +159,15 @@ class LabelPoisoning(Detector[Params]):
             subject = Subject("dataset", name)
             facts = known.get(name, {"reason": "the baseline holds no snapshot of it"})
             if "frame" not in facts:
-                yield Score(subject, 0.0, f"not judged: {facts['reason']}")
+                yield Score(subject, 0.0, f"{name} was not judged: {facts['reason']}")
                 continue
             scores = (self._judge(window, subject, facts, snapshot) for snapshot in snapshots)
             yield max(scores, key=lambda score: score.value)
 
     def _judge(self, window: Window, subject: Subject, facts: Mapping[str, Any], snapshot: Snapshot) -> Score:
         def not_judged(reason: str) -> Score:
-            return Score(subject, 0.0, f"not judged: {reason}", {"snapshot": snapshot.digest})
+            evidence: dict[str, Json] = {"snapshot": snapshot.digest}
+            return Score(subject, 0.0, f"{subject.id} was not judged: {reason}", evidence)
 
         try:
             rows = read(window, snapshot, facts["label"], self.params.trusted_rows)
@@ -184,7 +186,8 @@ class LabelPoisoning(Detector[Params]):
         encoded, codes = reference.encoder.encode(rows), reference.codes(rows[LABEL])
         new = np.flatnonzero(~reference.known(encoded, codes))
         if len(new) < self.params.min_batch:
-            return not_judged(f"the snapshot has {len(new)} new rows with a label")
+            few = f"{count(len(new), 'new row')} with a label"
+            return not_judged(f"the snapshot has {few}; at least {self.params.min_batch} are needed")
         signs, own = reference.signs(encoded[new], codes[new], self.params.share)
         worst = max(signs, key=lambda sign: sign.value)
         shown = worst.rows[:_EXAMPLES]
@@ -199,7 +202,11 @@ class LabelPoisoning(Detector[Params]):
             **worst.facts,
             "suspicious": suspicious.to_dicts(),
         }
-        return Score(subject, max(worst.value, 0.0), worst.words, evidence)
+        by = f", written by {snapshot.writer}" if snapshot.writer else ""
+        reason = f"{subject.id}{by}: {worst.words}"
+        if worst.value < (self.floor if self.threshold is None else self.threshold):
+            reason = f"{subject.id}{by}: {count(len(new), 'new row')} like the trusted rows"
+        return Score(subject, max(worst.value, 0.0), reason, evidence)
 
     def _reference(
         self, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, Any], missing: Sequence[str]

@@ -24,9 +24,19 @@ from tocsin_detectors._honest_queries import (
     distinct,
     sampled,
 )
+from tocsin_detectors._words import count
 
 #: A longer baseline is learned from a sample of its principals.
 BASELINE_CALLS = 200_000
+#: What the queries are, by the statistic that departs most.
+_LIKE = {
+    "unseen": "with values that no other client has ever sent",
+    "step": "that repeat earlier queries with small changes in many features",
+    "probe": "that put a never-seen value into an earlier query",
+    "alone": "unlike those of any other client",
+    "scatter": "further apart than those of any other client",
+    "boundary": "for which the model is least sure of its answer",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +134,13 @@ class ModelExtraction(Detector[Params]):
         user, subject = queries.owner, Subject("principal", queries.owner)
         verdict = known.honest.judge(queries, self.params.sub_windows)
         if verdict is None:
-            reason = f"{len(rows)} distinct queries to {model}, too few to have a geometry"
+            queried = count(len(rows), "distinct query", "distinct queries")
+            reason = f"{user} sent {queried} to {model}: too few to judge"
             return Score(subject, 0.0, reason, {"model": model, "distinct queries": len(rows)})
-        norm = known.honest.norms[verdict.size][verdict.statistic]
-        reason = (
-            f"{STATISTICS[verdict.statistic]}: {norm.of(verdict.marks[verdict.statistic]):.2g} in"
-            f" {verdict.run.stop - verdict.run.start} queries to {model}, normally up to {norm.start(user):.2g}"
-        )
+        reason = f"{user} sent {count(len(rows), 'query', 'queries')} to {model}, like those of other clients"
+        if verdict.z >= (self.floor if self.threshold is None else self.threshold):
+            run = verdict.run.stop - verdict.run.start
+            reason = f"{user} sent {count(run, 'query', 'queries')} to {model} {_LIKE[verdict.statistic]}"
         return Score(subject, verdict.z, reason, _evidence(user, model, rows, verdict, known))
 
 
@@ -156,7 +166,8 @@ def _evidence(
         z = norm.z(verdict.marks[name], user)
         if z > 0:
             value, normal = norm.of(verdict.marks[name]), norm.start(user)
-            statistics[name] = {"value": round(value, 4), "normal": round(normal, 4), "z": round(z, 2)}
+            facts: dict[str, Json] = {"value": round(value, 4), "normal": round(normal, 4), "z": round(z, 2)}
+            statistics[name] = {"meaning": STATISTICS[name], **facts}
     marks = np.nan_to_num(verdict.marks[verdict.statistic], nan=-np.inf)
     names = (known.names or "").split(",")
     return {

@@ -180,7 +180,9 @@ class PredictionDrift(Detector[Params]):
             "versions": now.versions,
             "baseline.versions": before.versions,
         }
-        return Score(Subject("model", model), normal_deviate(p), _reason(p, worst, before, now), evidence)
+        return Score(
+            Subject("model", model), normal_deviate(p), _reason(model, p, worst, before, now), evidence
+        )
 
     def _tests(self, before: _Outputs, now: _Outputs) -> Iterator[tuple[str, float]]:
         limit = self.params.row_limit
@@ -227,15 +229,15 @@ def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
     }
 
 
-def _reason(p: float, worst: str, before: _Outputs, now: _Outputs) -> str:
+def _reason(model: str, p: float, worst: str, before: _Outputs, now: _Outputs) -> str:
     if p > _SIGNIFICANT:
-        return f"answers are as before (smallest adjusted p {p:.2g})"
+        return f"{model} answers as before"
     output, _, test = worst.partition(" ")
-    what = "the mix of labels has changed"
+    what = f"{model} returns another mix of labels than before"
     if test == "counts":
-        what = f"the {output} takes other values"
+        what = f"{model} returns {output} values that were rare before"
     elif test:
-        means = (outputs.numbers[output].values.mean() for outputs in (before, now))
-        what = f"the {output} has moved, mean {' to '.join(f'{mean:.3g}' for mean in means)}"
+        was, is_now = (outputs.numbers[output].values.mean() for outputs in (before, now))
+        what = f"{model} returns another {output} than before: mean {is_now:.3g}, before {was:.3g}"
     new = [version for version in now.versions if version not in before.versions]
-    return f"{what} (adjusted p {p:.2g})" + (f"; new version {', '.join(new)}" if new else "")
+    return what + (f"; new model version {', '.join(new)}" if new else "")

@@ -113,7 +113,8 @@ class Pyod(Detector[Params]):
             yield Score(
                 Subject(self.params.subject_type, str(subject)),
                 value,
-                reason=f"the worst {count} of {group.height} rows are such as one in {math.exp(value):,.0f}",
+                reason=f"{subject}: the {count} most unusual of {group.height:,} rows are as rare as one in "
+                f"{math.exp(value):,.0f} baseline rows",
                 evidence={
                     "estimator": self.params.estimator,
                     "columns": list(self.params.columns),

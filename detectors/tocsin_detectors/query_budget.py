@@ -11,6 +11,7 @@ import polars as pl
 
 from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stability, Subject, Window, param
 from tocsin.contract.streams import TIME
+from tocsin_detectors._words import count
 
 _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
@@ -120,12 +121,13 @@ def _different(name: str, principals: list[str], *windows: Window) -> pl.DataFra
 
 
 def _score(row: dict[str, Any], days: int) -> Score:
-    exact = row["rows"] is not None
-    count = f"{row['rows']:,} different queries" if exact else f"{row['calls']:,} queries"
+    kind = "" if row["rows"] is None else "different "
+    queries = count(row["calls"] if row["rows"] is None else row["rows"], f"{kind}query", f"{kind}queries")
+    budget = f"{count(days, 'day')}; the budget is {row['budget']:,.0f}"
     return Score(
         Subject("principal", row[_PRINCIPAL]),
         row["ratio"],
-        reason=f"{count} to {row[_MODEL]} in {days} days, budget {row['budget']:,.0f}",
+        reason=f"{row[_PRINCIPAL]} sent {queries} to {row[_MODEL]} in {budget}",
         evidence={
             "model": row[_MODEL],
             "queries": row["calls"],

@@ -19,6 +19,7 @@ from tocsin_detectors._access_habits import Oddity, active, oddities, pools, rat
 from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
 from tocsin_detectors._access_points import Hit, learn, of_session, weighed
 from tocsin_detectors._access_rules import evaluated, hits, sorted_by_kind
+from tocsin_detectors._words import count, listed
 
 #: Nats that one access comes near however strange it is: a new pair alone is no finding.
 _MOST = 5.0
@@ -26,6 +27,8 @@ _MOST = 5.0
 _FLOOR = 6.0
 #: Thresholds that broken rules weigh together at most.
 _POINTS = 4.0
+#: Signs named in the sentence.
+_NAMED = 3
 #: Rows that a baseline needs.
 _ENOUGH = 20
 
@@ -247,9 +250,9 @@ class RegistryAccess(Detector[Params]):
         }
         # A broken rule weighs its thresholds whatever the threshold is; while that is being found, nothing.
         value = nats + points * (threshold or 0.0)
-        return Score(
-            Subject("principal", session.principal), value, _reason(touches, odd, found, sums), evidence
-        )
+        quiet = value < (threshold or self.floor)
+        reason = _reason(session.principal, touches, () if quiet else _signs(odd, found), sums, quiet=quiet)
+        return Score(Subject("principal", session.principal), value, reason, evidence)
 
 
 def _broken(
@@ -277,13 +280,21 @@ def _sums(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _reason(
-    touches: Sequence[_Touch], odd: Sequence[Oddity], found: Sequence[Hit], sums: Mapping[str, Any]
-) -> str:
-    strange = touches[0]
-    new = sum(touch.fresh for touch in touches)
-    words = f"{sums['accesses']} accesses to {len(touches)} resources, {new} of them never touched before"
-    words += f"; strangest: {strange.action or 'access'} of {strange.resource}"
+def _signs(odd: Sequence[Oddity], found: Sequence[Hit]) -> list[str]:
+    """Broken rules first, then what is unusual, the most unusual first."""
     broken = [hit.rule for hit in found if hit.points > 0]
     broken += [oddity.name for oddity in sorted(odd, key=lambda o: -o.nats) if oddity.nats > 0]
-    return words + (f"; {', '.join(broken).replace('_', ' ')}" if broken else "")
+    return [name.replace("_", " ") for name in broken]
+
+
+def _reason(
+    principal: str, touches: Sequence[_Touch], signs: Sequence[str], sums: Mapping[str, Any], *, quiet: bool
+) -> str:
+    accesses = count(sums["accesses"], "access", "accesses")
+    did = f"{principal} made {accesses} to {count(len(touches), 'resource')}"
+    if sums["artifacts"]:
+        did += f" and downloaded {count(sums['artifacts'], 'artifact')}"
+    if quiet:
+        return f"{did}, much as usual"
+    strangest = f"{touches[0].action or 'access'} of {touches[0].resource}"
+    return f"{did}; unusual: {listed(signs, _NAMED) or strangest}"

@@ -108,8 +108,8 @@ def test_the_evidence_names_the_figures(change, figure):
 
 def test_thrice_the_rows_is_about_the_rows_alone():
     [finding] = judged(next_day(rows=3000), history()).findings
-    assert finding.reason.startswith("rows: 3000, usually")
-    assert "more figures" not in finding.reason
+    assert finding.reason.startswith("loans: rows is 3,000, usually")
+    assert "more figure" not in finding.reason
 
 
 def test_duplicated_rows_show_in_columns_that_have_none():
@@ -152,7 +152,7 @@ def test_a_new_writer_makes_a_departure_worse_but_is_none():
     known = judged(next_day(nulls=0.05), past).findings[0]
     stranger = judged(next_day(nulls=0.05, writer="substitute"), past).findings[0]
     assert stranger.score == pytest.approx(1.25 * known.score)
-    assert "substitute, who never wrote it before" in stranger.reason
+    assert "written by substitute, a new writer" in stranger.reason
 
 
 # What it leaves alone
@@ -162,7 +162,9 @@ def test_little_history_and_content_seen_before_are_not_judged():
     past = history()
     assert "7 earlier snapshots, 8 are needed" in judged(next_day(unit=100), past[:7]).scores["reason"][0]
     again = past[3:4].with_columns(past[-1:]["@timestamp"].dt.offset_by("1d"))
-    assert judged(again, past).scores["reason"].to_list() == ["the content is that of an earlier snapshot"]
+    assert judged(again, past).scores["reason"].to_list() == [
+        "loans: the content is that of an earlier snapshot"
+    ]
     repeated = pl.concat([past[:7]] * 4).with_columns(pl.int_range(28).cast(pl.String).alias("event.id"))
     assert "7 earlier snapshots" in judged(next_day(unit=100), repeated).scores["reason"][0]
 

@@ -88,7 +88,7 @@ def test_few_queries_are_not_judged_and_repeated_ones_have_no_geometry(baseline:
     )
     assert found.scores["subject.id"].to_list() == ["load"]
     assert score_of(found, "load") == 0
-    assert "1 distinct queries" in found.scores["reason"][0]
+    assert "load sent 1 distinct query to credit: too few to judge" in found.scores["reason"][0]
 
 
 def test_retries_change_nothing(baseline: Baseline) -> None:

@@ -165,14 +165,13 @@ class Reference:
         surplus = np.bincount(codes, minlength=len(classes)) - p.sum(axis=0)
         for into, z in enumerate(deviates.tolist()):
             facts: dict[str, Any] = {"test": "flips", "deviate": round(z, 2)}
-            words, rows = "labels fit their rows worse than trusted ones do", places
+            words, rows = "the labels fit their rows worse than trusted labels do", places
             if into < len(classes):
                 rows = places[codes == into]
                 facts |= {"into": classes[into], "surplus": round(float(surplus[into]), 1)}
                 words = f"about {max(surplus[into], 0):.0f} of {len(codes):,} labels look changed"
                 words += f" from {classes[1 - into]!r}" if len(classes) == 2 else ""
                 words += f" to {classes[into]!r}"
-            words += f" ({z:.1f} standard errors)"
             yield Sign(z / self._unit, words, _ordered(rows, own), facts)
 
     def _combinations(self, rows: Floats, codes: Codes, places: Codes, own: Floats) -> Iterator[Sign]:
@@ -190,8 +189,8 @@ class Reference:
                 "deviate": round(combination.z, 2),
             }
             words = (
-                f"{len(combination.rows)} of {len(rows):,} rows share {', '.join(named)}; "
-                f"{combination.trusted} of {self.scan.size:,} trusted rows do"
+                f"{len(combination.rows)} of {len(rows):,} new rows have the same {', '.join(named)}; "
+                f"so do {combination.trusted} of {self.scan.size:,} trusted rows"
             )
             # Below the unit quiet batches lie close together; above it five of their standard deviations are one.
             value = max(combination.z / least, (combination.z - mean) / (least - mean))
@@ -203,7 +202,7 @@ class Reference:
             return
         one, none = np.full(1, float(len(rows))), np.zeros(1)
         z = float(excess(one, none, len(codes), len(self.labels), none)[0])
-        words = f"{len(rows)} of {len(codes):,} rows have a label that no trusted row has"
+        words = f"{len(rows)} of {len(codes):,} new rows have a label that no trusted row has"
         yield Sign(z / _UNHEARD, words, rows, {"test": "unheard labels", "rows_unheard": len(rows)})
 
     def _moved(self, rows: Floats) -> set[int]:

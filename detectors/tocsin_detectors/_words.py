@@ -1,0 +1,23 @@
+"""Numbers in the sentences of findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 row`, `1,200 rows`, `2 queries` (`many` is the plural that is not `one` + s)."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def figure(value: float) -> str:
+    """A figure as a person reads it: whole from 1,000 on, else three significant digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are: `a, b and 3 more`."""
+    more = len(names) - most
+    if more > 0:
+        return f"{', '.join(names[:most])} and {more} more"
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
