@@ -42,7 +42,9 @@ def find(app: App, id: str) -> Page:
     if len({alert.fingerprint for alert in found}) > 1:
         named = [f"{a.fingerprint} ({a.detector}, {a.subject.type} {a.subject.id})" for a in found[:_SHOWN]]
         more = ["…"] if len(found) > _SHOWN else []
-        raise InputError(f"{len(found)} alerts begin with {id!r}; write more of the id: {', '.join(named + more)}")
+        raise InputError(
+            f"{len(found)} alerts begin with {id!r}; write more of the id: {', '.join(named + more)}"
+        )
     alert = max(found, key=lambda a: a.started)
     incident = next((i for i in app.alerting.incidents() if i.id == alert.incident), None)
     others = tuple(a.id for a in sorted(found, key=lambda a: a.started) if a.id != alert.id)
@@ -140,7 +142,10 @@ class Page:
         return f"{self.incident.id}, {self.incident.state.value}, {finished}{after}"
 
     def _commands(self) -> Iterator[str]:
-        alert, span = self.alert, f"--from {_option(self.alert.started)} --to {_option(self.alert.window_end)}"
+        alert, span = (
+            self.alert,
+            f"--from {_option(self.alert.started)} --to {_option(self.alert.window_end)}",
+        )
         if alert.firing and alert.acknowledged is None:
             yield f"tocsin ack {alert.incident or alert.fingerprint} --by NAME --reason WHY"
         if alert.incident:
@@ -183,9 +188,7 @@ def _evidence(name: str, value: Any, width: int | None) -> Iterator[Text]:
         yield from _fact(name, text(value), width)
 
 
-def _fact(
-    name: str, value: str, width: int | None, label: int = _LABEL, hang: int = 0
-) -> Iterator[Text]:
+def _fact(name: str, value: str, width: int | None, label: int = _LABEL, hang: int = 0) -> Iterator[Text]:
     """A name and its value; the value is wrapped beside its name."""
     before = label + 4
     first, *rest = _wrapped(clean(value), None if width is None else max(width - before, 20))

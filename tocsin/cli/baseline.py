@@ -32,7 +32,10 @@ def baseline() -> None:
 @baseline.command()
 @click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
 @click.option(
-    "--from", "start", type=Time(), help="Start of the trusted time. Default: the baseline's length before its end."
+    "--from",
+    "start",
+    type=Time(),
+    help="Start of the trusted time. Default: the baseline's length before its end.",
 )
 @click.option("--to", "end", type=Time(), help="End of the trusted time. Default: now.")
 @click.option("--pin", is_flag=True, help="Pin each baseline that is fitted.")

@@ -25,7 +25,12 @@ from tocsin.cli.output import Exit
     metavar="URL",
     help="Store everything in this Elasticsearch, in a separate namespace. Default: in the folder.",
 )
-@click.option("--seed", default=1, show_default=True, help="Seed of the random numbers; another seed makes other events.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    help="Seed of the random numbers; another seed makes other events.",
+)
 @click.pass_context
 def demo(ctx: click.Context, directory: Path, cluster: str, seed: int) -> None:
     """Simulate a lender's twelve weeks with four attacks, on real data, and write a report."""

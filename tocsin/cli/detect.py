@@ -78,9 +78,7 @@ def detect(
     in_order(start, end)
     backfill = start is not None or end is not None
     if page and not backfill:
-        raise click.UsageError(
-            "--page requires --from or --to; windows that are due always raise alerts"
-        )
+        raise click.UsageError("--page requires --from or --to; windows that are due always raise alerts")
     app = open_app(ctx)
     settings = [app.setting(d) for d in detectors] or app.settings
     with progress("detecting") as at:

@@ -77,7 +77,10 @@ def _store_faults() -> tuple[type[BaseException], ...]:
 
 def main() -> None:
     """Run a command; print an error that the user can act on as one line, without a traceback."""
-    for stream in (sys.stdout, sys.stderr):  # a character that the terminal cannot show becomes a question mark
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a character that the terminal cannot show becomes a question mark
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     logs.configure()

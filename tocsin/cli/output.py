@@ -124,6 +124,11 @@ class Progress:
         """One of many things within a step; off a terminal only one in ten seconds is printed."""
         self._show(line, every=10.0)
 
+    def live(self, line: str) -> None:
+        """The state of a step; shown on a terminal only."""
+        if self.status is not None:
+            self._show(line, every=0.0)
+
     def _show(self, line: str, every: float) -> None:
         if self.status is not None:
             self.status.update(f"{self.title}: {clean(line)}")

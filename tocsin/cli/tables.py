@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tocsin.clock import parse_time
 from tocsin.cli.values import clean, text
+from tocsin.clock import parse_time
 
 if TYPE_CHECKING:
     from rich.text import Text
