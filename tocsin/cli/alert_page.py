@@ -13,10 +13,10 @@ from tocsin.cli.tables import short_time, style_of, wrap
 from tocsin.cli.values import clean, plural, text
 from tocsin.clock import format_time
 from tocsin.contract import atlas
-from tocsin.contract.alerts import Alert
+from tocsin.contract.alerts import Action, Alert
 from tocsin.contract.incidents import Incident, StepState
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ID, INGESTED, TIME
+from tocsin.contract.streams import ID, TIME
 from tocsin.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def find(app: App, id: str) -> Page:
             "`tocsin incidents` the incidents"
         )
     if len({alert.fingerprint for alert in found}) > 1:
-        named = [f"{a.fingerprint} ({a.detector}, {a.subject.type} {a.subject.id})" for a in found[:_SHOWN]]
-        more = ["…"] if len(found) > _SHOWN else []
-        raise InputError(
-            f"{len(found)} alerts begin with {id!r}; write more of the id: {', '.join(named + more)}"
-        )
+        named = {
+            a.fingerprint: f"{a.fingerprint} ({a.detector}, {a.subject.type} {a.subject.id})" for a in found
+        }
+        listed = ", ".join([*named.values()][:_SHOWN]) + (", …" if len(named) > _SHOWN else "")
+        raise InputError(f"{len(named)} alerts begin with {id!r}; write more of the id: {listed}")
     alert = max(found, key=lambda a: a.started)
     incident = next((i for i in app.alerting.incidents() if i.id == alert.incident), None)
     others = tuple(a.id for a in sorted(found, key=lambda a: a.started) if a.id != alert.id)
@@ -57,8 +57,9 @@ def _history(store: Store, alert: Alert) -> Iterator[Mapping[str, Any]]:
         Condition("tocsin.alert.fingerprint", "==", alert.fingerprint),
         Condition("tocsin.alert.started", "==", alert.started),
     ]
-    rows = store.scan("alert_history", where=where).collect().sort(TIME, INGESTED, ID)
-    for row in rows.iter_rows(named=True):
+    order = [action.value for action in Action]  # of one time: the alert first, its notifications last
+    rows = store.scan("alert_history", where=where).collect().sort(ID).to_dicts()
+    for row in sorted(rows, key=lambda r: (r[TIME], order.index(r["event.action"]))):
         yield {
             "at": row[TIME],
             "action": row["event.action"],
@@ -101,7 +102,7 @@ class Page:
                 yield from _evidence(clean(name), value, width)
         yield from (Text(), Text("History (UTC)", style="bold"))
         for row in self.history:
-            yield from _fact(*_moment(row), width, label=len("2026-01-01 00:00:00"))
+            yield from _fact(*self._moment(row), width, label=len("2026-01-01 00:00:00"))
         yield from (Text(), Text("Next commands", style="bold"))
         yield from (Text(f"  {command}") for command in self._commands())
 
@@ -154,6 +155,12 @@ class Page:
         yield f"tocsin scores --detector {alert.detector} {span}"
         yield f"tocsin alerts {alert.fingerprint} --json"
 
+    def _moment(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        whom = f" to {row['receiver']}" if row["receiver"] else ""
+        by = f" by {row['by']}" if row["by"] else ""
+        reason = "" if row["reason"] in {None, self.alert.reason} else f": {row['reason']}"
+        return short_time(row["at"], "seconds"), f"{row['action'].replace('_', ' ')}{whom}{by}{reason}"
+
 
 def _option(time: datetime) -> str:
     """A time for a command line; the day alone where it is midnight."""
@@ -166,13 +173,6 @@ def _technique(id: str) -> str:
         return atlas.name(id)
     except KeyError:
         return f"not in ATLAS {atlas.version()}"
-
-
-def _moment(row: Mapping[str, Any]) -> tuple[str, str]:
-    whom = f" to {row['receiver']}" if row["receiver"] else ""
-    by = f" by {row['by']}" if row["by"] else ""
-    reason = f": {row['reason']}" if row["reason"] else ""
-    return short_time(row["at"], "seconds"), f"{row['action'].replace('_', ' ')}{whom}{by}{reason}"
 
 
 def _evidence(name: str, value: Any, width: int | None) -> Iterator[Text]:

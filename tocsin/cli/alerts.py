@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tocsin.cli.context import open_app
 from tocsin.cli.output import json_option, print_lines, say, show
-from tocsin.cli.tables import Column
+from tocsin.cli.tables import Column, wrap
+from tocsin.cli.values import clean
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from tocsin.contract.incidents import Incident
 
 _ALERT = (
@@ -33,7 +37,7 @@ _INCIDENT = (
     Column("playbook", minor=True),
     Column("progress", "steps finished", minor=True),
     Column("owner", minor=True),
-    Column("next", "next step", sentence=True),
+    Column("next", "next step", sentence=True, lead="next step: "),
 )
 
 
@@ -100,7 +104,7 @@ def incidents(
         if as_json:
             show([found.to_dict()], (), as_json=True, empty="")
         else:
-            say("\n".join(found.lines()))
+            print_lines(lambda width: _page(found, width))
         return
     chosen = [i for i in alerting.incidents() if everything or i.open]
     rows = (i.to_dict() if as_json else _row(i) for i in chosen)
@@ -112,9 +116,22 @@ def _row(incident: Incident) -> dict[str, Any]:
     from tocsin.contract.incidents import StepState
 
     pending = [step for step in incident.steps if step.state is StepState.PENDING]
-    step = f"next step: {pending[0].name} ({pending[0].id})" if pending and incident.open else ""
+    step = f"{pending[0].name} ({pending[0].id})" if pending and incident.open else ""
     finished = f"{len(incident.steps) - len(pending)} of {len(incident.steps)}"
     return {**incident.to_dict(), "owner": incident.owner or "nobody", "progress": finished, "next": step}
+
+
+def _page(incident: Incident, width: int | None) -> Iterator[Text]:
+    """The incident's lines for a terminal of a width; commands are not wrapped, so that they can be pasted."""
+    from rich.text import Text
+
+    for line in map(clean, incident.lines()):
+        written = line.lstrip()
+        indent = " " * (len(line) - len(written))
+        is_command = written[:1].islower() and not written.startswith("opened ")
+        whole = width is None or is_command
+        parts = [written] if whole else wrap(written, width - len(indent))
+        yield from (Text(indent + part) for part in parts)
 
 
 @click.command()

@@ -46,7 +46,8 @@ class Column:
 
     `key` names the row's value; several names, separated by spaces, are shown in one cell. `usual` is a value
     that is not worth a line below the row. A `minor` column gives way to the sentence; a `spare` one is left out
-    where it does not fit. The `sentence` of a row comes last, and alone may be wrapped.
+    where it does not fit. The `sentence` of a row comes last, and alone may be wrapped; below its row it begins with
+    `lead`, since no heading is above it.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Column:
     minor: bool = False
     spare: bool = False
     sentence: bool = False
+    lead: str = ""
 
     @property
     def heading(self) -> str:
@@ -186,7 +188,8 @@ def _fitted(grid: _Grid, sentence: Column | None, said: Sequence[str], width: in
         yield _line(filled, widths, grid, [first])
         yield from (Text(" " * used + line) for line in rest)
         if words and not beside:
-            yield from (Text(_INDENT + line) for line in wrap(words, width - len(_INDENT)))
+            lead = sentence.lead if sentence else ""
+            yield from (Text(_INDENT + line) for line in wrap(lead + words, width - len(_INDENT)))
         pairs = list(_details(grid, shown, row))
         yield from (
             Text(_INDENT + line, style="dim") for line in pack(pairs, width - len(_INDENT), _GAP) if line
