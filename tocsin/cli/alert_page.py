@@ -112,7 +112,7 @@ class Page:
         firing = plural(alert.findings, "window")
         yield "alert", alert.id
         yield "subject", f"{alert.subject.type} {alert.subject.id}"
-        yield "window", f"{window}, the newest with a finding"
+        yield "newest window", window
         yield "since", f"{short_time(alert.started)} UTC, {firing} with a finding"
         if alert.resolved is not None:
             yield "resolved", f"no finding in the window that ended {short_time(alert.resolved)} UTC"

@@ -129,8 +129,7 @@ def _page(incident: Incident, width: int | None) -> Iterator[Text]:
         written = line.lstrip()
         indent = " " * (len(line) - len(written))
         is_command = written[:1].islower() and not written.startswith("opened ")
-        whole = width is None or is_command
-        parts = [written] if whole else wrap(written, width - len(indent))
+        parts = [written] if width is None or is_command else wrap(written, width - len(indent))
         yield from (Text(indent + part) for part in parts)
 
 

@@ -71,7 +71,11 @@ def runs(
     where += [Condition("tocsin.window.start", "<", end)] if end else []
     where += [Condition("tocsin.detector.id", "==", detector)] if detector else []
     where += [Condition("event.action", "==", outcome)] if outcome else []
-    found = app.store.scan("run", where=where).collect().sort("tocsin.window.start", INGESTED)
+    found = (
+        app.store.scan("run", where=where)
+        .collect()
+        .sort("tocsin.window.start", INGESTED, maintain_order=True)
+    )
     rows = [
         {
             "detector": row["tocsin.detector.id"],

@@ -60,9 +60,9 @@ def events(
         say(f"the newest {limit:,} of {total:,} events; --limit 0 shows all", err=True)
     frame = rows.collect().sort(TIME, INGESTED)
     filled = [c for c in frame.columns if frame[c].null_count() < len(frame)]
-    rows = frame.iter_rows(named=True)
+    found = frame.iter_rows(named=True)
     show(
-        ({k: v for k, v in row.items() if v is not None} for row in rows) if as_json else rows,
+        ({k: v for k, v in row.items() if v is not None} for row in found) if as_json else found,
         list(_columns(filled)),
         as_json=as_json,
         empty=f"stream {stream} has no events{' in that time' if start or end else ' yet'}",

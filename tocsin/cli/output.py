@@ -79,13 +79,13 @@ def show(
         for row in rows:
             click.echo(json_line(row, ascii_only=not _unicode()))
         return
-    told = list(rows)
-    if not told:
+    listed = list(rows)
+    if not listed:
         say(empty, err=True)
         return
     from tocsin.cli import tables
 
-    print_lines(lambda width: tables.lines(told, columns, width))
+    print_lines(lambda width: tables.lines(listed, columns, width))
 
 
 def print_lines(made: Any) -> None:

@@ -93,20 +93,20 @@ def lines(
     Raises:
         KeyError: a row has no such value.
     """
-    columns = [Column(c) if isinstance(c, str) else c for c in columns]
-    told = list(rows)
-    sentence = next((c for c in columns if c.sentence), None)
-    said = ["" if sentence is None else _cell(sentence, row, short=None) for row in told]
-    kept = [c for c in columns if not c.sentence]
-    grid = _Grid(kept, [[] for _ in told])
+    named = [Column(c) if isinstance(c, str) else c for c in columns]
+    listed = list(rows)
+    sentence = next((c for c in named if c.sentence), None)
+    sentences = ["" if sentence is None else _cell(sentence, row, short=None) for row in listed]
+    kept = [c for c in named if not c.sentence]
+    grid = _Grid(kept, [[] for _ in listed])
     for column in kept:
-        short = _precision(column, told) if width is not None else None
-        for line, row in zip(grid.cells, told, strict=True):
+        short = _precision(column, listed) if width is not None else None
+        for line, row in zip(grid.cells, listed, strict=True):
             line.append(_cell(column, row, short=short))
     if width is None:
-        yield from _long(grid, sentence, said)
+        yield from _long(grid, sentence, sentences)
     else:
-        yield from _fitted(grid, sentence, said, width)
+        yield from _fitted(grid, sentence, sentences, width)
 
 
 def cells_of(value: str) -> int:
@@ -162,27 +162,27 @@ def _cell(column: Column, row: Mapping[str, Any], short: str | None) -> str:
     return " ".join(filter(None, (clean(text(row[key])) for key in column.key.split())))
 
 
-def _long(grid: _Grid, sentence: Column | None, said: Sequence[str]) -> Iterator[Text]:
+def _long(grid: _Grid, sentence: Column | None, sentences: Sequence[str]) -> Iterator[Text]:
     """One line a row, with every value whole."""
     places = range(len(grid.columns))
     widths = {place: grid.width(place) for place in places}
-    last = [] if sentence is None or not any(said) else [sentence.heading]
+    last = [] if sentence is None or not any(sentences) else [sentence.heading]
     yield _line(_headings(grid, places), widths, grid, last, heading=True)
-    for row, words in zip(grid.cells, said, strict=True):
+    for row, words in zip(grid.cells, sentences, strict=True):
         filled = {place: row[place] or grid.columns[place].empty for place in places}
         yield _line(filled, widths, grid, [words] if last else [])
 
 
-def _fitted(grid: _Grid, sentence: Column | None, said: Sequence[str], width: int) -> Iterator[Text]:
+def _fitted(grid: _Grid, sentence: Column | None, sentences: Sequence[str], width: int) -> Iterator[Text]:
     from rich.text import Text
 
-    room = max(map(cells_of, said), default=0)
+    room = max(map(cells_of, sentences), default=0)
     shown, beside = _choose(grid, room, width)
     widths = {place: grid.width(place) for place in shown}
     used = sum(widths.values()) + len(_GAP) * len(shown)
     last = [] if sentence is None or not (beside and room) else [sentence.heading]
     yield _line(_headings(grid, shown), widths, grid, last, heading=True)
-    for row, words in zip(grid.cells, said, strict=True):
+    for row, words in zip(grid.cells, sentences, strict=True):
         filled = {place: _cut(row[place], WIDEST) or grid.columns[place].empty for place in shown}
         first, *rest = wrap(words, width - used) if beside else [""]
         yield _line(filled, widths, grid, [first])
