@@ -220,15 +220,17 @@ def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatc
 
     once = run(plugin, "run", "--once")
     assert once.stdout.endswith(
-        "0 events accepted, 0 rejected; 0 windows evaluated, 0 skipped, 0 failed; 0 findings; "
+        "0 events accepted, 0 rejected; 1 window evaluated, 3 skipped, 0 failed; 0 findings; "
         "1 notification sent to console\n"
     )
     assert once.stderr.splitlines() == [
         "evaluating the windows that are due",
         "alerting",
         "maintaining the store",
-        "no receiver is configured: notifications are printed on the console only; "
-        "set `alerting.receivers` and `alerting.route` in tocsin.yaml",
+        (
+            "no receiver is configured: notifications are printed on the console only; "
+            "set `alerting.receivers` and `alerting.route` in tocsin.yaml"
+        ),
     ]
     alerts = lines(run(plugin, "alerts", "--json"))
     assert [(a["state"], a["severity"]) for a in alerts] == [("firing", "critical")]

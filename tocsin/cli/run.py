@@ -38,7 +38,7 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
     with progress("running", plain=True) as at:
         tick = app.tick(at.step, lambda run: at.detail(_line(run)))
     say(summary(app, tick))
-    for line in _warnings(app, tick):
+    for line in warnings(app, tick):
         say(line, err=True)
     if fail_on and any(f.severity.rank >= Severity(fail_on).rank for r in tick.runs for f in r.findings):
         ctx.exit(Exit.FOUND)
@@ -63,7 +63,7 @@ def summary(app: App, tick: Tick) -> str:
     )
 
 
-def _warnings(app: App, tick: Tick) -> Iterator[str]:
+def warnings(app: App, tick: Tick) -> Iterator[str]:
     """What the user should know or change."""
     if tick.alerts is None:
         yield "another worker does the alerting; this round sent no notification"
