@@ -93,8 +93,10 @@ def test_detect_ends_with_a_summary() -> None:
     assert list(detect.summary(runs)) == [
         "1 window evaluated, 2 skipped, 1 failed, by 3 detectors",
         "findings: none",
-        "skipped: 2 windows of feature_drift: history before day 1 is too short "
-        "(1 other reason: tocsin runs --outcome skipped)",
+        (
+            "skipped: 2 windows of feature_drift: history before day 1 is too short "
+            "(1 other reason: tocsin runs --outcome skipped)"
+        ),
         "failed: 1 window of label_poisoning: ZeroDivisionError: division by zero",
     ]
 
@@ -167,19 +169,3 @@ def test_an_ambiguous_id_lists_the_alerts(invoke: Invoke, monkeypatch: pytest.Mo
         "3 alerts begin with 'ab'; write more of the id: ab0 (registry_access, principal maria), "
         "ab1 (query_budget, principal broker-13), ab2 (prediction_drift, model credit)"
     )
-
-
-def test_plugins_check_shows_tracebacks(tmp_path: Path) -> None:
-    from tocsin.testing.template import write
-
-    folder = write("raising", tmp_path)
-    module = folder / "tocsin_raising" / "raising.py"
-    module.write_text(
-        module.read_text().replace(
-            "    def score(self", "    def score(self, window):\n        1 / 0\n\n    def other(self"
-        )
-    )
-    shown = CliRunner().invoke(tocsin, ["plugins", "check", str(folder), "--traceback"]).stdout
-    assert "ZeroDivisionError: division by zero" in shown
-    assert 'raising.py", line' in shown
-    assert "Traceback" not in CliRunner().invoke(tocsin, ["plugins", "check", str(folder)]).stdout
