@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
@@ -11,6 +13,7 @@ from tocsin.cli.output import Exit, from_option, in_order, json_option, say, sho
 from tocsin.cli.tables import Column
 from tocsin.clock import format_time
 from tocsin.contract.findings import Outcome
+from tocsin.contract.streams import INGESTED, UNMAPPED
 
 _RUN = (
     Column("outcome"),
@@ -62,8 +65,6 @@ def runs(
 ) -> None:
     """Show every attempt of every detector to evaluate a window: its outcome, its counts and its reason."""
     from tocsin.contract.query import Condition
-    from tocsin.contract.streams import INGESTED
-    from tocsin.pipeline.detecting.records import traceback_of
 
     in_order(start, end)
     app = open_app(ctx)
@@ -76,31 +77,35 @@ def runs(
         .collect()
         .sort("tocsin.window.start", INGESTED, maintain_order=True)
     )
-    rows = [
-        {
-            "detector": row["tocsin.detector.id"],
-            "window.start": row["tocsin.window.start"],
-            "window.end": row["tocsin.window.end"],
-            "outcome": row["event.action"],
-            "rows": row["tocsin.run.rows"],
-            "scores": row["tocsin.run.scores"],
-            "findings": row["tocsin.run.findings"],
-            "attempt": row["tocsin.run.attempt"],
-            "seconds": (row["event.duration"] or 0) / 1e9,
-            "searched": row["tocsin.run.searched"],
-            "recorded": row[INGESTED],
-            "fault": row["error.type"],
-            "baseline": row["tocsin.baseline.digest"],
-            "silent": row["tocsin.run.silent"] or False,
-            "reason": row["event.reason"],
-            "traceback": traceback_of(row),
-        }
-        for row in found.iter_rows(named=True)
-    ]
+    rows = [run_row(row) for row in found.iter_rows(named=True)]
     show(rows, _RUN, as_json=as_json, empty="no such attempt is recorded")
     for row in rows:
         if traceback and row["traceback"] and not as_json:
             say(f"\n{row['detector']}, window {format_time(row['window.start'])}:\n{row['traceback']}")
+
+
+def run_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the run stream with the keys of `--json`."""
+    from tocsin.pipeline.detecting.records import TRACEBACK
+
+    return {
+        "detector": row["tocsin.detector.id"],
+        "window.start": row["tocsin.window.start"],
+        "window.end": row["tocsin.window.end"],
+        "outcome": row["event.action"],
+        "rows": row["tocsin.run.rows"],
+        "scores": row["tocsin.run.scores"],
+        "findings": row["tocsin.run.findings"],
+        "attempt": row["tocsin.run.attempt"],
+        "seconds": (row["event.duration"] or 0) / 1e9,
+        "searched": row["tocsin.run.searched"],
+        "recorded": row[INGESTED],
+        "fault": row["error.type"],
+        "baseline": row["tocsin.baseline.digest"],
+        "silent": row["tocsin.run.silent"] or False,
+        "reason": row["event.reason"],
+        "traceback": json.loads(row[UNMAPPED] or "{}").get(TRACEBACK, ""),
+    }
 
 
 @click.command()

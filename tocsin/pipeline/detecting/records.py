@@ -21,8 +21,7 @@ from tocsin.contract.query import Condition
 from tocsin.contract.streams import FENCE, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
 from tocsin.store.protocol import Store
 
-#: ECS's name for a traceback, in a run's `tocsin.unmapped`.
-_TRACEBACK = "error.stack_trace"
+TRACEBACK = "error.stack_trace"  # ECS's name, in a run's `tocsin.unmapped`
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +247,8 @@ def run_row(run: Run) -> dict[str, Any]:
     row["event.id"] = _digest(*row.values(), *(["silent"] if run.silent else []), *_own(run))
     row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
     row[SILENT] = run.silent or None
-    row[UNMAPPED] = msgspec.json.encode({_TRACEBACK: run.traceback}).decode() if run.traceback else None
+    row[UNMAPPED] = msgspec.json.encode({TRACEBACK: run.traceback}).decode() if run.traceback else None
     return row
-
-
-def traceback_of(row: Mapping[str, Any]) -> str:
-    """The traceback in a row of the run stream; empty if the attempt has none."""
-    return str(msgspec.json.decode(row[UNMAPPED] or "{}").get(_TRACEBACK, ""))
 
 
 def _judged(run: Run) -> str | None:
