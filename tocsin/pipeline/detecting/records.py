@@ -246,9 +246,8 @@ def run_row(run: Run) -> dict[str, Any]:
     }
     row["event.id"] = _digest(*row.values(), *(["silent"] if run.silent else []), *_own(run))
     row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
-    row[SILENT] = run.silent or None
-    row[UNMAPPED] = msgspec.json.encode({TRACEBACK: run.traceback}).decode() if run.traceback else None
-    return row
+    unmapped = msgspec.json.encode({TRACEBACK: run.traceback}).decode() if run.traceback else None
+    return {**row, SILENT: run.silent or None, UNMAPPED: unmapped}
 
 
 def _judged(run: Run) -> str | None:
