@@ -186,13 +186,13 @@ def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatc
     runs = lines(run(plugin, "detect", "--detector", "failed_calls", "--json", "--fail-on", "high", code=3))
     assert [(r["outcome"], r["rows"], r["findings"]) for r in runs] == [("evaluated", 100, 1)]
     assert "no window is due" in run(plugin, "detect", "--detector", "failed_calls").stderr
-    again = ("detect", "--detector", "failed_calls", "--from", "2026-03-02", "--to", "2026-03-03")
-    backfill = run(plugin, *again).stdout
+    backfills = ("detect", "--detector", "failed_calls", "--from", "2026-03-02", "--to", "2026-03-03")
+    backfill = run(plugin, *backfills).stdout
     assert "evaluated" not in backfill.partition("\n\n")[0]
     assert backfill.endswith(
         "\n1 window evaluated, 0 skipped, 0 failed, by 1 detector\nfindings: 1 critical\n"
     )
-    assert run(plugin, *again, "-v").stdout.startswith("outcome  ")
+    assert run(plugin, *backfills, "-v").stdout.startswith("outcome  ")
     found = lines(run(plugin, "findings", "--json"))
     assert len(found) == 1
     assert set(found[0]) >= {
