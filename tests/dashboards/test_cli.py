@@ -106,7 +106,7 @@ def test_push_asks_a_person(folder: Path, stub: Stub) -> None:
 
 def test_push_writes_nothing_where_nobody_can_be_asked(folder: Path, stub: Stub) -> None:
     done = run(folder, "push", code=2)
-    assert "look at `tocsin dashboards diff`, then write --yes" in done.stderr
+    assert "check `tocsin dashboards diff`, then use --yes" in done.stderr
     assert stub.writes == []
 
 
