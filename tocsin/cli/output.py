@@ -68,7 +68,7 @@ def in_order(
 
 def say(words: str, *, err: bool = False) -> None:
     """Print lines of text; a character that is not printable becomes U+FFFD."""
-    click.echo("\n".join(map(clean, words.split("\n"))), err=err)
+    click.echo("\n".join(clean(line.expandtabs(4)) for line in words.split("\n")), err=err)
 
 
 def show(
@@ -89,7 +89,7 @@ def show(
 
 
 def print_lines(made: Any) -> None:
-    """Print lines of `rich.text.Text`; `made` gets the terminal's width, None where there is no terminal."""
+    """Print lines of `rich.text.Text`; `made` is called with the terminal's width, or None without a terminal."""
     console = _console()
     lines: Iterable[Text] = made(console.width if console.is_terminal else None)
     for line in lines:
@@ -109,7 +109,7 @@ def _unicode() -> bool:
 
 @dataclass(slots=True)
 class Progress:
-    """What a long command is doing: a live line on a terminal; elsewhere nothing, or with `plain` lines."""
+    """The step of a long command: a live line on a terminal; elsewhere lines if `plain` is set, else nothing."""
 
     title: str
     plain: bool = False

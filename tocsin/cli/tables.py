@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WIDEST = 40
 #: A value on the line below a row is at most this long; `--json` has the whole value.
 LONGEST = 160
-#: From this width on a sentence stands beside its row, if at least `_ROOM` columns are left for it.
+#: From this width on a sentence is shown beside its row, if at least `_ROOM` columns are left for it.
 WIDE = 120
 _ROOM = 40
 _GAP = "  "
@@ -45,7 +45,7 @@ class Column:
     """One column of a table.
 
     `key` names the row's value; several names, separated by spaces, are shown in one cell. `usual` is a value
-    that is not worth a line below the row. A `minor` column gives way to the sentence; a `spare` one is left out
+    that is not worth a line below the row. A `minor` column moves below the row if the sentence needs its room; a `spare` one is omitted
     where it does not fit. The `sentence` of a row comes last, and alone may be wrapped; below its row it begins with
     `lead`, since no heading is above it.
     """
@@ -197,7 +197,7 @@ def _fitted(grid: _Grid, sentence: Column | None, sentences: Sequence[str], widt
 
 
 def _choose(grid: _Grid, room: int, width: int) -> tuple[list[int], bool]:
-    """Which columns are shown in the row, and whether the sentence stands beside them."""
+    """Which columns are shown in the row, and whether the sentence is shown beside them."""
     every = list(range(len(grid.columns)))
     major = [place for place in every if not (grid.columns[place].minor or grid.columns[place].spare)]
     for shown in (every, major):
