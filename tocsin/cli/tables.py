@@ -45,9 +45,9 @@ class Column:
     """One column of a table.
 
     `key` names the row's value; several names, separated by spaces, are shown in one cell. `usual` is a value
-    that is not worth a line below the row. A `minor` column moves below the row if the sentence needs its room; a `spare` one is omitted
-    where it does not fit. The `sentence` of a row comes last, and alone may be wrapped; below its row it begins with
-    `lead`, since no heading is above it.
+    that is not worth a line below the row. A `minor` column moves below the row if the sentence needs its room; a
+    `spare` one is omitted if it does not fit. The `sentence` of a row comes last, and alone may be wrapped; below
+    its row it begins with `lead`, since no heading is above it.
     """
 
     key: str
