@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -49,8 +50,6 @@ _STORE = {"TOCSIN_STORE_URL", "TOCSIN_NAMESPACE"}
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_") or k in _STORE}
 
 
@@ -106,7 +105,7 @@ def test_import_tocsin_is_light(tmp_path: Path) -> None:
 def test_init_then_check(tmp_path: Path) -> None:
     assert "wrote tocsin.yaml" in run(tmp_path, "init").stdout
     assert "good" in run(tmp_path, "check").stdout
-    assert "is there already" in run(tmp_path, "init", code=2).stderr
+    assert "the file exists already; it was not changed" in run(tmp_path, "init", code=2).stderr
 
 
 def test_a_wrong_configuration_is_exit_2_with_its_line(tmp_path: Path) -> None:
@@ -128,7 +127,7 @@ def test_a_wrong_configuration_is_exit_2_with_its_line(tmp_path: Path) -> None:
         (["detect", "--from", "yesterday"], 2, "is not a time"),
         (["scores"], 2, "Missing option"),
         (["baseline", "show", "feature_drift", "3"], 1, "no baseline version 3"),
-        (["baseline", "pin", "feature_drift"], 2, "give a VERSION"),
+        (["baseline", "pin", "feature_drift"], 2, "name a VERSION to pin, or use --off"),
         (["baseline", "fit", "--detector", "feature_drift"], 1, "history"),
         (["ack", "abc", "--by", "ana"], 1, "abc"),
         (["ack", "abc"], 2, "--by"),
@@ -136,8 +135,8 @@ def test_a_wrong_configuration_is_exit_2_with_its_line(tmp_path: Path) -> None:
         (["run", "--fail-on", "high"], 2, "--once"),
         (["events", "inference", "--from", "0001-01-01T00:00:00+14:00"], 2, "is not a time"),
         (["events", "inference", "--limit", "-1"], 2, "-1 is not in the range"),
-        (["events", "inference", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "does not lie before"),
-        (["baseline", "fit", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "does not lie before"),
+        (["events", "inference", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "is not before"),
+        (["baseline", "fit", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "is not before"),
         (["findings", "--detector", "nope", "--fail-on", "low"], 2, "no such detector"),
         (["scores", "--detector", "nope"], 2, "no such detector"),
         (["baseline", "list", "--detector", "nope"], 2, "no such detector"),
@@ -173,7 +172,8 @@ def test_empty_lists_say_so_and_are_exit_0(tmp_path: Path) -> None:
 
 
 def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "examples" / "plugin"))
+    example = str(Path(__file__).parents[2] / "examples" / "plugin")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([example, os.environ.get("PYTHONPATH", "")]))
     failing_calls(plugin / "inference.ndjson", failed=60)
     assert (
         run(plugin, "collect", "ndjson", "inference.ndjson").stdout
@@ -185,8 +185,14 @@ def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatc
 
     runs = lines(run(plugin, "detect", "--detector", "failed_calls", "--json", "--fail-on", "high", code=3))
     assert [(r["outcome"], r["rows"], r["findings"]) for r in runs] == [("evaluated", 100, 1)]
-    assert "nothing is due" in run(plugin, "detect", "--detector", "failed_calls").stderr
-    run(plugin, "detect", "--detector", "failed_calls", "--from", "2026-03-02", "--to", "2026-03-03")
+    assert "no window is due" in run(plugin, "detect", "--detector", "failed_calls").stderr
+    backfills = ("detect", "--detector", "failed_calls", "--from", "2026-03-02", "--to", "2026-03-03")
+    backfill = run(plugin, *backfills).stdout
+    assert "evaluated" not in backfill.partition("\n\n")[0]
+    assert backfill.endswith(
+        "\n1 window evaluated, 0 skipped, 0 failed, by 1 detector\nfindings: 1 critical\n"
+    )
+    assert run(plugin, *backfills, "-v").stdout.startswith("outcome  ")
     found = lines(run(plugin, "findings", "--json"))
     assert len(found) == 1
     assert set(found[0]) >= {
@@ -212,7 +218,20 @@ def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatc
     scored = lines(run(plugin, "scores", "--detector", "failed_calls", "--json"))
     assert [(s["subject.id"], s["score"], s["threshold"]) for s in scored] == [("credit", 0.6, 0.2)]
 
-    assert "1 notifications sent" in run(plugin, "run", "--once").stdout
+    once = run(plugin, "run", "--once")
+    assert once.stdout.endswith(
+        "0 events accepted, 0 rejected; 1 window evaluated, 3 skipped, 0 failed; 0 findings; "
+        "1 notification sent to console\n"
+    )
+    assert once.stderr.splitlines() == [
+        "evaluating the windows that are due",
+        "alerting",
+        "maintaining the store",
+        (
+            "no receiver is configured: notifications are printed on the console only; "
+            "set `alerting.receivers` and `alerting.route` in tocsin.yaml"
+        ),
+    ]
     alerts = lines(run(plugin, "alerts", "--json"))
     assert [(a["state"], a["severity"]) for a in alerts] == [("firing", "critical")]
     incidents = lines(run(plugin, "incidents", "--json"))

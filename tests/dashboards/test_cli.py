@@ -73,7 +73,7 @@ def test_build_writes_what_it_must_and_checks_it(tmp_path: Path) -> None:
 
 
 def test_what_compose_mounts_is_built() -> None:
-    assert "every file is as it should be" in run(ROOT, "build", "--check").stderr
+    assert "every file is up to date" in run(ROOT, "build", "--check").stderr
 
 
 def test_build_elsewhere_says_where_it_belongs(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_push_asks_a_person(folder: Path, stub: Stub) -> None:
 
 def test_push_writes_nothing_where_nobody_can_be_asked(folder: Path, stub: Stub) -> None:
     done = run(folder, "push", code=2)
-    assert "look at `tocsin dashboards diff`, then write --yes" in done.stderr
+    assert "check `tocsin dashboards diff`, then use --yes" in done.stderr
     assert stub.writes == []
 
 
@@ -127,7 +127,7 @@ def test_a_change_in_grafana_is_shown_kept_and_pulled(folder: Path, stub: Stub) 
     )
     assert run(folder, "pull", "tocsin-health").stdout == patch
     run(folder, "push", "--yes", "--overwrite")
-    assert "is in Grafana as it is built" in run(folder, "pull", "tocsin-health").stderr
+    assert "in Grafana is the same as the built one" in run(folder, "pull", "tocsin-health").stderr
     assert "did you mean" in run(folder, "pull", "tocsin-helth", code=1).stderr
 
 
@@ -175,4 +175,6 @@ def test_a_push_that_fails_half_way_says_what_it_wrote(capsys: pytest.CaptureFix
     first = Change("dashboard", "a", "A", "added", "", "", lambda: first)
     with pytest.raises(GrafanaError):
         _written([first, Change("dashboard", "b", "B", "added", "", "", refuse)])
-    assert capsys.readouterr().err == "written before it failed at b: a; pushing again goes on from there\n"
+    assert capsys.readouterr().err == (
+        "the push failed at b; written before that: a; another push writes the rest\n"
+    )

@@ -326,10 +326,7 @@ def test_the_command_writes_either_format(tmp_path: Path) -> None:
 
 def test_mistakes_are_said_in_a_line(tmp_path: Path) -> None:
     opened = open_app(tmp_path)
-    assert (
-        "does not lie before --until"
-        in run(tmp_path, "--since", "2026-02-01", "--until", "2026-01-01").output
-    )
+    assert "is not before --until" in run(tmp_path, "--since", "2026-02-01", "--until", "2026-01-01").output
     assert "is not a time" in run(tmp_path, "--since", "yesterday").output
     with pytest.raises(InputError, match="cannot be written"):
         write(report(opened), tmp_path / "no" / "r.html")

@@ -2,42 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import clean, json_option, show
+from tocsin.cli.output import json_option, print_lines, say, show
+from tocsin.cli.tables import Column, wrap
+from tocsin.cli.values import clean
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from tocsin.contract.incidents import Incident
 
 _ALERT = (
-    "fingerprint",
-    "state",
-    "severity",
-    "detector",
-    "subject.id",
-    "window.end",
-    "acknowledged",
-    "reason",
+    Column("severity"),
+    Column("fingerprint", "alert"),
+    Column("subject.type subject.id", "subject"),
+    Column("detector"),
+    Column("started", "since", time=True),
+    Column("state", minor=True, usual="firing"),
+    Column("incident", minor=True),
+    Column("acknowledged", "acknowledged by", minor=True),
+    Column("reason", sentence=True),
 )
-_INCIDENT = ("incident.id", "state", "severity", "subject.id", "playbook", "opened", "owner")
+_INCIDENT = (
+    Column("severity"),
+    Column("incident"),
+    Column("subject.type subject.id", "subject"),
+    Column("state"),
+    Column("opened", time=True),
+    Column("playbook", minor=True),
+    Column("progress", "steps finished", minor=True),
+    Column("owner", minor=True),
+    Column("next", "next step", sentence=True, lead="next step: "),
+)
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="The resolved ones too.")
+@click.argument("id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Resolved alerts too.")
 @json_option
 @click.pass_context
-def alerts(ctx: click.Context, everything: bool, as_json: bool) -> None:
-    """Show the alerts that are firing."""
-    found = [a for a in open_app(ctx).alerting.alerts() if everything or a.firing]
+def alerts(ctx: click.Context, id: str | None, everything: bool, as_json: bool) -> None:
+    """Show the firing alerts, or everything about the one alert ID.
+
+    ID is an alert's fingerprint or id, or so many of its first characters that no other alert begins with them.
+    """
+    app = open_app(ctx)
+    if id is not None:
+        from tocsin.cli import alert_page
+
+        page = alert_page.find(app, id)
+        if as_json:
+            show([page.to_dict()], (), as_json=True, empty="")
+        else:
+            print_lines(page.lines)
+        return
+    found = [a for a in app.alerting.alerts() if everything or a.firing]
     show((a.to_dict() for a in found), _ALERT, as_json=as_json, empty="no alert is firing")
 
 
 @click.command()
 @click.argument("incident", required=False)
-@click.option("--all", "everything", is_flag=True, help="The closed ones too.")
-@click.option("--done", metavar="STEP", help="This step of INCIDENT is done.")
-@click.option("--skip", metavar="STEP", help="This step of INCIDENT does not apply.")
-@click.option("--close", is_flag=True, help="Close INCIDENT; the note is its conclusion.")
-@click.option("--by", default="", help="Who does it: your name.")
-@click.option("--note", default="", help="The result, or why.")
+@click.option("--all", "everything", is_flag=True, help="Closed incidents too.")
+@click.option("--done", metavar="STEP", help="Mark this step of INCIDENT as done.")
+@click.option("--skip", metavar="STEP", help="Mark this step of INCIDENT as skipped.")
+@click.option("--close", is_flag=True, help="Close INCIDENT; --note is the conclusion.")
+@click.option("--by", default="", help="Your name.")
+@click.option("--note", default="", help="The result of the step, or the reason.")
 @json_option
 @click.pass_context
 def incidents(
@@ -51,7 +86,7 @@ def incidents(
     note: str,
     as_json: bool,
 ) -> None:
-    """Show the open incidents, or one INCIDENT with the steps of its playbook; tick them off, close it."""
+    """Show the open incidents, or one INCIDENT with the steps of its playbook; record steps, close an incident."""
     app = open_app(ctx)
     alerting = app.alerting
     if done or skip or close:
@@ -69,23 +104,46 @@ def incidents(
         if as_json:
             show([found.to_dict()], (), as_json=True, empty="")
         else:
-            click.echo("\n".join(map(clean, found.lines())))
+            print_lines(lambda width: _page(found, width))
         return
-    rows = [i.to_dict() for i in alerting.incidents() if everything or i.open]
+    chosen = [i for i in alerting.incidents() if everything or i.open]
+    rows = (i.to_dict() if as_json else _row(i) for i in chosen)
     show(rows, _INCIDENT, as_json=as_json, empty="no incident is open")
+
+
+def _row(incident: Incident) -> dict[str, Any]:
+    """The incident with what only the table shows: how many steps are finished, and the first that is not."""
+    from tocsin.contract.incidents import StepState
+
+    pending = [step for step in incident.steps if step.state is StepState.PENDING]
+    step = f"{pending[0].name} ({pending[0].id})" if pending and incident.open else ""
+    finished = f"{len(incident.steps) - len(pending)} of {len(incident.steps)}"
+    return {**incident.to_dict(), "owner": incident.owner or "nobody", "progress": finished, "next": step}
+
+
+def _page(incident: Incident, width: int | None) -> Iterator[Text]:
+    """The incident's lines for a terminal of a width; commands are not wrapped, so that they can be pasted."""
+    from rich.text import Text
+
+    for line in map(clean, incident.lines()):
+        written = line.lstrip()
+        indent = " " * (len(line) - len(written))
+        is_command = written[:1].islower() and not written.startswith("opened ")
+        parts = [written] if width is None or is_command else wrap(written, width - len(indent))
+        yield from (Text(indent + part) for part in parts)
 
 
 @click.command()
 @click.argument("id")
-@click.option("--by", required=True, help="Who acknowledges: your name.")
-@click.option("--reason", default="", help="What you know or do about it.")
+@click.option("--by", required=True, help="Your name.")
+@click.option("--reason", default="", help="What you know about it, or what you do.")
 @click.pass_context
 def ack(ctx: click.Context, id: str, by: str, reason: str) -> None:
-    """Acknowledge the alert or incident ID: no more repeats until it is resolved."""
+    """Acknowledge the alert or incident ID: its notification is not repeated until it is resolved."""
     app = open_app(ctx)
-    words = app.alerting.acknowledge(id, by, reason)
+    done = app.alerting.acknowledge(id, by, reason)
     app.audit("acknowledge", id, by, reason)
-    click.echo(words)
+    say(done)
 
 
 COMMANDS = (alerts, incidents, ack)

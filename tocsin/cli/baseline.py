@@ -8,24 +8,37 @@ from typing import Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, Time, in_order, json_option, plain, progress, show, text
+from tocsin.cli.output import Exit, Time, in_order, json_option, progress, say, show
+from tocsin.cli.tables import Column
+from tocsin.cli.values import plain, text
 from tocsin.errors import BaselineError
 
-_COLUMNS = ("detector", "version", "start", "end", "threshold", "pinned", "digest")
+_COLUMNS = (
+    Column("detector"),
+    Column("version", right=True),
+    Column("start", time=True),
+    Column("end", time=True),
+    Column("threshold", right=True),
+    Column("pinned"),
+    Column("digest", minor=True),
+)
 
 
 @click.group()
 def baseline() -> None:
-    """What detectors compare with."""
+    """Fit, list, show and pin the baselines that detectors compare windows with."""
 
 
 @baseline.command()
 @click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
 @click.option(
-    "--from", "start", type=Time(), help="Start of the trusted time. Default: the baseline's length."
+    "--from",
+    "start",
+    type=Time(),
+    help="Start of the trusted time. Default: the baseline's length before its end.",
 )
 @click.option("--to", "end", type=Time(), help="End of the trusted time. Default: now.")
-@click.option("--pin", is_flag=True, help="Pin what was fitted.")
+@click.option("--pin", is_flag=True, help="Pin each baseline that is fitted.")
 @json_option
 @click.pass_context
 def fit(
@@ -36,7 +49,7 @@ def fit(
     pin: bool,
     as_json: bool,
 ) -> None:
-    """Fit baselines on trusted history; without --detector of every detector that has enough of it."""
+    """Fit baselines on trusted history; without --detector, for every detector that has enough history."""
     in_order(start, end)
     app = open_app(ctx)
     chosen = [app.setting(d) for d in detectors] or [
@@ -45,13 +58,13 @@ def fit(
     fitted: list[Any] = []
     with progress("fitting") as at:
         for setting in chosen:
-            at(setting.detector.id)
+            at.detail(setting.detector.id)
             try:
                 version = app.detect.fit(setting, end or app.clock.now(), start)
             except BaselineError as error:
                 if detectors:
                     raise
-                click.echo(f"skipped: {error}", err=True)
+                say(f"skipped: {error}", err=True)
                 continue
             if pin:
                 version = app.detect.baselines.pin(version.detector, version.number) or version
@@ -67,7 +80,7 @@ def fit(
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, detector: str | None, as_json: bool) -> None:
-    """List all versions, oldest first."""
+    """List the versions of baselines, oldest first."""
     app = open_app(ctx)
     versions = app.detect.baselines.versions(detector)
     if detector and not versions:
@@ -76,7 +89,7 @@ def list_(ctx: click.Context, detector: str | None, as_json: bool) -> None:
         (v.to_dict() for v in versions),
         _COLUMNS,
         as_json=as_json,
-        empty="no baseline yet; see `tocsin baseline fit`",
+        empty="no baseline is stored; fit one with `tocsin baseline fit`",
     )
 
 
@@ -86,7 +99,7 @@ def list_(ctx: click.Context, detector: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def show_(ctx: click.Context, detector: str, version: int, as_json: bool) -> None:
-    """Show one version: its facts, its values and the shape of its frames."""
+    """Show one version: its time, threshold, values and the shapes of its frames."""
     baselines = open_app(ctx).detect.baselines
     known = baselines.version(detector, version)
     loaded = baselines.load(known)
@@ -99,24 +112,24 @@ def show_(ctx: click.Context, detector: str, version: int, as_json: bool) -> Non
         show([facts], (), as_json=True, empty="")
         return
     for key, value in facts.items():
-        click.echo(f"{key}: {text(plain(value))}")
+        say(f"{key}: {text(plain(value))}")
 
 
 @baseline.command()
 @click.argument("detector")
 @click.argument("version", type=int, required=False)
-@click.option("--off", is_flag=True, help="Unpin instead: only rolling baselines are compared with.")
-@click.option("--by", default="", help="Who decides.")
-@click.option("--reason", default="", help="Why.")
+@click.option("--off", is_flag=True, help="Unpin: compare with rolling baselines only.")
+@click.option("--by", default="", help="Your name.")
+@click.option("--reason", default="", help="The reason.")
 @click.pass_context
 def pin(ctx: click.Context, detector: str, version: int | None, off: bool, by: str, reason: str) -> None:
-    """Pin VERSION of a detector's baselines, so that it is compared with from now on."""
+    """Pin VERSION of a detector's baselines: the detector compares every window with it until it is unpinned."""
     if (version is None) != off:
-        raise click.UsageError("give a VERSION to pin, or --off")
+        raise click.UsageError("name a VERSION to pin, or use --off")
     app = open_app(ctx)
     app.detect.baselines.pin(detector, version)
     app.audit("baseline unpin" if off else "baseline pin", f"{detector}/{version or ''}", by, reason)
-    click.echo(f"{detector}: {'no version is pinned' if off else f'version {version} is pinned'}")
+    say(f"{detector}: {'no version is pinned' if off else f'version {version} is pinned'}")
 
 
 COMMANDS = (baseline,)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, json_option, progress, show
+from tocsin.cli.output import Exit, json_option, progress, say, show
 from tocsin.config.parsing import parse
 from tocsin.errors import ConfigError
 
@@ -15,7 +15,7 @@ from tocsin.errors import ConfigError
 @click.command()
 @click.argument("kind")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--stream", help="The stream, for kinds that can fill any (ndjson).")
+@click.option("--stream", help="The stream to fill, for collectors that can fill any stream (ndjson).")
 @click.option(
     "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A setting of the collector (value as YAML)."
 )
@@ -29,9 +29,9 @@ def collect(
     pairs: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Collect what is new in PATHS with the collector KIND: ndjson, access_log, cloudtrail, dataset, …
+    """Collect the new events in PATHS with the collector KIND: ndjson, access_log, cloudtrail, dataset, …
 
-    Running it again continues where it was: nothing is lost, nothing is counted twice.
+    A second run continues where the first one ended: no event is lost, none is stored twice.
     """
     settings: dict[str, Any] = {"paths": list(paths)}
     if stream:
@@ -41,18 +41,16 @@ def collect(
     app.drain()
     collector = app.collector(kind, settings)
     with progress(f"collecting {kind}") as at:
-        counts = app.ingest.run(collector, lambda c: at(f"{c.read:,} read"))
+        counts = app.ingest.run(collector, lambda c: at.detail(f"{c.read:,} read"))
     if as_json:
         show([counts._asdict()], (), as_json=True, empty="")
     else:
-        said = {name: value for name, value in counts._asdict().items() if value or name != "spooled"}
-        click.echo(", ".join(f"{name} {value:,}" for name, value in said.items()))
+        listed = {name: value for name, value in counts._asdict().items() if value or name != "spooled"}
+        say(", ".join(f"{name} {value:,}" for name, value in listed.items()))
     if counts.rejected:
-        click.echo("see why with: tocsin events dead_letter", err=True)
+        say("for the reasons: tocsin events dead_letter", err=True)
     if counts.spooled:
-        click.echo(
-            "spooled events are written by the next `collect` or `run` that reaches the cluster", err=True
-        )
+        say("the next `collect` or `run` that reaches the cluster writes the spooled events", err=True)
     ctx.exit(Exit.DONE)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from tocsin.cli.context import config_path, open_app
+from tocsin.cli.output import say
+from tocsin.cli.values import plural
 from tocsin.errors import ConfigError
 
 _EXAMPLE = """\
@@ -26,7 +28,7 @@ collectors: []
   # - {type: access_log, params: {paths: [/var/log/nginx/mlflow.log]}}
   # - {type: dataset, params: {paths: [/data/training], label: default}}
 
-# Every detector that needs no setting is on. Change one, or turn it off:
+# Every detector that requires no setting is on. Change its settings, or turn it off:
 detectors: {}
   # feature_drift: {window: 1d, baseline: 28d}
   # latency: {type: pyod, params: {estimator: pyod.models.ecod.ECOD, columns: [event.duration]}}
@@ -36,7 +38,7 @@ alerting:
     receiver: console
     group_by: [detector, subject_id]
     routes:
-      - {matchers: ['severity =~ "info|low"'], receiver: nobody}   # kept and listed, pages no one
+      - {matchers: ['severity =~ "info|low"'], receiver: nobody}   # stored and listed, not delivered
   receivers:
     console: {type: console}
     nobody: {type: nobody}
@@ -46,16 +48,16 @@ alerting:
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=".")
 def init(directory: Path) -> None:
-    """Write a commented tocsin.yaml to start from."""
+    """Write a tocsin.yaml with comments, as a start."""
     path = directory / "tocsin.yaml"
     if path.exists():
-        raise ConfigError("is there already; it was left as it is", path)
+        raise ConfigError("the file exists already; it was not changed", path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         path.write_text(_EXAMPLE)
     except OSError as error:
-        raise ConfigError(f"cannot be written: {error.strerror}", path) from None
-    click.echo(f"wrote {path}; look it through, then: tocsin check")
+        raise ConfigError(f"the file cannot be written: {error.strerror}", path) from None
+    say(f"wrote {path}; edit it, then run: tocsin check")
 
 
 @click.command()
@@ -65,11 +67,11 @@ def check(ctx: click.Context) -> None:
     app = open_app(ctx)
     app.config.at(("alerting",), app.alerting.check)
     for module, why in app.catalogue.failures.items():
-        click.echo(f"warning: plug-in module {module} cannot be imported: {why}", err=True)
+        say(f"warning: plug-in module {module} cannot be imported: {why}", err=True)
     path = config_path(ctx)
-    click.echo(
-        f"{path or 'defaults (no tocsin.yaml here)'}: good; {len(app.collectors)} collectors, "
-        f"{len(app.settings)} detectors, store {app.store.place}"
+    say(
+        f"{path or 'defaults (no tocsin.yaml in this folder)'}: good; {plural(len(app.collectors), 'collector')}, "
+        f"{plural(len(app.settings), 'detector')}, store {app.store.place}"
     )
 
 

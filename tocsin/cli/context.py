@@ -1,4 +1,4 @@
-"""What a command gets from the command group: the configuration's place, and the app built from it."""
+"""The configuration file of a command, and the app that is built from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def config_path(ctx: click.Context) -> Path | None:
-    """The configuration file in force, or None where there is none."""
+    """The configuration file that --config names, else ./tocsin.yaml; None if there is no such file."""
     given: Path | None = ctx.find_root().obj
     if given is not None:
         return given
@@ -21,7 +21,7 @@ def config_path(ctx: click.Context) -> Path | None:
 
 
 def open_app(ctx: click.Context) -> App:
-    """The app of the configuration in force; closed when the command ends."""
+    """The app of that configuration file; it is closed when the command ends."""
     from tocsin.worker.app import App
 
     app = App.open(config_path(ctx))

@@ -1,37 +1,57 @@
-"""`tocsin runs`, `coverage` and `health`: what was looked at, what was not, and whether Tocsin itself is well."""
+"""`tocsin runs`, `coverage` and `health`: which windows were evaluated, and the state of Tocsin itself."""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, from_option, in_order, json_option, show, to_option
+from tocsin.cli.output import Exit, from_option, in_order, json_option, say, show, to_option
+from tocsin.cli.tables import Column
+from tocsin.clock import format_time
 from tocsin.contract.findings import Outcome
+from tocsin.contract.streams import INGESTED, UNMAPPED
 
 _RUN = (
-    "window.start",
-    "detector",
-    "outcome",
-    "rows",
-    "scores",
-    "findings",
-    "attempt",
-    "seconds",
-    "searched",
-    "reason",
+    Column("outcome"),
+    Column("detector"),
+    Column("window.start", "window", time=True),
+    Column("rows", right=True),
+    Column("scores", right=True),
+    Column("findings", right=True),
+    Column("seconds", right=True),
+    Column("attempt", right=True, minor=True, usual="1"),
+    Column("searched", "searched from", time=True, spare=True),
+    Column("reason", sentence=True),
 )
-_SPAN = ("detector", "start", "end", "outcome", "windows", "rows", "searched", "reason")
-#: What is shown where no time is named.
+_SPAN = (
+    Column("outcome"),
+    Column("detector"),
+    Column("start", time=True),
+    Column("end", time=True),
+    Column("windows", right=True),
+    Column("rows", right=True),
+    Column("searched", "searched from", time=True, spare=True),
+    Column("reason", sentence=True),
+)
+_HEALTH = (Column("state"), Column("subject.type subject.id", "subject"), Column("reason", sentence=True))
+#: The time that `coverage` shows without --from.
 _RECENT = timedelta(days=7)
 
 
 @click.command()
 @click.option("--detector", help="Only this detector.")
-@click.option("--outcome", type=click.Choice([o.value for o in Outcome]), help="Only attempts that ended so.")
+@click.option(
+    "--outcome", type=click.Choice([o.value for o in Outcome]), help="Only attempts with this outcome."
+)
 @from_option
 @to_option
+@click.option(
+    "--traceback", is_flag=True, help="Print the traceback of each attempt in which a plug-in failed."
+)
 @json_option
 @click.pass_context
 def runs(
@@ -40,11 +60,11 @@ def runs(
     outcome: str | None,
     start: datetime | None,
     end: datetime | None,
+    traceback: bool,
     as_json: bool,
 ) -> None:
-    """Show every attempt of every detector: when, on what, how it ended and why."""
+    """Show every attempt of every detector to evaluate a window: its outcome, its counts and its reason."""
     from tocsin.contract.query import Condition
-    from tocsin.contract.streams import INGESTED
 
     in_order(start, end)
     app = open_app(ctx)
@@ -52,35 +72,47 @@ def runs(
     where += [Condition("tocsin.window.start", "<", end)] if end else []
     where += [Condition("tocsin.detector.id", "==", detector)] if detector else []
     where += [Condition("event.action", "==", outcome)] if outcome else []
-    found = app.store.scan("run", where=where).collect().sort("tocsin.window.start", INGESTED)
-    rows = (
-        {
-            "detector": row["tocsin.detector.id"],
-            "window.start": row["tocsin.window.start"],
-            "window.end": row["tocsin.window.end"],
-            "outcome": row["event.action"],
-            "rows": row["tocsin.run.rows"],
-            "scores": row["tocsin.run.scores"],
-            "findings": row["tocsin.run.findings"],
-            "attempt": row["tocsin.run.attempt"],
-            "seconds": (row["event.duration"] or 0) / 1e9,
-            "searched": row["tocsin.run.searched"],
-            "recorded": row[INGESTED],
-            "fault": row["error.type"],
-            "baseline": row["tocsin.baseline.digest"],
-            "silent": row["tocsin.run.silent"] or False,
-            "reason": row["event.reason"],
-        }
-        for row in found.iter_rows(named=True)
+    found = (
+        app.store.scan("run", where=where)
+        .collect()
+        .sort("tocsin.window.start", INGESTED, maintain_order=True)
     )
-    show(rows, _RUN, as_json=as_json, empty="no attempt is on record for that")
+    rows = [run_row(row) for row in found.iter_rows(named=True)]
+    show(rows, _RUN, as_json=as_json, empty="no such attempt is recorded")
+    for row in rows:
+        if traceback and row["traceback"] and not as_json:
+            say(f"\n{row['detector']}, window {format_time(row['window.start'])}:\n{row['traceback']}")
+
+
+def run_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the run stream with the keys of `--json`."""
+    from tocsin.pipeline.detecting.records import TRACEBACK
+
+    return {
+        "detector": row["tocsin.detector.id"],
+        "window.start": row["tocsin.window.start"],
+        "window.end": row["tocsin.window.end"],
+        "outcome": row["event.action"],
+        "rows": row["tocsin.run.rows"],
+        "scores": row["tocsin.run.scores"],
+        "findings": row["tocsin.run.findings"],
+        "attempt": row["tocsin.run.attempt"],
+        "seconds": (row["event.duration"] or 0) / 1e9,
+        "searched": row["tocsin.run.searched"],
+        "recorded": row[INGESTED],
+        "fault": row["error.type"],
+        "baseline": row["tocsin.baseline.digest"],
+        "silent": row["tocsin.run.silent"] or False,
+        "reason": row["event.reason"],
+        "traceback": json.loads(row[UNMAPPED] or "{}").get(TRACEBACK, ""),
+    }
 
 
 @click.command()
 @click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
 @from_option
 @to_option
-@click.option("--fail-on-gap", is_flag=True, help="Exit 3 if a window was missed.")
+@click.option("--fail-on-gap", is_flag=True, help="Exit 3 if a window is a gap.")
 @json_option
 @click.pass_context
 def coverage(
@@ -91,17 +123,17 @@ def coverage(
     fail_on_gap: bool,
     as_json: bool,
 ) -> None:
-    """Say for each detector and time whether it looked, so that "no alert" can be proved.
+    """Show for each detector which windows it evaluated, as a proof that no alert means no finding.
 
     \b
-    evaluated  looked at in time           late   again, after more events came
-    filled     looked at after a gap       gap    events came and nobody has looked
-    skipped    no baseline to compare with empty  no events came
-    due        to be looked at soon        open   not over yet
+    evaluated  evaluated in time               late   evaluated again, after more events arrived
+    filled     evaluated after a gap           gap    has events and was not evaluated
+    skipped    there was no baseline           empty  has no events
+    due        will be evaluated next          open   the window has not ended
 
-    Without --from the last 7 days.
+    Without --from, the last 7 days.
     """  # noqa: D301 — click's own mark for lines that are not wrapped
-    from tocsin.pipeline.detecting.coverage import coverage as look
+    from tocsin.pipeline.detecting.coverage import coverage as covered
 
     app = open_app(ctx)
     until = end or app.clock.now()
@@ -111,7 +143,7 @@ def coverage(
     spans = [
         span
         for setting in settings
-        for span in look(app.store, app.clock, app.detect.ledger, setting, since, until)
+        for span in covered(app.store, app.clock, app.detect.ledger, setting, since, until)
     ]
     rows = [
         {
@@ -135,13 +167,13 @@ def coverage(
 @json_option
 @click.pass_context
 def health(ctx: click.Context, as_json: bool) -> None:
-    """Say how Tocsin itself is: plug-ins, sources, dead letter, clocks; exit 1 if something is unhealthy."""
+    """Show the state of plug-ins, sources, the dead-letter stream and clocks; exit 1 if one is unhealthy."""
     from tocsin.pipeline.detecting.health import as_row
 
     app = open_app(ctx)
     scores = app.checkup.scores(app.settings, app.catalogue.failures, app.sources)
     rows = sorted(map(as_row, scores), key=lambda row: row["state"] == "ok")
-    show(rows, ("state", "subject.type", "subject.id", "reason"), as_json=as_json, empty="nothing to look at")
+    show(rows, _HEALTH, as_json=as_json, empty="there is nothing to check: no plug-in, source or event")
     if any(row["state"] != "ok" for row in rows):
         ctx.exit(Exit.FAILED)
 

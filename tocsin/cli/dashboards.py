@@ -1,4 +1,4 @@
-"""`tocsin dashboards`: Grafana's dashboards as files, and in a Grafana over its API."""
+"""`tocsin dashboards`: write Grafana's dashboards as files, or to a Grafana over its API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import config_path
-from tocsin.cli.output import Exit, clean, json_option, show
+from tocsin.cli.output import Exit, json_option, say, show
+from tocsin.cli.tables import Column
+from tocsin.cli.values import clean
 from tocsin.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +21,13 @@ if TYPE_CHECKING:
     from tocsin_dashboards.changes import Change
     from tocsin_dashboards.grafana import Grafana
 
-_COLUMNS = ("state", "kind", "uid", "title", "reason")
+_COLUMNS = (
+    Column("state"),
+    Column("kind"),
+    Column("uid"),
+    Column("title", minor=True),
+    Column("reason", sentence=True),
+)
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 sources_option = click.option(
     "--sources",
@@ -32,16 +40,18 @@ alerting_option = click.option(
     help="Alert rules and contact point as well: a file such as deploy/grafana/alerting/tocsin.yml.",
 )
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace what somebody changed in Grafana; its history keeps theirs."
+    "--overwrite",
+    is_flag=True,
+    help="Replace dashboards that a user changed in Grafana; Grafana's history has the changes.",
 )
 prune_option = click.option(
-    "--prune", is_flag=True, help="Delete what was pushed once and is no longer built."
+    "--prune", is_flag=True, help="Delete dashboards that were pushed before and are no longer built."
 )
 
 
 @click.group()
 def dashboards() -> None:
-    """Grafana's dashboards: build them as files, and keep a Grafana's like them."""
+    """Build Grafana's dashboards as files, and bring the dashboards of a Grafana up to date."""
 
 
 @dashboards.command()
@@ -49,16 +59,18 @@ def dashboards() -> None:
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write the dashboards there, and nothing else. Default: all that compose.yaml mounts.",
+    help="Write only the dashboards, to this folder. Default: all files that compose.yaml mounts.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is not as it would be.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; exit 1 if a file differs from what would be written."
+)
 @json_option
 @click.pass_context
 def build(ctx: click.Context, folder: Path | None, check: bool, as_json: bool) -> None:
-    """Write every dashboard as a file, for a Grafana that reads files; one that is no longer built goes.
+    """Write every dashboard as a file, for a Grafana that reads files; remove files of dashboards no longer built.
 
-    Without --to it must be started in Tocsin's repository: it writes the dashboards, their data sources and Grafana's
-    alert rules to where compose.yaml mounts them.
+    Without --to, start the command in Tocsin's repository: it writes the dashboards, their data sources and Grafana's
+    alert rules to the folders that compose.yaml mounts.
     """
     from tocsin.config.load import load
 
@@ -71,7 +83,7 @@ def build(ctx: click.Context, folder: Path | None, check: bool, as_json: bool) -
             path.write_text(text, encoding="utf-8")
         for path in gone:
             path.unlink()
-    show(rows, ("state", "file"), as_json=as_json, empty="every file is as it should be")
+    show(rows, ("state", "file"), as_json=as_json, empty="every file is up to date")
     if check and rows:
         ctx.exit(Exit.FAILED)
 
@@ -83,7 +95,7 @@ def _files(folder: Path | None, built: Mapping[str, Any]) -> tuple[dict[Path, st
     place = folder or Path(changes.FOLDER)
     if folder is None and not (place.parent.is_dir() and alert_rules.RULES.is_file()):
         raise InputError(
-            f"{place.parent} is not here: start this in Tocsin's repository, or write --to FOLDER"
+            f"{place.parent} does not exist: start this command in Tocsin's repository, or use --to FOLDER"
         )
     files = {place / f"{uid}.json": changes.text(dashboard) for uid, dashboard in sorted(built.items())}
     gone = [path for path in sorted(place.glob("*.json")) if path not in files and _ours(path)]
@@ -114,9 +126,9 @@ def _state(path: Path, text: str) -> str:
 @json_option
 @click.pass_context
 def diff(ctx: click.Context, sources: Path | None, alerting: Path | None, as_json: bool) -> None:
-    """Show what differs between what is built and what Grafana has; exit 1 if anything does."""
+    """Show how Grafana's dashboards differ from the built ones; exit 1 if any differs."""
     changes = _plan(ctx, sources, alerting)
-    _tell(changes, as_json=as_json)
+    _print(changes, as_json=as_json)
     if any(change.state != "unchanged" and change.kind != "policy" for change in changes):
         ctx.exit(Exit.FAILED)
 
@@ -126,7 +138,7 @@ def diff(ctx: click.Context, sources: Path | None, alerting: Path | None, as_jso
 @alerting_option
 @overwrite_option
 @prune_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Write without asking.")
 @json_option
 @click.pass_context
 def push(
@@ -138,29 +150,29 @@ def push(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Show what differs, ask, and make Grafana's dashboards like what is built.
+    """Show the differences, ask, and write the built dashboards to Grafana.
 
-    What somebody changed in Grafana is kept, and so are dashboards that are not Tocsin's, such as an analyst's copies.
-    Doing it again writes nothing. Data sources that are there stay as they are.
+    Dashboards that a user changed in Grafana are not written, nor are dashboards that are not Tocsin's, such as an
+    analyst's copies. A second push writes nothing. Existing data sources are not changed.
     """
     changes = _plan(ctx, sources, alerting, overwrite=overwrite, prune=prune)
     if not as_json:
-        _tell(changes, as_json=False)
+        _print(changes, as_json=False)
     if any(change.apply for change in changes) and not yes:
         if as_json or not sys.stdin.isatty():
             raise click.UsageError(
-                "nobody is here to be asked; look at `tocsin dashboards diff`, then write --yes"
+                "standard input is no terminal, so the command cannot ask: check `tocsin dashboards diff`, then use --yes"
             )
         click.confirm("Write this to Grafana?", abort=True)
     done = _written(changes)
     if as_json:
-        _tell(done, as_json=True)
+        _print(done, as_json=True)
         return
     for was, now in zip(changes, done, strict=True):
-        if was.state != now.state:  # somebody was faster
-            click.echo(f"{now.uid}: {now.state}: {clean(now.reason)}", err=True)
+        if was.state != now.state:  # another push or a user changed it in between
+            say(f"{now.uid}: {now.state}: {now.reason}", err=True)
     written = sum(_is_written(was, now) for was, now in zip(changes, done, strict=True))
-    click.echo(f"{written} written" if written else "nothing to write", err=True)
+    say(f"{written} written" if written else "nothing to write", err=True)
 
 
 def _is_written(was: Change, now: Change) -> bool:
@@ -168,7 +180,7 @@ def _is_written(was: Change, now: Change) -> bool:
 
 
 def _written(changes: Sequence[Change]) -> list[Change]:
-    """What became of each change; one that fails ends it, after saying what is written already."""
+    """The result of each change; a change that fails ends the push, after the changes before it are listed."""
     from tocsin_dashboards.grafana import GrafanaError
 
     done: list[Change] = []
@@ -178,8 +190,8 @@ def _written(changes: Sequence[Change]) -> list[Change]:
         except GrafanaError:
             written = [was.uid for was, now in zip(changes, done, strict=False) if _is_written(was, now)]
             if written:
-                told = f"written before it failed at {change.uid}: {', '.join(written)}; pushing again goes on from there"
-                click.echo(told, err=True)
+                before = f"the push failed at {change.uid}; written before that: {', '.join(written)}"
+                say(f"{before}; another push writes the rest", err=True)
             raise
     return done
 
@@ -189,11 +201,11 @@ def _written(changes: Sequence[Change]) -> list[Change]:
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the patch there, not to the screen.",
+    help="Write the patch to this file. Default: standard output.",
 )
 @click.pass_context
 def pull(ctx: click.Context, uid: str, output: Path | None) -> None:
-    """Write what was changed in Grafana on dashboard UID as a patch, for `git apply` in Tocsin's repository."""
+    """Write the changes made in Grafana to dashboard UID as a patch, for `git apply` in Tocsin's repository."""
     from tocsin.config.load import load
     from tocsin.config.params import unknown
     from tocsin_dashboards import provision
@@ -204,7 +216,7 @@ def pull(ctx: click.Context, uid: str, output: Path | None) -> None:
         raise InputError(unknown(uid, built, "dashboard"))
     patch = provision.pull(_grafana(ctx, config), uid, built[uid])
     if not patch:
-        click.echo(f"{uid} is in Grafana as it is built", err=True)
+        say(f"dashboard {uid} in Grafana is the same as the built one", err=True)
     if output is not None:
         output.write_text(patch, encoding="utf-8")
     elif patch:
@@ -233,7 +245,7 @@ def _plan(
     return [*changes, *(alert_provisioning.plan(grafana, rules, folder) if rules else ())]
 
 
-def _tell(changes: Sequence[Change], *, as_json: bool) -> None:
+def _print(changes: Sequence[Change], *, as_json: bool) -> None:
     show((change.row() for change in changes), _COLUMNS, as_json=as_json, empty="nothing is built")
     if not as_json:
         for change in changes:

@@ -16,19 +16,24 @@ from tocsin.cli.output import Exit
     type=click.Path(path_type=Path, file_okay=False),
     default="tocsin-demo",
     show_default=True,
-    help="Where the store, the sources and report.html go.",
+    help="Folder for the store, the sources and report.html.",
 )
 @click.option(
     "--cluster",
     default="",
     envvar="TOCSIN_STORE_URL",
     metavar="URL",
-    help="An Elasticsearch to keep it in, in a namespace of its own; left out: a folder.",
+    help="Store everything in this Elasticsearch, in a separate namespace. Default: in the folder.",
 )
-@click.option("--seed", default=1, show_default=True, help="Another seed, another story.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    help="Seed of the random numbers; another seed makes other events.",
+)
 @click.pass_context
 def demo(ctx: click.Context, directory: Path, cluster: str, seed: int) -> None:
-    """Live through a lender's twelve weeks and four attacks, on real data, and write a report."""
+    """Simulate a lender's twelve weeks with four attacks, on real data, and write a report."""
     from tocsin.demo.show import tell
 
     if not tell(directory, seed, cluster):

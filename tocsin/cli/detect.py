@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,36 +18,46 @@ from tocsin.cli.output import (
     in_order,
     json_option,
     progress,
+    say,
     show,
     to_option,
 )
+from tocsin.cli.tables import Column
+from tocsin.cli.values import plural
 from tocsin.clock import format_time
-from tocsin.contract.findings import Severity
+from tocsin.contract.findings import Outcome, Severity
 
 if TYPE_CHECKING:
     import polars as pl
 
     from tocsin.pipeline.detecting.records import Run
 
-_FINDING = (
-    "window.start",
-    "detector",
-    "subject.type",
-    "subject.id",
-    "severity",
-    "score",
-    "threshold",
-    "reason",
+_SUBJECT = Column("subject.type subject.id", "subject")
+_VERDICT = (
+    Column("window.start", "window", time=True),
+    Column("score", right=True),
+    Column("threshold", right=True),
+    Column("reason", sentence=True),
 )
-_SCORE = ("window.start", "window.end", "subject.type", "subject.id", "score", "threshold", "reason")
-_RUN = ("detector", "window.start", "window.end", "outcome", "rows", "scores", "findings", "reason")
+_FINDING = (Column("severity"), _SUBJECT, Column("detector"), *_VERDICT)
+_SCORE = (_SUBJECT, *_VERDICT)
+_RUN = (
+    Column("outcome"),
+    Column("detector"),
+    Column("window.start", "window", time=True),
+    Column("rows", right=True),
+    Column("scores", right=True),
+    Column("findings", right=True),
+    Column("reason", sentence=True),
+)
 
 
 @click.command()
 @click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
 @from_option
 @to_option
-@click.option("--page", is_flag=True, help="Let a backfill (--from, --to) raise alerts and page people.")
+@click.option("--page", is_flag=True, help="With --from or --to: raise alerts and send notifications.")
+@click.option("-v", "--verbose", is_flag=True, help="List every window, with those that have no finding.")
 @fail_on_option
 @json_option
 @click.pass_context
@@ -56,33 +67,77 @@ def detect(
     start: datetime | None,
     end: datetime | None,
     page: bool,
+    verbose: bool,
     fail_on: str | None,
     as_json: bool,
 ) -> None:
-    """Evaluate every window that is due; with --from or --to every window of that time again.
+    """Evaluate every window that is due; with --from or --to, evaluate every window of that time again.
 
-    What such a backfill finds is written down, and pages nobody unless --page says so.
+    The findings of such a backfill are stored. They raise no alert and send no notification, unless --page is set.
     """
     in_order(start, end)
     backfill = start is not None or end is not None
     if page and not backfill:
-        raise click.UsageError("--page goes with --from or --to: what is due pages people anyway")
+        raise click.UsageError("--page requires --from or --to; windows that are due always raise alerts")
     app = open_app(ctx)
     settings = [app.setting(d) for d in detectors] or app.settings
     with progress("detecting") as at:
 
-        def tell(run: Run) -> None:
-            at(f"{run.detector} {format_time(run.start)}")
+        def evaluated(run: Run) -> None:
+            at.detail(f"{run.detector} {format_time(run.start)}")
 
         runs = (
-            app.detect.run(settings, start, end, tell, silent=not page)
+            app.detect.run(settings, start, end, evaluated, silent=not page)
             if backfill
-            else app.evaluate(settings, tell)
+            else app.evaluate(settings, evaluated)
         )
-    show(map(_run, runs), _RUN, as_json=as_json, empty="nothing is due")
+    if as_json or not runs:
+        show(map(_run, runs), _RUN, as_json=as_json, empty="no window is due")
+    else:
+        _report(runs, verbose=verbose)
     _fail(ctx, fail_on, (f.severity for run in runs for f in run.findings))
     if runs and all(run.outcome == "failed" for run in runs):
         ctx.exit(Exit.FAILED)
+
+
+def _report(runs: Sequence[Run], *, verbose: bool) -> None:
+    """The windows (all, or those that failed), the findings, and a summary."""
+    listed = runs if verbose else [run for run in runs if run.outcome in {Outcome.FAILED, Outcome.GAP}]
+    found = sorted((f for run in runs for f in run.findings), key=lambda f: -f.severity.rank)
+    for rows, columns in ((map(_run, listed), _RUN), ([f.to_dict() for f in found], _FINDING)):
+        shown = list(rows)
+        if shown:
+            show(shown, columns, as_json=False, empty="")
+            say("")
+    say("\n".join(summary(runs)))
+
+
+def summary(runs: Sequence[Run]) -> Iterator[str]:
+    """How many windows were evaluated, skipped and failed, the findings by severity, and why windows were skipped."""
+    outcomes = Counter(run.outcome for run in runs)
+    done, detectors = sum(run.done for run in runs), len({run.detector for run in runs})
+    yield (
+        f"{plural(done, 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
+        f"{outcomes[Outcome.FAILED]:,} failed, by {plural(detectors, 'detector')}"
+    )
+    yield f"findings: {by_severity(f.severity for run in runs for f in run.findings) or 'none'}"
+    for outcome in (Outcome.SKIPPED, Outcome.FAILED):
+        missed = [run for run in runs if run.outcome is outcome]
+        for detector, count in sorted(Counter(run.detector for run in missed).items()):
+            reasons = [*dict.fromkeys(run.reason for run in missed if run.detector == detector)]
+            others = (
+                f" ({plural(len(reasons) - 1, 'other reason')}: tocsin runs --outcome {outcome})"
+                if len(reasons) > 1
+                else ""
+            )
+            last = reasons[-1].removeprefix(f"detector {detector}: ")
+            yield f"{outcome}: {plural(count, 'window')} of {detector}: {last}{others}"
+
+
+def by_severity(severities: Iterable[Severity]) -> str:
+    """`1 critical, 2 low`; empty for none."""
+    counts = Counter(severities)
+    return ", ".join(f"{counts[s]:,} {s.value}" for s in reversed(Severity) if counts[s])
 
 
 @click.command()
@@ -94,7 +149,7 @@ def detect(
 def scores(
     ctx: click.Context, detector: str, start: datetime | None, end: datetime | None, as_json: bool
 ) -> None:
-    """Show every subject's score in every window, below the threshold too."""
+    """Show the score of every subject in every window, those below the threshold too."""
     from tocsin.contract.frames import NEWEST_LAST
     from tocsin.contract.query import Condition
 
@@ -105,7 +160,7 @@ def scores(
     key = ["tocsin.window.start", "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id"]
     newest = frame.unique(key, keep="last", maintain_order=True).sort(key)
     if newest.is_empty():
-        app.setting(detector)  # an id that nobody knows is a mistake, not a quiet detector
+        app.setting(detector)  # an unknown id is an error, not an empty list
     show(
         (
             {
@@ -122,14 +177,14 @@ def scores(
         ),
         _SCORE,
         as_json=as_json,
-        empty=f"detector {detector} has judged nothing{' in that time' if start or end else ' yet'}",
+        empty=f"detector {detector} has no scores{' in that time' if start or end else ' yet'}",
     )
 
 
 @click.command()
 @click.option("--detector", help="Only this detector.")
 @click.option(
-    "--severity", type=click.Choice([s.value for s in Severity]), help="Only this severity or worse."
+    "--severity", type=click.Choice([s.value for s in Severity]), help="Only this severity and higher ones."
 )
 @from_option
 @to_option
@@ -166,7 +221,7 @@ def findings(
 
 
 def finding_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the finding stream in the words of `--json`."""
+    """A row of the finding stream with the keys of `--json`."""
     return {
         "finding.id": row["tocsin.finding.id"],
         "detector": row["tocsin.detector.id"],
@@ -208,9 +263,7 @@ def _in_time(frame: pl.DataFrame, start: datetime | None, end: datetime | None) 
     return frame
 
 
-def _fail(
-    ctx: click.Context, fail_on: str | None, severities: Iterable[Severity] | Iterator[Severity]
-) -> None:
+def _fail(ctx: click.Context, fail_on: str | None, severities: Iterable[Severity]) -> None:
     if fail_on is not None and any(s.rank >= Severity(fail_on).rank for s in severities):
         ctx.exit(Exit.FOUND)
 

@@ -1,4 +1,4 @@
-"""`tocsin`: the command group, and the fence that turns errors into lines."""
+"""`tocsin`: the command group, and `main`, which prints an error as one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tocsin.cli import (
     run,
     store,
 )
-from tocsin.cli.output import Exit
+from tocsin.cli.output import Exit, say
 from tocsin.errors import ConfigError, PluginError, TocsinError
 
 _COMMANDS = (
@@ -44,8 +44,8 @@ _COMMANDS = (
     demo,
 )
 
-# Detectors fit many small models, and one after the other: OpenMP's threads spin while they wait for each
-# other, which on a busy machine made a fit of 0.3 s take 80 s (measured). Read when libgomp is loaded.
+# Detectors fit many small models, one after the other. OpenMP's threads spin while they wait for each other: on a
+# busy machine a fit of 0.3 s took 80 s (measured). libgomp reads the variable when it is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -55,7 +55,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
     "-c",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="TOCSIN_CONFIG",
-    help="Configuration file. Default: tocsin.yaml here, else all defaults.",
+    help="Configuration file. Default: ./tocsin.yaml; without that file, every setting has its default.",
 )
 @click.version_option(package_name="tocsin")
 @click.pass_context
@@ -70,14 +70,17 @@ for module in _COMMANDS:
 
 
 def _store_faults() -> tuple[type[BaseException], ...]:
-    """What Polars raises when a file of the store is damaged; nothing while it is not even loaded."""
+    """The errors that Polars raises if a file of the store is damaged; none while Polars is not loaded."""
     polars = sys.modules.get("polars")
     return (polars.exceptions.PolarsError, polars.exceptions.PanicException) if polars else ()
 
 
 def main() -> None:
-    """Run a command; a mistake of the user's is one line on standard error, never a traceback."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows another one
+    """Run a command; print an error that the user can act on as one line, without a traceback."""
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a character that the terminal cannot show becomes a question mark
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     logs.configure()
@@ -87,16 +90,16 @@ def main() -> None:
         error.show()
         code = Exit.USAGE
     except click.exceptions.Abort:
-        click.echo("stopped", err=True)
+        say("stopped", err=True)
         code = Exit.FAILED
     except (ConfigError, PluginError) as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         code = Exit.USAGE
     except TocsinError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         code = Exit.FAILED
     except _store_faults() as error:
-        click.echo(f"error: the store cannot be read: {str(error).partition(chr(10))[0]}", err=True)
+        say(f"error: the store cannot be read: {str(error).partition(chr(10))[0]}", err=True)
         code = Exit.FAILED
     except BrokenPipeError:  # `tocsin events … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,19 +1,28 @@
-"""What commands print: tables for people, one JSON object a line for programs, errors without traces."""
+"""What all commands share: exit codes, options, tables or JSON on standard output, and progress."""
 
 from __future__ import annotations
 
-import json
-import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tocsin.cli.values import as_json as json_line
+from tocsin.cli.values import clean
 from tocsin.clock import format_time, parse_time
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+    from rich.text import Text
+
+    from tocsin.cli.tables import Column
 
 
 class Exit(IntEnum):
@@ -39,97 +48,102 @@ class Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-from_option = click.option("--from", "start", type=Time(), help="Only event times from here on (UTC).")
-to_option = click.option("--to", "end", type=Time(), help="Only event times before this (UTC).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+from_option = click.option("--from", "start", type=Time(), help="Only event times from this time on (UTC).")
+to_option = click.option("--to", "end", type=Time(), help="Only event times before this time (UTC).")
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice(["info", "low", "medium", "high", "critical"]),
+    help="Exit 3 if there is a finding of this severity or a higher one.",
+)
 
 
 def in_order(
     start: datetime | None, end: datetime | None, first: str = "--from", second: str = "--to"
 ) -> None:
-    """Refuse a time that ends before it begins."""
+    """Refuse a start that is not before its end."""
     if start is not None and end is not None and start >= end:
-        raise click.UsageError(
-            f"{first} {format_time(start)} does not lie before {second} {format_time(end)}"
-        )
+        raise click.UsageError(f"{first} {format_time(start)} is not before {second} {format_time(end)}")
 
 
-fail_on_option = click.option(
-    "--fail-on",
-    type=click.Choice(["info", "low", "medium", "high", "critical"]),
-    help="Exit 3 if there is a finding of this severity or worse.",
-)
+def say(words: str, *, err: bool = False) -> None:
+    """Print lines of text; a character that is not printable becomes U+FFFD."""
+    click.echo("\n".join(clean(line.expandtabs(4)) for line in words.split("\n")), err=err)
 
 
-def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
-    """Print rows: every field as JSON, or the named columns as a table."""
+def show(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[Column | str], *, as_json: bool, empty: str
+) -> None:
+    """Print rows: all fields as JSON, or these columns as a table; without rows print `empty` to standard error."""
     if as_json:
         for row in rows:
-            click.echo(
-                json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=not _unicode())
-            )
+            click.echo(json_line(row, ascii_only=not _unicode()))
         return
-    rows = list(rows)
-    if not rows:
-        click.echo(empty, err=True)
+    listed = list(rows)
+    if not listed:
+        say(empty, err=True)
         return
-    from rich.console import Console
-    from rich.table import Table
+    from tocsin.cli import tables
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(clean(text(row.get(column))) for column in columns))
-    console = Console(markup=False, highlight=False, emoji=False)
-    console.print(table, width=None if console.is_terminal else 200)
+    print_lines(lambda width: tables.lines(listed, columns, width))
+
+
+def print_lines(made: Any) -> None:
+    """Print lines of `rich.text.Text`; `made` is called with the terminal's width, or None without a terminal."""
+    console = _console()
+    lines: Iterable[Text] = made(console.width if console.is_terminal else None)
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _console() -> Console:
+    """Standard output, without color where it is not a terminal or NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, emoji=False)
 
 
 def _unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16", "utf32")
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it; times in UTC with their zone."""
-    if isinstance(value, datetime):
-        return format_time(value)
-    if isinstance(value, float) and not math.isfinite(value):  # has no JSON form
-        return None
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return value
+@dataclass(slots=True)
+class Progress:
+    """The step of a long command: a live line on a terminal; elsewhere lines if `plain` is set, else nothing."""
 
+    title: str
+    plain: bool = False
+    status: Status | None = None
+    _printed: float = field(default=0.0)
 
-def text(value: Any) -> str:
-    """A value as a person reads it."""
-    match value:
-        case None:
-            return ""
-        case datetime():
-            return format_time(value)
-        case float():
-            return f"{value:.3g}"
-        case list() | tuple():
-            return ", ".join(map(text, value))
-        case Mapping():
-            return json.dumps(plain(value), ensure_ascii=False)
-    return str(value)
+    def step(self, line: str) -> None:
+        """A new step of the command."""
+        self._show(line, every=0.0)
 
+    def detail(self, line: str) -> None:
+        """One of many things within a step; off a terminal only one in ten seconds is printed."""
+        self._show(line, every=10.0)
 
-def clean(words: str) -> str:
-    """Text from outside, without the control characters that could rewrite a terminal."""
-    return "".join(c if c.isprintable() or c == " " else "�" for c in words)
+    def live(self, line: str) -> None:
+        """The state of a step; shown on a terminal only."""
+        if self.status is not None:
+            self._show(line, every=0.0)
+
+    def _show(self, line: str, every: float) -> None:
+        if self.status is not None:
+            self.status.update(f"{self.title}: {clean(line)}")
+        elif self.plain and time.monotonic() - self._printed >= every:
+            say(line, err=True)
+            self._printed = time.monotonic()
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[str], None]]:
-    """Show what a long command is at: a live line on a terminal, nothing but the end elsewhere."""
+def progress(title: str, *, plain: bool = False) -> Iterator[Progress]:
+    """Show what a long command is doing, on standard error."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield Progress(title, plain)
         return
     from rich.console import Console
 
     with Console(stderr=True, markup=False, highlight=False).status(title) as status:
-        yield lambda line: status.update(f"{title}: {clean(line)}")
+        yield Progress(title, status=status)

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, json_option, show
+from tocsin.cli.output import Exit, json_option, say, show
+from tocsin.cli.tables import Column
+from tocsin.cli.values import plural
 
-_COLUMNS = ("kind", "id", "stability", "module", "says")
+_PLUGIN = (
+    Column("kind"),
+    Column("id"),
+    Column("stability"),
+    Column("module", minor=True),
+    Column("says", "description", sentence=True),
+)
+_CHECK = (Column("outcome"), Column("plugin"), Column("check"), Column("why", "reason", sentence=True))
 
 
 @click.group()
 def plugins() -> None:
-    """Collectors, detectors and receivers, yours and ours."""
+    """List, write and check plug-ins: collectors, detectors and receivers."""
 
 
 @plugins.command(name="list")
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
-    """List every plug-in that is installed."""
+    """List the installed plug-ins."""
     catalogue = open_app(ctx).catalogue
     rows = [
         {
@@ -33,9 +43,9 @@ def list_(ctx: click.Context, as_json: bool) -> None:
         }
         for (kind, id), plugin in sorted(catalogue.plugins.items(), key=lambda p: (p[0][0].__name__, p[0][1]))
     ]
-    show(rows, _COLUMNS, as_json=as_json, empty="no plug-in is installed")
+    show(rows, _PLUGIN, as_json=as_json, empty="no plug-in is installed")
     for module, why in catalogue.failures.items():
-        click.echo(f"warning: {module} cannot be imported: {why}", err=True)
+        say(f"warning: {module} cannot be imported: {why}", err=True)
 
 
 @plugins.command()
@@ -46,29 +56,40 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
     default=".",
-    help="Where to put it.",
+    help="Folder to write the package to.",
 )
 def new(kind: str, name: str, directory: Path) -> None:  # noqa: ARG001 — one kind so far
     """Write a working package with one detector called NAME (lower_snake_case), its cases and a README."""
     from tocsin.testing.template import write
 
     folder = write(name, directory)
-    click.echo(f"wrote {folder}\n\n  tocsin plugins check {folder}\n  pip install -e {folder}")
+    say(f"wrote {folder}\n\n  tocsin plugins check {folder}\n  pip install -e {folder}")
 
 
 @plugins.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--traceback", is_flag=True, help="Print the traceback of each check in which a plug-in raised."
+)
 @json_option
 @click.pass_context
-def check(ctx: click.Context, path: Path, as_json: bool) -> None:
-    """Run the conformance checks on the plug-ins of PATH: a package's folder, or one file."""
+def check(ctx: click.Context, path: Path, traceback: bool, as_json: bool) -> None:
+    """Run the conformance checks on the plug-ins of PATH: a package's folder, or one file.
+
+    For the tracebacks of attempts that failed in operation, see `tocsin runs --outcome failed --traceback`.
+    """
     from tocsin.testing.package import run_checks
 
     rows = list(run_checks(path))
-    show(rows, ("plugin", "check", "outcome", "why"), as_json=as_json, empty="no plug-in was found")
+    show(rows, _CHECK, as_json=as_json, empty="no plug-in was found")
     failed = sum(row["outcome"] == "failed" for row in rows)
     if not as_json:
-        click.echo(f"{len(rows) - failed} of {len(rows)} checks passed")
+        for row in rows:
+            if traceback and row["traceback"]:
+                say(f"\n{row['plugin']}, {row['check']}:\n{row['traceback']}")
+        counts = Counter(row["outcome"] for row in rows)
+        skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+        say(f"{counts['passed']} of {plural(len(rows), 'check')} passed, {failed} failed{skipped}")
     if failed or not rows:
         ctx.exit(Exit.FAILED)
 

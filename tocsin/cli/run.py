@@ -1,60 +1,103 @@
-"""`tocsin run`: collectors, detectors and alerting, once or for ever."""
+"""`tocsin run`: collectors, detectors and alerting, once or until stopped."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from tocsin.cli.context import config_path, open_app
-from tocsin.cli.output import Exit, fail_on_option, progress
+from tocsin.cli.detect import by_severity
+from tocsin.cli.output import Exit, fail_on_option, progress, say
+from tocsin.cli.tables import short_time
+from tocsin.cli.values import plural
+from tocsin.contract.alerts import Action
 from tocsin.contract.findings import Outcome, Severity
 
 if TYPE_CHECKING:
-    from tocsin.worker.app import App
+    from tocsin.pipeline.detecting.records import Run
+    from tocsin.worker.app import App, Tick
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="One round, then end: for cron and for tests.")
+@click.option("--once", is_flag=True, help="Do one round, then end: for cron and for tests.")
 @fail_on_option
 @click.pass_context
 def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
     """Collect, detect and alert, at the intervals of the configuration, until stopped."""
     if fail_on and not once:
-        raise click.UsageError("--fail-on goes with --once")
+        raise click.UsageError("--fail-on requires --once")
     app = open_app(ctx)
     if not once:
         _serve(ctx, app)
         return
-    with progress("running") as at:
-        tick = app.tick(at)
-    worst = [f.severity for r in tick.runs for f in r.findings]
-    outcomes = Counter(r.outcome for r in tick.runs)
-    notified, failed, retried = (
-        (tick.alerts.notified, tick.alerts.failed, tick.alerts.retried) if tick.alerts else (0, 0, 0)
-    )
-    spooled = f", {tick.counts.spooled:,} in the spool" if tick.counts.spooled else ""
-    click.echo(
-        f"{tick.counts.accepted:,} events accepted, {tick.counts.rejected:,} rejected{spooled}; "
-        f"{sum(r.done for r in tick.runs):,} windows evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
-        f"{outcomes[Outcome.FAILED]:,} failed; {len(worst):,} findings; "
-        f"{notified:,} notifications sent"
-    )
-    if tick.alerts is None:
-        click.echo("alerting was left to another worker, which is at it", err=True)
-    if failed + retried:
-        click.echo(
-            f"{failed:,} notifications refused for good, {retried:,} receivers to be tried again; "
-            "see why with: tocsin events alert_history",
-            err=True,
-        )
-    if fail_on and any(s.rank >= Severity(fail_on).rank for s in worst):
+    with progress("running", plain=True) as at:
+        tick = app.tick(at.step, lambda run: at.detail(_line(run)))
+    say(summary(app, tick))
+    for line in warnings(app, tick):
+        say(line, err=True)
+    if fail_on and any(f.severity.rank >= Severity(fail_on).rank for r in tick.runs for f in r.findings):
         ctx.exit(Exit.FOUND)
-    if tick.away or outcomes[Outcome.FAILED] or failed + retried:
+    missed = tick.alerts is not None and tick.alerts.failed + tick.alerts.retried
+    if tick.away or missed or any(r.outcome is Outcome.FAILED for r in tick.runs):
         ctx.exit(Exit.FAILED)
+
+
+def summary(app: App, tick: Tick) -> str:
+    """What one round did, as one line."""
+    outcomes = Counter(r.outcome for r in tick.runs)
+    found = [f.severity for r in tick.runs for f in r.findings]
+    spooled = f", {tick.counts.spooled:,} in the spool" if tick.counts.spooled else ""
+    severities = f" ({by_severity(found)})" if found else ""
+    sent = {name: n for name, n in _notified(tick).items() if name not in _silent(app)}
+    receivers = f" to {', '.join(sent)}" if sent else ""
+    return (
+        f"{plural(tick.counts.accepted, 'event')} accepted, {tick.counts.rejected:,} rejected{spooled}; "
+        f"{plural(sum(r.done for r in tick.runs), 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
+        f"{outcomes[Outcome.FAILED]:,} failed; {plural(len(found), 'finding')}{severities}; "
+        f"{plural(sum(sent.values()), 'notification')} sent{receivers}"
+    )
+
+
+def warnings(app: App, tick: Tick) -> Iterator[str]:
+    """What the user should know or change."""
+    if tick.alerts is None:
+        yield "another worker does the alerting; this round sent no notification"
+        return
+    notified = _notified(tick)
+    if notified and not app.config.alerting.get("receivers"):
+        yield (
+            "no receiver is configured: notifications are printed on the console only; "
+            "set `alerting.receivers` and `alerting.route` in tocsin.yaml"
+        )
+    for name in sorted(notified.keys() & _silent(app)):
+        yield f"{plural(notified[name], 'notification')} for receiver {name} not sent: its type is `nobody`"
+    if tick.alerts.failed + tick.alerts.retried:
+        yield (
+            f"{plural(tick.alerts.failed, 'notification')} refused for good, "
+            f"{plural(tick.alerts.retried, 'receiver')} to retry; for the reasons: tocsin events alert_history"
+        )
+
+
+def _notified(tick: Tick) -> dict[str, int]:
+    """How many notifications each receiver accepted."""
+    listed = tick.alerts.told if tick.alerts else ()
+    return {receiver: count for receiver, outcome, count in listed if outcome == Action.NOTIFIED}
+
+
+def _silent(app: App) -> set[str]:
+    """The receivers that deliver nothing."""
+    receivers = app.config.alerting.get("receivers") or {}
+    return {name for name, given in receivers.items() if given.get("type") == "nobody"}
+
+
+def _line(run: Run) -> str:
+    worst = max((f.severity for f in run.findings), key=lambda s: s.rank, default=None)
+    return f"{run.detector} {short_time(run.start)} {run.outcome}{f', {worst}' if worst else ''}"
 
 
 def _serve(ctx: click.Context, app: App) -> None:

@@ -1,8 +1,7 @@
-"""`tocsin store`: what a cluster has of Tocsin's index templates, and moving history between stores."""
+"""`tocsin store`: the index templates of a cluster, and copying history between stores."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import config_path
-from tocsin.cli.output import Exit, clean, json_option, progress, show
+from tocsin.cli.output import Exit, Progress, json_option, progress, say, show
+from tocsin.cli.values import plural
 from tocsin.contract.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ _YAML = click.Path(path_type=Path, dir_okay=False)
 
 @click.group()
 def store() -> None:
-    """The store: index templates of a cluster, and moving history from one store to another."""
+    """Check and install the index templates of a cluster, and copy history from one store to another."""
 
 
 @store.command()
 @json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Say of each template whether it is current, missing, older, newer or changed; exit 1 if one is not current."""
+    """Show for each template whether it is current, missing, older, newer or changed; exit 1 if one is not current."""
     found = _cluster(ctx).status()
     rows = [{"template": name, "status": state} for name, state in found.items()]
     show(rows, ("template", "status"), as_json=as_json, empty="no stream")
@@ -44,7 +44,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def setup(ctx: click.Context, as_json: bool) -> None:
-    """Put every template that is not current; doing it again changes nothing, and no event is touched."""
+    """Install every template that is not current; a second run changes nothing, and no event is changed."""
     before = _cluster(ctx).setup()
     rows = [{"template": name, "was": state} for name, state in before.items() if state != "current"]
     show(rows, ("template", "was"), as_json=as_json, empty="every template was current")
@@ -54,14 +54,14 @@ def setup(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def diff(ctx: click.Context, as_json: bool) -> None:
-    """Show what `store setup` would change in each template that is not current; exit 1 if there is any."""
+    """Show what `store setup` would change in each template that is not current; exit 1 if it would change any."""
     found = _cluster(ctx).differences()
     if as_json:
         show([{"template": name, "diff": text} for name, text in found.items()], (), as_json=True, empty="")
     elif found:
-        click.echo("\n\n".join(found.values()))
+        say("\n\n".join(found.values()))
     else:
-        click.echo("every template is current")
+        say("every template is current")
     if found:
         ctx.exit(Exit.FAILED)
 
@@ -84,9 +84,9 @@ def _cluster(ctx: click.Context) -> ElasticStore:
     "streams",
     type=click.Choice(list(STREAMS)),
     multiple=True,
-    help="Only this stream, and no state (may be repeated).",
+    help="Only this stream, without the state (may be repeated).",
 )
-@click.option("--streams-only", is_flag=True, help="No state: into a store or namespace with one of its own.")
+@click.option("--streams-only", is_flag=True, help="Copy no state: for a target that has its own state.")
 @json_option
 @click.pass_context
 def copy(
@@ -99,12 +99,12 @@ def copy(
 ) -> None:
     """Copy all history from one store to another, between a folder and a cluster in any direction.
 
-    Copies the events of all streams, then the keyed state (alerts, baselines, what detection and alerting have
-    done), kept files and the checkpoints of collectors, so that `tocsin run` goes on there where it ended here.
-    Only `event.ingested` is stamped anew.
+    Copies the events of all streams, then the keyed state (alerts, baselines, the progress of detection and
+    alerting), stored files and the checkpoints of collectors. `tocsin run` on the target then continues where it
+    ended on the source. Every field of an event is copied unchanged, except `event.ingested`, which is set again.
 
-    Stop everything that writes to either store first. A copy that was cut off goes on when it is started again;
-    one that is done copies what came since.
+    Stop everything that writes to either store first. If a copy is interrupted, start it again: it continues. If a
+    copy is complete, a second one copies the events that arrived since.
 
     Exits 1 if the target refused rows.
     """
@@ -114,21 +114,25 @@ def copy(
 
     clock, here = SystemClock(), load(source)
     there = load(target)
-    with progress("copying") as at:
+    with progress("copying", plain=True) as at:
         reading = _source(here, clock)
         ctx.call_on_close(reading.close)
         writing = _target(there, clock)
         ctx.call_on_close(writing.close)
         report = copying.copy(
-            reading, writing, streams, streams_only=streams_only, say=lambda *said: _say(at, *said)
+            reading,
+            writing,
+            streams,
+            streams_only=streams_only,
+            say=lambda copied, total: _count(at, copied, total),
         )
-    _tell(report, as_json=as_json)
+    _print(report, as_json=as_json)
     if report.refused:
         ctx.exit(Exit.FAILED)
 
 
 def _source(config: Config, clock: Clock) -> Store:
-    """The store to read, as it is: nothing is made or set up."""
+    """The store to read; it is opened without creating a folder or installing templates."""
     from tocsin.worker import assembly
 
     if config.store.type == "elasticsearch":
@@ -145,15 +149,16 @@ def _target(config: Config, clock: Clock) -> Store:
     return assembly.store(config, clock)
 
 
-def _say(at: Any, copied: Copied, total: int) -> None:
-    """A live line on a terminal, a line for each stream elsewhere."""
-    line = f"{copied.stream}: {copied.read:,} of {total:,} rows"
-    at(line)
-    if not sys.stderr.isatty() and copied.read >= total:
-        click.echo(line, err=True)
+def _count(at: Progress, copied: Copied, total: int) -> None:
+    """A live line on a terminal; elsewhere a line for each stream."""
+    line = f"{copied.stream}: {copied.read:,} of {plural(total, 'row')}"
+    if copied.read >= total:
+        at.step(line)
+    else:
+        at.live(line)
 
 
-def _tell(report: Report, *, as_json: bool) -> None:
+def _print(report: Report, *, as_json: bool) -> None:
     show(
         _rows(report, as_json=as_json),
         ("stream", "copied", "duplicates", "refused"),
@@ -162,14 +167,13 @@ def _tell(report: Report, *, as_json: bool) -> None:
     )
     if report.state is not None and not as_json:
         moved = report.state
-        click.echo(
-            f"state: {moved.records:,} records, {moved.files:,} files, {moved.checkpoints:,} checkpoints"
-        )
+        parts = (moved.records, "record"), (moved.files, "file"), (moved.checkpoints, "checkpoint")
+        say(f"state: {', '.join(plural(count, noun) for count, noun in parts)}")
     for copied in report.streams:
         for reason, count in copied.refused.items():
-            click.echo(f"refused: {count:,} rows of {copied.stream}: {clean(reason)}", err=True)
+            say(f"refused: {plural(count, 'row')} of {copied.stream}: {reason}", err=True)
     if report.late:
-        click.echo(f"the source got {report.late:,} new rows during the copy: run it again", err=True)
+        say(f"the source received {plural(report.late, 'new row')} during the copy; copy again", err=True)
 
 
 def _rows(report: Report, *, as_json: bool) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def run_checks(path: Path) -> Iterator[dict[str, str]]:
     """Run every check on every plug-in of a package's folder or of one module file.
 
     Yields:
-        plugin, check, outcome (passed, failed or skipped) and why.
+        plugin, check, outcome (passed, failed or skipped), why, and the traceback of a plug-in that raised.
 
     Raises:
         PluginError: there is no plug-in there, or one cannot be imported.
@@ -33,21 +34,29 @@ def run_checks(path: Path) -> Iterator[dict[str, str]]:
             except TocsinError as error:
                 problem = str(error)
         if problem:
-            yield {"plugin": plugin.id, "check": "cases", "outcome": "failed", "why": problem}
+            yield {
+                "plugin": plugin.id,
+                "check": "cases",
+                "outcome": "failed",
+                "why": problem,
+                "traceback": "",
+            }
         for check in checks(plugin, cases, playbooks()):
             yield {"plugin": plugin.id, "check": check.name, **_outcome(check.run, check.skipped)}
 
 
 def _outcome(run: Any, skipped: str) -> dict[str, str]:
     if skipped:
-        return {"outcome": "skipped", "why": skipped}
+        return {"outcome": "skipped", "why": skipped, "traceback": ""}
     try:
         run()
     except CheckError as error:
-        return {"outcome": "failed", "why": str(error)}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 — the fence around plug-in calls: its author is told
-        return {"outcome": "failed", "why": f"{type(error).__name__}: {error}"}
-    return {"outcome": "passed", "why": ""}
+        trace = traceback.format_exc() if error.__cause__ else ""
+        return {"outcome": "failed", "why": str(error), "traceback": trace}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 — the fence around plug-in calls: the row has the error
+        why = f"{type(error).__name__}: {error}"
+        return {"outcome": "failed", "why": why, "traceback": traceback.format_exc()}
+    return {"outcome": "passed", "why": "", "traceback": ""}
 
 
 def case_file(folder: Path, id: str) -> Path | None:

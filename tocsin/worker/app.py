@@ -204,11 +204,23 @@ class App:
             return {}
         return self.store.maintain()
 
-    def tick(self, progress: Callable[[str], None] = lambda _: None) -> Tick:
-        """Collect, detect and alert, once, with no round to follow soon."""
+    def tick(
+        self,
+        progress: Callable[[str], None] = lambda _: None,
+        evaluated: Callable[[Run], None] = lambda _: None,
+    ) -> Tick:
+        """Collect, detect and alert, once, with no round to follow soon.
+
+        Args:
+            progress: is called with the name of each step.
+            evaluated: is called with each window's run.
+        """
         counts, away = self.collect(progress)
-        runs = self.evaluate(progress=lambda run: progress(_line(run)))
+        progress("evaluating the windows that are due")
+        runs = self.evaluate(progress=evaluated)
+        progress("alerting")
         done = Tick(counts, away, runs, self.alert(last=True))
+        progress("maintaining the store")
         self.maintain()
         return done
 
@@ -270,11 +282,6 @@ def build_alerting(app: App) -> Alerting:
         ("alerting",),
         lambda: Alerting.build(app.store, app.clock, config.alerting, receivers, config.folder),
     )
-
-
-def _line(run: Run) -> str:
-    worst = max((f.severity for f in run.findings), key=lambda s: s.rank, default=None)
-    return f"{run.detector} {run.start:%Y-%m-%d %H:%M} {run.outcome}{f', {worst}' if worst else ''}"
 
 
 def _user() -> str:

@@ -6,6 +6,7 @@ Runs where the detectors' code runs: in this process, or in the fenced one (`toc
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -31,6 +32,7 @@ from tocsin.store.protocol import Store
 #: A finding of this severity keeps its window out of rolling baselines.
 SUSPECT = Severity.MEDIUM
 Interval = tuple[datetime, datetime]
+_TRACEBACK = 8_000  # characters of a traceback that are stored: the last ones
 
 
 class Evaluator:
@@ -78,7 +80,8 @@ class Evaluator:
             run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="output")
         except (Exception, SystemExit, pl.exceptions.PanicException) as error:  # noqa: BLE001 — the fence around plug-in calls: one detector never stops another
             reason = f"{type(error).__name__}: {error}"
-            run = replace(run, outcome=Outcome.FAILED, reason=reason, fault="raised")
+            trace = traceback.format_exc()[-_TRACEBACK:]
+            run = replace(run, outcome=Outcome.FAILED, reason=reason, fault="raised", traceback=trace)
         else:
             digest = ",".join(v.digest for v in versions)
             searched = min(

@@ -18,8 +18,10 @@ from tocsin.contract.evaluation import Judgement
 from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
 from tocsin.contract.frames import NEWEST_LAST, conform
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import FENCE, INGESTED, SILENT, STREAMS, TIME
+from tocsin.contract.streams import FENCE, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
 from tocsin.store.protocol import Store
+
+TRACEBACK = "error.stack_trace"  # ECS's name, in a run's `tocsin.unmapped`
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Run:
     seconds: float = 0.0
     attempt: int = 1
     fault: str = ""  # of a failed one: raised, output, hang, memory or crash
+    traceback: str = ""  # of a plug-in that raised
     searched: datetime | None = (
         None  # the oldest event time that was read: history and baseline begin before the window
     )
@@ -243,8 +246,8 @@ def run_row(run: Run) -> dict[str, Any]:
     }
     row["event.id"] = _digest(*row.values(), *(["silent"] if run.silent else []), *_own(run))
     row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
-    row[SILENT] = run.silent or None
-    return row
+    unmapped = msgspec.json.encode({TRACEBACK: run.traceback}).decode() if run.traceback else None
+    return {**row, SILENT: run.silent or None, UNMAPPED: unmapped}
 
 
 def _judged(run: Run) -> str | None:
