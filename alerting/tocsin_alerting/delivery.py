@@ -69,13 +69,13 @@ def _attempt(posting: Posting, receivers: Mapping[str, Receiver[Any]], now: date
 
 
 def _outcome(posting: Posting, error: DeliveryError | None, now: datetime, group: Group) -> Group:
-    due = _again(posting, error, now)
+    due = _retry_at(posting, error, now)
     if due is not None:
         return group.retried(posting.notification.key, due)
-    return group.without(posting.notification.key, _told(posting, error, now))
+    return group.without(posting.notification.key, _transitions(posting, error, now))
 
 
-def _again(posting: Posting, error: DeliveryError | None, now: datetime) -> datetime | None:
+def _retry_at(posting: Posting, error: DeliveryError | None, now: datetime) -> datetime | None:
     """When to try again, or None where it was delivered or is given up."""
     if error is None or not error.retry:
         return None
@@ -95,7 +95,7 @@ def backoff(key: str, attempts: int, after: float | None = None) -> timedelta:
     return max(wait * (1 - random / 2), asked)
 
 
-def _told(posting: Posting, error: DeliveryError | None, now: datetime) -> list[Transition]:
+def _transitions(posting: Posting, error: DeliveryError | None, now: datetime) -> list[Transition]:
     notification = posting.notification
     action, reason = Action.NOTIFIED, notification.reason
     if error is not None:

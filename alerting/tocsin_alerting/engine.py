@@ -46,7 +46,7 @@ class TickResult:
     notified: int = 0
     failed: int = 0
     retried: int = 0
-    told: tuple[tuple[str, str, int], ...] = ()  # receiver, outcome, how many
+    notifications: tuple[tuple[str, str, int], ...] = ()  # receiver, outcome, how many
 
 
 class Alerting:
@@ -251,13 +251,13 @@ def _named(id: str, known: Mapping[str, N], what: str) -> N:
 def _result(said: list[Any], retried: int) -> TickResult:
     counts = Counter(transition.action for transition in said)
     sent = {(t.action, t.notification, t.receiver) for t in said if t.notification}
-    notifications = Counter(action for action, _, _ in sent)
-    told = Counter((receiver, action.value) for action, _, receiver in sent)
+    outcomes = Counter(action for action, _, _ in sent)
+    by_receiver = Counter((receiver, action.value) for action, _, receiver in sent)
     return TickResult(
         firing=counts[Action.FIRING],
         resolved=counts[Action.RESOLVED],
-        notified=notifications[Action.NOTIFIED],
-        failed=notifications[Action.NOTIFICATION_FAILED],
+        notified=outcomes[Action.NOTIFIED],
+        failed=outcomes[Action.NOTIFICATION_FAILED],
         retried=retried,
-        told=tuple((receiver, outcome, count) for (receiver, outcome), count in sorted(told.items())),
+        notifications=tuple((receiver, outcome, count) for (receiver, outcome), count in sorted(by_receiver.items())),
     )

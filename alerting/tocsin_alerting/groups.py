@@ -13,7 +13,7 @@ from tocsin_alerting.routes import Route
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reported:
     """What the receiver last heard about an alert."""
 
     state: AlertState
@@ -45,7 +45,7 @@ class Group:
     number: int = 0
     thread: str = ""
     notified: datetime | None = None
-    told: Mapping[str, Told] = field(default_factory=dict)
+    told: Mapping[str, Reported] = field(default_factory=dict)
     outbox: tuple[Posting, ...] = ()
     unwritten: tuple[Transition, ...] = ()
 
@@ -54,7 +54,7 @@ class Group:
         if self.notified is None:
             waited = last or now >= self.created + route.group_wait
             return "first notification" if waited else ""
-        news = [alert for alert in alerts if self.owes(alert)]
+        news = [alert for alert in alerts if self.unreported(alert)]
         if news:
             if now < self.notified + route.group_interval:
                 return ""
@@ -65,7 +65,7 @@ class Group:
         waiting = any(alert.firing and alert.acknowledged is None for alert in alerts)
         return "repeat interval elapsed" if waiting and now >= self.notified + route.repeat_interval else ""
 
-    def owes(self, alert: Alert) -> bool:
+    def unreported(self, alert: Alert) -> bool:
         """Whether the receiver has yet to hear of this alert, of its new state, or that it got worse."""
         told = self.told.get(alert.id)
         return told is None or told.state is not alert.state or alert.severity.rank > told.severity.rank
@@ -76,7 +76,7 @@ class Group:
         Who never heard of an alert hears first that it fires, even if it is over by now: a pager drops the
         end of what never began. Its end is news for the next notification.
         """
-        alerts = [alert if alert.id in self.told else _begun(alert) for alert in alerts]
+        alerts = [alert if alert.id in self.told else _as_firing(alert) for alert in alerts]
         said = sorted(f"{alert.id} {alert.state} {alert.severity}" for alert in alerts)
         started = format_time(self.created)
         key = digest("notification", self.id, started, str(self.number), *said)
@@ -96,14 +96,14 @@ class Group:
             number=self.number + 1,
             thread=notification.thread,
             notified=now,
-            told={alert.id: Told(alert.state, alert.severity) for alert in alerts},
+            told={alert.id: Reported(alert.state, alert.severity) for alert in alerts},
             outbox=(*self.outbox, Posting(notification, due=now)),
         )
 
-    def without(self, key: str, told: Sequence[Transition]) -> Group:
+    def without(self, key: str, transitions: Sequence[Transition]) -> Group:
         """With a notification out of the outbox, and what became of it for alert_history."""
         outbox = tuple(p for p in self.outbox if p.notification.key != key)
-        return replace(self, outbox=outbox, unwritten=(*self.unwritten, *told))
+        return replace(self, outbox=outbox, unwritten=(*self.unwritten, *transitions))
 
     def retried(self, key: str, due: datetime) -> Group:
         """With one more failed attempt at a notification, which is due again later."""
@@ -114,7 +114,7 @@ class Group:
         return replace(self, outbox=outbox)
 
 
-def _begun(alert: Alert) -> Alert:
+def _as_firing(alert: Alert) -> Alert:
     return alert if alert.firing else replace(alert, state=AlertState.FIRING, resolved=None)
 
 

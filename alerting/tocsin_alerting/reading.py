@@ -28,7 +28,7 @@ from tocsin_alerting.episodes import Episode, Verdict, episodes
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 _TYPE, _SUBJECT, _FINDING = "tocsin.subject.type", "tocsin.subject.id", "tocsin.finding.id"
 _EVALUATED = Condition("event.action", "in", [outcome.value for outcome in DONE])
-_LOUD = pl.col(SILENT).ne_missing(True)  # noqa: FBT003 — not of a backfill that pages nobody
+_NOT_SILENT = pl.col(SILENT).ne_missing(True)  # noqa: FBT003 — not of a backfill that pages nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +40,25 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Changes:
     """The fingerprints that something was said about, each with what its windows say from when on."""
 
     episodes: Mapping[str, tuple[datetime, list[Episode]]]
     position: Position
 
 
-def read(store: Store, position: Position, alerts: Sequence[Alert]) -> News:
+def read(store: Store, position: Position, alerts: Sequence[Alert]) -> Changes:
     """Everything said since a position, and what may have come into sight behind it. Reading it again is harmless:
     alerts follow from what the windows say, not from how often they say it.
     """
     new = (_EVALUATED, Condition(INGESTED, ">", position.runs - store.overlap))
-    runs = store.scan("run", columns=[_DETECTOR, SILENT, INGESTED], where=new).filter(_LOUD).collect()
+    runs = store.scan("run", columns=[_DETECTOR, SILENT, INGESTED], where=new).filter(_NOT_SILENT).collect()
     columns = [_DETECTOR, _TYPE, _SUBJECT, _START, INGESTED]
     where = [Condition(INGESTED, ">", position.findings - store.overlap)]
     findings = store.scan("finding", columns=columns, where=where).collect()
     since = _since(store.namespace, set(runs[_DETECTOR]), findings, alerts)
     reached = Position(_newest(runs, position.runs), _newest(findings, position.findings))
-    return News(_evaluated(store, since) if since else {}, reached)
+    return Changes(_evaluated(store, since) if since else {}, reached)
 
 
 def _since(
@@ -89,7 +89,7 @@ def _evaluated(
     start = min(start for _, start in since.values())
     where = (Condition(_DETECTOR, "in", detectors), Condition(_START, ">=", start))
     runs = store.scan("run", columns=[_DETECTOR, _START, _END, SILENT], where=(*where, _EVALUATED))
-    windows = _windows(runs.filter(_LOUD).select(_DETECTOR, _START, _END))
+    windows = _windows(runs.filter(_NOT_SILENT).select(_DETECTOR, _START, _END))
     found: dict[str, list[Verdict]] = defaultdict(list)
     for row in _revisions(store, where):
         key = fingerprint(store.namespace, row[_DETECTOR], _subject(row))
@@ -111,7 +111,7 @@ def _windows(runs: pl.LazyFrame) -> dict[str, list[tuple[datetime, datetime]]]:
 def _revisions(store: Store, where: Sequence[Condition]) -> Iterable[dict[str, Any]]:
     """The newest revision of every finding that was told at all."""
     rows = store.scan("finding", where=where).sort(*NEWEST_LAST, ID)
-    rows = rows.filter(_LOUD.any().over(_FINDING))
+    rows = rows.filter(_NOT_SILENT.any().over(_FINDING))
     return rows.unique(_FINDING, keep="last", maintain_order=True).collect().iter_rows(named=True)
 
 

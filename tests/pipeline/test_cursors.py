@@ -44,12 +44,12 @@ def test_a_row_behind_others_touches_its_window_with_another_word() -> None:
     """Whoever read the window in between must not cross it off as the one that was seen."""
     store = Sight()
     store.rows = [(WINDOW, NOW - 100 * SECOND), (WINDOW, NOW - 5 * SECOND), (WINDOW, NOW)]
-    first = Cursor().look(store, "access", HOUR)  # type: ignore[arg-type]
+    first = Cursor().advance(store, "access", HOUR)  # type: ignore[arg-type]
     store.rows.append((WINDOW, NOW - 2 * SECOND))
-    second = first.cursor.look(store, "access", HOUR)  # type: ignore[arg-type]
+    second = first.cursor.advance(store, "access", HOUR)  # type: ignore[arg-type]
     assert set(first.windows) == set(second.windows) == {WINDOW}
     assert first.windows != second.windows
-    assert second.cursor.look(store, "access", HOUR).windows == {}  # type: ignore[arg-type]
+    assert second.cursor.advance(store, "access", HOUR).windows == {}  # type: ignore[arg-type]
 
 
 @given(
@@ -70,7 +70,7 @@ def test_every_row_touches_its_window_once_it_is_in_sight(steps: list[tuple[int,
         store.rows.append((start, newest - behind * SECOND))
         unseen.add(start)
         if looks:
-            touched = cursor.look(store, "access", HOUR)  # type: ignore[arg-type]
+            touched = cursor.advance(store, "access", HOUR)  # type: ignore[arg-type]
             assert unseen <= set(touched.windows)
             assert all(seen.get(at) != word for at, word in touched.windows.items())
             seen |= touched.windows

@@ -225,23 +225,23 @@ def test_a_worker_with_another_length_takes_no_window_of_this_one(bench: Bench) 
 
 def test_a_named_lease_goes_round(bench: Bench) -> None:
     one, two = (Leases(bench.store, bench.clock, worker_name(name)) for name in ("one", "two"))
-    held = one.take("collector/a")
+    held = one.acquire("collector/a")
     assert held is not None
-    assert two.take("collector/a") is None
+    assert two.acquire("collector/a") is None
     bench.clock.advance(LENGTH / 2)
     one.renew(held)
     bench.clock.advance(LENGTH / 2)
-    assert two.take("collector/a") is None
+    assert two.acquire("collector/a") is None
     bench.clock.advance(LENGTH)
-    taken = two.take("collector/a")
+    taken = two.acquire("collector/a")
     assert taken is not None
     assert taken.fence > held.fence
     with pytest.raises(LeaseLost, match="went to another worker"):
         one.renew(held)
-    one.give_back(held)  # takes nothing from its holder
-    assert one.take("collector/a") is None
-    two.give_back(taken)
-    assert one.take("collector/a") is not None
+    one.release(held)  # takes nothing from its holder
+    assert one.acquire("collector/a") is None
+    two.release(taken)
+    assert one.acquire("collector/a") is not None
 
 
 @settings(max_examples=15, deadline=None)
@@ -307,7 +307,7 @@ def test_pending_windows_follow_a_length_that_is_changed(
     assert bench.detect.run([Setting(detector)]) == []
 
 
-def test_claims_are_let_go_where_another_worker_has_another_window_length(bench: Bench) -> None:
+def test_claims_are_dropped_if_another_worker_has_another_window_length(bench: Bench) -> None:
     bench.add(0, 3)
     bench.clock.set(START + 3 * HOUR)
     one, two = Detect(bench.store, bench.clock), Detect(bench.store, bench.clock)

@@ -139,7 +139,7 @@ def health(ctx: click.Context, as_json: bool) -> None:
     from tocsin.pipeline.detecting.health import as_row
 
     app = open_app(ctx)
-    scores = app.checkup.scores(app.settings, app.catalogue.failures, app.sources)
+    scores = app.health_check.scores(app.settings, app.catalogue.failures, app.sources)
     rows = sorted(map(as_row, scores), key=lambda row: row["state"] == "ok")
     show(rows, ("state", "subject.type", "subject.id", "reason"), as_json=as_json, empty="nothing to look at")
     if any(row["state"] != "ok" for row in rows):

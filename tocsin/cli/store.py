@@ -120,7 +120,7 @@ def copy(
         writing = _target(there, clock)
         ctx.call_on_close(writing.close)
         report = copying.copy(
-            reading, writing, streams, streams_only=streams_only, say=lambda *said: _say(at, *said)
+            reading, writing, streams, streams_only=streams_only, report=lambda *said: _say(at, *said)
         )
     _tell(report, as_json=as_json)
     if report.refused:

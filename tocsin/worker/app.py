@@ -29,7 +29,7 @@ from tocsin.errors import PluginError, StoreAway
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.detect import Detect
 from tocsin.pipeline.detecting.fence import Fence
-from tocsin.pipeline.detecting.health import Checkup
+from tocsin.pipeline.detecting.health import HealthCheck
 from tocsin.pipeline.detecting.leases import LeaseLost, Leases, worker_name
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
@@ -85,7 +85,7 @@ class App:
         self.sources = tuple(map(source_name, config.collectors))
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
-        self.checkup = Checkup(self.store, clock, self.detect.ledger, self.rhythms)
+        self.health_check = HealthCheck(self.store, clock, self.detect.ledger, self.rhythms)
         self._alerting: Alerting | None = None
 
     @classmethod
@@ -98,7 +98,7 @@ class App:
         """
         return cls(load(path), clock or SystemClock())
 
-    def again(self, path: Path | None) -> App:
+    def reload(self, path: Path | None) -> App:
         """The app that the configuration file asks for now, on the same store where that has not changed.
 
         Raises:
@@ -110,16 +110,16 @@ class App:
             raise config.error("another namespace needs a restart", ("namespace",))
         return App(config, self.clock, self)
 
-    def succeed(self, before: App) -> None:
+    def take_over(self, before: App) -> None:
         """Take over what is shared with the app before this one."""
         if self.spool is not None:
-            self.spool.letters = assembly.letters(self.clock, assembly.protector(self.config))
+            self.spool.letters = assembly.dead_letter_maker(self.clock, assembly.protector(self.config))
         if before.store is self.store:
             self._owns_store, before._owns_store = before._owns_store, False
 
-    def observe(self, hear: Observe) -> None:
+    def observe(self, observer: Observe) -> None:
         """Let somebody hear of each batch that is taken in."""
-        self.ingest.observe = hear
+        self.ingest.observe = observer
 
     @property
     def alerting(self) -> Alerting:
@@ -176,7 +176,7 @@ class App:
 
     def alert(self, *, last: bool = False) -> TickResult | None:
         """One round of alerting; None where another worker is at it."""
-        lease = self.leases.take("alerting")
+        lease = self.leases.acquire("alerting")
         if lease is None:
             return None
         try:
@@ -185,7 +185,7 @@ class App:
             log.warning("alerting left", reason=str(error))
             return None
         finally:
-            self.leases.give_back(lease)
+            self.leases.release(lease)
 
     def drain(self) -> None:
         """Write what waits in the spool, as far as the cluster is there."""

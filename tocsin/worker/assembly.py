@@ -20,7 +20,7 @@ from tocsin.config.settings import Config
 from tocsin.contract.plugin import Detector, Plugin, Requires
 from tocsin.errors import ConfigError
 from tocsin.pipeline.detecting.settings import Setting
-from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.dead_letters import refused_dead_letters
 from tocsin.pipeline.ingesting.ingest import Limits
 from tocsin.pipeline.ingesting.protect import Protector, Rule
 from tocsin.store.embedded.delta import DeltaStore
@@ -167,14 +167,14 @@ def spool(config: Config, store: Store, clock: Clock, protector: Protector) -> S
     if section.type == "delta":
         return None
     folder, limit = config.folder / section.spool, config.size(section.spool_limit, "store", "spool_limit")
-    return SpooledStore(store, folder, clock, letters(clock, protector), limit)
+    return SpooledStore(store, folder, clock, dead_letter_maker(clock, protector), limit)
 
 
-def letters(clock: Clock, protector: Protector) -> Letters:
+def dead_letter_maker(clock: Clock, protector: Protector) -> Letters:
     """How dead letters are made of what the store refuses from the spool."""
 
     def make(stream: str, rows: pl.DataFrame, refused: Sequence[Refused]) -> pl.DataFrame:
-        return refused_letters(stream, rows, refused, protector, clock.now())
+        return refused_dead_letters(stream, rows, refused, protector, clock.now())
 
     return make
 

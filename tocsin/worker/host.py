@@ -20,19 +20,19 @@ from tocsin.pipeline.detecting.evaluate import Evaluator, one_thread
 from tocsin.worker import assembly
 
 
-class _ToldClock(SystemClock):
+class _RequestClock(SystemClock):
     """The worker's time, as it came with the newest request."""
 
-    told: datetime | None = None
+    requested: datetime | None = None
 
     def now(self) -> datetime:
-        return self.told or super().now()
+        return self.requested or super().now()
 
 
 def serve(connection: Connection) -> None:
     """Answer requests, each on a thread of its own, until the worker has gone."""
     config: Config = connection.recv()
-    clock, mutex = _ToldClock(), threading.Lock()
+    clock, mutex = _RequestClock(), threading.Lock()
     settings = {s.detector.id: s for s in assembly.settings(config, assembly.catalogue(config))}
     evaluator = Evaluator(assembly.store(config, clock, prepare=False), clock)
 
@@ -56,7 +56,7 @@ def serve(connection: Connection) -> None:
 
     answer(-1, "ready", None)
     while True:
-        number, clock.told, *request = connection.recv()
+        number, clock.requested, *request = connection.recv()
         threading.Thread(target=work, args=(number, *request), daemon=True).start()
 
 

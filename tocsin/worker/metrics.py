@@ -78,7 +78,7 @@ class Metrics:
         if run.fault:
             self._faults.labels(run.detector, run.fault).inc()
 
-    def told(self, receiver: str, outcome: str, count: int) -> None:
+    def notified(self, receiver: str, outcome: str, count: int) -> None:
         """Count notifications: delivered, or refused for good."""
         self._notifications.labels(receiver, outcome).inc(count)
 

@@ -87,7 +87,7 @@ class Service:
     def reload(self) -> Mapping[str, Job] | None:
         """Read the configuration again; a wrong one changes nothing."""
         try:
-            new = self.app.again(self._path)
+            new = self.app.reload(self._path)
             try:
                 new.alerting.check()
             except TocsinError:
@@ -97,7 +97,7 @@ class Service:
             log.error("configuration not taken, the old one stays in force", error=str(error))  # noqa: TRY400
             return None
         new.observe(self.metrics.ingested)
-        new.succeed(self.app)
+        new.take_over(self.app)
         with self._mutex:
             old, self.app = self.app, new
             idle = not self._using[old]
@@ -130,8 +130,8 @@ class Service:
             result = app.alert()
         if result is None:
             return
-        for receiver, outcome, count in result.told:
-            self.metrics.told(receiver, outcome, count)
+        for receiver, outcome, count in result.notifications:
+            self.metrics.notified(receiver, outcome, count)
         if result.notified or result.failed or result.retried:
             log.info("alerting", notified=result.notified, failed=result.failed, retried=result.retried)
 
@@ -143,7 +143,7 @@ class Service:
 
     def _health(self) -> None:
         with self._current() as app:
-            run = app.checkup.judge(app.settings, app.catalogue.failures, app.sources)
+            run = app.health_check.judge(app.settings, app.catalogue.failures, app.sources)
         for finding in run.findings if run else ():
             log.warning("unhealthy", subject=finding.subject.id, reason=finding.reason)
 

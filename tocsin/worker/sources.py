@@ -44,7 +44,7 @@ class Sources:
     ) -> None:
         self._collectors, self._ingest, self._leases = collectors, ingest, leases
         self._rhythms, self._spool = rhythms, spool
-        self._theirs: set[str] = set()  # whose lease another worker had the last time that we asked
+        self._held_elsewhere: set[str] = set()  # whose lease another worker had the last time that we asked
 
     def collect(self, progress: Callable[[str], None]) -> tuple[Counts, int]:
         """Take what every source has now, but for those that another worker is at.
@@ -59,7 +59,7 @@ class Sources:
         refused: StoreError | None = None
         for name, collector in self._collectors.items():
             try:
-                with self._right(name) as guard:
+                with self._lease(name) as guard:
                     if guard is None:
                         continue
                     progress(f"collecting from {collector.id}")
@@ -78,30 +78,30 @@ class Sources:
             total = total.plus(counts)
             if counts.read:
                 with contextlib.suppress(StoreAway):
-                    self._rhythms.heard(name)
+                    self._rhythms.record_activity(name)
                 log.info("collected", source=name, **counts._asdict())
         if refused is not None:
             raise refused
         return total, away
 
     @contextmanager
-    def _right(self, source: str) -> Iterator[Callable[[], None] | None]:
+    def _lease(self, source: str) -> Iterator[Callable[[], None] | None]:
         """The lease of a source while it is collected from: how to keep it, or None where another worker has it.
 
         While the store is away nobody can take it: who knows where the source is goes on, into the spool.
         """
-        offline = self._spool is not None and source not in self._theirs
+        offline = self._spool is not None and source not in self._held_elsewhere
         lease = None
         if not (offline and self._spool is not None and self._spool.rests):
             try:
-                lease = self._leases.take(f"collector/{source}")
+                lease = self._leases.acquire(f"collector/{source}")
             except StoreAway:
                 if not offline:
                     raise
             else:
-                self._theirs.discard(source)
+                self._held_elsewhere.discard(source)
                 if lease is None:
-                    self._theirs.add(source)
+                    self._held_elsewhere.add(source)
                     yield None
                     return
 
@@ -115,4 +115,4 @@ class Sources:
         finally:
             if lease is not None:
                 with contextlib.suppress(StoreAway):
-                    self._leases.give_back(lease)
+                    self._leases.release(lease)

@@ -20,15 +20,15 @@ def deduplicate(routed: list[Routed], context: Context) -> list[Routed]:
     alerts = [item.alert for item in routed]
     entry = context.store.get("checkpoint", "alerting")
     position = msgspec.convert(entry.value, Position) if entry else Position()
-    news = read(context.store, position, alerts)
+    changes = read(context.store, position, alerts)
     by_fingerprint: dict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
         by_fingerprint[alert.fingerprint].append(alert)
-    for key, (since, episodes) in news.episodes.items():
+    for key, (since, episodes) in changes.episodes.items():
         for alert in join(by_fingerprint[key], episodes, since, context.store.namespace, context.now):
             context.alerts.save(alert)
-    if news.position != position:  # the alerts are kept: what they were made from need not be read again
-        value = msgspec.to_builtins(news.position)
+    if changes.position != position:  # the alerts are kept: what they were made from need not be read again
+        value = msgspec.to_builtins(changes.position)
         context.store.put("checkpoint", "alerting", value, entry.version if entry else None)
     root = context.settings.route
     return [Routed(alert, root) for alert in context.alerts.all() if alert.firing or not alert.settled]

@@ -37,7 +37,7 @@ def copy(
     streams: Sequence[str] = (),
     *,
     streams_only: bool = False,
-    say: Callable[[Copied, int], None] = lambda *_: None,
+    report: Callable[[Copied, int], None] = lambda *_: None,
     limit: int = LIMIT,
 ) -> Report:
     """Copy what is not in the target yet. Cut off anywhere and called again, it goes on and doubles nothing.
@@ -63,7 +63,7 @@ def copy(
     target.raise_versions(newest_version(source))
     cuts = StateCopy(source, target).cuts()
     copies = {name: StreamCopy(source, target, name, limit) for name in streams or STREAMS}
-    copied = [one.run(cuts.get(name, ()), say) for name, one in copies.items()]
+    copied = [one.run(cuts.get(name, ()), report) for name, one in copies.items()]
     if not source.kinds() and not any(one.progress.marks for one in copies.values()):
         raise StoreError(f"there is nothing to copy: the store {identity(source)} is empty")
     moved = None if state is None else state.run({name: one.progress for name, one in copies.items()})

@@ -51,7 +51,7 @@ class StreamCopy:
         self._start = max(self.progress.until - source.overlap, EPOCH)
         self.done = Copied(stream)
 
-    def run(self, cuts: Iterable[datetime], say: Callable[[Copied, int], None]) -> Copied:
+    def run(self, cuts: Iterable[datetime], report: Callable[[Copied, int], None]) -> Copied:
         """Copy what is there; `say` hears of each slice, with the number of rows that there are to read.
 
         `cuts` are ingest times of the source whose ingest times in the target must be known: slices end there.
@@ -64,7 +64,7 @@ class StreamCopy:
         for start, end in pairwise([self._start, *ends, _END]):
             for first, last in slices(self._ingested, start, end, self._limit):
                 self._slice(first, last)
-                say(self.done, total)
+                report(self.done, total)
             self._mark(self.progress.until if end == _END else end)
         self.done.refused = self.progress.refused
         return self.done

@@ -40,7 +40,7 @@ class Cursor:
         """As JSON."""
         return {"newest": format_time(self.newest), "recent": dict(self.recent)}
 
-    def look(self, store: Store, stream: str, length: timedelta) -> Touched:
+    def advance(self, store: Store, stream: str, length: timedelta) -> Touched:
         """The windows of a length that were touched since, and the cursor for the next time."""
         newest = max(store.newest(stream), self.newest)
         if newest == EPOCH or (newest == self.newest and not store.overlap):

@@ -29,7 +29,7 @@ from tocsin.pipeline.detecting.records import (
     Before,
     Run,
     evaluated_before,
-    follow,
+    supersede,
     in_force,
     run_row,
     write,
@@ -56,9 +56,9 @@ class Evaluates(Protocol):
         setting: Setting,
         start: datetime,
         suspect: Sequence[Interval] = (),
-        beat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> Run:
-        """Evaluate one window; `beat` is called now and then meanwhile."""
+        """Evaluate one window; `heartbeat` is called now and then meanwhile."""
         ...
 
     def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
@@ -113,11 +113,11 @@ class Detect:
 
     def due(self, setting: Setting) -> list[datetime]:
         """Starts of the windows that are touched, over and free, oldest first; takes note of new ones."""
-        self._look([setting])
+        self._update_pending([setting])
         return self.ledger.due(setting)
 
-    def _look(self, settings: Sequence[Setting]) -> list[Run]:
-        gaps = self.ledger.look(settings)
+    def _update_pending(self, settings: Sequence[Setting]) -> list[Run]:
+        gaps = self.ledger.update_pending(settings)
         write(self._store, "run", [run_row(gap) for gap in gaps])
         self.ledger.note_gaps(gaps)
         return gaps
@@ -148,21 +148,21 @@ class Detect:
             self._run(this, settings, start, end)
             self._record(this)
         finally:
-            self.ledger.let_go(this.claims)
+            self.ledger.forget(this.claims)
         return this.runs
 
     def _run(
         self, this: _Round, settings: Sequence[Setting], start: datetime | None, end: datetime | None
     ) -> None:
         if start is not None or end is not None:
-            this.runs += self._look([s for s in settings if not self.ledger.fits(s)])
+            this.runs += self._update_pending([s for s in settings if not self.ledger.fits(s)])
             for setting in settings:
                 starts = self._between(setting, start, end)
                 for i in range(0, len(starts), _CLAIMED):
                     claims = self.ledger.claim_named(setting, starts[i : i + _CLAIMED])
                     self._evaluate(this, setting, claims, named=True)
             return
-        this.runs += self._look(settings)
+        this.runs += self._update_pending(settings)
         turns = deque(settings)
         while turns and not this.over(self._clock):
             setting = turns.popleft()
@@ -187,21 +187,21 @@ class Detect:
         self, this: _Round, setting: Setting, claims: Sequence[Claim], *, named: bool = False
     ) -> None:
         this.claims += claims
-        again, length = [claim.start for claim in claims if claim.again], setting.detector.requires.window
+        again, length = [claim.start for claim in claims if claim.reevaluation], setting.detector.requires.window
         before = evaluated_before(self._store, setting.detector.id, again, length)
         starts = [claim.start for claim in claims]
         newest = in_force(self._store, setting.detector.id, starts, length) if named and starts else {}
 
-        def beat() -> None:
+        def heartbeat() -> None:
             with contextlib.suppress(StoreAway):  # most of their time is left
                 self.ledger.renew([*claims, *(claim for claim, _ in this.unrecorded)])
 
         for claim in claims:
             suspect = this.suspect(claim.detector)
-            run = self._evaluator.attempt(setting, claim.start, suspect, beat)
+            run = self._evaluator.attempt(setting, claim.start, suspect, heartbeat)
             last = before.get(claim.start)
             run = _labeled(_whole(run, last), claim, last, named=named)
-            run = follow(replace(run, fence=claim.fence, silent=this.silent), newest.get(claim.start))
+            run = supersede(replace(run, fence=claim.fence, silent=this.silent), newest.get(claim.start))
             this.unrecorded.append((claim, run))
             this.progress(run)
             if this.keep:
@@ -226,7 +226,7 @@ class Detect:
             else:
                 log.warning("window went to another worker", detector=run.detector, window=str(run.start))
         write_runs(self._store, [run for _, run in kept])
-        self.ledger.settle(kept)
+        self.ledger.complete(kept)
 
     def _between(self, setting: Setting, start: datetime | None, end: datetime | None) -> list[datetime]:
         length, starts = setting.detector.requires.window, set[datetime]()

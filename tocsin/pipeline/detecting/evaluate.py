@@ -45,7 +45,7 @@ class Evaluator:
         setting: Setting,
         start: datetime,
         suspect: Sequence[Interval] = (),
-        beat: Callable[[], None] = lambda: None,  # noqa: ARG002
+        heartbeat: Callable[[], None] = lambda: None,  # noqa: ARG002
     ) -> Run:
         """Evaluate one window: `evaluated`, `skipped` or `failed`.
 
@@ -53,7 +53,7 @@ class Evaluator:
             setting: the detector.
             start: the start of the window.
             suspect: windows with findings that are not written down yet.
-            beat: is for those who have to wait.
+            heartbeat: is for those who have to wait.
 
         Raises:
             StoreAway: the store is away: that is nobody's failure, the window stays due.

@@ -144,12 +144,12 @@ class Fence:
         setting: Setting,
         start: datetime,
         suspect: Sequence[Interval] = (),
-        beat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> Run:
         """Evaluate one window; what did not come to an end is a failed run that says how."""
         began = time.monotonic()
         try:
-            run: Run = self._call(setting.detector.id, ("attempt", start, tuple(suspect)), beat)
+            run: Run = self._call(setting.detector.id, ("attempt", start, tuple(suspect)), heartbeat)
         except Fault as fault:
             end, seconds = start + setting.detector.requires.window, time.monotonic() - began
             return Run(
@@ -178,10 +178,10 @@ class Fence:
             host.kill()
             self._reader.join()
 
-    def _call(self, detector: str, message: tuple[Any, ...], beat: Callable[[], None]) -> Any:
+    def _call(self, detector: str, message: tuple[Any, ...], heartbeat: Callable[[], None]) -> Any:
         alone = False
         while True:
-            call = self._ask(detector, message, beat, alone=alone)
+            call = self._request(detector, message, heartbeat, alone=alone)
             if call.fault is not None:
                 raise call.fault
             if call.answer is None:  # somebody else's fault, perhaps
@@ -192,15 +192,15 @@ class Fence:
                 return value
             raise _ERRORS[kind](value) if kind in _ERRORS else PluginError(detector, value)
 
-    def _ask(
-        self, detector: str, message: tuple[Any, ...], beat: Callable[[], None], *, alone: bool
+    def _request(
+        self, detector: str, message: tuple[Any, ...], heartbeat: Callable[[], None], *, alone: bool
     ) -> _Call:
         number = next(self._numbers)
-        host, call = self._enter(number, detector, beat, alone=alone)
+        host, call = self._enter(number, detector, heartbeat, alone=alone)
         try:
             host.send(number, (self._clock.now(), message[0], detector, *message[1:]))
             while not call.done.wait(_POLL):
-                beat()
+                heartbeat()
                 self._watch(host, call)
         finally:
             with self._gate:
@@ -210,7 +210,7 @@ class Fence:
         return call
 
     def _enter(
-        self, number: int, detector: str, beat: Callable[[], None], *, alone: bool
+        self, number: int, detector: str, heartbeat: Callable[[], None], *, alone: bool
     ) -> tuple[Host, _Call]:
         """Wait for one's turn: one that is alone waits for all others, and all others for it."""
         with self._gate:
@@ -218,7 +218,7 @@ class Fence:
             try:
                 while self._blocked(alone=alone):
                     self._gate.wait(_POLL)
-                    beat()
+                    heartbeat()
             finally:
                 self._queue -= alone
             if self._host is None or self._host.gone:

@@ -52,13 +52,13 @@ class Health(Detector[NoParams]):
         yield from self._scores
 
 
-class Checkup:
+class HealthCheck:
     """Looks at the health of what shares a store."""
 
     def __init__(self, store: Store, clock: Clock, ledger: Ledger, rhythms: Rhythms) -> None:
         self._store, self._clock, self._ledger, self._rhythms = store, clock, ledger, rhythms
         self._versions: dict[str, int] = {}
-        self._looked: datetime | None = None
+        self._checked: datetime | None = None
 
     def judge(
         self, settings: Sequence[Setting], unimported: Mapping[str, str], sources: Sequence[str] = ()
@@ -95,7 +95,7 @@ class Checkup:
             for name, why in unimported.items()
         ]
         clocks = self.clocks()
-        return [*modules, *self._detectors(settings), *self._rhythms.scores(sources), self._letters(), clocks]
+        return [*modules, *self._detectors(settings), *self._rhythms.scores(sources), self._dead_letters(), clocks]
 
     def _detectors(self, settings: Sequence[Setting]) -> Iterator[Score]:
         pending = sorted(self._ledger.waiting(), key=lambda w: w.attempts)
@@ -116,19 +116,19 @@ class Checkup:
             evidence: dict[str, Json] = {"window.start": format_time(worst.start), "attempts": worst.attempts}
             yield Score(Subject("plugin", id), float(min(worst.attempts, 2)), reason, evidence)
 
-    def _letters(self) -> Score:
+    def _dead_letters(self) -> Score:
         """How much more was rejected in the last hour than in an hour of the week before."""
         now, hour = self._clock.now(), timedelta(hours=1)
         try:
-            new = self._letters_in(now - hour, now)
-            usual = self._letters_in(now - _USUAL, now - hour) / (_USUAL / hour - 1)
+            new = self._dead_letters_in(now - hour, now)
+            usual = self._dead_letters_in(now - _USUAL, now - hour) / (_USUAL / hour - 1)
         except StoreError as error:
             return Score(Subject("stream", "dead_letter"), 2.0, f"cannot be read: {error}")
         reason = f"{new:,} events rejected in the last hour; {usual:.1f} an hour in the week before"
         value = new / max(_FEW, 3 * usual)
         return Score(Subject("stream", "dead_letter"), value, reason, {"new": new, "usual": round(usual, 2)})
 
-    def _letters_in(self, start: datetime, end: datetime) -> int:
+    def _dead_letters_in(self, start: datetime, end: datetime) -> int:
         return int(self._store.summarize("dead_letter", start, end, [], [COUNT])[COUNT.name].sum())
 
     def report(self) -> None:
@@ -146,7 +146,7 @@ class Checkup:
 
         What is there was written before now; what changed since the last look was written after that.
         """
-        now, since = self._clock.now(), self._looked
+        now, since = self._clock.now(), self._checked
         worst, whose = timedelta(0), ""
         for entry in self._store.entries(_WORKER):
             at = parse_time(entry.value["at"])
@@ -159,7 +159,7 @@ class Checkup:
             if abs(now - at) > _GONE and not changed:
                 self._store.delete(_WORKER, entry.key, entry.version)
             self._versions[entry.key] = entry.version
-        self._looked = now
+        self._checked = now
         if worst <= _SKEW:
             return Score(Subject("clock", "workers"), 0.0, "the workers' clocks agree")
         reason = (

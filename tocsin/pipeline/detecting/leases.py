@@ -105,7 +105,7 @@ class Leases:
         self._store, self._clock, self.worker = store, clock, worker
         self._expiry = Expiry(clock, length)
 
-    def take(self, name: str) -> Lease | None:
+    def acquire(self, name: str) -> Lease | None:
         """The lease of that name, or None while another worker holds it."""
         entry = self._store.get(KIND, name)
         if entry is not None and not self._free(name, entry.value):
@@ -133,6 +133,6 @@ class Leases:
             raise LeaseLost(f"the lease {lease.name!r} went to another worker while this one stood still")
         lease.fence, lease.renewed = renewed.version, now
 
-    def give_back(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """End a lease before its time; one that is lost already is left to its holder."""
         self._store.delete(KIND, lease.name, lease.fence)

@@ -19,7 +19,7 @@ from tocsin.errors import StoreAway, StoreError
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.cursors import Cursor, Touched
 from tocsin.pipeline.detecting.leases import LENGTH, Expiry
-from tocsin.pipeline.detecting.pending import Claim, Pending, Waiting, claimed, realigned, settle, waiting
+from tocsin.pipeline.detecting.pending import Claim, Pending, Waiting, claimed, complete, realigned, waiting
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Entry, Store
@@ -47,7 +47,7 @@ class Ledger:
         self._held: dict[tuple[str, datetime, str], float] = {}  # by token: when it was renewed, monotonic
         self.unread: dict[str, str] = {}  # detectors whose streams could not be looked at, and why
 
-    def look(self, settings: Sequence[Setting]) -> list[Run]:
+    def update_pending(self, settings: Sequence[Setting]) -> list[Run]:
         """Take note of the windows that were touched since the last look, and of those that nobody
         evaluated in time: their gap records, which are to be appended before `note_gaps`.
 
@@ -59,7 +59,7 @@ class Ledger:
         for setting in settings:
             id = setting.detector.id
             try:
-                gaps += self._look(setting, known.get(id), shared)
+                gaps += self._update(setting, known.get(id), shared)
                 self.unread.pop(id, None)
             except StoreAway:
                 raise
@@ -68,7 +68,7 @@ class Ledger:
                 log.error("cannot look", detector=id, error=str(error))  # noqa: TRY400
         return sorted(gaps, key=lambda gap: (gap.start, gap.detector))
 
-    def _look(self, setting: Setting, entry: Entry | None, shared: dict[Any, Touched]) -> list[Run]:
+    def _update(self, setting: Setting, entry: Entry | None, shared: dict[Any, Touched]) -> list[Run]:
         detector = setting.detector
         while True:
             value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
@@ -95,7 +95,7 @@ class Ledger:
         cursor = Cursor.read(value)
         key = (stream, length, cursor.newest, tuple(cursor.recent.items()))
         if key not in shared:
-            shared[key] = cursor.look(self._store, stream, length)
+            shared[key] = cursor.advance(self._store, stream, length)
         return shared[key]
 
     def _late(self, setting: Setting, start: str, pending: Pending) -> bool:
@@ -197,25 +197,25 @@ class Ledger:
             found = False
             for pending in self._changing(detector, length):
                 found = True
-                self.let_go(own)  # until it is known that they are still ours
+                self.forget(own)  # until it is known that they are still ours
                 kept = [c for c in own if pending.get(format_time(c.start), {}).get("token") == c.token]
                 for claim in kept:
                     key = format_time(claim.start)
                     pending[key] = {**pending[key], "until": self._expiry.until()}
                 self._hold(kept)
             if not found:  # windows have another length now: none of these is there any more
-                self.let_go(own)
+                self.forget(own)
 
     def held(self, claim: Claim) -> bool:
         """Whether a claim was still this worker's when it was renewed last; a window that was not pending is anybody's."""
         return not claim.token or (claim.detector, claim.start, claim.token) in self._held
 
-    def let_go(self, claims: Iterable[Claim]) -> None:
+    def forget(self, claims: Iterable[Claim]) -> None:
         """Hold claims no longer: this worker may claim their windows again, and others when their time is over."""
         for claim in claims:
             self._held.pop((claim.detector, claim.start, claim.token), None)
 
-    def settle(self, done: Sequence[tuple[Claim, Run]]) -> None:
+    def complete(self, done: Sequence[tuple[Claim, Run]]) -> None:
         """Cross off what was evaluated and written down; put back what failed, to be tried again later.
 
         A window into which more events came meanwhile stays pending.
@@ -225,8 +225,8 @@ class Ledger:
             reached = max((format_time(run.start) for _, run in own if run.done), default="")
             for pending in self._changing(detector, length, reached):
                 for claim, run in own:
-                    settle(pending, claim, run, self._clock.now())
-        self.let_go(claim for claim, _ in done)
+                    complete(pending, claim, run, self._clock.now())
+        self.forget(claim for claim, _ in done)
 
     def waiting(self, detector: str | None = None) -> list[Waiting]:
         """Every pending window, by detector and start."""

@@ -28,7 +28,7 @@ class Claim(NamedTuple):
     seen: str = ""  # another text whenever the window was touched again
     attempts: int = 0
     gap: bool = False
-    again: bool = True  # whether the window may have been evaluated before
+    reevaluation: bool = True  # whether the window may have been evaluated before
     token: str = ""  # of the claim in the record; empty where the window was not pending, or another worker's
     early: bool = False  # the window is not over yet
 
@@ -45,7 +45,7 @@ class Waiting:
     fault: str
 
 
-def settle(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime) -> None:
+def complete(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime) -> None:
     """Cross a window off, or put it back: to be tried again later where it failed, at once where it was touched
     again, and where it is not over or nobody was to be told of it.
 
@@ -104,10 +104,10 @@ def claimed(setting: Setting, start: datetime, entry: Entry, token: str, now: da
     """The claim of a window that was written with a record."""
     key, detector, length = format_time(start), setting.detector.id, setting.detector.requires.window
     value = entry.value["pending"].get(key, {})
-    again, early = key <= entry.value.get("reached", ""), setting.due(start) > now
+    reevaluation, early = key <= entry.value.get("reached", ""), setting.due(start) > now
     if value.get("token") != token:
-        return Claim(detector, start, length, entry.version, again=again, early=early)
+        return Claim(detector, start, length, entry.version, reevaluation=reevaluation, early=early)
     gap = bool(value.get("gap"))
     return Claim(
-        detector, start, length, entry.version, value["seen"], value["attempts"], gap, again, token, early
+        detector, start, length, entry.version, value["seen"], value["attempts"], gap, reevaluation, token, early
     )

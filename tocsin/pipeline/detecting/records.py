@@ -257,24 +257,24 @@ def _own(run: Run) -> list[str]:
     return [run.after] if run.after else []
 
 
-_SAID = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
+_COMPARED = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
          "tocsin.run.judged", "tocsin.baseline.digest")  # fmt: skip
 
 
 def in_force(
     store: Store, detector: str, starts: Sequence[datetime], length: timedelta
 ) -> dict[datetime, dict[str, Any]]:
-    """The newest record of each of these windows, for `follow`."""
-    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_SAID, "event.id"])
+    """The newest record of each of these windows, for `supersede`."""
+    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_COMPARED, "event.id"])
     return {row["tocsin.window.start"]: row for row in found.iter_rows(named=True)}
 
 
-def follow(run: Run, newest: Mapping[str, Any] | None) -> Run:
+def supersede(run: Run, newest: Mapping[str, Any] | None) -> Run:
     """The run as one that repeats the newest record of its window, or takes its place."""
     if newest is None:
         return run
     row = run_row(run)
-    if all(row[name] == newest[name] for name in _SAID):
+    if all(row[name] == newest[name] for name in _COMPARED):
         return replace(run, repeats=True)
     return replace(run, after=newest["event.id"])
 

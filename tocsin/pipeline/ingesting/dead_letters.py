@@ -50,7 +50,7 @@ def dead_letters(
     return conform(pl.DataFrame(rows, schema={name: known[name] for name in rows[0]}), "dead_letter")
 
 
-def refused_letters(
+def refused_dead_letters(
     stream: str, frame: pl.DataFrame, refused: Sequence[Refused], protector: Protector, now: datetime
 ) -> pl.DataFrame:
     """Rows of the dead-letter stream for rows of a frame from one source that the store refused."""
@@ -71,7 +71,7 @@ def _original(stream: str, original: bytes, protector: Protector, *, foreign: bo
         return None
     dotted = dict(_dotted(event, STREAMS[stream].by_name))
     protected = {name: protector.tree(stream, name, value) for name, value in dotted.items()}
-    protected = protector.echoes(stream, dotted, protected)
+    protected = protector.protect_copies(stream, dotted, protected)
     return msgspec.json.encode(protected)[:_ORIGINAL].decode("utf-8", "replace")
 
 

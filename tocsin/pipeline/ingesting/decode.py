@@ -1,8 +1,8 @@
-"""ndjson to columns: a typed decoder for well-formed nested events, a patient one for all others.
+"""ndjson to columns: a typed decoder for well-formed nested events, a lenient one for all others.
 
 Both give the same rows. The fast decoder (msgspec structs made from the catalogue) takes a run of lines
 only if every event in it is nested, typed, has an `event.id` and has no unknown field; any other run
-goes line by line through the patient one, which knows why a line is no event.
+goes line by line through the lenient one, which knows why a line is no event.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _TYPES: Mapping[Type, Any] = {
 
 
 def fast(stream: str, run: bytes) -> list[Sequence[Any]] | None:
-    """The columns of a run, in the order of a row, or None if it needs the patient decoder."""
+    """The columns of a run, in the order of a row, or None if it needs the lenient decoder."""
     decoder, root = _fast(stream)
     try:
         events = decoder.decode_lines(run)
@@ -71,7 +71,7 @@ def fast(stream: str, run: bytes) -> list[Sequence[Any]] | None:
     columns: list[Sequence[Any]] = [(None,) * len(events)] * len(columns_of(stream))
     if events:
         root.fill(columns, events)
-        if "" in columns[_id_place(stream)]:  # as good as none: the patient decoder makes one
+        if "" in columns[_id_place(stream)]:  # as good as none: the lenient decoder makes one
             return None
     return columns
 
@@ -146,7 +146,7 @@ def _attribute(key: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
-# The patient decoder
+# The lenient decoder
 
 Identify = Callable[[bytes], str]
 
@@ -156,7 +156,7 @@ def content_id(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def patient(stream: str, line: bytes, identify: Identify = content_id) -> tuple[Row, dict[str, Any]]:
+def lenient(stream: str, line: bytes, identify: Identify = content_id) -> tuple[Row, dict[str, Any]]:
     """One line's row, and its unmapped fields (not yet in the row: they may need protection).
 
     `identify` makes an id from the content of an event that has none.

@@ -24,8 +24,8 @@ from tocsin.contract.streams import ID, SOURCES, STREAMS, TIME
 from tocsin.errors import PluginError
 from tocsin.pipeline.ingesting.casts import EventError
 from tocsin.pipeline.ingesting.columns import joined, to_frame, to_times
-from tocsin.pipeline.ingesting.dead_letters import dead_letters, refused_letters
-from tocsin.pipeline.ingesting.decode import Identify, Row, columns_of, content_id, fast, patient, runs, shape
+from tocsin.pipeline.ingesting.dead_letters import dead_letters, refused_dead_letters
+from tocsin.pipeline.ingesting.decode import Identify, Row, columns_of, content_id, fast, lenient, runs, shape
 from tocsin.pipeline.ingesting.lengths import shortened
 from tocsin.pipeline.ingesting.protect import Protector
 from tocsin.store.protocol import Appends
@@ -123,12 +123,12 @@ class Ingest:
         taken = _Taken(batch.stream, list(batch.rejected))
         self._decode(batch, taken)
         frame = self._frame(batch, taken)
-        self._bury(batch, taken.rejected)
+        self._append_rejected(batch, taken.rejected)
         marks = {self._protector.mark(key): number for key, number in batch.checkpoint.items()}
         appended = self._store.append(batch.stream, frame, marks)
         if appended.refused:
             now = self._clock.now()
-            letters = refused_letters(batch.stream, frame, appended.refused, self._protector, now)
+            letters = refused_dead_letters(batch.stream, frame, appended.refused, self._protector, now)
             self._store.append("dead_letter", letters)
         counts = Counts(
             read=len(frame) + len(taken.rejected),
@@ -141,7 +141,7 @@ class Ingest:
         self.observe(batch.stream, counts, newest, self._clock.now())
         return counts
 
-    def _bury(self, batch: Batch, rejected: Sequence[Rejected]) -> None:
+    def _append_rejected(self, batch: Batch, rejected: Sequence[Rejected]) -> None:
         if rejected:
             letters = dead_letters(batch, rejected, self._protector, self._clock.now())
             self._store.append("dead_letter", letters)
@@ -159,10 +159,10 @@ class Ingest:
                 taken.add(columns, itertools.islice(place, len(columns[0])))
             else:
                 lines = [line for line in run.split(b"\n") if line.strip()]
-                self._patiently(batch, taken, place, patient, lines)
-        self._patiently(batch, taken, place, shape, batch.events)
+                self._decode_leniently(batch, taken, place, lenient, lines)
+        self._decode_leniently(batch, taken, place, shape, batch.events)
 
-    def _patiently(
+    def _decode_leniently(
         self,
         batch: Batch,
         taken: _Taken,
@@ -202,7 +202,7 @@ class Ingest:
             id = self._identify(batch, at)(given[ID].encode())
             row = tuple(id if name == ID else value for name, value in given.items())
         unmapped = self._protector.tree(batch.stream, "", unmapped)
-        return row, self._protector.echoes(batch.stream, given, unmapped)
+        return row, self._protector.protect_copies(batch.stream, given, unmapped)
 
     def _frame(self, batch: Batch, taken: _Taken) -> pl.DataFrame:
         stream = STREAMS[batch.stream]

@@ -22,7 +22,7 @@ from tocsin.contract.streams import STREAMS, Type
 Action = Literal["pseudonymize", "mask", "drop"]
 MASK = "***"
 _REMEMBERED = 100_000
-_TELLING = 4  # a text of fewer characters is found everywhere by chance
+_SHORTEST_TEXT = 4  # a text of fewer characters is found everywhere by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Protector:
         """The key of a checkpoint: a source may have made it from contents, such as a file's first line."""
         return hmac.digest(self._key, key.encode(), "sha256")[:16].hex() if self._key else key
 
-    def echoes(self, stream: str, given: Mapping[str, Any], value: Any) -> Any:
+    def protect_copies(self, stream: str, given: Mapping[str, Any], value: Any) -> Any:
         """Unknown fields with every text that a protected field also has protected in the same way.
 
         Args:
@@ -81,7 +81,7 @@ class Protector:
         said = {
             text: str(self._act(rule.action)(text) or MASK)
             for name, text in given.items()
-            if isinstance(text, str) and len(text) >= _TELLING and (rule := self._rule(stream, name))
+            if isinstance(text, str) and len(text) >= _SHORTEST_TEXT and (rule := self._rule(stream, name))
         }
         longest_first = sorted(said, key=len, reverse=True)
         return _replaced(value, {text: said[text] for text in longest_first}) if said else value

@@ -42,7 +42,7 @@ class Rhythms:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
 
-    def heard(self, source: str) -> None:
+    def record_activity(self, source: str) -> None:
         """A source said something."""
         now = self._clock.now()
         entry = self._store.get(KIND, source)
