@@ -113,7 +113,7 @@ def test_a_receiver_that_is_gone_is_a_dead_letter(scene: Scene) -> None:
     scene.finding(0)
     scene.receivers.clear()
     assert scene.tick(last=True).failed == 1
-    assert "no receiver 'oncall' is configured" in scene.history("event.reason")[-1][0]
+    assert "receiver 'oncall' is no longer configured" in scene.history("event.reason")[-1][0]
 
 
 def test_what_people_do_while_a_notification_is_sent_is_kept(scene: Scene) -> None:

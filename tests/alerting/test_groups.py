@@ -233,7 +233,7 @@ def test_an_id_must_name_one_thing(scene: Scene, id: str) -> None:
     scene.finding(0)
     scene.finding(0, subject=DATASET)
     scene.tick()
-    with pytest.raises(InputError, match=r"is called|begin with"):
+    with pytest.raises(InputError, match=r"has an id that begins with|is ambiguous"):
         scene.alerting.acknowledge(id, "ana")
 
 

@@ -94,7 +94,7 @@ def test_acknowledging_an_incident_takes_its_alerts_too(scene: Scene) -> None:
     scene.finding(0, detector="feature_drift")
     scene.tick(last=True)
     words = scene.alerting.acknowledge(only(scene).id[:8], "ana", "on it")
-    assert words == f"incident {only(scene).id} is with ana, and so are its firing alerts (2)"
+    assert words == f"incident {only(scene).id} and its firing alerts (2) are acknowledged by ana"
     assert (only(scene).state, only(scene).owner) == ("acknowledged", "ana")
     assert all(alert.acknowledged.by == "ana" for alert in scene.alerts if alert.acknowledged)
     sent = len(scene.oncall.sent)
@@ -128,7 +128,7 @@ def test_a_closed_incident_takes_no_more(scene: Scene) -> None:
         scene.alerting.close(incident.id, "ben", "again")
     with pytest.raises(InputError, match="is closed"):
         scene.alerting.complete_step(incident.id, incident.steps[0].id, "ben")
-    with pytest.raises(InputError, match="no firing alert or open incident is called"):
+    with pytest.raises(InputError, match="no firing alert or open incident has an id that begins with"):
         scene.alerting.acknowledge(incident.id, "ben")
 
 

@@ -125,7 +125,7 @@ def test_console_says_what_a_page_must_say(capsys: pytest.CaptureFixture[str]) -
     assert "[FIRING:2] HIGH prediction_drift: model credit (+1)" in out
     assert "what: PSI 0.61 over 1d — a lot" in out
     assert "score: 2.9, 2.4 × threshold" in out
-    assert "take it on: tocsin ack inc-123456789abc --by NAME --reason WHY" in out
+    assert "acknowledge: tocsin ack inc-123456789abc --by NAME --reason WHY" in out
     assert "acknowledged: by ana" in out
     assert "resolved: no finding in the window" in out
 
@@ -268,7 +268,7 @@ def test_email_asks_for_tls_before_it_says_a_password(
     with pytest.raises(DeliveryError, match="STARTTLS") as error:
         build(Email, **values, password=secret).send(notification())
     assert error.value.retry
-    with pytest.raises(ConfigError, match="only sent over"):
+    with pytest.raises(ConfigError, match="not sent over an unencrypted connection"):
         build(Email, **values, password=secret, security="none")
     with pytest.raises(ConfigError, match="needs a password"):
         build(Email, **values)

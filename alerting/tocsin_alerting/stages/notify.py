@@ -1,4 +1,4 @@
-"""Groups that have something to say, or to say again, put a notification in the outbox."""
+"""Puts a notification in the outbox of every group that has a change to report or a repeat that is due."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tocsin_alerting.groups import Group, group_of
 
 
 def notify(routed: list[Routed], context: Context) -> list[Routed]:
-    """One notification a group at a time, with all of its alerts; passes on what it was given.
+    """Create at most one notification per group, with all of its alerts, and return the alerts unchanged.
 
-    At-least-once: the write that puts a notification in the outbox also notes what it says.
+    At-least-once: the write that puts a notification in the outbox also stores the reported states.
     """
     members: dict[str, list[Routed]] = defaultdict(list)
     for item in routed:
@@ -46,7 +46,7 @@ def _order(alert: Alert) -> tuple[bool, int, str]:
 
 
 def _mark_settled(routed: list[Routed], context: Context) -> None:
-    """A resolved alert of which every group has been told need not come again."""
+    """Mark resolved alerts that were reported to all their groups as settled: they are not processed again."""
     groups = {group.id: group for group in context.groups.all()}
     waiting = {item.alert.id for item in routed if groups[item.group].unreported(item.alert)}
     for id in {item.alert.id for item in routed if not item.alert.firing} - waiting:
