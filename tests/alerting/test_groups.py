@@ -240,7 +240,7 @@ def test_an_id_must_name_one_thing(scene: Scene, id: str) -> None:
 def test_an_acknowledgement_needs_a_name(scene: Scene) -> None:
     scene.finding(0)
     scene.tick()
-    with pytest.raises(InputError, match="who"):
+    with pytest.raises(InputError, match="an acknowledgement needs a name"):
         scene.alerting.acknowledge(scene.alerts[0].id, " ")
 
 

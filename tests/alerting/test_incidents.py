@@ -75,7 +75,7 @@ def test_a_new_episode_joins_the_open_incident_and_opens_another_after_it_is_clo
 def test_an_incident_is_not_closed_without_its_conclusion(scene: Scene) -> None:
     scene.finding(0)
     scene.tick()
-    with pytest.raises(InputError, match=r"without its conclusion: say it with --note"):
+    with pytest.raises(InputError, match=r"without a conclusion; give one with --note"):
         scene.alerting.close(only(scene).id, "ana", " ")
     assert only(scene).open
 

@@ -124,7 +124,7 @@ def test_a_wrong_configuration_is_exit_2_with_its_line(tmp_path: Path) -> None:
         (["collect", "ndjson", "x", "--set", "stream"], 2, "is not KEY=VALUE"),
         (["collect", "ndjson", "x", "--set", "colour=red"], 2, "unknown key 'colour'"),
         (["events", "nothing"], 2, "is not one of"),
-        (["detect", "--detector", "nothing"], 2, "no such detector is turned on"),
+        (["detect", "--detector", "nothing"], 2, "no enabled detector has this id"),
         (["detect", "--from", "yesterday"], 2, "is not a time"),
         (["scores"], 2, "Missing option"),
         (["baseline", "show", "feature_drift", "3"], 1, "no baseline version 3"),

@@ -63,7 +63,7 @@ def test_paused_past_its_lease(site: Here) -> None:
     for process in family:
         process.resume()
     here.until(
-        lambda: "went to another worker" in (here.folder / "log").read_text() or here.at_work() > 2, 10
+        lambda: "another worker took over" in (here.folder / "log").read_text() or here.at_work() > 2, 10
     )
     here.grow(1)
     here.until(lambda: finished(here, store, taken, 1) and here.at_work() > 2)

@@ -206,7 +206,7 @@ def test_events_that_are_no_longer_kept_take_nothing_back(bench: Bench) -> None:
     bench.add(0, 1, "eve", at=timedelta(minutes=30))
     (run,) = bench.detect.run([SETTING])
     assert run.outcome == "skipped"
-    assert run.reason == "12 events were read the last time, of which 10 are no longer kept"
+    assert run.reason == "10 of the 12 events that were evaluated before have been deleted"
     assert newest_findings(bench.store).height == 1
 
 
@@ -236,7 +236,7 @@ def test_a_named_lease_goes_round(bench: Bench) -> None:
     taken = two.acquire("collector/a")
     assert taken is not None
     assert taken.fence > held.fence
-    with pytest.raises(LeaseLost, match="went to another worker"):
+    with pytest.raises(LeaseLost, match="another worker took over the lease"):
         one.renew(held)
     one.release(held)  # takes nothing from its holder
     assert one.acquire("collector/a") is None

@@ -1,1 +1,1 @@
-"""The two ways through: `ingest` turns batches into rows of a stream, `detect` windows into findings."""
+"""The pipeline: `ingesting` turns batches into rows of a stream, `detecting` turns windows into findings."""

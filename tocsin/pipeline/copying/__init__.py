@@ -1,4 +1,4 @@
-"""Moving history from one store to another: streams, keyed state, kept files and checkpoints."""
+"""Copies one store to another: streams, keyed state, stored files and checkpoints."""
 
 from tocsin.pipeline.copying.copy import Report, copy
 from tocsin.pipeline.copying.streams import Copied

@@ -1,1 +1,1 @@
-"""From a due window to its findings: leases, baselines, evaluation, records."""
+"""Evaluates due windows and writes findings: leases, baselines, evaluation, records."""
