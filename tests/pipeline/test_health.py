@@ -87,7 +87,7 @@ def test_a_source_that_goes_silent_is_noticed_by_its_own_rhythm(ward: Ward) -> N
         ward.bench.clock.set(last + timedelta(hours=silent))
         assert (ward.score("source").value >= 1) is loud, silent
     assert (
-        "nothing came for 25 h 0 min; it was never silent for longer than 8 h 0 min"
+        "no event for 25 h 0 min; the longest silence in the last 28 days with events was 8 h 0 min"
         in ward.score("source").reason
     )
     ward.rhythms.record_activity("feed")

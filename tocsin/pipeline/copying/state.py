@@ -63,7 +63,8 @@ class StateCopy:
         if source.namespace != target.namespace:
             raise StoreError(
                 f"the source has the namespace {source.namespace!r}, the target {target.namespace!r}, and alert "
-                f"fingerprints contain the namespace; set the same `namespace` in both configurations, or copy with --streams-only"
+                f"fingerprints contain the namespace; set the same `namespace` in both configurations, or copy with "
+                "--streams-only"
             )
         entry, found = target.get(KIND, self._key), _content(target)
         if found and entry is None:
@@ -117,7 +118,8 @@ class StateCopy:
             return
         if self._target.put(kind, key, value, entry.version if entry else None) is None:
             raise StoreError(
-                f"{self._target.place} is in use: {kind} {key} was written during the copy; stop the workers on it and copy again"
+                f"{self._target.place} is in use: {kind} {key} was written during the copy; "
+                "stop the workers on it and copy again"
             )
 
     def _files(self) -> int:

@@ -136,7 +136,8 @@ class Baselines:
             if baseline.digest != version.digest:
                 raise BaselineChanged(
                     f"baseline {version.detector}/{version.number} has changed since it was fitted (digest "
-                    f"{baseline.digest}, not {version.digest}); find out who changed it, and fit a new one with `tocsin baseline fit`"
+                    f"{baseline.digest}, not {version.digest}); find out who changed it, and fit "
+                    "a new one with `tocsin baseline fit`"
                 )
             self._read[key] = baseline
         return self._read[key]
