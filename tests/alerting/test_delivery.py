@@ -1,4 +1,4 @@
-"""The outbox: what fails is tried again, in order, and given up with a record."""
+"""The outbox: failed notifications are retried in order, and finally recorded as failed."""
 
 from __future__ import annotations
 
@@ -151,4 +151,4 @@ def test_backoff_grows_to_a_bound_and_obeys_the_receiver(
 def test_backoff_doubles(attempts: int, least: int, most: int) -> None:
     waits = {backoff(str(i), attempts).total_seconds() for i in range(100)}
     assert least <= min(waits) < max(waits) <= most
-    assert len(waits) > 50  # many that failed together do not come back together
+    assert len(waits) > 50  # notifications that failed together are retried at different times

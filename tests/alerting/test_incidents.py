@@ -1,4 +1,4 @@
-"""Incidents: when one is opened, who joins it, and what people do to it."""
+"""Incidents: when one is opened, which alerts join it, and the actions of people on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The route tree: Alertmanager's semantics, and an error with its place for everything else."""
+"""The route tree: Alertmanager's semantics, and an error with its place for every invalid setting."""
 
 from __future__ import annotations
 

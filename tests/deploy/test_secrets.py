@@ -1,4 +1,4 @@
-"""Secrets and certificates: made once, named where they are needed, and in no file that is committed."""
+"""Secrets and certificates: created once, referenced where they are needed, and in no committed file."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ HOURS = 12
 
 
 class Meddled:
-    """A detector in the middle of whose work something happens."""
+    """A detector that calls a function in the middle of its evaluation."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting, self.then = setting, None
@@ -51,7 +51,7 @@ class Meddled:
 
 
 def settle(what: Callable[[], object], rounds: int = 20) -> int:
-    """Do something again until it works, as a worker's jobs do; how often it did not."""
+    """Retry a call until it succeeds, as a worker's jobs do. Returns the number of failures."""
     for failed in range(rounds):
         with contextlib.suppress(StoreError):
             what()

@@ -1,4 +1,4 @@
-"""Workers that are killed in the middle of a window, or stand still past their lease."""
+"""Workers that are killed in the middle of a window, or suspended past their lease."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_paused_past_its_lease(site: Here) -> None:
     family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
     for process in family:
         process.suspend()
-    here.grow(0, 300, "late-")  # the window that it holds is another one now
+    here.grow(0, 300, "late-")  # the claimed window has been touched again
     second = here.start()
     here.until(lambda: finished(here, store, taken, 1))
     expected = verdicts(store)

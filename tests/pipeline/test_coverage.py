@@ -1,4 +1,4 @@
-"""Coverage: an answer for every window, and no window without one."""
+"""Coverage: every window has an outcome."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_answer(bench: Bench) -> None:
     bench.run()
     bench.add(1, 1, "late")
     bench.run()
-    bench.clock.set(START + 5 * HOUR)  # nobody was there for two hours
+    bench.clock.set(START + 5 * HOUR)  # no worker ran for two hours
     bench.run()
     bench.clock.set(START + 7 * HOUR)
     bench.detect.due(SETTING)  # another worker is about to evaluate it

@@ -1,4 +1,4 @@
-"""The fence: what a plug-in does to its process is told as its own failure, and stops no other."""
+"""The fence: a plug-in that breaks its process gets a failed run, and other plug-ins continue."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Exits(Good):
         os._exit(3)
 
 class Greedy(Good):
-    """Eats memory."""
+    """Uses more memory than allowed."""
     id = "greedy"
     def score(self, window):
         eaten = []
@@ -154,7 +154,7 @@ def test_a_process_that_is_killed_from_outside_is_started_again(bench: Bench) ->
     pid = int(bench.run("good").judged[0].score.subject.id)
     os.kill(pid, signal.SIGKILL)
     run = bench.run("good")
-    assert run.done or run.fault == "crash"  # it depends on whether its end was noticed before
+    assert run.done or run.fault == "crash"  # depends on whether the end of the process was detected before
     assert bench.run("good").done
 
 

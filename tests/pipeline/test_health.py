@@ -1,4 +1,4 @@
-"""Tocsin's own health: failing plug-ins, silent sources, a growing dead letter, clocks that disagree."""
+"""Tocsin's own health: failing plug-ins, silent sources, rising dead letters, clocks that disagree."""
 
 from __future__ import annotations
 
@@ -69,12 +69,14 @@ def test_a_plugin_that_fails_is_unhealthy_until_it_works(ward: Ward) -> None:
 
 
 def test_a_module_that_cannot_be_imported_is_named(ward: Ward) -> None:
-    (score,) = [s for s in ward.health_check.scores([SETTING], {"acme.detectors": "no module acme"}) if s.value]
+    (score,) = [
+        s for s in ward.health_check.scores([SETTING], {"acme.detectors": "no module acme"}) if s.value
+    ]
     assert (score.subject.id, score.reason) == ("acme.detectors", "cannot be imported: no module acme")
 
 
 def test_a_source_that_goes_silent_is_noticed_by_its_own_rhythm(ward: Ward) -> None:
-    """It speaks every hour from 6 to 22, never at night."""
+    """The source delivers events every hour from 6 to 22, never at night."""
     hours = [d * 24 + h for d in range(7) for h in range(6, 23)]
     ward.hear(iter(hours))
     last = START + timedelta(hours=hours[-1])
@@ -83,7 +85,7 @@ def test_a_source_that_goes_silent_is_noticed_by_its_own_rhythm(ward: Ward) -> N
         (11, False),
         (13, True),
         (25, True),
-    ):  # it is never silent for more than 8
+    ):  # its longest silence is 8 hours
         ward.bench.clock.set(last + timedelta(hours=silent))
         assert (ward.score("source").value >= 1) is loud, silent
     assert (
