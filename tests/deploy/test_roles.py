@@ -201,7 +201,7 @@ def test_keys_are_rotated_without_a_gap(
 def test_a_key_that_is_there_gets_the_role_of_this_version(
     security: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key has the role that it was created with: without an update, Grafana could not read new streams after an upgrade."""
+    """A key has the role that it was created with: without an update, Grafana could not read new streams."""
     (tmp_path / "tocsin.yaml").write_text(f"store: {{type: elasticsearch, hosts: ['{security}']}}")
     monkeypatch.setenv("TOCSIN_CONFIG", str(tmp_path / "tocsin.yaml"))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))

@@ -1,4 +1,4 @@
-"""What the fault tests share: a source of calls, a slow detector, a webhook sink, workers, and the invariants after each fault."""
+"""Shared by the fault tests: a source of calls, a slow detector, a webhook sink, workers, and the invariants after a fault."""
 
 from __future__ import annotations
 
