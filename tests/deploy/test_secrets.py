@@ -114,7 +114,7 @@ def test_the_authoritys_key_may_be_kept_elsewhere_until_it_signs(secrets: Path) 
 
 def test_an_authority_without_its_certificate_is_refused(secrets: Path) -> None:
     (secrets / "ca" / "ca.crt").unlink()
-    assert "bring it back" in _secrets(secrets, code=1)
+    assert "restore ca/ca.crt" in _secrets(secrets, code=1)
 
 
 @pytest.mark.parametrize("script", sorted(DEPLOY.rglob("*.sh")), ids=lambda p: p.name)

@@ -1,4 +1,4 @@
-"""Shared by the fault tests: a source of calls, a slow detector, a webhook sink, workers, and the invariants after a fault."""
+"""Shared by the fault tests: a source of calls, a slow detector, a webhook sink, workers, and checks after a fault."""
 
 from __future__ import annotations
 
