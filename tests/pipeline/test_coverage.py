@@ -49,7 +49,7 @@ def test_what_nobody_looked_at_is_a_gap(bench: Bench) -> None:
     bench.clock.set(START + 3 * HOUR)
     (gap, empty) = look(bench, 3)
     assert (gap.outcome, gap.windows, empty.outcome) == ("gap", 1, "empty")
-    assert "no worker runs" in gap.reason
+    assert "no worker is running" in gap.reason
 
 
 def test_failures_are_gaps_and_skips_say_why(bench: Bench) -> None:
