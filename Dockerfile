@@ -7,6 +7,7 @@ COPY collectors collectors
 COPY detectors detectors
 COPY alerting alerting
 COPY dashboards dashboards
+COPY recorder recorder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN pip wheel --no-deps --wheel-dir /wheels . \
  && python -m venv --without-pip /opt/tocsin \
