@@ -172,7 +172,7 @@ def test_the_page_of_an_incident_can_be_read(scene: Scene) -> None:
     scene.tick()
     scene.alerting.complete_step(only(scene).id, "read-the-finding", "ana", "one feature")
     lines = "\n".join(only(scene).lines())
-    assert " 1. [x] Read what moved" in lines
+    assert " 1. [x] Read what has changed" in lines
     assert "-> done by ana" in lines
     assert "(restore-approved; platform, after approval by model-owner)" in lines
     assert only(scene).to_dict()["steps"][0]["state"] == "done"
