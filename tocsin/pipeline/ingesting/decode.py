@@ -169,7 +169,7 @@ def lenient(stream: str, line: bytes, identify: Identify = content_id) -> tuple[
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EventError(f"not JSON: {error}") from None
     except RecursionError:
-        raise EventError("the JSON is nested too deeply") from None
+        raise EventError("not JSON: nested too deeply") from None
     if not isinstance(event, dict):
         raise EventError(f"a JSON object is needed, not {kind(event)}")
     return shape(stream, event, identify)
