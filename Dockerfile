@@ -1,4 +1,4 @@
-# Tocsin's image: a wheel is built in the first stage; the second has it, Python, and nothing to build with.
+# Tocsin's image: the first stage builds a wheel; the second contains it and Python, without build tools.
 FROM python:3.13-slim-trixie AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -18,7 +18,7 @@ RUN groupadd --gid 10001 tocsin \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/tocsin --shell /usr/sbin/nologin tocsin \
  && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/tocsin
 COPY --from=build /opt/tocsin /opt/tocsin
-# The root file system may be read-only: what is compiled at run time (numba) and scratch files go to /tmp.
+# The root file system may be read-only: numba's compiled code and temporary files are written to /tmp.
 ENV PATH=/opt/tocsin/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -1,4 +1,4 @@
-"""How the cost of a window grows with the events in it, on one real node: look, count, summary, scan, a detector.
+"""How the cost of a window grows with the events in it, on one real node: cursor, count, summary, scan, a detector.
 
 Run `python -m benchmarks.window_growth [--powers 4 5 6]`; 7 takes a quarter of an hour and 3 GB of disk. Needs Maven and a
 JDK of 21 or newer. Each size has a stream of its own; times are wall-clock of one call, the second of two.
@@ -44,7 +44,7 @@ def measure(url: str, folder: Path, events: int) -> str:
         )
     append = events / (time.perf_counter() - began)
     end = START + timedelta(hours=1)
-    look = timed(lambda: Cursor().look(store, "inference", timedelta(hours=1)))
+    advance = timed(lambda: Cursor().advance(store, "inference", timedelta(hours=1)))
     count_ = timed(lambda: store.summarize("inference", START, end, [], [COUNT]))
     mean = Measure("mean", "mean", "tocsin.output.score")
     summary = timed(lambda: store.summarize("inference", START, end, ["user.id"], [COUNT, mean]))
@@ -62,7 +62,7 @@ def measure(url: str, folder: Path, events: int) -> str:
     size = sum(f.stat().st_size for f in (folder / "node" / "data").rglob("*") if f.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return (
-        f"{events:>10,}  {append:>9,.0f}/s  {look:>7.2f} s  {count_ * 1000:>7.0f} ms  {summary * 1000:>8.0f} ms"
+        f"{events:>10,}  {append:>9,.0f}/s  {advance:>7.2f} s  {count_ * 1000:>7.0f} ms  {summary * 1000:>8.0f} ms"
         f"  {whole:>7.2f} s  {few * 1000:>7.0f} ms  {peak:>6.0f} MiB  {size / events:>5.0f} B"
     )
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--powers", type=int, nargs="+", default=[4, 5, 6])
     print(
-        f"    events      append     look     count  per principal ({PRINCIPALS:,})   scan   10 principals"
+        f"    events      append   cursor     count  per principal ({PRINCIPALS:,})   scan   10 principals"
         "   peak memory  bytes on disk an event (with all before)"
     )
     for power in parser.parse_args().powers:

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes all that must be secret, in a folder of its own for each component: secrets.sh DIR
-# What is there already is never overwritten: to renew something, delete it and run this again.
-# As root, each file is given to the user of its component; as anybody else, all stays yours.
+# Creates all secrets, in a separate folder for each component: secrets.sh DIR
+# Existing files are never overwritten: to renew a secret, delete its file and run this again.
+# Run as root, it makes each component's user the owner of its files. Run as another user, it does not change the owner.
 set -eu
 umask 077
 
-dir=${1:?write where the secrets go: secrets.sh DIR}
-days=825 # of a certificate; the authority is good for ten years
+dir=${1:?the folder for the secrets is missing: secrets.sh DIR}
+days=825 # validity of a certificate; the authority is valid for ten years
 
 ELASTICSEARCH=1000:0
 GRAFANA=472:472
@@ -15,13 +15,13 @@ MAILPIT=10002:10002
 
 say() { echo "secrets: $1"; }
 
-# keep FILE OWNER MODE: a file is complete; give it its owner and its name.
+# keep FILE OWNER MODE: finish FILE.new: set its mode and owner, and rename it to FILE.
 keep() {
-  [ -s "$dir/$1.new" ] || { say "$1 could not be made"; exit 1; }
+  [ -s "$dir/$1.new" ] || { say "$1 could not be created"; exit 1; }
   chmod "$3" "$dir/$1.new"
   if [ "$(id -u)" = 0 ]; then chown "$2" "$dir/$1.new"; fi
   mv "$dir/$1.new" "$dir/$1"
-  say "made $1"
+  say "created $1"
 }
 
 # random FILE OWNER: 32 random bytes as 64 hexadecimal digits, without a line end.
@@ -31,7 +31,7 @@ random() {
   keep "$1" "$2" 0400
 }
 
-# copied FROM TO OWNER
+# copied FROM TO OWNER: copy a file, unless it exists.
 copied() {
   if [ -e "$dir/$2" ]; then return; fi
   cat "$dir/$1" > "$dir/$2.new"
@@ -39,9 +39,9 @@ copied() {
 }
 
 authority() {
-  if [ -e "$dir/ca/ca.crt" ]; then return; fi # its key may be kept elsewhere while there is nothing to sign
+  if [ -e "$dir/ca/ca.crt" ]; then return; fi # its key may be stored elsewhere while no certificate has to be signed
   if [ -e "$dir/authority/ca.key" ]; then
-    say "authority/ca.key is there and ca/ca.crt is not: bring it back; or delete the key and every tls.crt for a new one"
+    say "ca/ca.crt is missing although authority/ca.key exists: restore ca/ca.crt; or delete the key and every tls.crt to create a new authority"
     exit 1
   fi
   openssl ecparam -name prime256v1 -genkey -noout -out "$dir/authority/ca.key.new"
@@ -52,11 +52,11 @@ authority() {
   keep ca/ca.crt 0:0 0444
 }
 
-# certificate NAME OWNER: a key and a certificate for a service of that name.
+# certificate NAME OWNER: create a key and a certificate for a service with that name.
 certificate() {
   if [ -e "$dir/$1/tls.crt" ]; then return; fi
   if [ ! -e "$dir/authority/ca.key" ]; then
-    say "$1/tls.crt cannot be signed: bring authority/ca.key back, as it was when ca/ca.crt was made"
+    say "$1/tls.crt cannot be signed without authority/ca.key: restore the key that ca/ca.crt was created with"
     exit 1
   fi
   openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out "$dir/$1/tls.key.new"
@@ -88,11 +88,11 @@ fi
 
 chmod 0755 "$dir/ca"
 if [ "$(id -u)" = 0 ]; then
-  # The setup job writes API keys into these two; Grafana reads its own as a member of the group.
+  # The setup job writes API keys into these two; Grafana reads its key as a member of the group.
   chmod 2750 "$dir/grafana" && chown 10001:472 "$dir/grafana"
   chown "$TOCSIN" "$dir/worker" "$dir/setup"
   chown "$ELASTICSEARCH" "$dir/elasticsearch"
   chown "$MAILPIT" "$dir/mailpit"
   if [ -d "$dir/snapshots" ]; then chown "$ELASTICSEARCH" "$dir/snapshots"; fi
 fi
-say "all there"
+say "all secrets exist"

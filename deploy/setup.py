@@ -1,10 +1,10 @@
-"""One-shot job of compose.yaml: API keys that may do what their component does and no more, then the store's templates.
+"""One-shot job of compose.yaml: creates an API key with minimal privileges for each component, then the store's templates.
 
-    setup.py                    make the keys that are not there yet, then `tocsin store setup`
-    setup.py rotate worker      make a new key beside the one in use; restart what uses it, and then
-    setup.py retire worker      end every key of that name but the one in use
+    setup.py                    create the missing keys, then run `tocsin store setup`
+    setup.py rotate worker      create a new key in addition to the current one; then restart the component
+    setup.py retire worker      invalidate every key of that component except the current one
 
-It logs in as `elastic`, whose password no other component but Elasticsearch has. Doing it again changes nothing.
+It logs in as `elastic`. No other component except Elasticsearch has that password. Running it again changes nothing.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from tocsin.errors import ConfigError, TocsinError
 from tocsin.store.cluster.connection import connect, store_errors
 
 ROLES = Path(__file__).parent / "roles"
-#: Components whose key lies in a folder of its own: `/keys/worker/api-key`.
+#: Components with a key in a separate folder, such as `/keys/worker/api-key`.
 COMPONENTS = ("worker", "grafana")
-#: The job's own key, for `tocsin store setup`: it lies in memory and ends by itself.
+#: The job's own key, for `tocsin store setup`: stored in memory, and valid for a limited time.
 OWN, LIFE = Path("/secrets/api-key"), "1h"
 
 
 def role(name: str, namespace: str) -> dict[str, Any]:
-    """What a component may do in a namespace, as `deploy/roles/<name>.json` says it for `default`."""
+    """The privileges of a component in a namespace, from `deploy/roles/<name>.json`, which is for `default`."""
     text = (ROLES / f"{name}.json").read_text().replace('-default"', f'-{namespace}"')
     found: dict[str, Any] = json.loads(text)
     return found
 
 
 def make(client: Elasticsearch, name: str, file: Path, namespace: str, expiration: str | None = None) -> None:
-    """Make an API key and write it to a file, whole or not at all, without a line end.
+    """Create an API key and write it to a file atomically, without a line end.
 
     Raises:
-        StoreError: Elasticsearch did not make it.
+        StoreError: Elasticsearch did not create the key.
     """
-    with store_errors(f"make an API key for {name}"):
+    with store_errors(f"create an API key for {name}"):
         key = client.security.create_api_key(
             name=f"tocsin-{name}-{namespace}",
             role_descriptors={f"tocsin-{name}": role(name, namespace)},
@@ -55,14 +55,14 @@ def make(client: Elasticsearch, name: str, file: Path, namespace: str, expiratio
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440), "w") as opened:
         opened.write(key["encoded"])
     new.replace(file)
-    print(f"setup: made an API key for {name}, {key['id']}", flush=True)
+    print(f"setup: created an API key for {name}, {key['id']}", flush=True)
 
 
 def renew(client: Elasticsearch, name: str, file: Path, namespace: str) -> None:
-    """Give the key in a component's file what its role says now: a newer version may read or write something more.
+    """Update the privileges of the key in a component's file to the current role, which a newer version may have extended.
 
     Raises:
-        StoreError: Elasticsearch did not change it.
+        StoreError: Elasticsearch did not change the key.
     """
     id = base64.b64decode(file.read_text()).decode().partition(":")[0]
     with store_errors(f"change the API key for {name}"):
@@ -74,26 +74,26 @@ def renew(client: Elasticsearch, name: str, file: Path, namespace: str) -> None:
 
 
 def retire(client: Elasticsearch, name: str, file: Path, namespace: str) -> None:
-    """End every key of a component but the one in its file.
+    """Invalidate every key of a component except the one in its file.
 
     Raises:
-        StoreError: Elasticsearch did not end them.
+        StoreError: Elasticsearch did not invalidate the keys.
     """
     kept = base64.b64decode(file.read_text()).decode().partition(":")[0]
-    with store_errors(f"end the older API keys for {name}"):
+    with store_errors(f"invalidate the older API keys for {name}"):
         known = client.security.get_api_key(name=f"tocsin-{name}-{namespace}", active_only=True)["api_keys"]
         old = [key["id"] for key in known if key["id"] != kept]
         if old:
             client.security.invalidate_api_key(ids=old)
-    print(f"setup: ended {len(old)} older API keys for {name}", flush=True)
+    print(f"setup: invalidated {len(old)} older API keys for {name}", flush=True)
 
 
 def run(arguments: list[str], keys: Path = Path("/keys"), own: Path = OWN) -> int:
-    """Do what the arguments say; gives the exit code.
+    """Execute the command in the arguments and return the exit code.
 
     Raises:
         ConfigError: the arguments or the configuration are wrong.
-        StoreError: Elasticsearch did not do it.
+        StoreError: a request to Elasticsearch failed.
     """
     config = load(Path(os.environ["TOCSIN_CONFIG"]))
     password = Secret(file=str(keys / "setup" / "password")).reveal()
@@ -111,7 +111,9 @@ def run(arguments: list[str], keys: Path = Path("/keys"), own: Path = OWN) -> in
             case ["retire", name] if name in COMPONENTS:
                 retire(client, name, keys / name / "api-key", config.namespace)
             case _:
-                raise ConfigError(f"write nothing, or rotate or retire with one of {', '.join(COMPONENTS)}")
+                raise ConfigError(
+                    f"unknown arguments: use none, or rotate or retire with one of {', '.join(COMPONENTS)}"
+                )
     return 0
 
 

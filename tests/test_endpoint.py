@@ -1,4 +1,4 @@
-"""The address at which a worker is watched."""
+"""A worker's HTTP endpoint for monitoring."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 import tocsin
 from tests.collectors.conftest import Committed
 from tocsin.config.params import build
-from tocsin.pipeline.ingesting.decode import fast, patient
+from tocsin.pipeline.ingesting.decode import fast, lenient
 from tocsin_collectors.ndjson import Ndjson
 from tocsin_recorder.recorder import Recorder
 from tocsin_recorder.spool import Spool
@@ -109,7 +109,7 @@ def test_an_error_of_the_model_is_recorded_and_goes_on(recorder, spool):
     (event,) = events(spool)
     assert event["event"]["outcome"] == "failure"
     assert event["error"] == {"type": "ZeroDivisionError"}
-    patient("inference", msgspec.json.encode(event))
+    lenient("inference", msgspec.json.encode(event))
 
 
 def test_values_of_all_sorts(recorder, spool):

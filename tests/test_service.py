@@ -145,14 +145,14 @@ def test_a_new_configuration_is_taken_and_a_wrong_one_changes_nothing(worker: Wo
     worker.until(lambda: worker.metric("tocsin_windows_total", detector="calls"))
     worker.configure(CONFIG.replace("threshold: 0.5", "threshold: high"))
     worker.process.send_signal(signal.SIGHUP)
-    worker.until(lambda: worker.said("configuration not taken, the old one stays in force"))
-    (refused,) = worker.said("configuration not taken, the old one stays in force")
+    worker.until(lambda: worker.said("configuration rejected, the current one stays in force"))
+    (refused,) = worker.said("configuration rejected, the current one stays in force")
     assert str(refused["error"]).startswith("tocsin.yaml:8: ")
     assert worker.get("/readyz") == (200, "ok\n")
 
     worker.configure(CONFIG.replace("  calls:", "  others:"))
     worker.process.send_signal(signal.SIGHUP)
-    worker.until(lambda: worker.said("configuration taken"))
+    worker.until(lambda: worker.said("configuration reloaded"))
     worker.until(lambda: worker.metric("tocsin_windows_total", detector="others"))
     worker.process.send_signal(signal.SIGTERM)
     assert worker.process.wait(30) == 0

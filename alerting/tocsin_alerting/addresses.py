@@ -1,8 +1,8 @@
-"""Which addresses a webhook may connect to: a name is resolved once, and that answer is what is used.
+"""Checks which addresses a webhook may connect to. A name is resolved once, and the connection uses that answer.
 
-A configuration that names a host in good faith must not become a way into the network that Tocsin runs
-in (server-side request forgery). Checking a name and letting the HTTP client resolve it again would
-leave that way open to a name server that answers differently the second time (DNS rebinding).
+A host name in the configuration must not give an attacker access to the network that Tocsin runs in (server-side
+request forgery). If the HTTP client resolved the name again after the check, a name server could answer differently
+the second time (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """The addresses of a host, in the resolver's order, to be connected to as they are.
+    """Return the addresses of a host, in the resolver's order. Connect to them without resolving the name again.
 
     Raises:
-        DeliveryError: it has none, or one of them is not public and private ones are not allowed.
+        DeliveryError: the host has no address, or one of them is not public and `allow_private` is false.
     """
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -31,14 +31,14 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
         for text in found:
             if not is_public(ipaddress.ip_address(text)):
                 raise DeliveryError(
-                    f"{host} is {text}, which is no public address; set allow_private: true if it is meant",
+                    f"{host} resolves to {text}, which is not a public address; set allow_private: true to allow it",
                     retry=False,
                 )
     return found
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public Internet, also where IPv6 only wraps an IPv4 address."""
+    """Whether an address is public. An IPv4 address embedded in an IPv6 address must be public as well."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
         if address in _NAT64:

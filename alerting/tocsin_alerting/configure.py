@@ -1,4 +1,4 @@
-"""The `alerting` section of the configuration as settings, receivers and playbooks."""
+"""Reads the `alerting` section of the configuration into settings, receivers and playbooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tocsin_alerting.receivers.console import Console
 from tocsin_alerting.routes import Route, parse_route
 
 _KEYS = ("route", "receivers", "incidents", "playbooks")
-#: Where no route is configured, every alert is written to standard output, a group for each subject.
+#: Used if no route is configured: every alert is written to standard output, one group per subject.
 DEFAULT = Route("console", group_by=("detector", "subject_id"))
 
 
@@ -29,7 +29,7 @@ def configure(
     """Read the section; relative paths of playbooks and secrets are relative to `folder`.
 
     Raises:
-        ConfigError: something is wrong; `key` is its place below `alerting`.
+        ConfigError: a setting is wrong; `key` is its path below `alerting`.
     """
     for key in section:
         if key not in _KEYS:
@@ -39,7 +39,9 @@ def configure(
     if "route" in section:
         route = parse_route(section["route"], known, playbooks)
     elif known:
-        raise ConfigError("there are receivers but no route to them", key="receivers")
+        raise ConfigError(
+            "receivers are configured but no route; add `route` with a `receiver`", key="receivers"
+        )
     else:
         route, known = DEFAULT, {DEFAULT.receiver: Console(NoParams())}
     for receiver in known.values():
@@ -56,7 +58,7 @@ def _playbooks(section: Mapping[str, Any], folder: Path) -> dict[str, Playbook]:
         raise ConfigError("playbooks must be a list of folders", key="playbooks")
     for item in given:
         if not (folder / item).is_dir():
-            raise ConfigError(f"there is no folder {folder / item}", key="playbooks")
+            raise ConfigError(f"playbook folder {folder / item} does not exist", key="playbooks")
     return load_playbooks(folder / item for item in given)
 
 

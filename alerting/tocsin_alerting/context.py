@@ -1,4 +1,4 @@
-"""What a stage is given: the moment, the settings and the records. What it passes on: routed alerts."""
+"""The input of a stage (time, settings, records) and its output (routed alerts)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tocsin_alerting.routes import Route
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The `alerting` section of the configuration: the route tree, and from when on there is an incident."""
+    """The `alerting` section of the configuration: the route tree, and the lowest severity that opens an incident."""
 
     route: Route
     min_severity: Severity = Severity.HIGH
@@ -25,7 +25,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """An alert on its way: the route that it has reached (at first the root) and its group there."""
+    """An alert with the route it has reached (initially the root) and its group on that route."""
 
     alert: Alert
     route: Route
@@ -34,7 +34,7 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One tick. `last` says that none follows soon, so that nothing may wait for more alerts."""
+    """One tick. `last` means that no tick follows soon, so notifications do not wait for more alerts."""
 
     store: Store
     now: datetime
@@ -44,7 +44,7 @@ class Context:
     incidents: Table[Incident]
     groups: Table[Group]
     last: bool = False
-    guard: Callable[[], None] = lambda: None  # raises where this worker may not go on
+    guard: Callable[[], None] = lambda: None  # raises if another worker has taken the lease
 
 
 Stage = Callable[[list[Routed], Context], list[Routed]]

@@ -1,7 +1,7 @@
-"""Delivering what is in the outbox: retries with backoff, and an end to them.
+"""Delivers the notifications in the outboxes, with retries, backoff and a time limit.
 
-At-least-once. A notification leaves the outbox when its receiver took it; if the process dies in
-between, it is sent again with the same key. Within a group they go out in order.
+At-least-once. A notification is removed from the outbox after its receiver accepted it. If the process dies between
+the two, the notification is sent again with the same key. The notifications of a group are sent in order.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from tocsin.errors import DeliveryError
 from tocsin_alerting.context import Context
 from tocsin_alerting.groups import Group, Posting
 
-#: The first wait after a failure; it doubles with each one up to the longest.
+#: The wait after the first failure; it doubles with each failure up to the longest.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
-#: A notification that could not be delivered for so long is given up.
+#: A notification that could not be delivered for this long is marked as failed.
 OLDEST = timedelta(hours=24)
 
 
 def deliver(context: Context, receivers: Mapping[str, Receiver[Any]]) -> int:
     """Try every notification that is due.
 
-    A receiver that fails is left alone until the next tick: its other notifications would fail too, and
-    each may cost a timeout.
+    After a retryable failure a receiver is skipped until the next tick: its other notifications would probably fail
+    as well, and each may cost a timeout.
 
     Returns:
-        How many attempts failed and will be made again.
+        How many receivers had a failed attempt that will be retried.
     """
     down: set[str] = set()
     for waiting in [group for group in context.groups.all() if group.outbox]:
-        group = context.groups.reload(waiting.id)  # another process may have delivered it by now
+        group = context.groups.reload(waiting.id)  # another process may have delivered the notification
         if group is not None:
             _deliver(group, context, receivers, down)
     return len(down)
@@ -58,7 +58,7 @@ def _attempt(posting: Posting, receivers: Mapping[str, Receiver[Any]], now: date
     notification = replace(posting.notification, sent=now)
     receiver = receivers.get(notification.receiver)
     if receiver is None:
-        return DeliveryError(f"no receiver {notification.receiver!r} is configured any more", retry=False)
+        return DeliveryError(f"receiver {notification.receiver!r} is no longer configured", retry=False)
     try:
         receiver.send(notification)
     except DeliveryError as error:
@@ -69,14 +69,14 @@ def _attempt(posting: Posting, receivers: Mapping[str, Receiver[Any]], now: date
 
 
 def _outcome(posting: Posting, error: DeliveryError | None, now: datetime, group: Group) -> Group:
-    due = _again(posting, error, now)
+    due = _retry_at(posting, error, now)
     if due is not None:
         return group.retried(posting.notification.key, due)
-    return group.without(posting.notification.key, _told(posting, error, now))
+    return group.without(posting.notification.key, _transitions(posting, error, now))
 
 
-def _again(posting: Posting, error: DeliveryError | None, now: datetime) -> datetime | None:
-    """When to try again, or None where it was delivered or is given up."""
+def _retry_at(posting: Posting, error: DeliveryError | None, now: datetime) -> datetime | None:
+    """When to retry, or None if the notification was delivered or has failed permanently."""
     if error is None or not error.retry:
         return None
     due = now + backoff(posting.notification.key, posting.attempts, error.after)
@@ -84,10 +84,10 @@ def _again(posting: Posting, error: DeliveryError | None, now: datetime) -> date
 
 
 def backoff(key: str, attempts: int, after: float | None = None) -> timedelta:
-    """How long to wait after a failed attempt: 30 s, 1 min, 2 min … 1 h, less up to half of it.
+    """How long to wait after a failed attempt: 30 s, 1 min, 2 min … 1 h, less up to half of that.
 
-    What is taken off follows from the key and the attempt, so that many notifications do not come back
-    at once and a test knows when. A receiver that says how long to wait (`after`, s) is obeyed.
+    The reduction is derived from the key and the attempt: retries are spread over time, and tests can predict them.
+    If a receiver requests a longer wait (`after`, in seconds), that wait is used, up to the longest.
     """
     wait = min(FIRST_WAIT * (1 << min(attempts, 10)), LONGEST_WAIT)
     random = hashlib.sha256(f"{key} {attempts}".encode()).digest()[0] / 255
@@ -95,7 +95,7 @@ def backoff(key: str, attempts: int, after: float | None = None) -> timedelta:
     return max(wait * (1 - random / 2), asked)
 
 
-def _told(posting: Posting, error: DeliveryError | None, now: datetime) -> list[Transition]:
+def _transitions(posting: Posting, error: DeliveryError | None, now: datetime) -> list[Transition]:
     notification = posting.notification
     action, reason = Action.NOTIFIED, notification.reason
     if error is not None:

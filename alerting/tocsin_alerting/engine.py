@@ -1,4 +1,4 @@
-"""The alert path as one object: a tick for the scheduler, and what people do to alerts and incidents."""
+"""The alert path as one object: `tick` for the scheduler, and the actions of people on alerts and incidents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tocsin_alerting.reading import Position
 from tocsin_alerting.records import Conflict, Table
 from tocsin_alerting.stages import STAGES
 
-#: A resolved alert stays listed for so long; alert_history keeps it after that.
+#: How long a resolved alert stays listed. After that it is only in alert_history.
 KEEP = timedelta(days=90)
 _ATTEMPTS = 20
 R = TypeVar("R", Alert, Incident)
@@ -37,8 +37,8 @@ N = TypeVar("N")
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
-    """What a tick did: alerts that began to fire or were resolved; notifications delivered, given up
-    (`failed`), and tried in vain but to be tried again (`retried`).
+    """What a tick did: alerts that began to fire or were resolved; notifications delivered, permanently failed
+    (`failed`), and receivers with a failed attempt that will be retried (`retried`).
     """
 
     firing: int = 0
@@ -46,15 +46,14 @@ class TickResult:
     notified: int = 0
     failed: int = 0
     retried: int = 0
-    told: tuple[tuple[str, str, int], ...] = ()  # receiver, outcome, how many
+    notifications: tuple[tuple[str, str, int], ...] = ()  # receiver, outcome, how many
 
 
 class Alerting:
     """Alerts, incidents and notifications of one store.
 
-    Nothing is kept in memory from one tick to the next. Every write is a record of its own, and a tick
-    that is cut off anywhere and run again does what is left to do: nothing is lost, and nobody is told
-    the same under two keys.
+    Nothing is held in memory between ticks. Every write is a separate record. A tick that is interrupted at any point
+    and run again does the remaining work: no notification is lost, and none is sent under two keys.
     """
 
     def __init__(
@@ -77,26 +76,26 @@ class Alerting:
         receivers: Mapping[str, Receiver[Any]],
         folder: Path,
     ) -> Self:
-        """The alert path that a configuration's `alerting` section asks for.
+        """Build the alert path from the `alerting` section of a configuration.
 
         Args:
-            store: where findings come from and records go.
+            store: holds the findings and the alert path's records.
             clock: the time.
             section: the mapping: `route`, `receivers`, `incidents`, `playbooks`.
-            receivers: those of the section, built, by name.
-            folder: what relative paths are relative to.
+            receivers: the receivers of the section, by name.
+            folder: the base of relative paths.
 
         Raises:
-            ConfigError: something is wrong; `key` is its place below `alerting`.
+            ConfigError: a setting is wrong; `key` is its path below `alerting`.
         """
         settings, known, playbooks = configure(section, receivers, folder)
         return cls(store, clock, settings, known, playbooks)
 
     def check(self) -> None:
-        """Look whether every secret that the receivers need is there.
+        """Check that every secret of the receivers can be read.
 
         Raises:
-            ConfigError: one is not; `key` is its place below `alerting`.
+            ConfigError: a secret cannot be read; `key` is its path below `alerting`.
         """
         for name, receiver in self._receivers.items():
             for field, secret in secrets_of(receiver.params).items():
@@ -106,11 +105,11 @@ class Alerting:
                     raise ConfigError(str(error), key=f"receivers.{name}.{field}") from None
 
     def tick(self, *, last: bool = False, guard: Callable[[], None] = lambda: None) -> TickResult:
-        """Take in what detection has said, and tell those who should know.
+        """Update alerts from new findings and runs, and send the notifications that are due.
 
         Args:
-            last: no tick follows soon (`tocsin run --once`): `group_wait` is not waited for.
-            guard: is called before each notification, and raises where another worker has taken over.
+            last: no tick follows soon (`tocsin run --once`), so `group_wait` is ignored.
+            guard: called before each notification; raises if another worker has taken over the lease.
 
         Raises:
             StoreError: the store cannot be read or written.
@@ -124,10 +123,13 @@ class Alerting:
                 retried = deliver(context, self._receivers)
                 said = write_history(context)
                 self._forget(context)
-            except Conflict:  # someone acknowledged an alert, or ticks at the same time: look again
+            except Conflict:  # an acknowledgement or another tick changed a record: start again
                 continue
             return _result(said, retried)
-        raise StoreError("the alert path could not finish a tick: other processes keep changing its records")
+        raise StoreError(
+            f"alerting: the tick was given up after {_ATTEMPTS} attempts, because other processes changed the same "
+            "records; it is repeated at the next tick"
+        )
 
     def alerts(self) -> list[Alert]:
         """All alerts: firing first, then by severity, newest first."""
@@ -140,29 +142,31 @@ class Alerting:
         return sorted(found, key=lambda i: (not i.open, -i.opened.timestamp(), i.id))
 
     def incident(self, id: str) -> Incident:
-        """One incident, by its id or as much of it as names one.
+        """One incident, by its id or an unambiguous prefix of it.
 
         Raises:
-            InputError: none has this id, or several have.
+            InputError: no incident matches, or several do.
         """
         return _named(id, {i.id: i for i in self.incidents()}, "incident")
 
     def acknowledge(self, id: str, by: str, reason: str = "") -> str:
-        """Take on a firing alert, or an incident with all its firing alerts; stops repeats until resolved.
+        """Acknowledge a firing alert, or an incident with all its firing alerts.
+
+        An acknowledged alert sends no repeat notifications until it is resolved.
 
         Args:
-            id: an alert's fingerprint or id, an incident's id, or as much of it as names one.
-            by: who.
-            reason: why, in their words.
+            id: an alert's fingerprint or id, an incident's id, or an unambiguous prefix of one.
+            by: the name of the person who acknowledges.
+            reason: why, as free text.
 
         Returns:
-            What was done, in a sentence.
+            A sentence that says what was done.
 
         Raises:
-            InputError: nothing that is firing or open has this id, or several have.
+            InputError: no firing alert or open incident matches, or several do.
         """
         if not by.strip():
-            raise InputError("an acknowledgement needs a name: who takes it on?")
+            raise InputError("an acknowledgement needs a name; give yours with --by")
         alerts = {alert.id: alert for alert in self.alerts() if alert.firing}
         open_ = {incident.id: incident for incident in self.incidents() if incident.open}
         known: dict[str, Alert | Incident] = {**alerts, **open_}
@@ -171,32 +175,34 @@ class Alerting:
         table = Table(self._store, "alert", Alert)
         if isinstance(found, Alert):
             self._change(table, found.id, partial(_acknowledged, taken))
-            return f"alert {found.fingerprint} ({found.detector}, {found.subject.id}) is with {by}"
+            return f"alert {found.fingerprint} ({found.detector}, {found.subject.id}) is acknowledged by {by}"
         held = [alert for alert in alerts.values() if alert.incident == found.id]
         for alert in held:
             table.amend(alert.id, partial(_acknowledged, taken))
         self._incident(found.id, lambda i: i.acknowledge(by, taken.at, reason))
-        return f"incident {found.id} is with {by}, and so are its firing alerts ({len(held)})"
+        return f"incident {found.id} and its firing alerts ({len(held)}) are acknowledged by {by}"
 
     def complete_step(
         self, incident: str, step: str, by: str, note: str = "", *, skipped: bool = False
     ) -> Incident:
-        """Tick off a step of an incident's playbook, or skip it, by whom and with what result.
+        """Mark a step of an incident's playbook as done or skipped, with a name and a note.
 
         Raises:
-            InputError: there is no such open incident or no such step.
+            InputError: the incident is not open, or it has no such step.
         """
         state = StepState.SKIPPED if skipped else StepState.DONE
         return self._incident(incident, lambda i: i.complete(step, by, self._clock.now(), note, state))
 
     def close(self, incident: str, by: str, reason: str) -> Incident:
-        """Close an incident with its conclusion. Its alerts stay what their windows say.
+        """Close an incident with its conclusion. The state of its alerts does not change.
 
         Raises:
-            InputError: there is no such open incident, or no conclusion.
+            InputError: the incident is not open, or the conclusion is missing.
         """
         if not reason.strip():
-            raise InputError(f"incident {incident} is not closed without its conclusion: say it with --note")
+            raise InputError(
+                f"incident {incident} cannot be closed without a conclusion; give one with --note"
+            )
         return self._incident(incident, lambda i: i.close(by, self._clock.now(), reason))
 
     def _incident(self, id: str, change: Callable[[Incident], Incident]) -> Incident:
@@ -221,7 +227,10 @@ class Alerting:
         )
 
     def _forget(self, context: Context) -> None:
-        """Forget alerts that are long over; not those whose findings may be read again, which would bring them back."""
+        """Delete alerts that were resolved long ago.
+
+        Alerts whose findings may be read again are not deleted, because the findings would create them again.
+        """
         before = context.now - KEEP
         if self._store.overlap:
             entry = self._store.get("checkpoint", "alerting")
@@ -242,22 +251,26 @@ def _acknowledged(taken: Acknowledgement, alert: Alert) -> Alert:
 def _named(id: str, known: Mapping[str, N], what: str) -> N:
     found = [known[key] for key in known if key.startswith(id)] if id else []
     if not found:
-        raise InputError(f"no {what} is called {id!r}; see `tocsin alerts` and `tocsin incidents`")
+        raise InputError(
+            f"no {what} has an id that begins with {id!r}; see `tocsin alerts` and `tocsin incidents`"
+        )
     if len(found) > 1:
-        raise InputError(f"{len(found)} of {what} begin with {id!r}; write more of it")
+        raise InputError(f"{id!r} is ambiguous: it matches {len(found)} of {what}; write more of the id")
     return found[0]
 
 
 def _result(said: list[Any], retried: int) -> TickResult:
     counts = Counter(transition.action for transition in said)
     sent = {(t.action, t.notification, t.receiver) for t in said if t.notification}
-    notifications = Counter(action for action, _, _ in sent)
-    told = Counter((receiver, action.value) for action, _, receiver in sent)
+    outcomes = Counter(action for action, _, _ in sent)
+    by_receiver = Counter((receiver, action.value) for action, _, receiver in sent)
     return TickResult(
         firing=counts[Action.FIRING],
         resolved=counts[Action.RESOLVED],
-        notified=notifications[Action.NOTIFIED],
-        failed=notifications[Action.NOTIFICATION_FAILED],
+        notified=outcomes[Action.NOTIFIED],
+        failed=outcomes[Action.NOTIFICATION_FAILED],
         retried=retried,
-        told=tuple((receiver, outcome, count) for (receiver, outcome), count in sorted(told.items())),
+        notifications=tuple(
+            (receiver, outcome, count) for (receiver, outcome), count in sorted(by_receiver.items())
+        ),
     )

@@ -1,7 +1,7 @@
-"""Findings over windows become alerts: what the sequence of evaluated windows says about a subject.
+"""Turns a subject's sequence of evaluated windows, with and without findings, into alerts.
 
-Windows are ordered by their own time, never by when they were evaluated: late data, re-evaluation and
-backfill change what is said about their windows and nothing else.
+Windows are ordered by event time, never by when they were evaluated. Late data, re-evaluation and backfill change
+only the results of their own windows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tocsin.contract.findings import Finding, Severity
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One evaluated window and what it holds about one subject; None is a window without a finding."""
+    """One evaluated window and its finding about one subject, or None."""
 
     start: datetime
     end: datetime
@@ -27,32 +27,32 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Findings with no quiet window between them, and the end of the quiet window that follows."""
+    """Findings with no window without a finding between them, and the end of the first such window after them."""
 
     findings: tuple[Finding, ...]
     resolved: datetime | None = None
 
     @property
     def start(self) -> datetime:
-        """Where its first window begins."""
+        """The start of its first window."""
         return self.findings[0].window_start
 
     @property
     def end(self) -> datetime:
-        """Where its last window with a finding ends."""
+        """The end of its last window with a finding."""
         return self.findings[-1].window_end
 
     @property
     def severity(self) -> Severity:
-        """The worst of its findings."""
+        """The highest severity among its findings."""
         return worst(finding.severity for finding in self.findings)
 
 
 def episodes(verdicts: Iterable[Verdict]) -> list[Episode]:
     """Cut a subject's verdicts, in any order, into episodes, oldest first.
 
-    A quiet window ends an episode if it begins where the last window with a finding ended or later: one
-    that overlaps it says nothing yet.
+    A window without a finding ends an episode if it begins at or after the end of the last window with a finding. A
+    window that overlaps the last one does not end the episode.
     """
     found: list[tuple[list[Finding], datetime | None]] = []
     for verdict in sorted(verdicts, key=lambda v: (v.end, v.start)):
@@ -70,16 +70,16 @@ def episodes(verdicts: Iterable[Verdict]) -> list[Episode]:
 def join(
     known: Sequence[Alert], found: Sequence[Episode], since: datetime, namespace: str, now: datetime
 ) -> list[Alert]:
-    """Bring the recorded alerts of one fingerprint up to what its windows say.
+    """Update the recorded alerts of one fingerprint from the episodes of its windows.
 
-    An episode belongs to the newest alert that it overlaps and that no newer episode has, else it is a
-    new alert; a firing alert whose findings are all withdrawn is resolved.
+    An episode belongs to the newest alert that it overlaps and that no newer episode belongs to; otherwise it becomes a
+    new alert. A firing alert whose findings are all withdrawn is resolved.
 
     Args:
         known: the recorded alerts.
-        found: what the windows from `since` on say.
-        since: no later than the start of the last window of every firing alert.
-        namespace: the store's.
+        found: the episodes of the windows from `since` on.
+        since: not after the start of the last window of any firing alert.
+        namespace: the store's namespace.
         now: the time of the change.
 
     Returns:
@@ -102,9 +102,9 @@ def _opened(known: Sequence[Alert], episode: Episode, namespace: str, now: datet
     first = episode.findings[0]
     key = fingerprint(namespace, first.detector, first.subject)
     id = f"{key}-{first.window_start:%Y%m%dT%H%M%S}"
-    again = sum(alert.id.startswith(id) for alert in known)  # after late data cut an alert in two
+    same = sum(alert.id.startswith(id) for alert in known)  # late data may have split one alert into two
     alert = Alert(
-        id=f"{id}-{again}" if again else id,
+        id=f"{id}-{same}" if same else id,
         fingerprint=key,
         namespace=namespace,
         detector=first.detector,
@@ -136,7 +136,7 @@ def _newest(episode: Episode) -> dict[str, Any]:
 
 
 def _amended(alert: Alert, episode: Episode, now: datetime, *, tail: bool) -> Alert:
-    """The alert as the episode says it is; `tail` means that only its newest windows were read again."""
+    """Update an alert from its episode; `tail` means that only its newest windows were read again."""
     over = episode.resolved is not None
     later = sum(finding.window_start > alert.window_start for finding in episode.findings)
     severity = worst((alert.severity, episode.severity)) if tail else episode.severity
@@ -149,9 +149,9 @@ def _amended(alert: Alert, episode: Episode, now: datetime, *, tail: bool) -> Al
         findings=alert.findings + later if tail else len(episode.findings),
         resolved=episode.resolved,
     )
-    if amended.firing and not alert.firing:  # the acknowledgement and the incident were the last one's
+    if amended.firing and not alert.firing:  # acknowledgement and incident belong to the previous firing
         amended = replace(amended, acknowledged=None, incident="", settled=False, raised=now)
-    if severity.rank > alert.severity.rank:  # news, even of what is over
+    if severity.rank > alert.severity.rank:  # a higher severity is reported even for a resolved alert
         amended = replace(amended, settled=False)
     if amended == alert:
         return alert

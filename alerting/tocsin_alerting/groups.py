@@ -1,4 +1,4 @@
-"""Groups: alerts that are sent together, what their receiver was told, and what is on its way to it."""
+"""Groups: alerts that are sent together, the state last reported to their receiver, and their outbox."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tocsin_alerting.routes import Route
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the receiver last heard about an alert."""
+class Reported:
+    """The state and severity of an alert in the last notification to the receiver."""
 
     state: AlertState
     severity: Severity
@@ -22,7 +22,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A notification in the outbox: how often it was tried and when it is due."""
+    """A notification in the outbox, the number of attempts so far, and when it is due."""
 
     notification: Notification
     due: datetime
@@ -33,8 +33,8 @@ class Posting:
 class Group:
     """A group's state, one record of the keyed state.
 
-    What was told and the outbox are in the same record, so that one write both decides that a
-    notification goes out and keeps it: after a crash it is neither lost nor made again with another key.
+    The reported states and the outbox are in the same record, so one write both decides to send a notification and
+    stores it. After a crash the notification is neither lost nor created again with another key.
     """
 
     id: str
@@ -45,38 +45,38 @@ class Group:
     number: int = 0
     thread: str = ""
     notified: datetime | None = None
-    told: Mapping[str, Told] = field(default_factory=dict)
+    told: Mapping[str, Reported] = field(default_factory=dict)  # by alert id; the key in stored records
     outbox: tuple[Posting, ...] = ()
     unwritten: tuple[Transition, ...] = ()
 
     def reason(self, alerts: Sequence[Alert], route: Route, now: datetime, *, last: bool) -> str:
-        """Why a notification about these alerts is due now, in Alertmanager's words; empty if none is."""
+        """Why a notification about these alerts is due now, in Alertmanager's terms; empty if none is due."""
         if self.notified is None:
             waited = last or now >= self.created + route.group_wait
             return "first notification" if waited else ""
-        news = [alert for alert in alerts if self.owes(alert)]
-        if news:
+        unreported = [alert for alert in alerts if self.unreported(alert)]
+        if unreported:
             if now < self.notified + route.group_interval:
                 return ""
-            if any(alert.firing for alert in news):
+            if any(alert.firing for alert in unreported):
                 return "new alerts in group"
-            over = not any(alert.firing for alert in alerts)
-            return "all alerts resolved" if over else "some alerts resolved"
+            resolved = not any(alert.firing for alert in alerts)
+            return "all alerts resolved" if resolved else "some alerts resolved"
         waiting = any(alert.firing and alert.acknowledged is None for alert in alerts)
         return "repeat interval elapsed" if waiting and now >= self.notified + route.repeat_interval else ""
 
-    def owes(self, alert: Alert) -> bool:
-        """Whether the receiver has yet to hear of this alert, of its new state, or that it got worse."""
+    def unreported(self, alert: Alert) -> bool:
+        """Whether the alert, its new state or a higher severity has not been reported to the receiver yet."""
         told = self.told.get(alert.id)
         return told is None or told.state is not alert.state or alert.severity.rank > told.severity.rank
 
     def notify(self, alerts: Sequence[Alert], reason: str, now: datetime) -> Group:
-        """With a notification about these alerts in the outbox, and a note of what it says.
+        """Return the group with a notification about these alerts in the outbox and their reported states updated.
 
-        Who never heard of an alert hears first that it fires, even if it is over by now: a pager drops the
-        end of what never began. Its end is news for the next notification.
+        An alert that was never reported is reported as firing first, even if it is already resolved: pagers drop the
+        resolution of an alert that they have not seen firing. The next notification reports it as resolved.
         """
-        alerts = [alert if alert.id in self.told else _begun(alert) for alert in alerts]
+        alerts = [alert if alert.id in self.told else _as_firing(alert) for alert in alerts]
         said = sorted(f"{alert.id} {alert.state} {alert.severity}" for alert in alerts)
         started = format_time(self.created)
         key = digest("notification", self.id, started, str(self.number), *said)
@@ -96,17 +96,17 @@ class Group:
             number=self.number + 1,
             thread=notification.thread,
             notified=now,
-            told={alert.id: Told(alert.state, alert.severity) for alert in alerts},
+            told={alert.id: Reported(alert.state, alert.severity) for alert in alerts},
             outbox=(*self.outbox, Posting(notification, due=now)),
         )
 
-    def without(self, key: str, told: Sequence[Transition]) -> Group:
-        """With a notification out of the outbox, and what became of it for alert_history."""
+    def without(self, key: str, transitions: Sequence[Transition]) -> Group:
+        """Return the group without a notification, with transitions to be written to alert_history."""
         outbox = tuple(p for p in self.outbox if p.notification.key != key)
-        return replace(self, outbox=outbox, unwritten=(*self.unwritten, *told))
+        return replace(self, outbox=outbox, unwritten=(*self.unwritten, *transitions))
 
     def retried(self, key: str, due: datetime) -> Group:
-        """With one more failed attempt at a notification, which is due again later."""
+        """Return the group with one more failed attempt at a notification and its new due time."""
         outbox = tuple(
             replace(p, attempts=p.attempts + 1, due=due) if p.notification.key == key else p
             for p in self.outbox
@@ -114,7 +114,7 @@ class Group:
         return replace(self, outbox=outbox)
 
 
-def _begun(alert: Alert) -> Alert:
+def _as_firing(alert: Alert) -> Alert:
     return alert if alert.firing else replace(alert, state=AlertState.FIRING, resolved=None)
 
 

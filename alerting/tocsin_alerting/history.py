@@ -1,4 +1,4 @@
-"""Writing alert_history: what the records say happened and the stream does not say yet."""
+"""Writes alert_history: the transitions in the records that are not in the stream yet."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _STREAM = "alert_history"
 
 
 def write_history(context: Context) -> list[Transition]:
-    """Append every unwritten transition in one commit, then note that they are written.
+    """Append every unwritten transition in one commit, then remove them from the records.
 
-    A crash in between writes them again, with the same ids and times: the store counts them once.
+    After a crash between the two, they are written again with the same ids and times. The store deduplicates them.
     """
     tables: tuple[Table[Any], ...] = (context.alerts, context.incidents, context.groups)
     written = [t for table in tables for record in table.all() for t in record.unwritten]
@@ -71,6 +71,6 @@ def _row(transition: Transition) -> dict[str, Any]:
 
 
 def _message(transition: Transition) -> str:
-    """What happened to what, in a sentence that needs no other field."""
+    """A sentence that names the action, the subject and the reason."""
     what = f"{transition.action.value.replace('_', ' ')}: {transition.subject.type} {transition.subject.id}"
     return f"{what}: {transition.reason}" if transition.reason else what

@@ -1,7 +1,7 @@
-"""What detection has said since the last tick: new findings, and windows evaluated without one.
+"""Reads the results of detection since the last tick: new findings, and windows evaluated without one.
 
-The run stream is read before the finding stream. A run is recorded after its findings, so every run
-that is seen here has its findings in sight, and no alert is resolved by half of what was said.
+The run stream is read before the finding stream. A run is recorded after its findings, so the findings of every run
+read here are visible. An alert is therefore never resolved because some findings were not visible yet.
 """
 
 from __future__ import annotations
@@ -28,43 +28,44 @@ from tocsin_alerting.episodes import Episode, Verdict, episodes
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 _TYPE, _SUBJECT, _FINDING = "tocsin.subject.type", "tocsin.subject.id", "tocsin.finding.id"
 _EVALUATED = Condition("event.action", "in", [outcome.value for outcome in DONE])
-_LOUD = pl.col(SILENT).ne_missing(True)  # noqa: FBT003 — not of a backfill that pages nobody
+_NOT_SILENT = pl.col(SILENT).ne_missing(True)  # noqa: FBT003 — excludes backfills that send no notifications
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far the two streams have been read: the newest ingest time that was seen."""
+    """How far the two streams have been read: the newest ingest time in each."""
 
     runs: datetime = EPOCH
     findings: datetime = EPOCH
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """The fingerprints that something was said about, each with what its windows say from when on."""
+class Changes:
+    """The fingerprints with new results: for each, a start time and the episodes since then."""
 
     episodes: Mapping[str, tuple[datetime, list[Episode]]]
     position: Position
 
 
-def read(store: Store, position: Position, alerts: Sequence[Alert]) -> News:
-    """Everything said since a position, and what may have come into sight behind it. Reading it again is harmless:
-    alerts follow from what the windows say, not from how often they say it.
+def read(store: Store, position: Position, alerts: Sequence[Alert]) -> Changes:
+    """Read all results since a position, and rows before the position that may have become visible since.
+
+    Reading a row twice does no harm: alerts depend on the content of the windows, not on how often they are read.
     """
     new = (_EVALUATED, Condition(INGESTED, ">", position.runs - store.overlap))
-    runs = store.scan("run", columns=[_DETECTOR, SILENT, INGESTED], where=new).filter(_LOUD).collect()
+    runs = store.scan("run", columns=[_DETECTOR, SILENT, INGESTED], where=new).filter(_NOT_SILENT).collect()
     columns = [_DETECTOR, _TYPE, _SUBJECT, _START, INGESTED]
     where = [Condition(INGESTED, ">", position.findings - store.overlap)]
     findings = store.scan("finding", columns=columns, where=where).collect()
     since = _since(store.namespace, set(runs[_DETECTOR]), findings, alerts)
     reached = Position(_newest(runs, position.runs), _newest(findings, position.findings))
-    return News(_evaluated(store, since) if since else {}, reached)
+    return Changes(_evaluated(store, since) if since else {}, reached)
 
 
 def _since(
     namespace: str, detectors: set[str], findings: pl.DataFrame, alerts: Iterable[Alert]
 ) -> dict[str, tuple[str, datetime]]:
-    """For each fingerprint that something was said about: its detector, and from when on to look."""
+    """For each fingerprint with new results: its detector, and the earliest window start to read."""
     since: dict[str, tuple[str, datetime]] = {}
     known: dict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
@@ -89,7 +90,7 @@ def _evaluated(
     start = min(start for _, start in since.values())
     where = (Condition(_DETECTOR, "in", detectors), Condition(_START, ">=", start))
     runs = store.scan("run", columns=[_DETECTOR, _START, _END, SILENT], where=(*where, _EVALUATED))
-    windows = _windows(runs.filter(_LOUD).select(_DETECTOR, _START, _END))
+    windows = _windows(runs.filter(_NOT_SILENT).select(_DETECTOR, _START, _END))
     found: dict[str, list[Verdict]] = defaultdict(list)
     for row in _revisions(store, where):
         key = fingerprint(store.namespace, row[_DETECTOR], _subject(row))
@@ -109,9 +110,9 @@ def _windows(runs: pl.LazyFrame) -> dict[str, list[tuple[datetime, datetime]]]:
 
 
 def _revisions(store: Store, where: Sequence[Condition]) -> Iterable[dict[str, Any]]:
-    """The newest revision of every finding that was told at all."""
+    """The newest revision of every finding of which at least one revision is not silent."""
     rows = store.scan("finding", where=where).sort(*NEWEST_LAST, ID)
-    rows = rows.filter(_LOUD.any().over(_FINDING))
+    rows = rows.filter(_NOT_SILENT.any().over(_FINDING))
     return rows.unique(_FINDING, keep="last", maintain_order=True).collect().iter_rows(named=True)
 
 
@@ -127,7 +128,7 @@ def _subject(row: Mapping[str, Any]) -> Subject:
 
 
 def _finding(row: Mapping[str, Any]) -> Finding | None:
-    """A row of the finding stream; None where late data took it back."""
+    """The finding in a row of the finding stream; None if late data withdrew it."""
     if row["event.action"] == WITHDRAWN:
         return None
     return Finding(

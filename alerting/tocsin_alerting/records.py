@@ -14,11 +14,11 @@ from tocsin.store.protocol import Store
 _ATTEMPTS = 20
 
 
-class Conflict(StoreError):  # noqa: N818  # mostly no error: the work is done again on the newer record
-    """Another process wrote a record between our reading and our writing of it."""
+class Conflict(StoreError):  # noqa: N818  # usually handled: the work is repeated on the newer record
+    """Another process changed a record after this process read it and before this process wrote it."""
 
     def __init__(self, kind: str, id: str) -> None:
-        super().__init__(f"another process changed {kind} {id} at the same moment; do it again")
+        super().__init__(f"another process changed {kind} {id} at the same time; try again")
 
 
 class _Record(Protocol):
@@ -30,7 +30,7 @@ R = TypeVar("R", bound=_Record)
 
 
 class Table(Generic[R]):
-    """All records of one kind, as they were when first asked for, and how to write them."""
+    """All records of one kind, read once at construction, with methods to reload and write them."""
 
     def __init__(self, store: Store, kind: str, type_: type[R]) -> None:
         self._store, self._kind, self._type = store, kind, type_
@@ -49,7 +49,7 @@ class Table(Generic[R]):
         return self._records.get(id)
 
     def reload(self, id: str) -> R | None:
-        """The record as it is now, or None where it is gone."""
+        """Read the record again; None if it no longer exists."""
         entry = self._store.get(self._kind, id)
         if entry is None:
             self._records.pop(id, None)
@@ -58,10 +58,10 @@ class Table(Generic[R]):
         return self._records[id]
 
     def save(self, record: R) -> None:
-        """Write a record that was decided on as it was read.
+        """Write a record if the stored version is still the one that was read.
 
         Raises:
-            Conflict: it is no longer as it was read.
+            Conflict: another process has changed the record.
         """
         value = msgspec.to_builtins(record)
         entry = self._store.put(self._kind, record.id, value, self._versions.get(record.id))
@@ -70,10 +70,10 @@ class Table(Generic[R]):
         self._records[record.id], self._versions[record.id] = record, entry.version
 
     def amend(self, id: str, change: Callable[[R], R]) -> R:
-        """Apply a change that holds for whatever the record is by now.
+        """Reload the record and apply a change to it; retry if another process changed it meanwhile.
 
         Raises:
-            Conflict: the record is gone, or others keep writing it.
+            Conflict: the record no longer exists, or all attempts conflicted with other writers.
         """
         for _ in range(_ATTEMPTS):
             before = self.reload(id)
@@ -86,10 +86,10 @@ class Table(Generic[R]):
         raise Conflict(self._kind, id)
 
     def drop(self, id: str) -> None:
-        """Remove a record that was decided on as it was read.
+        """Delete a record if the stored version is still the one that was read.
 
         Raises:
-            Conflict: it is no longer as it was read.
+            Conflict: another process has changed the record.
         """
         if not self._store.delete(self._kind, id, self._versions[id]):
             raise Conflict(self._kind, id)

@@ -1,8 +1,8 @@
-"""The route tree: which alerts go to which receiver, in Alertmanager's words and semantics.
+"""The route tree: which alerts go to which receiver, with Alertmanager's terms and semantics.
 
-An alert enters at the root and goes down to the first child that matches, and on to the next sibling
-where that child says `continue`; where no child matches it stays. What a node leaves out it inherits.
-One matcher is ours: `severity>=high`, since severities have an order.
+An alert enters at the root and descends to the first child that matches. If that child has `continue: true`, the alert
+is also tested against the following siblings. If no child matches, the alert stays at the node. A node inherits the
+settings that it does not set. One operator is specific to Tocsin: `severity>=high`, because severities are ordered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tocsin.contract.alerts import IDENTITY, LABELS
 from tocsin.contract.findings import Severity
 from tocsin.errors import ConfigError
 
-#: In `group_by`: group by all of an alert's identity, so that every alert is a group of its own.
+#: In `group_by`: group by all labels that identify an alert, so that every alert has its own group.
 EVERY = "..."
 
 _MATCHER = re.compile(r'\s*([\w.]+)\s*(=~|!~|!=|>=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"{},]+))\s*')
@@ -31,7 +31,7 @@ _LENGTHS = ("group_wait", "group_interval", "repeat_interval")
 class Matcher:
     """`label op value`, with = != =~ !~ and, for severity, >=. Regular expressions match all of a value.
 
-    `technique` may hold several: `=` and `=~` want one of them to match, `!=` and `!~` none.
+    `technique` may hold several values: `=` and `=~` match if one of them matches, `!=` and `!~` if none does.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Matcher:
     value: str
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels meet it; a label that is missing is empty."""
+        """Whether the labels match. A missing label counts as empty."""
         found = labels.get(self.label, "")
         values = found.split(",") if self.label == "technique" else [found]
         if self.operator == ">=":
@@ -56,7 +56,7 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A node of the tree, complete: what it did not say itself it has from its parent."""
+    """A node of the tree, with the settings inherited from its parent filled in."""
 
     receiver: str
     matchers: tuple[Matcher, ...] = ()
@@ -70,7 +70,7 @@ class Route:
     key: str = "{}"
 
     def match(self, labels: Mapping[str, str]) -> list[Route]:
-        """The deepest nodes that an alert with these labels reaches; from the root never none."""
+        """The deepest nodes that an alert with these labels reaches; at the root, at least one."""
         if not all(matcher.matches(labels) for matcher in self.matchers):
             return []
         found: list[Route] = []
@@ -82,7 +82,7 @@ class Route:
         return found or [self]
 
     def group_labels(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """What an alert's group is known by."""
+        """The labels that identify an alert's group, with their values."""
         names = IDENTITY if EVERY in self.group_by else self.group_by
         return {name: labels[name] for name in names}
 
@@ -100,20 +100,23 @@ def parse_route(
 
     Args:
         values: the mapping under `route`.
-        receivers: the names that exist; None accepts any.
-        playbooks: the ids that exist; None accepts any.
-        key: where `values` stands in the configuration; the `key` of an error begins with it.
+        receivers: the configured names; None accepts any name.
+        playbooks: the known ids; None accepts any id.
+        key: the path of `values` in the configuration; the `key` of an error begins with it.
 
     Raises:
-        ConfigError: something is unknown, missing or of the wrong kind; `key` names the place.
+        ConfigError: a setting is unknown, missing or of the wrong type; `key` is its path.
     """
     if isinstance(values, Mapping):
         if not values.get("receiver"):
-            raise ConfigError("the root route needs a receiver: an alert must reach someone", key=key)
+            raise ConfigError(
+                "the root route has no receiver; set one, so that every alert has a receiver", key=key
+            )
         for name in ("matchers", "continue"):
             if values.get(name):
                 raise ConfigError(
-                    f"the root route takes every alert; move {name} to a child route", key=f"{key}.{name}"
+                    f"the root route must match every alert; move {name} to a child route",
+                    key=f"{key}.{name}",
                 )
     return _node(values, ROOT, receivers, playbooks, key, root=True)
 
@@ -149,7 +152,7 @@ def _node(
     if node.repeat_interval < node.group_interval:
         raise ConfigError(
             f"repeat_interval {format_length(node.repeat_interval)} is shorter than group_interval "
-            f"{format_length(node.group_interval)}; a group is looked at no more often than that",
+            f"{format_length(node.group_interval)}; make it at least as long",
             key=f"{key}.repeat_interval" if "repeat_interval" in values else key,
         )
     children = values.get("routes") or []
@@ -214,7 +217,7 @@ def _known(
 ) -> str:
     value = values.get(name, inherited)
     if not isinstance(value, str):
-        raise ConfigError(f"{name} must be the name of one", key=f"{key}.{name}")
+        raise ConfigError(f"{name} must be a name", key=f"{key}.{name}")
     if value and known is not None and value not in known:
         raise ConfigError(unknown(value, known).replace("key", name, 1), key=f"{key}.{name}")
     return value

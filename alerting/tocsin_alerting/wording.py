@@ -1,7 +1,7 @@
-"""The words of a page: what a notification and its alerts look like as text.
+"""Formats a notification and its alerts as text.
 
-Subjects and reasons may hold text that an attacker chose. Here it becomes one line of printable
-characters: no terminal escapes, no line breaks, no characters that turn the direction of writing.
+Subjects and reasons may contain text that an attacker chose. It is reduced to one line of printable characters: no
+terminal escapes, no line breaks, no characters that change the writing direction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _LONGEST = 500
 
 
 def plain(text: str, longest: int = _LONGEST) -> str:
-    """One line of printable text; anything else in it becomes a replacement character."""
+    """One line of printable text. Each other character is replaced by U+FFFD."""
     shown = "".join(c if c.isprintable() else "\ufffd" for c in text[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
@@ -28,7 +28,7 @@ def title(notification: Notification) -> str:
 
 
 def facts(alert: Alert) -> list[tuple[str, str]]:
-    """What a page says about an alert: names and values, in the order in which a reader needs them."""
+    """The facts about an alert in a notification: names and values, most urgent first."""
     ratio = f", {alert.score / alert.threshold:.1f} × threshold" if alert.threshold > 0 else ""
     window = f"{format_time(alert.window_start)} to {format_time(alert.window_end)}"
     found = [
@@ -49,7 +49,7 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
         )
     else:
         found.append(
-            ("take it on", f"tocsin ack {alert.incident or alert.fingerprint} --by NAME --reason WHY")
+            ("acknowledge", f"tocsin ack {alert.incident or alert.fingerprint} --by NAME --reason WHY")
         )
     return [(name, value) for name, value in found if value]
 

@@ -42,7 +42,7 @@ UNWATCHED: Mapping[str, Any] = {
     "for": "5m",
     "labels": {"severity": "critical"},
     "annotations": {
-        "summary": "Prometheus does not answer or watches no worker: nobody evaluates Tocsin's alert rules"
+        "summary": "Prometheus does not respond or monitors no worker: Tocsin's alert rules are not evaluated"
     },
 }
 

@@ -1,4 +1,4 @@
-"""A scene for the alert path: a real store in a folder, a scripted clock, receivers that remember."""
+"""A scene for the alert path: a real store in a folder, a scripted clock, receivers that record notifications."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLAYBOOKS = load_playbooks()
 
 
 class Remembering(Receiver[NoParams]):
-    """Keeps what it was sent; fails while `error` is set."""
+    """Records the notifications; fails while `error` is set."""
 
     id = "remembering"
 
@@ -55,7 +55,7 @@ class Remembering(Receiver[NoParams]):
 
 
 class Scene:
-    """What detection says, day by day, and what the alert path makes of it."""
+    """Writes results of detection day by day, and runs the alert path on them."""
 
     def __init__(self, folder: Path, route: Mapping[str, Any] = ROUTE, receivers: int = 1) -> None:
         self.clock = ScriptedClock(START + 30 * DAY)
@@ -70,7 +70,7 @@ class Scene:
         return self.receivers["oncall"]
 
     def route(self, route: Mapping[str, Any], min_severity: Severity = Severity.HIGH) -> None:
-        """Start anew with this route tree."""
+        """Restart with this route tree."""
         self.settings = Settings(parse_route(route), min_severity)
         self.restart()
 
@@ -110,7 +110,7 @@ class Scene:
         self.append("finding", {**row, **changes})
 
     def withdraw(self, day: int) -> None:
-        """Late data took a finding back, as `tocsin.pipeline.detecting.detect` writes it."""
+        """Late data withdrew a finding, as `tocsin.pipeline.detecting.detect` writes it."""
         self.finding(day, "info", changes={"event.action": "withdrawn"})
 
     def evaluated(self, day: int, detector: str = "prediction_drift", action: str = "evaluated") -> None:
@@ -127,7 +127,7 @@ class Scene:
         self.append("run", row)
 
     def append(self, stream: str, row: Mapping[str, Any]) -> None:
-        """Put a row aside; all of them are appended before the next tick, findings before runs."""
+        """Buffer a row. All rows are appended before the next tick, findings before runs."""
         self.rows[stream].append(row)
 
     def flush(self) -> None:

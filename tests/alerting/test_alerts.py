@@ -153,7 +153,7 @@ def test_backfill_does_not_make_a_resolved_alert_fire_again(scene: Scene) -> Non
         scene.evaluated(day)
     result = scene.tick()
     assert states(scene) == [(5, "resolved", "critical"), (10, "resolved", "high")]
-    assert (result.firing, result.resolved) == (1, 1)  # an alert of its own, over when it was found
+    assert (result.firing, result.resolved) == (1, 1)  # a separate alert, resolved when it was created
 
 
 def test_backfill_leaves_a_firing_alert_as_it_is(scene: Scene) -> None:
@@ -188,7 +188,7 @@ def test_a_catch_up_over_many_windows_loses_no_episode(scene: Scene) -> None:
     result = scene.tick()
     assert states(scene) == [(1, "resolved", "critical"), (5, "resolved", "low")]
     assert (result.firing, result.resolved) == (2, 2)
-    assert len(scene.alerting.incidents()) == 1  # what is over may still have been an attack
+    assert len(scene.alerting.incidents()) == 1  # a resolved alert may still have been an attack
 
 
 def test_nothing_new_changes_nothing(scene: Scene) -> None:
@@ -221,7 +221,9 @@ def test_settled_alerts_are_forgotten_after_ninety_days(scene: Scene) -> None:
     scene.tick()
     scene.tick("1m")
     scene.tick("91d")
-    scene.finding(95, subject=DATASET)  # a cluster's newest findings are read again, and not forgotten
+    scene.finding(
+        95, subject=DATASET
+    )  # a cluster's newest findings are read again, so the alert is not deleted
     scene.tick()
     scene.tick()
     assert [alert.subject for alert in scene.alerts] == [DATASET]

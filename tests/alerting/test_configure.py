@@ -63,7 +63,7 @@ def test_check_is_content_with_secrets_that_are_there(scene: Scene, monkeypatch:
     ("section", "key", "message"),
     [
         ({"routes": {}}, "routes", "did you mean 'route'?"),
-        ({}, "receivers", "no route to them"),
+        ({}, "receivers", "receivers are configured but no route"),
         ({"route": {"receiver": "onkall"}}, "route.receiver", "did you mean 'oncall'?"),
         ({"route": {"receiver": "oncall", "playbook": "drift"}}, "route.playbook", "unknown playbook"),
         ({"route": {"receiver": "oncall"}, "incidents": ["high"]}, "incidents", "must be a mapping"),

@@ -1,4 +1,4 @@
-"""Killed at any write: nothing is lost, nothing is told twice under different keys."""
+"""Killed at any write: no notification is lost, and none is sent under two keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITES = ("append", "put", "delete")
 
 
 class Killed(BaseException):
-    """The process is gone; nothing catches this."""
+    """The process was killed; no code catches this."""
 
 
 class Dying:
@@ -80,7 +80,7 @@ def run(scene: Scene, at: int, *, after: bool) -> bool:
 
 
 def outcome(scene: Scene) -> tuple[Any, ...]:
-    """What must not depend on a crash: alerts, incidents, and the transitions in alert_history.
+    """Everything that must not depend on a crash: alerts, incidents, and the transitions in alert_history.
 
     Without fingerprints: they hold the namespace, which each store of this suite has for itself on a cluster.
     """
@@ -96,7 +96,7 @@ def named(alert: Alert) -> tuple[str, str, str]:
 
 
 def told(scene: Scene) -> dict[tuple[str, ...], set[str]]:
-    """For each alert and state, the keys under which it was told."""
+    """For each alert and state, the keys of its notifications."""
     keys: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for sent in scene.oncall.sent:
         for alert in sent.alerts:

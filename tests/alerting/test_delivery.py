@@ -1,4 +1,4 @@
-"""The outbox: what fails is tried again, in order, and given up with a record."""
+"""The outbox: failed notifications are retried in order, and finally recorded as failed."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_receiver_that_is_gone_is_a_dead_letter(scene: Scene) -> None:
     scene.finding(0)
     scene.receivers.clear()
     assert scene.tick(last=True).failed == 1
-    assert "no receiver 'oncall' is configured" in scene.history("event.reason")[-1][0]
+    assert "receiver 'oncall' is no longer configured" in scene.history("event.reason")[-1][0]
 
 
 def test_what_people_do_while_a_notification_is_sent_is_kept(scene: Scene) -> None:
@@ -151,4 +151,4 @@ def test_backoff_grows_to_a_bound_and_obeys_the_receiver(
 def test_backoff_doubles(attempts: int, least: int, most: int) -> None:
     waits = {backoff(str(i), attempts).total_seconds() for i in range(100)}
     assert least <= min(waits) < max(waits) <= most
-    assert len(waits) > 50  # many that failed together do not come back together
+    assert len(waits) > 50  # notifications that failed together are retried at different times

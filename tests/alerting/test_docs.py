@@ -1,4 +1,4 @@
-"""What the README and the on-call page say is so."""
+"""The README and the on-call page match the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts over windows to episodes, and episodes to alerts: the maths, on its own."""
+"""Verdicts over windows to episodes, and episodes to alerts, as pure functions."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_after_any_amendment_the_alerts_say_what_the_windows_say(
     alerts = merge(known, join(known, truth, START, "default", NOW + DAY))
     firing = [a for a in alerts if a.firing]
     assert len(firing) == (bool(truth) and truth[-1].resolved is None)
-    for episode in truth:  # nothing that was found is in no alert
+    for episode in truth:  # every finding is in an alert
         assert any(a.started <= episode.start and episode.end <= a.window_end for a in alerts)
     for alert in firing:
         assert (alert.started, alert.window_end) == (truth[-1].start, truth[-1].end)

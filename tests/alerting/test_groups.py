@@ -1,4 +1,4 @@
-"""Who is told what, when and how often: groups, waiting, repeating, acknowledging."""
+"""Which notifications are sent and when: groups, waiting, repeating, acknowledging."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_it_is_repeated_while_it_fires(scene: Scene) -> None:
 def test_nobody_is_told_of_the_same_again(scene: Scene) -> None:
     scene.finding(0)
     scene.tick(last=True)
-    scene.finding(1)  # it goes on
+    scene.finding(1)  # it continues
     scene.evaluated(1)
     scene.tick("1h")
     scene.finding(1, "medium")  # and is amended to something milder
@@ -130,7 +130,7 @@ def test_an_acknowledgement_covers_one_alert_of_a_group(scene: Scene) -> None:
     scene.tick(last=True)
     scene.alerting.acknowledge(scene.alerts[0].id, "ana")
     scene.tick("5h")
-    assert len(scene.oncall.sent) == 2  # the other one is still nobody's
+    assert len(scene.oncall.sent) == 2  # the other alert is not acknowledged
     scene.alerting.acknowledge(scene.alerts[1].id, "ben")
     scene.tick("5h")
     assert len(scene.oncall.sent) == 2
@@ -141,7 +141,9 @@ def test_what_is_over_before_anyone_was_told_is_told_all_the_same(scene: Scene) 
     scene.evaluated(1)
     scene.tick(last=True)
     (first,) = scene.oncall.sent
-    assert said(first) == [("credit", "firing", "critical")]  # a pager drops the end of what never began
+    assert said(first) == [
+        ("credit", "firing", "critical")
+    ]  # a pager drops the resolution of an alert it never saw firing
     scene.tick("5h")
     assert said(scene.oncall.sent[1]) == [("credit", "resolved", "critical")]
     scene.tick("5h")
@@ -233,14 +235,14 @@ def test_an_id_must_name_one_thing(scene: Scene, id: str) -> None:
     scene.finding(0)
     scene.finding(0, subject=DATASET)
     scene.tick()
-    with pytest.raises(InputError, match=r"is called|begin with"):
+    with pytest.raises(InputError, match=r"has an id that begins with|is ambiguous"):
         scene.alerting.acknowledge(id, "ana")
 
 
 def test_an_acknowledgement_needs_a_name(scene: Scene) -> None:
     scene.finding(0)
     scene.tick()
-    with pytest.raises(InputError, match="who"):
+    with pytest.raises(InputError, match="an acknowledgement needs a name"):
         scene.alerting.acknowledge(scene.alerts[0].id, " ")
 
 

@@ -1,4 +1,4 @@
-"""Incidents: when one is opened, who joins it, and what people do to it."""
+"""Incidents: when one is opened, which alerts join it, and the actions of people on it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_new_episode_joins_the_open_incident_and_opens_another_after_it_is_clo
 def test_an_incident_is_not_closed_without_its_conclusion(scene: Scene) -> None:
     scene.finding(0)
     scene.tick()
-    with pytest.raises(InputError, match=r"without its conclusion: say it with --note"):
+    with pytest.raises(InputError, match=r"without a conclusion; give one with --note"):
         scene.alerting.close(only(scene).id, "ana", " ")
     assert only(scene).open
 
@@ -94,7 +94,7 @@ def test_acknowledging_an_incident_takes_its_alerts_too(scene: Scene) -> None:
     scene.finding(0, detector="feature_drift")
     scene.tick(last=True)
     words = scene.alerting.acknowledge(only(scene).id[:8], "ana", "on it")
-    assert words == f"incident {only(scene).id} is with ana, and so are its firing alerts (2)"
+    assert words == f"incident {only(scene).id} and its firing alerts (2) are acknowledged by ana"
     assert (only(scene).state, only(scene).owner) == ("acknowledged", "ana")
     assert all(alert.acknowledged.by == "ana" for alert in scene.alerts if alert.acknowledged)
     sent = len(scene.oncall.sent)
@@ -128,7 +128,7 @@ def test_a_closed_incident_takes_no_more(scene: Scene) -> None:
         scene.alerting.close(incident.id, "ben", "again")
     with pytest.raises(InputError, match="is closed"):
         scene.alerting.complete_step(incident.id, incident.steps[0].id, "ben")
-    with pytest.raises(InputError, match="no firing alert or open incident is called"):
+    with pytest.raises(InputError, match="no firing alert or open incident has an id that begins with"):
         scene.alerting.acknowledge(incident.id, "ben")
 
 
@@ -172,7 +172,7 @@ def test_the_page_of_an_incident_can_be_read(scene: Scene) -> None:
     scene.tick()
     scene.alerting.complete_step(only(scene).id, "read-the-finding", "ana", "one feature")
     lines = "\n".join(only(scene).lines())
-    assert " 1. [x] Read what moved" in lines
+    assert " 1. [x] Read what has changed" in lines
     assert "-> done by ana" in lines
     assert "(restore-approved; platform, after approval by model-owner)" in lines
     assert only(scene).to_dict()["steps"][0]["state"] == "done"

@@ -1,4 +1,4 @@
-"""Playbooks: those we ship, what the loader refuses, and the CACAO that comes out."""
+"""Playbooks: the built-in ones, the errors of the loader, and the export to CACAO."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_every_path_ends_with_a_review(playbook: Playbook) -> None:
 
 
 def test_containment_needs_approval(playbook: Playbook) -> None:
-    """What stops a service or takes rights away has a name that must agree; the cheap holds do not."""
+    """Steps that stop a service or revoke rights require an approval; holds that are easy to undo do not."""
     strong = {"revert-system", "restrict-access", "disconnect-system"}
     for step in playbook.steps:
         cheap = "reversible" in step.description or "Cheap to undo" in step.description

@@ -125,7 +125,7 @@ def test_console_says_what_a_page_must_say(capsys: pytest.CaptureFixture[str]) -
     assert "[FIRING:2] HIGH prediction_drift: model credit (+1)" in out
     assert "what: PSI 0.61 over 1d — a lot" in out
     assert "score: 2.9, 2.4 × threshold" in out
-    assert "take it on: tocsin ack inc-123456789abc --by NAME --reason WHY" in out
+    assert "acknowledge: tocsin ack inc-123456789abc --by NAME --reason WHY" in out
     assert "acknowledged: by ana" in out
     assert "resolved: no finding in the window" in out
 
@@ -150,7 +150,7 @@ def test_console_with_a_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Sink:
-    """What an SMTP server was given, and what it shall answer."""
+    """The mails that an SMTP server received, and the answers that it gives."""
 
     def __init__(self) -> None:
         self.clear()
@@ -268,9 +268,9 @@ def test_email_asks_for_tls_before_it_says_a_password(
     with pytest.raises(DeliveryError, match="STARTTLS") as error:
         build(Email, **values, password=secret).send(notification())
     assert error.value.retry
-    with pytest.raises(ConfigError, match="only sent over"):
+    with pytest.raises(ConfigError, match="not sent over an unencrypted connection"):
         build(Email, **values, password=secret, security="none")
-    with pytest.raises(ConfigError, match="needs a password"):
+    with pytest.raises(ConfigError, match="is set without a password"):
         build(Email, **values)
     with pytest.raises(ConfigError, match="at least one"):
         build(Email, host="h", sender="a@b", to=[])
@@ -308,7 +308,7 @@ def test_email_over_starttls_with_a_password(certificate: Path, monkeypatch: pyt
         monkeypatch.setenv("TOCSIN_TEST_PASSWORD", "changed")
         with pytest.raises(DeliveryError, match="535") as error:
             receiver.send(notification())
-        assert error.value.retry  # someone can put it right
+        assert error.value.retry  # the problem can be fixed
     finally:
         controller.stop()
 
@@ -317,7 +317,7 @@ def test_email_over_starttls_with_a_password(certificate: Path, monkeypatch: pyt
 
 
 class Endpoint(HTTPServer):
-    """An HTTP server that keeps what it was sent and answers as it is told."""
+    """An HTTP server that records requests and returns configured answers."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -366,7 +366,7 @@ def test_webhook_is_signed_as_standard_webhooks_asks(
     monkeypatch.setenv("TOCSIN_TEST_HOOK", f"whsec_{KEY}")
     just_now = replace(
         notification(), sent=SystemClock().now()
-    )  # the verifier takes what is five minutes old at most
+    )  # the verifier accepts requests up to five minutes old
     hook(endpoint, secret={"env": "TOCSIN_TEST_HOOK"}).send(just_now)
     ((path, headers, body),) = endpoint.requests
     assert path == "/tocsin?team=ml"
@@ -476,7 +476,7 @@ def test_webhook_over_tls(endpoint: Endpoint, certificate: Path, monkeypatch: py
 
 
 def test_webhook_where_there_is_no_tls(endpoint: Endpoint) -> None:
-    url = f"https://127.0.0.1:{endpoint.server_port}/"  # no TLS there at all
+    url = f"https://127.0.0.1:{endpoint.server_port}/"  # the server does not use TLS
     with pytest.raises(DeliveryError, match="cannot connect") as error:
         hook(endpoint, url=url).send(notification())
     assert error.value.retry
@@ -498,7 +498,7 @@ def test_webhook_addresses_that_are_none(url: str) -> None:
 )
 def test_webhook_refuses_private_addresses(endpoint: Endpoint, host: str) -> None:
     url = f"http://{host}:{endpoint.server_port}/"
-    with pytest.raises(DeliveryError, match="no public address") as error:
+    with pytest.raises(DeliveryError, match="not a public address") as error:
         hook(endpoint, url=url, allow_private=False).send(notification())
     assert not error.value.retry
     assert endpoint.requests == []
@@ -507,7 +507,7 @@ def test_webhook_refuses_private_addresses(endpoint: Endpoint, host: str) -> Non
 def test_webhook_connects_to_the_address_that_was_checked(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name server that gives another answer the second time (DNS rebinding) is not asked again."""
+    """A name server that answers differently the second time (DNS rebinding) is not queried again."""
     answers = iter(["93.184.215.14", "127.0.0.1"])
     asked: list[Any] = []
     connected: list[Any] = []

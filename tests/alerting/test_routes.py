@@ -1,4 +1,4 @@
-"""The route tree: Alertmanager's semantics, and an error with its place for everything else."""
+"""The route tree: Alertmanager's semantics, and an error with its place for every invalid setting."""
 
 from __future__ import annotations
 
@@ -151,10 +151,10 @@ def test_every_alert_reaches_a_receiver(children: list[Any], labels: dict[str, s
 
 BAD: list[tuple[Any, str, str]] = [
     ([], "route", "a route must be a mapping"),
-    ({}, "route", "the root route needs a receiver"),
+    ({}, "route", "the root route has no receiver"),
     ({"receiver": "b"}, "route.receiver", "unknown receiver 'b'; known: a, oncall"),
-    ({"receiver": "a", "matchers": ["severity=low"]}, "route.matchers", "takes every alert"),
-    ({"receiver": "a", "continue": True}, "route.continue", "takes every alert"),
+    ({"receiver": "a", "matchers": ["severity=low"]}, "route.matchers", "must match every alert"),
+    ({"receiver": "a", "continue": True}, "route.continue", "must match every alert"),
     ({"receiver": "a", "group_bye": []}, "route.group_bye", "did you mean 'group_by'?"),
     ({"receiver": "a", "group_by": "detector"}, "route.group_by", "must be a list"),
     ({"receiver": "a", "group_by": ["detectr"]}, "route.group_by.0", "did you mean 'detector'?"),

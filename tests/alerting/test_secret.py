@@ -1,4 +1,4 @@
-"""Secrets: from the environment or a file, late, and never shown."""
+"""Secrets: read from the environment or a file when needed, and never shown."""
 
 from __future__ import annotations
 

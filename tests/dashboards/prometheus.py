@@ -139,8 +139,8 @@ def _work(metrics: Metrics, number: int, now: datetime) -> None:
     since = now - timedelta(hours=1)
     waiting = Waiting("feature_drift", since - timedelta(hours=1), since, 1, gap=True, fault="")
     metrics.waiting(detectors, [(waiting, since)], now)
-    metrics.told("pages", "delivered", 1)
-    metrics.told("pages", "refused", number % 2)
+    metrics.notified("pages", "delivered", 1)
+    metrics.notified("pages", "refused", number % 2)
     metrics.spool(1000 + number, 10)
     metrics.up(well=True)
 

@@ -1,4 +1,4 @@
-"""What Prometheus, Alertmanager and Grafana are told."""
+"""The configuration of Prometheus, Alertmanager and Grafana."""
 
 from __future__ import annotations
 

@@ -84,10 +84,10 @@ def _calls() -> set[str]:
 def test_roles_are_just_what_the_code_needs() -> None:
     assert len(_calls()) > 10 and _calls() <= NEEDS.keys()
     needed = {NEEDS[call] for call in _calls()}
-    # A stream is made by its first event: `auto_configure`.
+    # The first event creates a stream: `auto_configure`.
     assert _granted("worker") == needed - SETUP | {("streams", "auto_configure")}
     assert _granted("analyst") == needed - SETUP - WRITES
-    # Whoever manages may also look, and that is all that the job does besides.
+    # `manage` includes reading metadata, which is the only other thing the job does.
     assert _granted("setup") == SETUP | VIEWS and needed & SETUP == SETUP
     looks = {"read", "view_index_metadata"}
     assert _granted("grafana") == {("cluster", "monitor")} | {
@@ -201,7 +201,7 @@ def test_keys_are_rotated_without_a_gap(
 def test_a_key_that_is_there_gets_the_role_of_this_version(
     security: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key has the role that it was made with: after an upgrade Grafana could not read what is new."""
+    """A key has the role that it was created with: without an update, Grafana could not read new streams."""
     (tmp_path / "tocsin.yaml").write_text(f"store: {{type: elasticsearch, hosts: ['{security}']}}")
     monkeypatch.setenv("TOCSIN_CONFIG", str(tmp_path / "tocsin.yaml"))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))

@@ -1,4 +1,4 @@
-"""Secrets and certificates: made once, named where they are needed, and in no file that is committed."""
+"""Secrets and certificates: created once, referenced where they are needed, and in no committed file."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 def test_secrets_are_made_once(secrets: Path) -> None:
     first = _content(secrets)
-    assert _secrets(secrets) == "secrets: all there\n"
+    assert _secrets(secrets) == "secrets: all secrets exist\n"
     assert _content(secrets) == first
     assert not [name for name in first if name.endswith((".new", ".ext"))]
     passwords = [first[n] for n in ("elasticsearch/password", "grafana/admin-password", "grafana/secret-key",
@@ -100,21 +100,21 @@ def test_certificates_are_good(secrets: Path, name: str) -> None:
 def test_a_deleted_secret_is_made_anew_and_no_other(secrets: Path) -> None:
     before = _content(secrets)
     (secrets / "grafana" / "tls.crt").unlink()
-    assert "made grafana/tls.crt" in _secrets(secrets)
+    assert "created grafana/tls.crt" in _secrets(secrets)
     after = _content(secrets)
     assert {n for n in before if before[n] != after[n]} == {"grafana/tls.crt", "grafana/tls.key"}
 
 
 def test_the_authoritys_key_may_be_kept_elsewhere_until_it_signs(secrets: Path) -> None:
     (secrets / "authority" / "ca.key").unlink()
-    assert _secrets(secrets) == "secrets: all there\n"
+    assert _secrets(secrets) == "secrets: all secrets exist\n"
     (secrets / "grafana" / "tls.crt").unlink()
     assert "grafana/tls.crt cannot be signed" in _secrets(secrets, code=1)
 
 
 def test_an_authority_without_its_certificate_is_refused(secrets: Path) -> None:
     (secrets / "ca" / "ca.crt").unlink()
-    assert "bring it back" in _secrets(secrets, code=1)
+    assert "restore ca/ca.crt" in _secrets(secrets, code=1)
 
 
 @pytest.mark.parametrize("script", sorted(DEPLOY.rglob("*.sh")), ids=lambda p: p.name)

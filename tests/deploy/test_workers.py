@@ -36,7 +36,7 @@ def test_workers_run_commands_and_files_that_there_are(config: Config) -> None:
     ran = re.search(r'run\(\["tocsin", "(\w+)", "(\w+)"\]', (DEPLOY / "setup.py").read_text())
     assert ran and ran[2] in cli.commands[ran[1]].commands  # type: ignore[attr-defined]
     variables = {v for name in OURS for v in SERVICES[name].get("environment", {})}
-    assert variables == set()  # all settings stand in tocsin.yaml
+    assert variables == set()  # all settings are in tocsin.yaml
     assert cli.params[0].envvar == "TOCSIN_CONFIG"
 
 
@@ -46,7 +46,7 @@ def test_paths_of_the_configuration_are_mounted(config: Config) -> None:
         sources = [p for c in config.collectors for p in c.params["paths"]]
         assert all(p in mounts for p in sources)
         source, writable = mounts[str(Path(str(config.store.spool)).parent)]
-        assert (source, writable) == (worker, True)  # a spool is a worker's own
+        assert (source, writable) == (worker, True)  # each worker has its own spool
 
 
 def test_workers_can_be_built_and_reach_what_they_name(

@@ -1,4 +1,4 @@
-"""What the fault tests share: a source of calls, a slow detector, a webhook sink, workers, and what must be true after."""
+"""Shared by the fault tests: a source of calls, a slow detector, a webhook sink, workers, and checks after a fault."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from tocsin.store.protocol import Store
 TOCSIN = Path(sys.executable).with_name("tocsin")
 START = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-#: Says in a file that it has begun, takes its time, then scores the share of calls that failed.
+#: Writes to a file when it begins, waits, then scores the share of calls that failed.
 PLUGIN = '''
 import os, pathlib, time, uuid
 import polars as pl
 from tocsin import Detector, NoParams, Requires, Score, Subject
 
 class SlowCalls(Detector[NoParams]):
-    """Slow, and says when it is at work."""
+    """Slow, and writes to a file when it evaluates."""
     id, requires, threshold, playbook = "slow_calls", Requires("inference", window="1h"), 0.3, "model-drift"
     def score(self, window):
         begun = os.environ.get("TOCSIN_TEST_BEGUN")
@@ -150,7 +150,7 @@ class _Sink(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def sink() -> Iterator[http.server.ThreadingHTTPServer]:
-    """A webhook receiver; `taken` holds what came, by its key."""
+    """A webhook receiver; `taken` holds the notifications by key."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Sink)
     server.taken = defaultdict(list)  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -181,7 +181,7 @@ class Site:
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def grow(self, hour: int, count: int = 100, word: str = "") -> None:
-        """The source gets the calls of an hour."""
+        """Add the calls of an hour to the source."""
         with (self.folder / "inference.ndjson").open("a") as file:
             file.writelines(json.dumps(e) + "\n" for e in self.calls.hour(hour, count, word))
 
@@ -218,7 +218,7 @@ class Site:
 
 
 def check(site: Site, store: Store, taken: dict[str, list[Any]], hours: int) -> None:
-    """Every event once, every window evaluated, the same findings, each alert told under one key."""
+    """Every event once, every window evaluated, the same findings, each alert notified under one key."""
     ids = store.scan("inference", columns=[ID]).collect()[ID]
     assert ids.len() == ids.n_unique() == len(site.calls.events)
     runs = store.scan("run", columns=["tocsin.window.start", "event.action", "tocsin.detector.id"]).collect()

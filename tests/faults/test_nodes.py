@@ -21,7 +21,7 @@ from tocsin.errors import StoreError
 from tocsin.pipeline.detecting.coverage import coverage
 from tocsin.pipeline.detecting.detect import Detect
 from tocsin.pipeline.detecting.settings import Setting
-from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.dead_letters import refused_dead_letters
 from tocsin.pipeline.ingesting.protect import Protector
 from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.protocol import Store
@@ -31,7 +31,7 @@ HOURS = 12
 
 
 class Meddled:
-    """A detector in the middle of whose work something happens."""
+    """A detector that calls a function in the middle of its evaluation."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting, self.then = setting, None
@@ -51,7 +51,7 @@ class Meddled:
 
 
 def settle(what: Callable[[], object], rounds: int = 20) -> int:
-    """Do something again until it works, as a worker's jobs do; how often it did not."""
+    """Retry a call until it succeeds, as a worker's jobs do. Returns the number of failures."""
     for failed in range(rounds):
         with contextlib.suppress(StoreError):
             what()
@@ -97,7 +97,7 @@ def _index(store: ElasticStore) -> str:
 def test_the_only_node_is_killed_and_the_spool_fills_in(node: Node, tmp_path: Path) -> None:
     calls, clock = Calls(6), ScriptedClock(START)
     store = ElasticStore.open(node.url, "spooled", clock, replicas=0, patience=timedelta(seconds=2))
-    letters = functools.partial(refused_letters, protector=Protector(), now=clock.now())
+    letters = functools.partial(refused_dead_letters, protector=Protector(), now=clock.now())
     spool = SpooledStore(store, tmp_path / "spool", clock, letters)
     meddled = Meddled(slow_calls(tmp_path))
     detect, away = Detect(store, clock), range(5, 9)

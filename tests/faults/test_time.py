@@ -25,7 +25,7 @@ DAYS, LATE = 6, timedelta(days=3)
 
 
 class SteppedClock(ScriptedClock):
-    """A clock that somebody sets back, while time goes on."""
+    """A clock that is set back while time continues."""
 
     def __init__(self, now: datetime) -> None:
         super().__init__(now)
@@ -103,7 +103,7 @@ def test_the_clock_steps_back(opened: Open, tmp_path: Path, restart: bool) -> No
                 store = opened(clock)
                 detect = Detect(store, clock)
         if hour == 10:
-            clock.back = timedelta(0)  # somebody mends it
+            clock.back = timedelta(0)  # the clock is corrected
         take(store, clock, calls.hour(hour), hour)
         take(store, clock, calls.hour(max(hour - 3, 0), 10, f"late{hour}-"), hour)
         detect.run([setting])

@@ -1,4 +1,4 @@
-"""Workers that are killed in the middle of a window, or stand still past their lease."""
+"""Workers that are killed in the middle of a window, or suspended past their lease."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def test_paused_past_its_lease(site: Here) -> None:
     family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
     for process in family:
         process.suspend()
-    here.grow(0, 300, "late-")  # the window that it holds is another one now
+    here.grow(0, 300, "late-")  # the claimed window has been touched again
     second = here.start()
     here.until(lambda: finished(here, store, taken, 1))
     expected = verdicts(store)
     for process in family:
         process.resume()
     here.until(
-        lambda: "went to another worker" in (here.folder / "log").read_text() or here.at_work() > 2, 10
+        lambda: "another worker took over" in (here.folder / "log").read_text() or here.at_work() > 2, 10
     )
     here.grow(1)
     here.until(lambda: finished(here, store, taken, 1) and here.at_work() > 2)

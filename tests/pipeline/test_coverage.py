@@ -1,4 +1,4 @@
-"""Coverage: an answer for every window, and no window without one."""
+"""Coverage: every window has an outcome."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_answer(bench: Bench) -> None:
     bench.run()
     bench.add(1, 1, "late")
     bench.run()
-    bench.clock.set(START + 5 * HOUR)  # nobody was there for two hours
+    bench.clock.set(START + 5 * HOUR)  # no worker ran for two hours
     bench.run()
     bench.clock.set(START + 7 * HOUR)
     bench.detect.due(SETTING)  # another worker is about to evaluate it
@@ -49,7 +49,7 @@ def test_what_nobody_looked_at_is_a_gap(bench: Bench) -> None:
     bench.clock.set(START + 3 * HOUR)
     (gap, empty) = look(bench, 3)
     assert (gap.outcome, gap.windows, empty.outcome) == ("gap", 1, "empty")
-    assert "no worker runs" in gap.reason
+    assert "no worker is running" in gap.reason
 
 
 def test_failures_are_gaps_and_skips_say_why(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Which windows were touched: also by rows that come into sight behind others."""
+"""Which windows were touched, including by rows that become visible after later ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIME = pl.Datetime("us", "UTC")
 
 
 class Sight:
-    """A store in which rows may come into sight up to `overlap` behind the newest one."""
+    """A store in which rows may become visible up to `overlap` behind the newest one."""
 
     overlap = 90 * SECOND
 
@@ -41,15 +41,15 @@ class Sight:
 
 
 def test_a_row_behind_others_touches_its_window_with_another_word() -> None:
-    """Whoever read the window in between must not cross it off as the one that was seen."""
+    """A worker that read the window in between must not remove it from the pending windows."""
     store = Sight()
     store.rows = [(WINDOW, NOW - 100 * SECOND), (WINDOW, NOW - 5 * SECOND), (WINDOW, NOW)]
-    first = Cursor().look(store, "access", HOUR)  # type: ignore[arg-type]
+    first = Cursor().advance(store, "access", HOUR)  # type: ignore[arg-type]
     store.rows.append((WINDOW, NOW - 2 * SECOND))
-    second = first.cursor.look(store, "access", HOUR)  # type: ignore[arg-type]
+    second = first.cursor.advance(store, "access", HOUR)  # type: ignore[arg-type]
     assert set(first.windows) == set(second.windows) == {WINDOW}
     assert first.windows != second.windows
-    assert second.cursor.look(store, "access", HOUR).windows == {}  # type: ignore[arg-type]
+    assert second.cursor.advance(store, "access", HOUR).windows == {}  # type: ignore[arg-type]
 
 
 @given(
@@ -60,7 +60,7 @@ def test_a_row_behind_others_touches_its_window_with_another_word() -> None:
     )
 )
 def test_every_row_touches_its_window_once_it_is_in_sight(steps: list[tuple[int, int, bool]]) -> None:
-    """Each step brings a row of a window, so many seconds behind the newest, and perhaps a look."""
+    """Each step adds a row to a window, some seconds behind the newest, and may advance the cursor."""
     store, cursor, newest = Sight(), Cursor(), NOW
     seen: dict[datetime, str] = {}
     unseen: set[datetime] = set()
@@ -70,7 +70,7 @@ def test_every_row_touches_its_window_once_it_is_in_sight(steps: list[tuple[int,
         store.rows.append((start, newest - behind * SECOND))
         unseen.add(start)
         if looks:
-            touched = cursor.look(store, "access", HOUR)  # type: ignore[arg-type]
+            touched = cursor.advance(store, "access", HOUR)  # type: ignore[arg-type]
             assert unseen <= set(touched.windows)
             assert all(seen.get(at) != word for at, word in touched.windows.items())
             seen |= touched.windows

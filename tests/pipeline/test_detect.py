@@ -1,4 +1,4 @@
-"""Detect: touched windows, baselines, revisions, failures, and doing it again."""
+"""Detect: touched windows, baselines, revisions, failures and re-evaluation."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Bench:
 
 @pytest.fixture(params=["delta", "elasticsearch"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Bench]:
-    """Every test runs on both stores: what is found must not depend on where events live."""
+    """Every test runs on both stores: findings must not depend on the store."""
     clock = ScriptedClock(START)
     store: Store = DeltaStore.open(tmp_path, clock=clock)
     if request.param == "elasticsearch":
@@ -204,7 +204,7 @@ def test_a_changed_baseline_is_not_trusted(bench: Bench) -> None:
     forged = b'{"values": {"most": 999}, "threshold": 99999.0}'
     name = f"baselines/learned/000001-{version.digest}/values.json"
     bench.store.save_file(name, lambda path: _write(Path(path), forged))
-    with pytest.raises(BaselineError, match="is not what was fitted"):
+    with pytest.raises(BaselineError, match="has changed since it was fitted"):
         Detect(bench.store, bench.clock).baselines.load(version)
     bench.detect.baselines.pin("learned", version.number)
     bench.add(60, 5)
@@ -241,12 +241,12 @@ def test_a_gap_is_recorded_and_filled_oldest_first(bench: Bench) -> None:
         bench.add(hour, 12)
     bench.clock.set(START + HOUR)
     assert bench.run() == [("evaluated", 0, 1)]
-    bench.clock.set(START + 9 * HOUR)  # nobody was there
+    bench.clock.set(START + 9 * HOUR)  # no worker ran
     assert bench.run() == [("gap", 1, 0), ("gap", 2, 0), ("filled", 1, 1), ("filled", 2, 1)]
     assert bench.run() == []
     gaps = bench.stream("run").filter(pl.col("event.action") == "gap")
     assert gaps.height == 2
-    assert gaps["event.reason"].str.contains("it could have been from 2026-03-01T0[23]:00:00Z on").all()
+    assert gaps["event.reason"].str.contains("it was due at 2026-03-01T0[23]:00:00Z").all()
     assert newest_findings(bench.store).height == 3
 
 
@@ -272,7 +272,7 @@ def test_a_window_without_baseline_is_recorded_as_skipped(bench: Bench) -> None:
     bench.add(0, 3)
     bench.clock.set(START + HOUR)
     assert bench.run(Learned) == [("skipped", 0, 0)]
-    with pytest.raises(BaselineError, match="compares with no baseline"):
+    with pytest.raises(BaselineError, match="does not use a baseline"):
         bench.detect.fit(Setting(Count(NoParams())), START + HOUR)
 
 
@@ -287,7 +287,7 @@ def test_a_time_that_is_named_is_evaluated_whole(bench: Bench) -> None:
 
 
 def test_events_that_come_during_an_attempt_keep_the_window_pending(bench: Bench) -> None:
-    """Two processes: one evaluates an open window again while the other takes in more of it."""
+    """Two processes: one re-evaluates an open window while the other ingests more events of it."""
     bench.add(0, 3)
     other, setting = Detect(bench.store, bench.clock), Setting(Count(NoParams()))
 
@@ -295,7 +295,7 @@ def test_events_that_come_during_an_attempt_keep_the_window_pending(bench: Bench
         def score(self, window: Window) -> Iterator[Score]:
             yield from super().score(window)
             bench.add(0, 9, prefix="meanwhile-")
-            other.due(setting)  # its cursor moves past them
+            other.due(setting)  # its cursor advances past them
 
     bench.detect.run([Setting(Slow(NoParams()))], START, START + HOUR)
     bench.clock.set(START + HOUR)
@@ -316,7 +316,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 class Moody(Detector[NoParams]):
-    """Says something else each time that it is asked for the same window."""
+    """Returns a different score at each evaluation of the same window."""
 
     id = "moody"
     requires = Requires("access", window="1h")
@@ -350,14 +350,14 @@ def test_what_is_said_again_after_something_else_is_in_force_again(
         assert newest_findings(bench.store).height == findings
         assert bench.stream("score").sort(NEWEST_LAST)["tocsin.score"].last() == (mood or 2.0)
         before = {name: bench.stream(name).height for name in ("score", "finding", "run")}
-        bench.detect.run([setting], START, START + HOUR)  # the same once more adds nothing
+        bench.detect.run([setting], START, START + HOUR)  # repeating it adds no rows
         assert {name: bench.stream(name).height for name in before} == before
 
 
 def test_a_threshold_that_is_taken_back_is_in_force_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many scores and findings as before: only what was judged differs."""
+    """The numbers of scores and findings are equal: only the judgements differ."""
     bench.add(0, 12)
     bench.clock.set(START + HOUR)
     for threshold in (10.0, 11.0, 10.0):

@@ -1,4 +1,4 @@
-"""The fence: what a plug-in does to its process is told as its own failure, and stops no other."""
+"""The fence: a plug-in that breaks its process gets a failed run, and other plug-ins continue."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Exits(Good):
         os._exit(3)
 
 class Greedy(Good):
-    """Eats memory."""
+    """Uses more memory than allowed."""
     id = "greedy"
     def score(self, window):
         eaten = []
@@ -127,10 +127,10 @@ def test_a_finding_comes_through_whole(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("detector", "fault", "reason"),
     [
-        ("hangs", "hang", "no answer within 2s"),
-        ("crashes", "crash", "ended the process it ran in: signal 11"),
-        ("exits", "crash", "ended the process it ran in: exit code 3"),
-        ("greedy", "memory", "MiB of memory, more than 400"),
+        ("hangs", "hang", "did not finish within 2s"),
+        ("crashes", "crash", "ended the process for plug-ins: signal 11"),
+        ("exits", "crash", "ended the process for plug-ins: exit code 3"),
+        ("greedy", "memory", "MiB of memory; the limit is 400 MiB"),
     ],
 )
 def test_what_does_not_end_is_a_failed_run(bench: Bench, detector: str, fault: str, reason: str) -> None:
@@ -154,7 +154,7 @@ def test_a_process_that_is_killed_from_outside_is_started_again(bench: Bench) ->
     pid = int(bench.run("good").judged[0].score.subject.id)
     os.kill(pid, signal.SIGKILL)
     run = bench.run("good")
-    assert run.done or run.fault == "crash"  # it depends on whether its end was noticed before
+    assert run.done or run.fault == "crash"  # depends on whether the end of the process was detected before
     assert bench.run("good").done
 
 
@@ -178,5 +178,5 @@ def test_a_process_that_does_not_start_is_said_so(bench: Bench, tmp_path: Path) 
     run = bench.run("good")
     assert (run.fault, run.reason) == (
         "import",
-        "the process for plug-ins does not start (exit code 7); its log says why",
+        "the process for plug-ins did not start (exit code 7); the worker's standard error has the reason",
     )

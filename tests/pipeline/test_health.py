@@ -1,4 +1,4 @@
-"""Tocsin's own health: failing plug-ins, silent sources, a growing dead letter, clocks that disagree."""
+"""Tocsin's own health: failing plug-ins, silent sources, rising dead letters, clocks that disagree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tocsin.contract.plugin import NoParams
 from tocsin.contract.streams import ID, TIME
 from tocsin.errors import StoreError
 from tocsin.pipeline.detecting.detect import Detect, Setting
-from tocsin.pipeline.detecting.health import Checkup
+from tocsin.pipeline.detecting.health import HealthCheck
 from tocsin.pipeline.ingesting.rhythm import Rhythms
 
 __all__ = ["bench"]
@@ -29,16 +29,16 @@ class Ward:
         self.bench, self.clock = bench, clock or bench.clock
         self.rhythms = Rhythms(bench.store, self.clock)  # type: ignore[arg-type]
         self.detect = Detect(bench.store, self.clock)  # type: ignore[arg-type]
-        self.checkup = Checkup(bench.store, self.clock, self.detect.ledger, self.rhythms)  # type: ignore[arg-type]
+        self.health_check = HealthCheck(bench.store, self.clock, self.detect.ledger, self.rhythms)  # type: ignore[arg-type]
 
     def score(self, kind: str, settings: tuple[Setting, ...] = ()) -> Score:
-        (score,) = [s for s in self.checkup.scores(settings, {}, ["feed"]) if s.subject.type == kind]
+        (score,) = [s for s in self.health_check.scores(settings, {}, ["feed"]) if s.subject.type == kind]
         return score
 
     def hear(self, hours: Iterator[int] | range) -> None:
         for hour in hours:
             self.bench.clock.set(START + timedelta(hours=hour))
-            self.rhythms.heard("feed")
+            self.rhythms.record_activity("feed")
 
 
 @pytest.fixture
@@ -69,12 +69,14 @@ def test_a_plugin_that_fails_is_unhealthy_until_it_works(ward: Ward) -> None:
 
 
 def test_a_module_that_cannot_be_imported_is_named(ward: Ward) -> None:
-    (score,) = [s for s in ward.checkup.scores([SETTING], {"acme.detectors": "no module acme"}) if s.value]
+    (score,) = [
+        s for s in ward.health_check.scores([SETTING], {"acme.detectors": "no module acme"}) if s.value
+    ]
     assert (score.subject.id, score.reason) == ("acme.detectors", "cannot be imported: no module acme")
 
 
 def test_a_source_that_goes_silent_is_noticed_by_its_own_rhythm(ward: Ward) -> None:
-    """It speaks every hour from 6 to 22, never at night."""
+    """The source delivers events every hour from 6 to 22, never at night."""
     hours = [d * 24 + h for d in range(7) for h in range(6, 23)]
     ward.hear(iter(hours))
     last = START + timedelta(hours=hours[-1])
@@ -83,14 +85,14 @@ def test_a_source_that_goes_silent_is_noticed_by_its_own_rhythm(ward: Ward) -> N
         (11, False),
         (13, True),
         (25, True),
-    ):  # it is never silent for more than 8
+    ):  # its longest silence is 8 hours
         ward.bench.clock.set(last + timedelta(hours=silent))
         assert (ward.score("source").value >= 1) is loud, silent
     assert (
-        "nothing came for 25 h 0 min; it was never silent for longer than 8 h 0 min"
+        "no event for 25 h 0 min; the longest silence in the last 28 days with events was 8 h 0 min"
         in ward.score("source").reason
     )
-    ward.rhythms.heard("feed")
+    ward.rhythms.record_activity("feed")
     assert ward.score("source").value == 0.0
 
 
@@ -101,7 +103,7 @@ def test_a_rhythm_is_not_known_at_once_and_an_outage_teaches_little(ward: Ward) 
     ward.hear(range(48, 100))
     ward.bench.clock.set(START + timedelta(days=20))
     assert ward.score("source").value > 3
-    ward.rhythms.heard("feed")
+    ward.rhythms.record_activity("feed")
     (rhythm,) = ward.rhythms.all()
     assert rhythm.longest is not None
     assert rhythm.longest < timedelta(days=2)
@@ -131,8 +133,8 @@ def test_a_dead_letter_that_grows(ward: Ward) -> None:
 def test_clocks_that_disagree(bench: Bench, seconds: int, loud: bool) -> None:
     right, wrong = Ward(bench), Ward(bench, Skewed(bench.clock, timedelta(seconds=seconds)))
     for _ in range(4):
-        wrong.checkup.report()
-        right.checkup.report()
+        wrong.health_check.report()
+        right.health_check.report()
         score = right.score("clock")
         bench.clock.advance(timedelta(seconds=5))
     assert (score.value >= 1) is loud
@@ -144,12 +146,12 @@ def test_findings_of_health_are_written_once_for_all_workers(bench: Bench) -> No
     one, two = Ward(bench), Ward(bench)
     bench.clock.set(START + timedelta(hours=1))
     unimported = {"acme": "broken"}
-    run = one.checkup.judge([SETTING], unimported)
+    run = one.health_check.judge([SETTING], unimported)
     assert run is not None
     assert [f.severity for f in run.findings] == ["high"]
-    assert two.checkup.judge([SETTING], unimported) is None
+    assert two.health_check.judge([SETTING], unimported) is None
     bench.clock.advance(5 * MINUTE)
-    second = two.checkup.judge([SETTING], {})
+    second = two.health_check.judge([SETTING], {})
     assert second is not None
     assert second.findings == ()
     findings = bench.stream("finding")
@@ -159,12 +161,12 @@ def test_findings_of_health_are_written_once_for_all_workers(bench: Bench) -> No
 
 def test_a_worker_that_is_gone_is_forgotten(bench: Bench, tmp_path: Path) -> None:
     ward, gone = Ward(bench), Ward(bench)
-    gone.checkup.report()
-    assert set(ward.checkup.workers()) == {gone.detect.ledger.worker}
+    gone.health_check.report()
+    assert set(ward.health_check.workers()) == {gone.detect.ledger.worker}
     bench.clock.advance(timedelta(days=2))
     ward.score("clock")
     ward.score("clock")
-    assert ward.checkup.workers() == {}
+    assert ward.health_check.workers() == {}
 
 
 def test_dead_letters_that_cannot_be_read_are_unhealthy_and_hide_nothing_else(
@@ -179,6 +181,6 @@ def test_dead_letters_that_cannot_be_read_are_unhealthy_and_hide_nothing_else(
         "cannot be read: all shards failed",
     )
     ward.bench.clock.set(START + timedelta(hours=2))
-    run = ward.checkup.judge([SETTING], {"acme": "no module acme"})
+    run = ward.health_check.judge([SETTING], {"acme": "no module acme"})
     assert run is not None
     assert {f.subject.id for f in run.findings} >= {"acme", "dead_letter"}

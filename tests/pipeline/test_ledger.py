@@ -1,4 +1,4 @@
-"""Several workers: claims, leases, fencing numbers, and a worker that wakes up too late."""
+"""Several workers: claims, leases, fencing tokens, and a worker that resumes too late."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_paused_worker_that_wakes_up_does_not_write_over_its_successor(bench: 
     successor = Detect(bench.store, bench.clock)
 
     class Paused(Count):
-        """Its process stands still, past its lease, after it has read its window."""
+        """Its process is suspended past its lease after it has read its window."""
 
         def score(self, window: Window) -> Iterator[Score]:
             scores = list(super().score(window))
@@ -93,11 +93,11 @@ def test_a_paused_worker_that_wakes_up_does_not_write_over_its_successor(bench: 
 
 
 def test_what_it_had_begun_to_write_counts_less(bench: Bench) -> None:
-    """It lost its lease between looking at it and writing: its rows come last, and are not the newest."""
+    """It lost its lease between the check and the write: its rows are ingested last but do not count as the newest."""
     bench.add(0, 12)
     bench.clock.set(START + HOUR)
     slow, successor = bench.detect, Detect(bench.store, bench.clock)
-    slow.ledger.held = lambda claim: True  # type: ignore[method-assign]  # it looked just before
+    slow.ledger.held = lambda claim: True  # type: ignore[method-assign]  # it checked just before
 
     class Paused(Count):
         def score(self, window: Window) -> Iterator[Score]:
@@ -111,7 +111,7 @@ def test_what_it_had_begun_to_write_counts_less(bench: Bench) -> None:
 
     pauses: list[bool] = []
     runs = slow.run([Setting(Paused(NoParams()))])
-    assert len(runs) == 2  # once more, so that nothing that came late stands alone
+    assert len(runs) == 2  # re-evaluated, so that late rows are superseded
     findings = bench.stream("finding").sort("event.ingested")
     assert findings["tocsin.score"].to_list() == [42.0, 12.0]
     assert newest_findings(bench.store)["tocsin.score"].to_list() == [42.0]
@@ -122,7 +122,7 @@ def test_what_came_late_is_taken_back_where_the_successor_found_nothing(bench: B
     bench.add(0, 12)
     bench.clock.set(START + HOUR)
     slow, successor = bench.detect, Detect(bench.store, bench.clock)
-    slow.ledger.held = lambda claim: True  # type: ignore[method-assign]  # it looked just before
+    slow.ledger.held = lambda claim: True  # type: ignore[method-assign]  # it checked just before
 
     class Shy(Count):
         """Silent as soon as bob is there."""
@@ -185,7 +185,7 @@ def test_a_store_that_refuses_one_detector_stops_no_other(bench: Bench) -> None:
 
 
 def test_events_that_are_no_longer_kept_take_nothing_back(bench: Bench) -> None:
-    """Retention dropped the window's rows; one event with an old time must not wipe out what was found."""
+    """Retention deleted the window's rows; one late event must not withdraw the findings."""
     bench.add(0, 12)
     bench.clock.set(START + HOUR)
     bench.run()
@@ -206,7 +206,7 @@ def test_events_that_are_no_longer_kept_take_nothing_back(bench: Bench) -> None:
     bench.add(0, 1, "eve", at=timedelta(minutes=30))
     (run,) = bench.detect.run([SETTING])
     assert run.outcome == "skipped"
-    assert run.reason == "12 events were read the last time, of which 10 are no longer kept"
+    assert run.reason == "10 of the 12 events that were evaluated before have been deleted"
     assert newest_findings(bench.store).height == 1
 
 
@@ -225,23 +225,23 @@ def test_a_worker_with_another_length_takes_no_window_of_this_one(bench: Bench) 
 
 def test_a_named_lease_goes_round(bench: Bench) -> None:
     one, two = (Leases(bench.store, bench.clock, worker_name(name)) for name in ("one", "two"))
-    held = one.take("collector/a")
+    held = one.acquire("collector/a")
     assert held is not None
-    assert two.take("collector/a") is None
+    assert two.acquire("collector/a") is None
     bench.clock.advance(LENGTH / 2)
     one.renew(held)
     bench.clock.advance(LENGTH / 2)
-    assert two.take("collector/a") is None
+    assert two.acquire("collector/a") is None
     bench.clock.advance(LENGTH)
-    taken = two.take("collector/a")
+    taken = two.acquire("collector/a")
     assert taken is not None
     assert taken.fence > held.fence
-    with pytest.raises(LeaseLost, match="went to another worker"):
+    with pytest.raises(LeaseLost, match="another worker took over the lease"):
         one.renew(held)
-    one.give_back(held)  # takes nothing from its holder
-    assert one.take("collector/a") is None
-    two.give_back(taken)
-    assert one.take("collector/a") is not None
+    one.release(held)  # does not affect the current holder
+    assert one.acquire("collector/a") is None
+    two.release(taken)
+    assert one.acquire("collector/a") is not None
 
 
 @settings(max_examples=15, deadline=None)
@@ -307,7 +307,7 @@ def test_pending_windows_follow_a_length_that_is_changed(
     assert bench.detect.run([Setting(detector)]) == []
 
 
-def test_claims_are_let_go_where_another_worker_has_another_window_length(bench: Bench) -> None:
+def test_claims_are_dropped_if_another_worker_has_another_window_length(bench: Bench) -> None:
     bench.add(0, 3)
     bench.clock.set(START + 3 * HOUR)
     one, two = Detect(bench.store, bench.clock), Detect(bench.store, bench.clock)

@@ -202,7 +202,7 @@ def test_an_expired_certificate(sites: Sites, work: Workplace) -> None:
 def test_an_authority_that_is_no_certificate(sites: Sites, work: Workplace) -> None:
     work.configure(sites.good.url, "ca_certs: ca.pem", BY_KEY)
     file = work.folder.joinpath("ca.pem")
-    for why in ("No such file or directory", "there is none in PEM form"):
+    for why in ("No such file or directory", "it contains no certificate in PEM format"):
         line = work.fails("store", "status", code=2)
         assert line == f"error: tocsin.yaml:6: cannot read a certificate from ca.pem: {why} (in store)"
         file.write_text("no certificate")

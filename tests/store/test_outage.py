@@ -19,7 +19,7 @@ from tocsin.clock import ScriptedClock, SystemClock
 from tocsin.config.params import build
 from tocsin.contract.streams import ID, STREAMS
 from tocsin.errors import StoreAway
-from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.dead_letters import refused_dead_letters
 from tocsin.pipeline.ingesting.ingest import Counts, Ingest
 from tocsin.pipeline.ingesting.protect import Protector
 from tocsin.store.cluster.bulk import Patience, send
@@ -34,7 +34,7 @@ TOCSIN = Path(sys.executable).with_name("tocsin")
 
 def spooled(node: Node, folder: Path) -> SpooledStore:
     store = ElasticStore.open(node.url, "outage", replicas=0, patience=timedelta(seconds=5))
-    letters = functools.partial(refused_letters, protector=Protector(), now=SystemClock().now())
+    letters = functools.partial(refused_dead_letters, protector=Protector(), now=SystemClock().now())
     return SpooledStore(store, folder / "spool", SystemClock(), letters)
 
 

@@ -28,7 +28,7 @@ from tocsin.config.sizes import format_size, parse_size
 from tocsin.contract.frames import conform, empty
 from tocsin.contract.streams import ID, INGESTED
 from tocsin.errors import StoreAway, StoreError
-from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.dead_letters import refused_dead_letters
 from tocsin.pipeline.ingesting.ingest import Counts, Ingest
 from tocsin.pipeline.ingesting.protect import Protector
 from tocsin.store.embedded.delta import DeltaStore
@@ -93,7 +93,7 @@ class Bench:
         return SpooledStore(self.cluster, self.folder / "spool", self.clock, self.letters, **more)
 
     def letters(self, stream: str, frame: pl.DataFrame, refused: Sequence[Refused]) -> pl.DataFrame:
-        return refused_letters(stream, frame, refused, Protector(), NOW)
+        return refused_dead_letters(stream, frame, refused, Protector(), NOW)
 
     def files(self, pattern: str = "*.arrow") -> list[Path]:
         return sorted((self.folder / "spool").glob(pattern))

@@ -171,7 +171,7 @@ def health(ctx: click.Context, as_json: bool) -> None:
     from tocsin.pipeline.detecting.health import as_row
 
     app = open_app(ctx)
-    scores = app.checkup.scores(app.settings, app.catalogue.failures, app.sources)
+    scores = app.health_check.scores(app.settings, app.catalogue.failures, app.sources)
     rows = sorted(map(as_row, scores), key=lambda row: row["state"] == "ok")
     show(rows, _HEALTH, as_json=as_json, empty="there is nothing to check: no plug-in, source or event")
     if any(row["state"] != "ok" for row in rows):

@@ -85,7 +85,7 @@ def warnings(app: App, tick: Tick) -> Iterator[str]:
 
 def _notified(tick: Tick) -> dict[str, int]:
     """How many notifications each receiver accepted."""
-    listed = tick.alerts.told if tick.alerts else ()
+    listed = tick.alerts.notifications if tick.alerts else ()
     return {receiver: count for receiver, outcome, count in listed if outcome == Action.NOTIFIED}
 
 

@@ -124,7 +124,7 @@ def copy(
             writing,
             streams,
             streams_only=streams_only,
-            say=lambda copied, total: _count(at, copied, total),
+            report=lambda copied, total: _count(at, copied, total),
         )
     _print(report, as_json=as_json)
     if report.refused:

@@ -1,1 +1,1 @@
-"""The path of an event to its stream, and of a window to its findings."""
+"""The pipeline: `ingesting` turns batches into rows of a stream, `detecting` turns windows into findings."""

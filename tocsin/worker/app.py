@@ -1,4 +1,4 @@
-"""The composition root: it alone knows every component, and builds them from a configuration."""
+"""The composition root: builds every component from a configuration. No other module imports all of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tocsin.errors import PluginError, StoreAway
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.detect import Detect
 from tocsin.pipeline.detecting.fence import Fence
-from tocsin.pipeline.detecting.health import Checkup
+from tocsin.pipeline.detecting.health import HealthCheck
 from tocsin.pipeline.detecting.leases import LeaseLost, Leases, worker_name
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
@@ -53,11 +53,11 @@ class Tick:
     counts: Counts
     away: int  # sources that could not be read
     runs: Sequence[Run]
-    alerts: TickResult | None  # None: another worker is at it
+    alerts: TickResult | None  # None: another worker holds the lease
 
 
 class App:
-    """A running Tocsin: its store, its plug-ins and what they are set to do."""
+    """A running Tocsin: its store, its plug-ins and their settings."""
 
     def __init__(self, config: Config, clock: Clock, before: App | None = None) -> None:
         self.config, self.clock = config, clock
@@ -85,12 +85,12 @@ class App:
         self.sources = tuple(map(source_name, config.collectors))
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
-        self.checkup = Checkup(self.store, clock, self.detect.ledger, self.rhythms)
+        self.health_check = HealthCheck(self.store, clock, self.detect.ledger, self.rhythms)
         self._alerting: Alerting | None = None
 
     @classmethod
     def open(cls, path: Path | None = None, clock: Clock | None = None) -> Self:
-        """Build everything that a configuration file asks for; without a file, from defaults.
+        """Build an app from a configuration file, or from defaults if there is no file.
 
         Raises:
             ConfigError: a setting is wrong.
@@ -98,28 +98,32 @@ class App:
         """
         return cls(load(path), clock or SystemClock())
 
-    def again(self, path: Path | None) -> App:
-        """The app that the configuration file asks for now, on the same store where that has not changed.
+    def reload(self, path: Path | None) -> App:
+        """Build a new app from the current configuration file. It shares the store if the store settings are unchanged.
 
         Raises:
-            ConfigError: a setting is wrong, or the namespace is another one.
-            StoreError: another store cannot be opened.
+            ConfigError: a setting is wrong, or the namespace has changed.
+            StoreError: a changed store cannot be opened.
         """
         config = load(path)
         if config.namespace != self.config.namespace:
-            raise config.error("another namespace needs a restart", ("namespace",))
+            raise config.error(
+                "the namespace cannot be changed while the worker runs; restart the worker", ("namespace",)
+            )
         return App(config, self.clock, self)
 
-    def succeed(self, before: App) -> None:
-        """Take over what is shared with the app before this one."""
+    def take_over(self, before: App) -> None:
+        """Take over the ownership of the shared store and spool from the previous app."""
         if self.spool is not None:
-            self.spool.make_dead_letters = assembly.letters(self.clock, assembly.protector(self.config))
+            self.spool.make_dead_letters = assembly.dead_letter_maker(
+                self.clock, assembly.protector(self.config)
+            )
         if before.store is self.store:
             self._owns_store, before._owns_store = before._owns_store, False
 
-    def observe(self, hear: Observe) -> None:
-        """Let somebody hear of each batch that is taken in."""
-        self.ingest.observe = hear
+    def observe(self, observer: Observe) -> None:
+        """Call `observer` for each ingested batch."""
+        self.ingest.observe = observer
 
     @property
     def alerting(self) -> Alerting:
@@ -129,10 +133,10 @@ class App:
         return self._alerting
 
     def collector(self, kind: str, settings: Mapping[str, Any]) -> Collector[Any]:
-        """A collector of a kind.
+        """Build a collector of a type.
 
         Raises:
-            PluginError: there is no such collector.
+            PluginError: no collector of this type exists.
             ConfigError: a setting is wrong.
         """
         plugin = self.catalogue.get(Collector, kind)  # type: ignore[type-abstract]
@@ -151,23 +155,23 @@ class App:
         """The setting of a configured detector.
 
         Raises:
-            PluginError: it is not configured, or is turned off.
+            PluginError: the detector is not configured, or is disabled.
         """
         for setting in self.settings:
             if setting.detector.id == detector:
                 return setting
         known = ", ".join(s.detector.id for s in self.settings) or "none"
-        raise PluginError(detector, f"no such detector is turned on; there are: {known}")
+        raise PluginError(detector, f"no enabled detector has this id; enabled detectors: {known}")
 
     def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
-        """Take what every configured source has now; how many of them could not be read."""
+        """Ingest the available events of every configured source. Returns also how many sources could not be read."""
         self.drain()
         return self._sources.collect(progress)
 
     def evaluate(
         self, settings: Sequence[Setting] | None = None, progress: Callable[[Run], None] = lambda _: None
     ) -> list[Run]:
-        """Evaluate what is due, several detectors at a time; in the order of detectors and windows."""
+        """Evaluate due windows, several detectors at a time. Returns the runs by detector and window."""
         chosen = self.settings if settings is None else settings
         lanes = min(self.config.worker.lanes, len(chosen)) or 1
         with ThreadPoolExecutor(lanes) as pool:
@@ -175,30 +179,30 @@ class App:
         return sorted((run for call in calls for run in call.result()), key=lambda r: (r.detector, r.start))
 
     def alert(self, *, last: bool = False) -> TickResult | None:
-        """One round of alerting; None where another worker is at it."""
-        lease = self.leases.take("alerting")
+        """One tick of alerting; None if another worker holds the lease."""
+        lease = self.leases.acquire("alerting")
         if lease is None:
             return None
         try:
             return self.alerting.tick(last=last, guard=functools.partial(self.leases.renew, lease))
         except LeaseLost as error:
-            log.warning("alerting left", reason=str(error))
+            log.warning("alerting stopped: lease lost", reason=str(error))
             return None
         finally:
-            self.leases.give_back(lease)
+            self.leases.release(lease)
 
     def drain(self) -> None:
-        """Write what waits in the spool, as far as the cluster is there."""
+        """Write the events in the spool to the store, as long as the cluster is available."""
         if self.spool:
-            with contextlib.suppress(StoreAway):  # of which the spool warns
+            with contextlib.suppress(StoreAway):  # the spool logs the warning
                 self.spool.drain()
 
     def maintain(self) -> Mapping[str, int]:
-        """Compact and drop, if no worker has for `schedule.maintain`."""
+        """Compact the store and delete expired rows, unless a worker did so within `schedule.maintain`."""
         now, entry = self.clock.now(), self.store.get("upkeep", "last")
         every = parse_length(self.config.schedule.maintain)
         if entry is not None and timedelta(0) <= now - parse_time(entry.value["at"]) < every:
-            return {}  # one in the future is of a clock that was wrong
+            return {}  # a time in the future came from a wrong clock
         value = {"at": format_time(now)}
         if self.store.put("upkeep", "last", value, entry.version if entry else None) is None:
             return {}
@@ -225,7 +229,7 @@ class App:
         return done
 
     def audit(self, action: str, subject: str, by: str = "", reason: str = "", **details: Any) -> None:
-        """Write down who did what to Tocsin."""
+        """Append an administrative action to the audit stream."""
         now = self.clock.now()
         who = by or _user()
         key = msgspec.json.encode([now, action, subject, who, reason, details], enc_hook=str)
@@ -270,7 +274,9 @@ def build_alerting(app: App) -> Alerting:
     for name, given in declared.items():
         place = ("alerting", "receivers", name)
         if not isinstance(given, Mapping) or "type" not in given:
-            raise config.error(f"receiver {name!r} needs a type, such as console, email or webhook", place)
+            raise config.error(
+                f"receiver {name!r} has no type; set `type`, for example to console, email or webhook", place
+            )
         known = app.catalogue.of(Receiver)  # type: ignore[type-abstract]
         if given["type"] not in known:
             raise config.error(params.unknown(str(given["type"]), known, "receiver"), (*place, "type"))

@@ -1,4 +1,4 @@
-"""Parts of an app, each from its section of the configuration."""
+"""Builds the parts of an app, each from its section of the configuration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tocsin.config.settings import Config
 from tocsin.contract.plugin import Detector, Plugin, Requires
 from tocsin.errors import ConfigError
 from tocsin.pipeline.detecting.settings import Setting
-from tocsin.pipeline.ingesting.dead_letters import refused_letters
+from tocsin.pipeline.ingesting.dead_letters import refused_dead_letters
 from tocsin.pipeline.ingesting.ingest import Limits
 from tocsin.pipeline.ingesting.protect import Protector, Rule
 from tocsin.store.embedded.delta import DeltaStore
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from tocsin.store.cluster.elastic import ElasticStore
 
 _API_KEY = re.compile(r"[A-Za-z0-9+/_-]+=*")
-#: How long an append is tried in vain before its rows go to the spool.
+#: How long a failing append is retried before its rows are written to the spool.
 _PATIENCE = timedelta(seconds=10)
 
 
 def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
-    """A plug-in with its settings.
+    """Build a plug-in with its settings.
 
     Raises:
-        ConfigError: one of them is wrong.
+        ConfigError: a setting is wrong.
     """
     built = params.build(plugin.params_type(), settings)
     try:
@@ -51,7 +51,7 @@ def instance(plugin: type[Any], settings: Mapping[str, Any]) -> Any:
 
 
 def absolute(config: Config, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Paths in a collector's settings are relative to the configuration file."""
+    """Make the paths in a collector's settings absolute: they are relative to the configuration file."""
     settings = dict(given)
     if isinstance(paths := settings.get("paths"), list):
         settings["paths"] = [str(config.folder / p) if isinstance(p, str) else p for p in paths]
@@ -59,10 +59,10 @@ def absolute(config: Config, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def catalogue(config: Config) -> Catalogue:
-    """All plug-ins that are installed or that the configuration names.
+    """All plug-ins that are installed or named in the configuration.
 
     Raises:
-        ConfigError: a module that it names cannot be imported, or holds none.
+        ConfigError: a module named in the configuration cannot be imported, or contains no plug-in.
     """
     found = discovery.discover()
     if not config.plugins:
@@ -73,13 +73,16 @@ def catalogue(config: Config) -> Catalogue:
             raise config.error(f"plug-in module {module} cannot be imported: {why}", ("plugins",))
     for module in config.plugins:
         if not any(f"{plugin.__module__}.".startswith(f"{module}.") for plugin in more.plugins.values()):
-            raise config.error(f"plug-in module {module} holds no plug-in", ("plugins",))
+            raise config.error(
+                f"plug-in module {module} contains no plug-in; name a module that defines one, or remove it",
+                ("plugins",),
+            )
     both = {**found.plugins, **more.plugins}
     return Catalogue(both, {**found.failures, **more.failures})
 
 
 def settings(config: Config, known: Catalogue) -> list[Setting]:
-    """The detectors that are turned on, each as it is set."""
+    """The settings of all enabled detectors."""
     available = known.of(Detector)  # type: ignore[type-abstract]
     sections: dict[str, DetectorSection] = dict(config.detectors)
     for id, plugin in available.items():
@@ -123,7 +126,7 @@ def _needs_nothing(plugin: type[Plugin[Any]]) -> bool:
 
 
 def protector(config: Config) -> Protector:
-    """The rules for sensitive fields, with their key."""
+    """The protection rules for sensitive fields, with the pseudonym key."""
     rules = [Rule(r.field, r.action, tuple(r.streams)) for r in config.protect]  # type: ignore[arg-type]
     if not any(r.action == "pseudonymize" for r in rules):
         return Protector(rules)
@@ -133,14 +136,14 @@ def protector(config: Config) -> Protector:
     )
     if len(key) < 16:
         raise config.error(
-            "the pseudonym key is shorter than 16 bytes; make one with `openssl rand -hex 32`",
+            "the pseudonym key is shorter than 16 bytes; create one with `openssl rand -hex 32`",
             ("ingest", "pseudonym_key"),
         )
     return Protector(rules, key.encode())
 
 
 def limits(config: Config) -> Limits:
-    """Which event times are believed."""
+    """The accepted range of event times."""
     return Limits(
         config.length(config.ingest.max_age, "ingest", "max_age"),
         config.length(config.ingest.max_ahead, "ingest", "max_ahead"),
@@ -148,11 +151,11 @@ def limits(config: Config) -> Limits:
 
 
 def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
-    """The store that the configuration names, ready for use; without `prepare` it must have been used before.
+    """Open the configured store. Without `prepare`, a cluster must have been set up before.
 
     Raises:
-        ConfigError: a secret is not there.
-        StoreError: it cannot be opened.
+        ConfigError: a secret cannot be read.
+        StoreError: the store cannot be opened.
     """
     section = config.store
     retention = _retention(config)
@@ -162,19 +165,19 @@ def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
 
 
 def spool(config: Config, store: Store, clock: Clock, protector: Protector) -> SpooledStore | None:
-    """What ingest writes through while the cluster may be away; None for a store on this machine."""
+    """The spool that ingest writes to while the cluster is unavailable; None for an embedded store."""
     section = config.store
     if section.type == "delta":
         return None
     folder, limit = config.folder / section.spool, config.size(section.spool_limit, "store", "spool_limit")
-    return SpooledStore(store, folder, clock, letters(clock, protector), limit)
+    return SpooledStore(store, folder, clock, dead_letter_maker(clock, protector), limit)
 
 
-def letters(clock: Clock, protector: Protector) -> MakeDeadLetters:
-    """How dead letters are made of what the store refuses from the spool."""
+def dead_letter_maker(clock: Clock, protector: Protector) -> MakeDeadLetters:
+    """Return a function that creates dead letters from spooled rows that the store rejects."""
 
     def make(stream: str, rows: pl.DataFrame, refused: Sequence[Refused]) -> pl.DataFrame:
-        return refused_letters(stream, rows, refused, protector, clock.now())
+        return refused_dead_letters(stream, rows, refused, protector, clock.now())
 
     return make
 
@@ -182,19 +185,22 @@ def letters(clock: Clock, protector: Protector) -> MakeDeadLetters:
 def cluster(
     config: Config, clock: Clock, *, prepare: bool = True, patience: timedelta | None = None
 ) -> ElasticStore:
-    """The cluster that the configuration names; without `prepare` nothing on it is changed.
+    """Connect to the configured cluster; without `prepare`, nothing in it is changed.
 
-    With `patience` it may be away, and an append is given up after about so long.
+    With `patience`, the cluster may be unavailable, and an append fails after about that time.
 
     Raises:
-        ConfigError: a secret is not there, or the store is no cluster.
-        StoreError: it cannot be reached.
+        ConfigError: a secret cannot be read, or the store is not a cluster.
+        StoreError: the cluster cannot be reached.
     """
     from tocsin.store.cluster.elastic import ElasticStore
 
     section = config.store
     if section.type != "elasticsearch":
-        raise config.error("the store is a folder: there are no templates to set up", ("store", "type"))
+        raise config.error(
+            "the store is a folder, which needs no setup; set `type: elasticsearch` for a cluster",
+            ("store", "type"),
+        )
     retention = _retention(config)
     security: dict[str, Any] = {}
     if section.api_key is not None:
@@ -217,22 +223,25 @@ def cluster(
 
 
 def _api_key(config: Config) -> str:
-    """The cluster's API key; a wrong one is not shown."""
+    """The cluster's API key. The error for an invalid key does not show it."""
     place = ("store", "api_key")
     key = config.at(place, lambda: Secret.parse(config.store.api_key, config.folder).reveal())
     if not _API_KEY.fullmatch(key):
         raise config.error(
-            "the API key must be base64 of id:key, as `encoded` in Elasticsearch's answer that made it", place
+            "the API key must be base64 of id:key; use `encoded` from Elasticsearch's response when the key was created",
+            place,
         )
     return key
 
 
 def _authority(config: Config, path: Path) -> str:
-    """The file of a certificate authority, once it can be read."""
+    """Check that the certificate file of the authority can be read, and return its path."""
     try:
         ssl.create_default_context(cafile=path)
     except OSError as error:  # also ssl.SSLError
-        why = "there is none in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        why = (
+            "it contains no certificate in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
+        )
         raise config.error(f"cannot read a certificate from {path}: {why}", ("store", "ca_certs")) from None
     return str(path)
 

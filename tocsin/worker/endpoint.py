@@ -1,4 +1,4 @@
-"""The address at which a worker is watched: /metrics for Prometheus, /healthz and /readyz for whoever keeps it running."""
+"""A worker's HTTP endpoint: /metrics for Prometheus, /healthz and /readyz for the service that runs the worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer = tuple[int, str, bytes]
 
 
 def plain(trouble: str) -> Answer:
-    """200 where there is no trouble, 503 with its words where there is."""
+    """200 if `trouble` is empty, otherwise 503 with `trouble` as text."""
     return (
         (503, "text/plain; charset=utf-8", f"{trouble}\n".encode())
         if trouble
@@ -29,13 +29,13 @@ class _Server6(ThreadingHTTPServer):
 
 @contextmanager
 def endpoint(address: str, routes: Mapping[str, Callable[[], Answer]]) -> Iterator[str]:
-    """Serve answers at an address (`127.0.0.1:9464`; port 0 chooses one) on threads of its own.
+    """Serve routes at an address (`127.0.0.1:9464`; port 0 chooses a free port) on separate threads.
 
     Yields:
         The URL.
 
     Raises:
-        StoreError: the address cannot be listened on.
+        StoreError: the server cannot listen on the address.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -43,8 +43,8 @@ def endpoint(address: str, routes: Mapping[str, Callable[[], Answer]]) -> Iterat
 
         def do_GET(self) -> None:
             route = routes.get(self.path.partition("?")[0])
-            status, kind, body = route() if route else (404, "text/plain", b"not here\n")
-            with contextlib.suppress(ConnectionError):  # whoever asked did not wait
+            status, kind, body = route() if route else (404, "text/plain", b"not found\n")
+            with contextlib.suppress(ConnectionError):  # the client closed the connection
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
@@ -52,7 +52,7 @@ def endpoint(address: str, routes: Mapping[str, Callable[[], Answer]]) -> Iterat
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Whoever watches asks often: no line for each."""
+            """Log nothing: monitoring sends requests often."""
 
     host, _, port = address.rpartition(":")
     try:

@@ -1,6 +1,6 @@
 """The process in which detectors' code runs: `python -m tocsin.worker.host FD`.
 
-`tocsin.pipeline.detecting.fence` starts it. It has its own connection to the store. It ends when its worker does.
+`tocsin.pipeline.detecting.fence` starts this process. It has its own connection to the store, and ends with its worker.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from tocsin.pipeline.detecting.evaluate import Evaluator, one_thread
 from tocsin.worker import assembly
 
 
-class _ToldClock(SystemClock):
-    """The worker's time, as it came with the newest request."""
+class _RequestClock(SystemClock):
+    """Returns the worker's time, as sent with the newest request."""
 
-    told: datetime | None = None
+    requested: datetime | None = None
 
     def now(self) -> datetime:
-        return self.told or super().now()
+        return self.requested or super().now()
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests, each on a thread of its own, until the worker has gone."""
+    """Answer requests, each on a separate thread, until the worker closes the connection."""
     config: Config = connection.recv()
-    clock, mutex = _ToldClock(), threading.Lock()
+    clock, mutex = _RequestClock(), threading.Lock()
     settings = {s.detector.id: s for s in assembly.settings(config, assembly.catalogue(config))}
     evaluator = Evaluator(assembly.store(config, clock, prepare=False), clock)
 
@@ -51,24 +51,24 @@ def serve(connection: Connection) -> None:
             answer(number, "baseline", str(error))
         except PluginError as error:
             answer(number, "plugin", str(error))
-        except BaseException as error:  # noqa: BLE001 — the fence around plug-in calls; Polars' panics are no Exception
+        except BaseException as error:  # noqa: BLE001 — the fence around plug-in calls; Polars' panics are not an Exception
             answer(number, "plugin", f"{type(error).__name__}: {error}")
 
     answer(-1, "ready", None)
     while True:
-        number, clock.told, *request = connection.recv()
+        number, clock.requested, *request = connection.recv()
         threading.Thread(target=work, args=(number, *request), daemon=True).start()
 
 
 def main() -> None:
-    """Serve on the file descriptor that is named."""
+    """Serve on the file descriptor given as argument."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for the worker, with which this ends
+        signal.signal(number, signal.SIG_IGN)  # these signals are for the worker; this process ends with it
     try:
         with one_thread():
             serve(Connection(int(sys.argv[1])))
     except (EOFError, OSError):
-        os._exit(0)  # whatever a detector is at
+        os._exit(0)  # even if a detector is running
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What Tocsin counts about itself, for Prometheus. The only user of prometheus-client.
+"""Tocsin's own metrics for Prometheus. The only user of prometheus-client.
 
-Counters are counted where things happen; gauges are read from the app when somebody asks.
+Counters are incremented when events happen. Gauges are set from the app when /metrics is requested.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = of = CollectorRegistry()
         self._events = Counter(
-            "tocsin_events", "Events by stream and what became of them.", ["stream", "outcome"], registry=of
+            "tocsin_events", "Events by stream and outcome.", ["stream", "outcome"], registry=of
         )
         self._letters = Counter(
             "tocsin_dead_letters", "Events that were rejected, by stream.", ["stream"], registry=of
@@ -46,11 +46,11 @@ class Metrics:
             "tocsin_fence_failures", "Failures of plug-ins by kind.", ["plugin", "kind"], registry=of
         )
         self._gaps = Gauge(
-            "tocsin_coverage_gaps", "Windows that nobody evaluated in time.", ["detector"], registry=of
+            "tocsin_coverage_gaps", "Windows that were not evaluated in time.", ["detector"], registry=of
         )
         self._watermark = Gauge(
             "tocsin_watermark_age_seconds",
-            "Since when the oldest window waits that could be evaluated and is not.",
+            "Time since the oldest pending window became due.",
             ["detector"],
             registry=of,
         )
@@ -59,7 +59,9 @@ class Metrics:
         )
         self._spool = Gauge("tocsin_spool_bytes", "Bytes on disk while the store is away.", registry=of)
         self._spooled = Gauge("tocsin_spool_events", "Events on disk while the store is away.", registry=of)
-        self._up = Gauge("tocsin_up", "1 while every job of the worker does its work.", registry=of)
+        self._up = Gauge(
+            "tocsin_up", "1 while every job of the worker completes in time, otherwise 0.", registry=of
+        )
 
     def ingested(self, stream: str, counts: Counts, newest: datetime | None, now: datetime) -> None:
         """Count a batch."""
@@ -78,14 +80,14 @@ class Metrics:
         if run.fault:
             self._faults.labels(run.detector, run.fault).inc()
 
-    def told(self, receiver: str, outcome: str, count: int) -> None:
-        """Count notifications: delivered, or refused for good."""
+    def notified(self, receiver: str, outcome: str, count: int) -> None:
+        """Count notifications: delivered, or permanently failed."""
         self._notifications.labels(receiver, outcome).inc(count)
 
     def waiting(
         self, detectors: Iterable[str], due: Iterable[tuple[Waiting, datetime]], now: datetime
     ) -> None:
-        """Set what is said of pending windows, each with the time from when on it could be evaluated."""
+        """Set the metrics of pending windows from each window and the time at which it became due."""
         oldest = dict.fromkeys(detectors, now)
         gaps = dict.fromkeys(oldest, 0)
         for window, at in due:
@@ -93,18 +95,18 @@ class Metrics:
                 oldest[window.detector] = min(oldest[window.detector], at)
                 gaps[window.detector] += window.gap
         self._watermark.clear()
-        self._gaps.clear()  # of detectors that are no more
+        self._gaps.clear()  # removes detectors that are no longer configured
         for detector, at in oldest.items():
             self._watermark.labels(detector).set((now - at).total_seconds())
             self._gaps.labels(detector).set(gaps[detector])
 
     def spool(self, size: int, events: int) -> None:
-        """Set how much lies in the spool."""
+        """Set the size of the spool."""
         self._spool.set(size)
         self._spooled.set(events)
 
     def up(self, *, well: bool) -> None:
-        """Set whether all is well."""
+        """Set whether every job completes in time."""
         self._up.set(well)
 
     def text(self) -> bytes:

@@ -1,7 +1,6 @@
-"""`tocsin run`: when what is done. The only user of APScheduler, which only starts things.
+"""The scheduler of `tocsin run`. The only user of APScheduler, which only starts jobs.
 
-What is due is decided from the store, so a run that was missed, or a process that was away, is made up
-for at the next start.
+The store determines what is due, so work missed while the process did not run is done at the next start.
 """
 
 from __future__ import annotations
@@ -22,41 +21,41 @@ from tocsin.errors import TocsinError
 from tocsin.logs import logger
 
 _FAULTS: tuple[type[BaseException], ...] = (TocsinError, *FAULTS)
-_APART = timedelta(seconds=0.3)  # between the first starts: what is collected can be judged at once
-_SPARE = 8  # threads for jobs that a new configuration brings
-_LOOK = 1.0  # seconds between two looks at the clock
-_STEP = 2.0  # seconds by which a clock that is set back is noticed
+_APART = timedelta(seconds=0.3)  # between the first starts, so that detection finds collected events
+_SPARE = 8  # threads for jobs that a new configuration adds
+_POLL = 1.0  # seconds between two checks of the clock
+_STEP = 2.0  # seconds; a clock set back by more than this is detected
 log = logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something that is done again and again."""
+    """A task that is run at intervals."""
 
     every: timedelta
     work: Callable[[], object]
-    at_once: int = 1  # how many of it may be under way
+    at_once: int = 1  # how many runs of it may be active at once
 
 
 class Progress:
-    """When each job last came to a good end, by the monotonic clock."""
+    """When each job last succeeded, by the monotonic clock."""
 
     def __init__(self, jobs: Mapping[str, Job]) -> None:
         self._done: dict[str, float] = {}
         self.expect(jobs)
 
     def expect(self, jobs: Mapping[str, Job]) -> None:
-        """These are the jobs from now on."""
+        """Set the jobs to watch."""
         self._every = {name: job.every.total_seconds() for name, job in jobs.items()}
         self._done = {name: self._done.get(name, time.monotonic()) for name in jobs}
 
     def done(self, name: str) -> None:
-        """A job came to a good end."""
+        """Record that a job succeeded."""
         if name in self._done:
             self._done[name] = time.monotonic()
 
     def stuck(self, patience: float = 120.0) -> list[str]:
-        """Jobs that have not come to a good end for three of their intervals and some patience."""
+        """Jobs that have not succeeded for three of their intervals plus `patience` seconds."""
         now = time.monotonic()
         return [n for n, at in self._done.copy().items() if now - at > 3 * self._every.get(n, 0) + patience]
 
@@ -66,20 +65,20 @@ def serve(
     reload: Callable[[], Mapping[str, Job] | None] = lambda: None,
     progress: Progress | None = None,
 ) -> None:
-    """Run the jobs at once, one after the other, and then at their intervals, until SIGINT or SIGTERM.
+    """Start the jobs one after the other, then repeat them at their intervals, until SIGINT or SIGTERM.
 
-    A job that is under way then ends first.
+    Active jobs are finished before this function returns.
 
     Args:
-        jobs: by name. What a job cannot do is logged, and it goes on at its next time.
-        reload: is called on SIGHUP; gives the jobs with their new intervals, or None where nothing changes.
-        progress: hears which job came to a good end.
+        jobs: the jobs by name. A failure of a job is logged, and the job runs again at its next time.
+        reload: called on SIGHUP; returns the jobs with their new intervals, or None for no change.
+        progress: records which job succeeded.
     """
     stop, hangup = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: hangup.set())
-    getLogger("apscheduler").setLevel(ERROR)  # that a job is still under way is no fault
+    getLogger("apscheduler").setLevel(ERROR)  # an overlapping run is not an error
     threads = sum(job.at_once for job in jobs.values()) + _SPARE
     scheduler = BackgroundScheduler(
         timezone="UTC", executors={"default": {"type": "threadpool", "max_workers": threads}}
@@ -87,7 +86,7 @@ def serve(
     for i, (name, job) in enumerate(jobs.items()):
         _add(scheduler, name, job, progress, i)
     scheduler.start()
-    _wait(scheduler, stop, hangup, lambda: _renew(scheduler, reload(), progress))
+    _wait(scheduler, stop, hangup, lambda: _replace_jobs(scheduler, reload(), progress))
     scheduler.shutdown(wait=True)
 
 
@@ -107,8 +106,10 @@ def _add(
     )
 
 
-def _renew(scheduler: BackgroundScheduler, jobs: Mapping[str, Job] | None, progress: Progress | None) -> None:
-    """Put new jobs in the place of the old ones."""
+def _replace_jobs(
+    scheduler: BackgroundScheduler, jobs: Mapping[str, Job] | None, progress: Progress | None
+) -> None:
+    """Replace the scheduled jobs."""
     if jobs is None:
         return
     for name, job in jobs.items():
@@ -124,15 +125,15 @@ def _wait(
     hangup: threading.Event,
     reload: Callable[[], None],
 ) -> None:
-    """Until told to stop. APScheduler's times are of the wall clock: where that is set back, they begin anew."""
+    """Wait until `stop` is set. If the wall clock, which APScheduler uses, is set back, start every job at once."""
     offset = time.time() - time.monotonic()
-    while not stop.wait(_LOOK):
+    while not stop.wait(_POLL):
         if hangup.is_set():
             hangup.clear()
             reload()
         moved, offset = time.time() - time.monotonic() - offset, time.time() - time.monotonic()
         if moved < -_STEP:
-            log.warning("the clock was set back; every job is done now", seconds=round(-moved, 1))
+            log.warning("the clock was set back; every job is started now", seconds=round(-moved, 1))
             for job in scheduler.get_jobs():
                 job.modify(next_run_time=SystemClock().now())
 
@@ -142,7 +143,7 @@ def _guarded(name: str, work: Callable[[], object], progress: Progress | None) -
         try:
             work()
         except _FAULTS as error:
-            log.error("job failed", job=name, error=str(error))  # noqa: TRY400 — for people, not a trace
+            log.error("job failed", job=name, error=str(error))  # noqa: TRY400 — no traceback in the log
         else:
             if progress is not None:
                 progress.done(name)

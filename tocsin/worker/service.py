@@ -1,4 +1,4 @@
-"""`tocsin run`: what a worker does all day, how it is watched, and how it takes a new configuration."""
+"""The worker of `tocsin run`: its jobs, its monitoring, and the reload of its configuration."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from tocsin.worker.metrics import CONTENT_TYPE, Metrics
 from tocsin.worker.schedule import Job, Progress, serve
 
 log = logger()
-_TURN = timedelta(minutes=1)  # a backlog is worked off in turns, between which a worker can be stopped
-_PATIENCE = 10.0  # seconds for a heartbeat
+_TURN = timedelta(
+    minutes=1
+)  # a backlog is processed in turns of this length, so that the worker can be stopped in between
+_PATIENCE = 10.0  # timeout of a heartbeat in seconds
 
 
 class Service:
-    """A worker at work."""
+    """A running worker."""
 
     def __init__(self, path: Path | None, app: App) -> None:
         self._path, self.app = path, app
@@ -40,7 +42,7 @@ class Service:
         app.observe(self.metrics.ingested)
 
     def run(self) -> None:
-        """Work until SIGINT or SIGTERM."""
+        """Run the jobs until SIGINT or SIGTERM."""
         listen = self.app.config.monitoring.listen
         routes: dict[str, Callable[[], Answer]] = {
             "/metrics": lambda: (200, CONTENT_TYPE, self._measured()),
@@ -69,7 +71,7 @@ class Service:
 
     @contextmanager
     def _current(self) -> Iterator[App]:
-        """The app in force; one that is no more is closed when its last job ends."""
+        """The current app. A replaced app is closed when its last job ends."""
         with self._mutex:
             app = self.app
             self._using[app] += 1
@@ -85,25 +87,25 @@ class Service:
                 app.close()
 
     def reload(self) -> Mapping[str, Job] | None:
-        """Read the configuration again; a wrong one changes nothing."""
+        """Reload the configuration. If it has an error, the current one stays in force."""
         try:
-            new = self.app.again(self._path)
+            new = self.app.reload(self._path)
             try:
                 new.alerting.check()
             except TocsinError:
                 new.close()
                 raise
         except TocsinError as error:
-            log.error("configuration not taken, the old one stays in force", error=str(error))  # noqa: TRY400
+            log.error("configuration rejected, the current one stays in force", error=str(error))  # noqa: TRY400
             return None
         new.observe(self.metrics.ingested)
-        new.succeed(self.app)
+        new.take_over(self.app)
         with self._mutex:
             old, self.app = self.app, new
             idle = not self._using[old]
         if idle:
             old.close()
-        log.info("configuration taken", worker=new.worker, detectors=len(new.settings))
+        log.info("configuration reloaded", worker=new.worker, detectors=len(new.settings))
         self.jobs = self._jobs()
         self._progress.expect(self.jobs)
         return self.jobs
@@ -123,15 +125,15 @@ class Service:
         facts = {"detector": run.detector, "window": run.start.isoformat(), "outcome": run.outcome.value}
         if run.reason:
             facts["reason"] = run.reason
-        log.info("window", findings=len(run.findings), seconds=round(run.seconds, 3), **facts)
+        log.info("window evaluated", findings=len(run.findings), seconds=round(run.seconds, 3), **facts)
 
     def _alert(self) -> None:
         with self._current() as app:
             result = app.alert()
         if result is None:
             return
-        for receiver, outcome, count in result.told:
-            self.metrics.told(receiver, outcome, count)
+        for receiver, outcome, count in result.notifications:
+            self.metrics.notified(receiver, outcome, count)
         if result.notified or result.failed or result.retried:
             log.info("alerting", notified=result.notified, failed=result.failed, retried=result.retried)
 
@@ -143,14 +145,14 @@ class Service:
 
     def _health(self) -> None:
         with self._current() as app:
-            run = app.checkup.judge(app.settings, app.catalogue.failures, app.sources)
+            run = app.health_check.judge(app.settings, app.catalogue.failures, app.sources)
         for finding in run.findings if run else ():
             log.warning("unhealthy", subject=finding.subject.id, reason=finding.reason)
 
     def _heartbeat(self) -> None:
         trouble = self._stuck()
         if trouble:
-            log.warning("no heartbeat", reason=trouble)
+            log.warning("heartbeat not sent", reason=trouble)
             return
         with self._current() as app:
             given = app.config.monitoring.heartbeat
@@ -158,19 +160,19 @@ class Service:
         if not url.startswith(("https://", "http://")):
             raise StoreError("monitoring.heartbeat: the URL must begin with https:// or http://")
         try:
-            with urllib.request.urlopen(url, timeout=_PATIENCE):  # noqa: S310 — looked at above
+            with urllib.request.urlopen(url, timeout=_PATIENCE):  # noqa: S310 — the scheme is checked above
                 pass
         except http.client.HTTPException as error:  # its message may be the URL, which is a secret
-            raise StoreError(f"the heartbeat was not taken: {type(error).__name__}") from None
+            raise StoreError(f"the heartbeat was not accepted: {type(error).__name__}") from None
         except (urllib.error.URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)  # never the URL
-            raise StoreError(f"the heartbeat was not taken: {reason}") from None
+            raise StoreError(f"the heartbeat was not accepted: {reason}") from None
 
-    # How it is watched
+    # Monitoring
 
     def _stuck(self) -> str:
         stuck = self._progress.stuck()
-        return f"not done in time: {', '.join(stuck)}" if stuck else ""
+        return f"jobs not completed in time: {', '.join(stuck)}" if stuck else ""
 
     def _unreachable(self) -> str:
         try:
@@ -194,5 +196,7 @@ class Service:
                 ]
                 self.metrics.waiting(due, waiting, app.clock.now())
             except StoreError as error:
-                log.warning("metrics without the store", error=str(error))
+                log.warning(
+                    "metrics of pending windows not updated: the store cannot be read", error=str(error)
+                )
         return self.metrics.text()

@@ -1,4 +1,4 @@
-"""Collecting from the configured sources: each is one worker's at a time, and one that is away stops no other."""
+"""Collects from the configured sources. One worker reads a source at a time; a failing source does not stop others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logger()
 
 
 def source_name(section: CollectorSection) -> str:
-    """A name of a configured source that all workers have for it, and that people know it by."""
+    """A readable name of a configured source, the same in all workers."""
     paths = section.params.get("paths")
     if isinstance(paths, list) and paths:
         return f"{section.type} {', '.join(map(str, paths))}"[:200]
@@ -44,31 +44,31 @@ class Sources:
     ) -> None:
         self._collectors, self._ingest, self._leases = collectors, ingest, leases
         self._rhythms, self._spool = rhythms, spool
-        self._theirs: set[str] = set()  # whose lease another worker had the last time that we asked
+        self._held_elsewhere: set[str] = set()  # sources whose lease another worker held at the last try
 
     def collect(self, progress: Callable[[str], None]) -> tuple[Counts, int]:
-        """Take what every source has now, but for those that another worker is at.
+        """Ingest the available events of every source that no other worker is reading.
 
         Returns:
-            What was taken, and how many sources could not be read or are waiting for the store.
+            The counts, and how many sources could not be read or wait for the store.
 
         Raises:
-            StoreError: the store refused what a source gave; the others were taken.
+            StoreError: the store rejected the events of a source. The other sources were ingested.
         """
         total, away = Counts(), 0
         refused: StoreError | None = None
         for name, collector in self._collectors.items():
             try:
-                with self._right(name) as guard:
+                with self._lease(name) as guard:
                     if guard is None:
                         continue
                     progress(f"collecting from {collector.id}")
                     counts = self._ingest.run(collector, guard=guard)
             except (InputError, LeaseLost, StoreAway) as error:
-                log.warning("source left", source=name, reason=str(error))
+                log.warning("source skipped", source=name, reason=str(error))
                 away += not isinstance(error, LeaseLost)
                 continue
-            except StoreError as error:  # told in the end: the next source may be of another stream
+            except StoreError as error:  # raised at the end: other sources may write other streams
                 refused = refused or error
                 continue
             except Exception as error:  # noqa: BLE001 — the fence around plug-in calls: one source stops no other
@@ -78,30 +78,31 @@ class Sources:
             total = total.plus(counts)
             if counts.read:
                 with contextlib.suppress(StoreAway):
-                    self._rhythms.heard(name)
+                    self._rhythms.record_activity(name)
                 log.info("collected", source=name, **counts._asdict())
         if refused is not None:
             raise refused
         return total, away
 
     @contextmanager
-    def _right(self, source: str) -> Iterator[Callable[[], None] | None]:
-        """The lease of a source while it is collected from: how to keep it, or None where another worker has it.
+    def _lease(self, source: str) -> Iterator[Callable[[], None] | None]:
+        """Hold the lease of a source during collection. Yields a function that renews it, or None if another worker has it.
 
-        While the store is away nobody can take it: who knows where the source is goes on, into the spool.
+        While the store is unavailable, no lease can be acquired. A worker that last read the source then continues without
+        one, and writes to the spool.
         """
-        offline = self._spool is not None and source not in self._theirs
+        offline = self._spool is not None and source not in self._held_elsewhere
         lease = None
         if not (offline and self._spool is not None and self._spool.is_backing_off):
             try:
-                lease = self._leases.take(f"collector/{source}")
+                lease = self._leases.acquire(f"collector/{source}")
             except StoreAway:
                 if not offline:
                     raise
             else:
-                self._theirs.discard(source)
+                self._held_elsewhere.discard(source)
                 if lease is None:
-                    self._theirs.add(source)
+                    self._held_elsewhere.add(source)
                     yield None
                     return
 
@@ -115,4 +116,4 @@ class Sources:
         finally:
             if lease is not None:
                 with contextlib.suppress(StoreAway):
-                    self._leases.give_back(lease)
+                    self._leases.release(lease)

@@ -1,1 +1,1 @@
-"""Playbooks: how to work an incident, one YAML file each; the file's name is the playbook's id."""
+"""Playbooks: the steps for handling an incident, one YAML file each. The file name is the playbook's id."""

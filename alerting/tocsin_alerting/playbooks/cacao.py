@@ -56,7 +56,7 @@ def to_cacao(playbook: Playbook) -> dict[str, Any]:
 
 def _step(playbook: Playbook, step: Step) -> dict[str, Any]:
     said = {"type": step.type.value, "name": step.name}
-    about = [step.description, f"Needs the approval of {step.approval}." if step.approval else ""]
+    about = [step.description, f"Requires the approval of {step.approval}." if step.approval else ""]
     if any(about):
         said["description"] = "\n\n".join(filter(None, about))
     if step.type is StepType.IF_CONDITION:
@@ -74,7 +74,7 @@ def _step(playbook: Playbook, step: Step) -> dict[str, Any]:
 
 
 def _contributing(playbook: Playbook) -> str:
-    """Name and types as canonical JSON (RFC 8785; for text and lists of text, this is it)."""
+    """Name and types as canonical JSON (RFC 8785, which for text and lists of text equals this encoding)."""
     content = {"name": playbook.name, "playbook_types": list(playbook.types)}
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -89,7 +89,7 @@ def _agent_id(playbook: Playbook, name: str) -> str:
 
 
 def _id(type_: str, *parts: str) -> str:
-    """Steps must have a UUIDv4: one with that form, made from the words that name the object."""
+    """A CACAO id. CACAO requires a UUIDv4, so a hash of the parts is put into that form: ids stay the same."""
     seed = hashlib.sha256("\x1f".join((type_, *parts)).encode()).digest()[:16]
     return f"{type_}--{uuid.UUID(bytes=seed, version=4)}"
 

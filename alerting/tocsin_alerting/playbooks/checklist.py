@@ -11,27 +11,27 @@ from tocsin.contract.alerts import Alert
 from tocsin.contract.incidents import IncidentStep, Playbook, Step, StepType
 from tocsin_alerting.wording import plain
 
-#: CACAO's way to use a variable: `__subject_id__:value`.
+#: CACAO's syntax for a variable: `__subject_id__:value`.
 VARIABLE = re.compile(r"__([a-z_]+?)__:value")
 VARIABLES: Mapping[str, str] = {
     "detector": "the detector that made the finding",
     "subject_type": "what the alert is about: model, dataset, principal, artifact or pipeline",
-    "subject_id": "which one",
+    "subject_id": "the id of the subject",
     "severity": "the alert's severity",
     "window_start": "start of the window of the newest finding",
-    "window_end": "end of that window",
+    "window_end": "end of the window of the newest finding",
     "started": "start of the alert's first window",
-    "finding_id": "the newest finding",
-    "fingerprint": "the alert",
-    "incident_id": "the incident",
+    "finding_id": "the id of the newest finding",
+    "fingerprint": "the fingerprint of the alert",
+    "incident_id": "the id of the incident",
 }
 
 
 def checklist(playbook: Playbook, alert: Alert, incident: str) -> tuple[IncidentStep, ...]:
     """A playbook's steps for one alert, all pending.
 
-    Facts may hold text that an attacker chose, and commands are there to be pasted into a shell: in
-    commands every fact is quoted for it, everywhere it is one line of printable text.
+    Facts may contain text that an attacker chose, and commands are meant to be pasted into a shell. In commands every
+    fact is quoted for the shell. Everywhere, a fact is reduced to one line of printable text.
     """
     facts = {
         "detector": alert.detector,
@@ -62,7 +62,7 @@ def _text(step: Step, facts: Mapping[str, str], names: Mapping[str, str]) -> str
 
 
 def fill(text: str, facts: Mapping[str, str], quote: Callable[[str], str]) -> str:
-    """Put facts in the place of variables."""
+    """Replace variables with facts."""
     return VARIABLE.sub(lambda use: quote(plain(facts[use.group(1)])), text)
 
 

@@ -1,8 +1,8 @@
-"""Reading playbooks from YAML, and checking that each can be worked from start to end.
+"""Reads playbooks from YAML and checks that every step can be reached and leads forward.
 
-The format is CACAO 2.0's, made to be written by hand: `workflow` holds action and if-condition steps in
-order, start and end are understood, `on_completion` and `on_false` go to the next step where they are
-left out, `commands` are texts (CACAO's manual commands), agents have names instead of ids.
+The format is a subset of CACAO 2.0 that can be written by hand. `workflow` holds action and if-condition steps in
+order; start and end are implicit. `on_completion` and `on_false` default to the next step. `commands` are texts (CACAO's
+manual commands). Agents have names instead of ids.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _CSF = re.compile(r"(GV|ID|PR|DE|RS|RC)\.[A-Z]{2}(-\d{2})?")
 
 
 def load_playbooks(folders: Iterable[Path] = ()) -> dict[str, Playbook]:
-    """The playbooks that come with Tocsin and those of other folders, which may replace them.
+    """Load the built-in playbooks and those of other folders. A later playbook replaces one with the same id.
 
     Raises:
-        ConfigError: a playbook is wrong; with file and line.
+        ConfigError: a playbook is wrong; the error names file and line.
     """
     found = {}
     for folder in (Path(__file__).parent, *folders):
@@ -59,15 +59,15 @@ def load_playbooks(folders: Iterable[Path] = ()) -> dict[str, Playbook]:
 
 
 def load_playbook(path: Path) -> Playbook:
-    """One playbook.
+    """Load one playbook.
 
     Raises:
-        ConfigError: it is wrong; with file and line.
+        ConfigError: the playbook is wrong; the error names file and line.
     """
     top = read(path)
     top.only(_TOP, required=("name", "description", "playbook_types", "created", "agents", "workflow"))
     if not _ID.fullmatch(path.stem):
-        raise top.error(f"a playbook's file is named like model-drift.yaml, not {path.name}")
+        raise top.error(f"{path.name} is not a valid file name for a playbook; name it like model-drift.yaml")
     for type_ in top.texts("playbook_types"):
         if type_ not in TYPES:
             raise top.error(unknown(type_, TYPES).replace("key", "playbook type", 1), "playbook_types")
@@ -95,7 +95,7 @@ def load_playbook(path: Path) -> Playbook:
 def _agents(top: Node) -> dict[str, str]:
     node = top.values["agents"]
     if not isinstance(node, Node):
-        raise top.error("agents must be a mapping of names to what they are", "agents")
+        raise top.error("agents must be a mapping of names to descriptions", "agents")
     return {name: node.text(name) for name in node.values}
 
 
@@ -110,10 +110,10 @@ def _references(top: Node) -> tuple[tuple[str, str], ...]:
 
 def _step(id: str, node: Node, after: str, agents: Iterable[str]) -> Step:
     if not _ID.fullmatch(id) or id == END:
-        raise node.error(f"a step's id is like check-writer, not {id!r}")
+        raise node.error(f"{id!r} is not a valid id for a step; write one like check-writer")
     written = node.text("type") or StepType.ACTION.value
     if written not in list(StepType):
-        raise node.error(f"type {written!r} is none of {', '.join(StepType)}", "type")
+        raise node.error(f"type is {written!r}; it must be one of {', '.join(StepType)}", "type")
     type_ = StepType(written)
     node.only(_KEYS[type_], required=_NEEDED[type_])
     for key in ("agent", "approval"):
@@ -123,7 +123,9 @@ def _step(id: str, node: Node, after: str, agents: Iterable[str]) -> Step:
         raise node.error(unknown(node.text("activity"), ACTIVITIES).replace("key", "activity", 1), "activity")
     for tag in node.texts("csf"):
         if not _CSF.fullmatch(tag):
-            raise node.error(f"{tag!r} is no subcategory of CSF 2.0; write one like RS.MA-02", "csf")
+            raise node.error(
+                f"{tag!r} is not a category or subcategory of CSF 2.0; write one like RS.MA-02", "csf"
+            )
     _check_variables(node)
     action = type_ is StepType.ACTION
     return Step(
@@ -153,7 +155,7 @@ def _check_variables(node: Node) -> None:
 
 
 def targets(step: Step) -> list[str]:
-    """Where a step may lead."""
+    """The steps that may follow a step."""
     return [target for target in (step.on_completion, step.on_true, step.on_false) if target]
 
 
@@ -165,12 +167,16 @@ def _check_targets(steps: Iterable[Step], nodes: dict[str, Node]) -> None:
             if target and target not in order:
                 raise nodes[step.id].error(unknown(target, order).replace("key", "step", 1), key)
             if target and order[target] <= order[step.id]:
-                raise nodes[step.id].error(f"{key} goes back to {target!r}; steps only lead on", key)
+                raise nodes[step.id].error(
+                    f"{key} leads back to {target!r}; a step may only lead to a later step", key
+                )
 
 
 def _check_reached(steps: tuple[Step, ...], nodes: dict[str, Node]) -> None:
     reached = {steps[0].id}
-    for step in steps:  # in order, and steps only lead on
+    for step in steps:  # in order: a step only leads to later steps
         if step.id not in reached:
-            raise nodes[step.id].error(f"no step leads to {step.id!r}")
+            raise nodes[step.id].error(
+                f"no step leads to {step.id!r}; name it in on_completion, on_true or on_false, or remove it"
+            )
         reached.update(targets(step))

@@ -1,4 +1,4 @@
-"""A YAML file as plain values that know where they stand, for errors with file and line."""
+"""Reads a YAML file into plain values with line numbers, for errors that name file and line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tocsin.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A mapping of a YAML file: its values by key, and the line of each."""
+    """A mapping in a YAML file: its values and line numbers by key."""
 
     path: Path
     line: int
@@ -29,10 +29,10 @@ class Node:
         return ConfigError(message, self.path, self.lines.get(key, self.line), key)
 
     def only(self, known: Iterable[str], required: Iterable[str] = ()) -> None:
-        """Check that there is nothing unknown and nothing missing.
+        """Check that no key is unknown and no required key is missing.
 
         Raises:
-            ConfigError: there is; the nearest known key is named.
+            ConfigError: a key is unknown or missing; for an unknown one, the error names the nearest known key.
         """
         names = list(known)
         for key in self.values:
@@ -43,10 +43,10 @@ class Node:
                 raise self.error(f"{key} is missing")
 
     def text(self, key: str) -> str:
-        """A text, without the line ends around it; empty where it is left out.
+        """A text without surrounding white space; empty if the key is missing.
 
         Raises:
-            ConfigError: it is something else.
+            ConfigError: the value is not text.
         """
         value = self.values.get(key, "")
         if not isinstance(value, str):
@@ -54,10 +54,10 @@ class Node:
         return value.strip()
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts; empty where it is left out.
+        """A list of texts; empty if the key is missing.
 
         Raises:
-            ConfigError: it is something else.
+            ConfigError: the value is not a list of texts.
         """
         value = self.values.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -68,7 +68,7 @@ class Node:
         """A time.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: the value is not a time.
         """
         try:
             return parse_time(self.text(key))
@@ -79,7 +79,7 @@ class Node:
         """A mapping of mappings, in the order of the file.
 
         Raises:
-            ConfigError: it is something else.
+            ConfigError: the value is not a mapping of mappings.
         """
         value = self.values.get(key)
         if not isinstance(value, Node) or not all(isinstance(item, Node) for item in value.values.values()):
@@ -91,7 +91,7 @@ def read(path: Path) -> Node:
     """Read a YAML file whose top is a mapping.
 
     Raises:
-        ConfigError: it cannot be read, is not YAML, or a key stands in it twice.
+        ConfigError: the file cannot be read, is not YAML, or contains a key twice.
     """
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
@@ -109,7 +109,7 @@ def read(path: Path) -> Node:
 
 
 class _Loader(yaml.SafeLoader):
-    """Times stay text: they are read as every other time is."""
+    """Does not convert times: they stay text and are parsed by `Node.time`."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -128,6 +128,6 @@ def _plain(node: Any, path: Path) -> Any:
         line = key.start_mark.line + 1
         name = str(key.value)
         if name in values:
-            raise ConfigError(f"key {name!r} stands here twice", path, line, name)
+            raise ConfigError(f"key {name!r} is given twice; remove one", path, line, name)
         values[name], lines[name] = _plain(value, path), line
     return Node(path, node.start_mark.line + 1, values, lines)

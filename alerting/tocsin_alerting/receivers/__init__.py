@@ -1,1 +1,1 @@
-"""Receivers: one file each, one class `Receiver[Params]` in it, found by its `id`."""
+"""Receivers: one file each, with one class `Receiver[Params]` that is found by its `id`."""

@@ -1,4 +1,4 @@
-"""Notifications on standard output, for a terminal, a container's log or the journal."""
+"""Writes notifications to standard output, for a terminal, a container's log or the journal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tocsin_alerting.wording import facts, heading, title
 
 
 class Console(Receiver[NoParams]):
-    """Writes a few plain lines a notification. At-least-once; a closed output is tried again."""
+    """Writes a few lines of plain text per notification. At-least-once: a write that fails is retried."""
 
     id = "console"
     stability = Stability.BETA
@@ -26,4 +26,4 @@ class Console(Receiver[NoParams]):
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
         except (OSError, ValueError) as error:
-            raise DeliveryError(f"standard output takes nothing: {error}", retry=True) from error
+            raise DeliveryError(f"cannot write to standard output: {error}", retry=True) from error

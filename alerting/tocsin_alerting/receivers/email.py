@@ -1,4 +1,4 @@
-"""Notifications by electronic mail, through an SMTP server."""
+"""Sends notifications by e-mail through an SMTP server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tocsin.contract.plugin import Receiver, Stability, param
 from tocsin.errors import ConfigError, DeliveryError
 from tocsin_alerting.wording import facts, heading, title
 
-_MOST = 50  # alerts that one mail spells out
+_MOST = 50  # alerts described in one mail
 _COLORS = {"critical": "#8b0000", "high": "#c62828", "medium": "#b26a00", "low": "#1a5fb4", "info": "#555"}
 
 
@@ -25,32 +25,35 @@ class Params:
     """Settings of the email receiver."""
 
     host: str = param(doc="the SMTP server")
-    sender: str = param(doc="address that the mail comes from")
-    to: list[str] = param(doc="addresses that it goes to")
+    sender: str = param(doc="sender address of the mail")
+    to: list[str] = param(doc="addresses of the recipients")
     port: int = param(587, ge=1, le=65535, doc="the server's port")
     security: str = param(
         "starttls", choices=("starttls", "ssl", "none"), doc="how the connection is secured"
     )
-    username: str = param("", doc="name to log in with; empty for no login")
-    password: Secret | None = param(None, doc="password to log in with, as {env: NAME} or {file: PATH}")
-    timeout: float = param(10.0, ge=1, le=120, doc="seconds that one step may take")
+    username: str = param("", doc="user name for the login; empty: no login")
+    password: Secret | None = param(None, doc="password for the login, as {env: NAME} or {file: PATH}")
+    timeout: float = param(10.0, ge=1, le=120, doc="timeout in seconds of each SMTP step")
 
     def __post_init__(self) -> None:
         if not self.to:
-            raise ConfigError("to needs at least one address", key="to")
+            raise ConfigError("`to` is empty; list at least one address", key="to")
         if self.username and self.password is None:
-            raise ConfigError("username needs a password", key="password")
+            raise ConfigError("username is set without a password; set `password`", key="password")
         if self.username and self.security == "none":
-            raise ConfigError("a password is only sent over starttls or ssl", key="security")
+            raise ConfigError(
+                "a password is not sent over an unencrypted connection; set `security` to starttls or ssl",
+                key="security",
+            )
 
 
 class Email(Receiver[Params]):
-    """Sends one mail a notification, as text and HTML; the mails of a group form a thread.
+    """Sends one mail per notification, as text and HTML. The mails of a group form a thread.
 
-    At-least-once: the Message-ID is made from the notification's key, so a mail that is sent again has
-    the same one. Where the server refuses some of the addresses for good, the others have the mail and
-    the notification counts as failed, with the refused ones named; where it refuses some for now, the
-    mail goes to all of them again.
+    At-least-once: the Message-ID is made from the notification's key, so a mail that is sent again has the same
+    Message-ID. If the server rejects some of the addresses permanently, the other recipients receive the mail, and the
+    notification counts as failed with a reason that names the rejected addresses. If the server rejects some addresses
+    temporarily, the mail is sent to all addresses again.
     """
 
     id = "email"
@@ -76,7 +79,7 @@ class Email(Receiver[Params]):
         server = self._connect()
         try:
             refused = server.send_message(message)
-            with suppress(smtplib.SMTPException, OSError):  # the server has the mail already
+            with suppress(smtplib.SMTPException, OSError):  # the server has already accepted the mail
                 server.quit()
             return refused
         finally:

@@ -1,4 +1,4 @@
-"""For routes that tell nobody."""
+"""A receiver for routes that send no notifications."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from tocsin.contract.plugin import NoParams, Receiver, Stability
 
 
 class Nobody(Receiver[NoParams]):
-    """Delivers to nobody: for alerts that are to be kept and listed, but page no one.
+    """Discards notifications: for alerts that are stored and listed but send no notification to people.
 
-    Delivery: exactly once, since there is none; alert_history says that the route was taken.
+    Delivery: none. alert_history records that the notification was passed to this receiver.
     """
 
     id = "nobody"

@@ -1,4 +1,4 @@
-"""Notifications as signed HTTP requests: Alertmanager's webhook body, Standard Webhooks' signature."""
+"""Sends notifications as signed HTTP requests, with Alertmanager's webhook body and Standard Webhooks signatures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tocsin.errors import ConfigError, DeliveryError
 from tocsin_alerting.addresses import resolve
 from tocsin_alerting.wording import plain
 
-_BUSY = (429, 503)  # these may say in Retry-After when to come again
+_BUSY = (429, 503)  # responses with these codes may set Retry-After
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +34,37 @@ class Params:
     """Settings of the webhook receiver."""
 
     url: str | Secret = param(
-        doc="where to post to: https://… or http://…; {env: NAME} or {file: PATH} where the URL is a secret"
+        doc="URL to post to: https://… or http://…; {env: NAME} or {file: PATH} if the URL is a secret"
     )
     secret: Secret | None = param(
-        None, doc="signing secret `whsec_<base64>`, as {env: NAME} or {file: PATH}; unsigned without"
+        None,
+        doc="signing secret `whsec_<base64>`, as {env: NAME} or {file: PATH}; null: requests are not signed",
     )
-    allow_private: bool = param(False, doc="may the host have a private, loopback or link-local address?")
-    timeout: float = param(10.0, ge=1, le=120, doc="seconds that connecting or one answer may take")
-    max_alerts: int = param(0, ge=0, doc="alerts in one request at most; 0 is all of them")
+    allow_private: bool = param(False, doc="allow hosts with a private, loopback or link-local address")
+    timeout: float = param(10.0, ge=1, le=120, doc="timeout in seconds for connecting and for the response")
+    max_alerts: int = param(0, ge=0, doc="maximum number of alerts in one request; 0: no limit")
 
     def __post_init__(self) -> None:
         if isinstance(self.url, str):
             _checked(self.url, f"url is {self.url!r}")
 
     def target(self) -> SplitResult:
-        """Where to post to, read now.
+        """The URL to post to. A secret URL is read at each call.
 
         Raises:
-            ConfigError: the secret is not there, or is no URL.
+            ConfigError: the secret cannot be read, or is not a URL.
         """
         if isinstance(self.url, str):
             return urlsplit(self.url)
-        return _checked(self.url.reveal(), "the secret is no URL")
+        return _checked(self.url.reveal(), "the secret is not a URL")
 
 
 class Webhook(Receiver[Params]):
-    """Posts one request a notification and expects a 2xx answer.
+    """Posts one request per notification and expects a 2xx response.
 
-    At-least-once: `webhook-id` is the notification's key, so a receiver can drop what comes twice.
-    Retried: no connection, 5xx, and 429 and 503 not before their Retry-After. Not retried: other 4xx.
-    Redirects are not followed, proxies from the environment are not used.
+    At-least-once: `webhook-id` is the notification's key, so the recipient can drop duplicates.
+    Retried: failed connections, 5xx and 429 responses; 429 and 503 not before their Retry-After. Not retried: other 4xx.
+    Redirects are not followed. Proxy settings of the environment are ignored.
     """
 
     id = "webhook"
@@ -83,7 +84,7 @@ class Webhook(Receiver[Params]):
             return
         reason = f"{_place(target)} answered {status} {http.client.responses.get(status, '')}".strip()
         if 300 <= status < 400:
-            raise DeliveryError(f"{reason}; redirects are not followed: configure the final URL", retry=False)
+            raise DeliveryError(f"{reason}; redirects are not followed; configure the final URL", retry=False)
         after = _wait(retry_after, notification.sent) if status in _BUSY else None
         raise DeliveryError(reason, retry=status >= 500 or status in _BUSY, after=after)
 
@@ -102,7 +103,7 @@ class Webhook(Receiver[Params]):
 
 
 def _connect(url: SplitResult, *, allow_private: bool, timeout: float) -> http.client.HTTPConnection:
-    """A connection to an address that was checked; TLS still checks the certificate against the name."""
+    """Connect to an address that was checked. TLS verifies the certificate against the host name."""
     host, secure = url.hostname or "", url.scheme == "https"
     port = url.port or (443 if secure else 80)
     reason: OSError | None = None
@@ -121,17 +122,20 @@ def _connect(url: SplitResult, *, allow_private: bool, timeout: float) -> http.c
 
 
 def sign(secret: str, id: str, sent: datetime, content: bytes) -> dict[str, str]:
-    """Standard Webhooks 1.0: the three headers that let a receiver check who sent this, and when.
+    """The three headers of Standard Webhooks 1.0, with which the recipient verifies the sender and the time.
 
     Raises:
-        DeliveryError: the secret is not `whsec_` and base64.
+        DeliveryError: the secret is not `whsec_` followed by base64.
     """
     try:
         key = base64.b64decode(secret.strip().removeprefix("whsec_"), validate=True)
     except binascii.Error:
         key = b""
     if not key:
-        raise DeliveryError("the webhook's secret must be `whsec_` and base64", retry=True)
+        raise DeliveryError(
+            "the webhook's secret is not `whsec_` followed by base64; correct it where it is stored",
+            retry=True,
+        )
     timestamp = str(int(sent.timestamp()))
     mac = hmac.new(key, f"{id}.{timestamp}.".encode() + content, hashlib.sha256).digest()
     return {
@@ -142,7 +146,7 @@ def sign(secret: str, id: str, sent: datetime, content: bytes) -> dict[str, str]
 
 
 def body(notification: Notification, max_alerts: int = 0) -> dict[str, Any]:
-    """Alertmanager's webhook body, version 4, with Tocsin's own facts under `tocsin`."""
+    """Alertmanager's webhook body, version 4, with Tocsin's own fields under `tocsin`."""
     shown = notification.alerts[: max_alerts or None]
     alerts = [_alert(alert) for alert in shown]
     return {
@@ -209,5 +213,5 @@ def _checked(text: str, wrong: str) -> SplitResult:
     if not good:
         raise ConfigError(f"{wrong}; it must be like https://host/path", key="url")
     if "@" in url.netloc:
-        raise ConfigError("url must hold no user or password", key="url")
+        raise ConfigError("url contains a user name or password; remove them", key="url")
     return url

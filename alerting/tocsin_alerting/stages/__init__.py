@@ -1,7 +1,7 @@
-"""The stages that alerts pass, in order. Each is one function: routed alerts in, routed alerts out.
+"""The stages that alerts pass, in order. Each stage is one function from routed alerts to routed alerts.
 
-Nothing is remembered between stages but what they write to their records, and each may be run again
-on the same alerts without doing anything twice: that is how a crash between two of them is survived.
+Stages share no state except the records that they write. Each stage is idempotent, so after a crash between two stages
+the tick can be run again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""New findings join the alert of their fingerprint; what is neither new nor firing goes no further."""
+"""Assigns new findings to the alert of their fingerprint, and drops resolved alerts that are fully reported."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tocsin_alerting.reading import Position, read
 
 
 def deduplicate(routed: list[Routed], context: Context) -> list[Routed]:
-    """Bring the recorded alerts up to date and pass on those that someone may have to hear of.
+    """Update the recorded alerts and pass on those that may need a notification.
 
-    Those are all that fire, and the resolved ones of which not everyone has been told.
+    These are all firing alerts, and the resolved ones that have not been reported to every group.
     """
     alerts = [item.alert for item in routed]
     entry = context.store.get("checkpoint", "alerting")
     position = msgspec.convert(entry.value, Position) if entry else Position()
-    news = read(context.store, position, alerts)
+    changes = read(context.store, position, alerts)
     by_fingerprint: dict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
         by_fingerprint[alert.fingerprint].append(alert)
-    for key, (since, episodes) in news.episodes.items():
+    for key, (since, episodes) in changes.episodes.items():
         for alert in join(by_fingerprint[key], episodes, since, context.store.namespace, context.now):
             context.alerts.save(alert)
-    if news.position != position:  # the alerts are kept: what they were made from need not be read again
-        value = msgspec.to_builtins(news.position)
+    if changes.position != position:  # the alerts are stored, so their findings need not be read again
+        value = msgspec.to_builtins(changes.position)
         context.store.put("checkpoint", "alerting", value, entry.version if entry else None)
     root = context.settings.route
     return [Routed(alert, root) for alert in context.alerts.all() if alert.firing or not alert.settled]

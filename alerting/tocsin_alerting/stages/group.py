@@ -1,4 +1,4 @@
-"""Alerts of one route with the same values of its `group_by` are told together."""
+"""Puts alerts of one route with equal values of its `group_by` labels into one group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tocsin_alerting.groups import group_of
 
 
 def group(routed: list[Routed], context: Context) -> list[Routed]:  # noqa: ARG001  # a stage's signature
-    """Every alert with the id of its group; an alert that reached the same group twice is in it once."""
+    """Set the group id of every alert. An alert that reached the same group twice is in it once."""
     grouped: dict[tuple[str, str], Routed] = {}
     for item in routed:
         id, _, _ = group_of(item.alert, item.route)

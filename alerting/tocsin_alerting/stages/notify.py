@@ -1,4 +1,4 @@
-"""Groups that have something to say, or to say again, put a notification in the outbox."""
+"""Puts a notification in the outbox of every group that has a change to report or a repeat that is due."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tocsin_alerting.groups import Group, group_of
 
 
 def notify(routed: list[Routed], context: Context) -> list[Routed]:
-    """One notification a group at a time, with all of its alerts; passes on what it was given.
+    """Create at most one notification per group, with all of its alerts, and return the alerts unchanged.
 
-    At-least-once: the write that puts a notification in the outbox also notes what it says.
+    At-least-once: the write that puts a notification in the outbox also stores the reported states.
     """
     members: dict[str, list[Routed]] = defaultdict(list)
     for item in routed:
         members[item.group].append(item)
     for id, items in members.items():
         before = context.groups.get(id)
-        after = _told(before or _new(items[0], context), items, context)
+        after = _notified(before or _new(items[0], context), items, context)
         if after != before:
             context.groups.save(after)
     for idle in [g for g in context.groups.all() if g.id not in members]:
         if not idle.outbox and not idle.unwritten:
             context.groups.drop(idle.id)
-    _settle(routed, context)
+    _mark_settled(routed, context)
     return routed
 
 
@@ -35,7 +35,7 @@ def _new(item: Routed, context: Context) -> Group:
     return Group(id, key, item.route.receiver, labels, created=context.now)
 
 
-def _told(group: Group, items: list[Routed], context: Context) -> Group:
+def _notified(group: Group, items: list[Routed], context: Context) -> Group:
     alerts = sorted((i.alert for i in items), key=_order)
     reason = group.reason(alerts, items[0].route, context.now, last=context.last)
     return group.notify(alerts, reason, context.now) if reason else group
@@ -45,9 +45,9 @@ def _order(alert: Alert) -> tuple[bool, int, str]:
     return not alert.firing, -alert.severity.rank, alert.id
 
 
-def _settle(routed: list[Routed], context: Context) -> None:
-    """A resolved alert of which every group has been told need not come again."""
+def _mark_settled(routed: list[Routed], context: Context) -> None:
+    """Mark resolved alerts that were reported to all their groups as settled: they are not processed again."""
     groups = {group.id: group for group in context.groups.all()}
-    waiting = {item.alert.id for item in routed if groups[item.group].owes(item.alert)}
+    waiting = {item.alert.id for item in routed if groups[item.group].unreported(item.alert)}
     for id in {item.alert.id for item in routed if not item.alert.firing} - waiting:
         context.alerts.amend(id, lambda alert: replace(alert, settled=not alert.firing))

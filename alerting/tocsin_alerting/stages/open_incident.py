@@ -1,4 +1,4 @@
-"""A severe alert opens an incident, or joins the one that is open about the same subject."""
+"""Opens an incident for a severe alert, or adds the alert to the open incident about the same subject."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tocsin_alerting.playbooks.checklist import checklist
 
 
 def open_incident(routed: list[Routed], context: Context) -> list[Routed]:
-    """Alerts from `min_severity` on know their incident: one a playbook and subject while it is open."""
+    """Give every alert of at least `min_severity` an incident: one open incident per playbook and subject."""
     known: dict[str, Alert] = {}
     for item in routed:
         alert = item.alert

@@ -1,4 +1,4 @@
-"""Each alert goes down the route tree to the receivers that want it."""
+"""Sends each alert down the route tree to the routes that match it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from tocsin_alerting.context import Context, Routed
 
-#: What an incident is worked by where neither a route nor the detector names a playbook that exists.
+#: The playbook of an incident if neither a route nor the detector names an existing one.
 FALLBACK = "unexplained-anomaly"
 
 
 def route(routed: list[Routed], context: Context) -> list[Routed]:
-    """Every alert once for each route that it reaches, with the playbook that applies to it."""
+    """Return every alert once per route that it reaches, with the playbook that applies to it."""
     reached = []
     for item in routed:
         found = item.route.match(item.alert.labels)

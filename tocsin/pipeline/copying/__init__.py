@@ -1,4 +1,4 @@
-"""Copies history from one store to another: streams, keyed state, files of baselines and checkpoints."""
+"""Copies one store to another: streams, keyed state, stored files and checkpoints."""
 
 from tocsin.pipeline.copying.copy import Report, copy
 from tocsin.pipeline.copying.streams import Copied

@@ -1,4 +1,4 @@
-"""How far a copy is: one record a stream in the target's keyed state, so that it goes on where it was cut off."""
+"""The progress of a copy, one record per stream in the target's keyed state, from which a copy is resumed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tocsin.errors import StoreError
 from tocsin.store.protocol import Refused, Store
 
 KIND = "copy"
-_REASONS = 20  # different ones that are kept
+_REASONS = 20  # the most different reasons that are stored
 _OTHER = "other reasons"
 
 
 def identity(store: Store) -> str:
-    """A store's name that does not depend on where a command was started."""
+    """A name of a store that does not depend on the current folder."""
     place = store.place if "://" in store.place else str(Path(store.place).resolve())
     return f"{place} {store.namespace}"
 
@@ -27,9 +27,9 @@ def identity(store: Store) -> str:
 class Progress:
     """How far a stream is copied.
 
-    `until` and `reach` are ingest times of the source: up to the first all rows are in the target, beyond the second
-    none is. `stamp` is the newest ingest time that the target gave. A mark says of an ingest time of the source
-    which one of the target it is: the rows up to the one are the rows up to the other.
+    `until` and `reach` are ingest times of the source: all rows up to `until` are in the target, and no row after
+    `reach` is. `stamp` is the newest ingest time that the target assigned. A mark maps an ingest time of the source to
+    one of the target: the rows up to the one are the rows up to the other.
     """
 
     until: datetime = EPOCH
@@ -41,7 +41,7 @@ class Progress:
 
     @classmethod
     def read(cls, source: Store, target: Store, stream: str) -> Progress:
-        """What an earlier copy wrote; the beginning where there was none."""
+        """Read the progress of an earlier copy; without one, the progress is at the beginning."""
         entry = target.get(KIND, _key(source, stream))
         if entry is None:
             return cls()
@@ -51,10 +51,10 @@ class Progress:
         return cls(until, reach, stamp, dict(value["refused"]), marks, entry.version)
 
     def write(self, source: Store, target: Store, stream: str) -> None:
-        """Write it down.
+        """Store the progress.
 
         Raises:
-            StoreError: another copy is at the same stream.
+            StoreError: another copy of the same stream is running.
         """
         value = {name: format_time(getattr(self, name)) for name in ("until", "reach", "stamp")}
         marks = {format_time(there): format_time(here) for there, here in sorted(self.marks.items())}
@@ -66,20 +66,21 @@ class Progress:
         )
         if done is None:
             raise StoreError(
-                f"another copy of stream {stream} from {source.place} to {target.place} is under way; let it end"
+                f"another copy of stream {stream} from {source.place} to {target.place} is running; wait until it has ended"
             )
         self.version = done.version
 
     def refuse(self, refused: Iterable[Refused]) -> None:
-        """Remember rows that the target did not take, by reason."""
+        """Count rows that the target rejected, by reason."""
         for row in refused:
             known = row.reason in self.refused or len(self.refused) < _REASONS
             reason = row.reason if known else _OTHER
             self.refused[reason] = self.refused.get(reason, 0) + 1
 
     def mark(self, there: datetime) -> bool:
-        """Remember which ingest time of the target is one of the source; False where that is known or cannot be
-        said, because rows beyond it may be in the target already.
+        """Map an ingest time of the source to the newest one of the target.
+
+        Returns False if the mark exists, or if later rows of the source may be in the target already.
         """
         if there in self.marks or self.reach > there:
             return False
@@ -87,8 +88,8 @@ class Progress:
         return True
 
     def here(self, there: datetime) -> datetime:
-        """The ingest time of the target up to which all rows were ingested up to `there` in the source: as late as
-        the marks can tell, never later.
+        """The ingest time of the target that corresponds to `there` in the source: the latest that the marks
+        prove, never a later one.
         """
         return max((here for mark, here in self.marks.items() if mark <= there), default=EPOCH)
 

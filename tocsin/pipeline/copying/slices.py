@@ -1,4 +1,4 @@
-"""Cutting history into slices that fit into memory, and slices into appends that keep the order of revisions."""
+"""Cuts history into slices that fit into memory, and slices into appends that keep the order of revisions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tocsin.contract.streams import INGESTED
 _SHORTEST = timedelta(microseconds=1)
 _WINDOW = ("tocsin.detector.id", "tocsin.window.start", "tocsin.window.end")
 _SUBJECT = ("tocsin.subject.type", "tocsin.subject.id")
-#: What rows revise: of rows that are alike in these columns, readers take the one that was ingested last.
+#: The keys of revisions: of rows with equal values in these columns, readers use the one ingested last.
 _REVISED: Mapping[str, Sequence[str]] = {
     "finding": ("tocsin.finding.id",),
     "score": (*_WINDOW, *_SUBJECT),
@@ -24,9 +24,9 @@ _REVISED: Mapping[str, Sequence[str]] = {
 def slices(
     count: Callable[[datetime, datetime], int], start: datetime, end: datetime, limit: int
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Adjoining intervals of time, oldest first, with at most `limit` rows each; empty ones are left out.
+    """Adjacent intervals of time, oldest first, with at most `limit` rows each; empty intervals are omitted.
 
-    An interval of a microsecond is not cut, however many rows it has. Each is counted when it is its turn.
+    An interval of one microsecond is not cut, even if it has more rows. Rows are counted lazily, interval by interval.
     """
     rows = count(start, end)
     if not rows:
@@ -40,9 +40,9 @@ def slices(
 
 
 def appends(stream: str, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The rows in the order of their ingest time, cut so that no append has two revisions of the same.
+    """The rows in the order of their ingest time, cut so that no append contains two revisions of a key.
 
-    All rows of an append get one ingest time: two revisions in one could not be told apart any more.
+    All rows of an append get the same ingest time, so the order of two revisions in one append would be lost.
     """
     rows = rows.sort(INGESTED, maintain_order=True)
     keys = _REVISED.get(stream)

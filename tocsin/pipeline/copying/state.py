@@ -1,4 +1,4 @@
-"""Copying what is not a row: the keyed state, kept files and the checkpoints of collectors."""
+"""Copies what is not a row: the keyed state, stored files and the checkpoints of collectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tocsin.pipeline.copying.progress import KIND, Progress, identity
 from tocsin.pipeline.detecting.cursors import Cursor
 from tocsin.store.protocol import Entry, Store
 
-#: What belongs to one store and its processes. `source` are the checkpoints of a cluster, which are copied as such.
+#: Kinds that are not copied: they belong to one store and its processes. `source` holds a cluster's checkpoints, which
+#: are copied as checkpoints.
 _STAYS = frozenset({"lease", "upkeep", "worker", "source", KIND})
 _DETECT = "detect"
 #: How far alerting has read, by ingest time: the record's kind and key, and the stream of each of its fields.
@@ -32,7 +33,7 @@ Cuts = Mapping[str, set[datetime]]
 
 
 class Moved(NamedTuple):
-    """How much was copied beside the rows."""
+    """The numbers of records, files and checkpoints copied in addition to rows."""
 
     records: int
     files: int
@@ -40,60 +41,61 @@ class Moved(NamedTuple):
 
 
 def newest_version(store: Store) -> int:
-    """A version that none of a store's records exceeds."""
+    """The highest version of a store's records."""
     return max((e.version for kind in store.kinds() for e in store.entries(kind)), default=0)
 
 
 class StateCopy:
-    """Copies the state of one store into another that has none of its own."""
+    """Copies the state of one store into another that has no state yet."""
 
     def __init__(self, source: Store, target: Store) -> None:
         self._source, self._target = source, target
         self._key = f"{identity(source)} state"
 
     def check(self) -> None:
-        """See that the target's state may be written.
+        """Check that the target's state may be written.
 
         Raises:
-            StoreError: it has a state that is not from this copy, or that was changed since; or its namespace is
-                another, which alerts know themselves by.
+            StoreError: the target's state is not from this copy or was changed since, or the namespaces differ: alert
+                fingerprints contain the namespace.
         """
         source, target = self._source, self._target
         if source.namespace != target.namespace:
             raise StoreError(
-                f"alerts know themselves by their namespace: those of {source.namespace!r} cannot go on as those of "
-                f"{target.namespace!r}; set the same `namespace` in both configurations, or copy with --streams-only"
+                f"the source has the namespace {source.namespace!r}, the target {target.namespace!r}, and alert "
+                f"fingerprints contain the namespace; set the same `namespace` in both configurations, or copy with "
+                "--streams-only"
             )
         entry, found = target.get(KIND, self._key), _content(target)
         if found and entry is None:
             raise StoreError(
-                f"the store {target.place} has a state of its own ({_words(found)}), over which none can be "
-                "copied; copy into an empty one, or with --streams-only"
+                f"the store {target.place} already has state ({_words(found)}), which a copy must not overwrite; "
+                "copy into an empty store, or with --streams-only"
             )
         if entry is not None and entry.value["digest"] not in {"", _digest(found)}:
             raise StoreError(
-                f"the state of {target.place} has changed since it was copied: Tocsin has run there, or another copy "
-                "was made; what came since can only be copied with --streams-only"
+                f"the state of {target.place} has changed since it was copied: Tocsin has run on it, or another copy "
+                "was made; copy later rows with --streams-only"
             )
 
     def cuts(self) -> Cuts:
-        """Of each stream the ingest times up to which someone has read it: slices must end there."""
+        """The ingest times up to which detectors or alerting have read each stream: slices must end there."""
         found: dict[str, set[datetime]] = {}
-        for entry in self._travelling():
+        for entry in self._copied_records():
             for stream, _, position in self._positions(entry):
                 found.setdefault(stream, set()).add(position)
         return found
 
     def run(self, progress: Mapping[str, Progress]) -> Moved:
-        """Copy everything, and drop from the target what is not in the source any more.
+        """Copy the state, and delete records in the target that are no longer in the source.
 
         Raises:
-            StoreError: a store cannot be read or written, or the target's state may not be.
+            StoreError: a store cannot be read or written, or the target's state may not be overwritten.
         """
         self.check()
         self._note("")
         files = self._files()
-        wanted = {(e.kind, e.key): self._translated(e, progress) for e in self._travelling()}
+        wanted = {(e.kind, e.key): self._translated(e, progress) for e in self._copied_records()}
         for entry in _records(self._target):
             if (entry.kind, entry.key) not in wanted:
                 self._target.delete(entry.kind, entry.key, entry.version)
@@ -103,11 +105,11 @@ class StateCopy:
         self._note(_digest(_content(self._target)))
         return Moved(len(wanted), files, checkpoints)
 
-    def _travelling(self) -> Iterator[Entry]:
+    def _copied_records(self) -> Iterator[Entry]:
         return _records(self._source)
 
     def _note(self, digest: str) -> None:
-        """Write down that the target's state is this copy's: wholly if there is a digest, half if not."""
+        """Record that the target's state is from this copy: complete if there is a digest, incomplete if not."""
         self._put(KIND, self._key, {"digest": digest})
 
     def _put(self, kind: str, key: str, value: Mapping[str, Any]) -> None:
@@ -115,14 +117,17 @@ class StateCopy:
         if entry is not None and entry.value == value:
             return
         if self._target.put(kind, key, value, entry.version if entry else None) is None:
-            raise StoreError(f"{self._target.place} is in use: {kind} {key} was written while it was copied")
+            raise StoreError(
+                f"{self._target.place} is in use: {kind} {key} was written during the copy; "
+                "stop the workers on it and copy again"
+            )
 
     def _files(self) -> int:
         names = self._source.file_names()
         for name in names:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise StoreError(
-                    f"{self._source.place} keeps a file under a name that leads out of it: {name}"
+                    f"{self._source.place} stores a file under a name outside its folder, which is not copied: {name}"
                 )
             with self._source.file_path(name) as path:
                 self._target.save_file(name, functools.partial(_copy_file, path))
@@ -137,7 +142,7 @@ class StateCopy:
     # Positions by ingest time
 
     def _positions(self, entry: Entry) -> Iterator[tuple[str, str, datetime]]:
-        """The stream and name of each position in a record, and up to which ingest time surely all was seen."""
+        """The stream and name of each position in a record, and the ingest time up to which all rows were read."""
         if entry.kind == _DETECT:
             for stream, value in entry.value["cursors"].items():
                 yield stream, stream, self._seen(stream, Cursor.read(value))
@@ -146,7 +151,9 @@ class StateCopy:
                 yield stream, name, parse_time(entry.value[name]) - self._source.overlap
 
     def _seen(self, stream: str, cursor: Cursor) -> datetime:
-        """Every row of the overlap is counted in one window: are there more, some came into sight behind."""
+        """The ingest time up to which a cursor has read all rows. The cursor counts the rows of the overlap: if the source
+        has more rows there, some became visible later.
+        """
         if not self._source.overlap:
             return cursor.newest
         start = cursor.newest - self._source.overlap
@@ -155,7 +162,7 @@ class StateCopy:
         return cursor.newest if rows == sum(cursor.recent.values()) else start
 
     def _translated(self, entry: Entry, progress: Mapping[str, Progress]) -> Mapping[str, Any]:
-        """A record's value with positions in the target: as late as they surely may be, never later."""
+        """A record's value with its positions translated to the target: the latest proven ones, never later."""
         here = {name: (stream, progress[stream].here(at)) for stream, name, at in self._positions(entry)}
         if not here:
             return entry.value
@@ -166,7 +173,7 @@ class StateCopy:
         return {**entry.value, **{name: format_time(at) for name, (_, at) in here.items()}}
 
     def _window(self, detector: str) -> timedelta | None:
-        """The length of a detector's windows by its last record, or None where it has none."""
+        """The window length in a detector's last run record; None if not needed or without a record."""
         if not self._target.overlap:
             return None
         columns, where = [_START, _END, INGESTED], [Condition(_DETECTOR, "==", detector)]
@@ -175,8 +182,8 @@ class StateCopy:
         return found[0] if found else None
 
     def _recent(self, stream: str, newest: datetime, length: timedelta | None) -> dict[str, int]:
-        """Rows of each window in the overlap before a cursor: those that it has seen. Without them all those
-        windows would be evaluated again.
+        """The number of rows of each window in the overlap before a cursor. Without them, all these windows would
+        be evaluated again.
         """
         if length is None or newest == EPOCH:
             return {}
@@ -199,7 +206,7 @@ def _copy_file(there: str, here: str) -> None:
 
 
 def _content(store: Store) -> dict[str, Any]:
-    """Everything in a store that is copied as state, by what it is."""
+    """Everything in a store that is copied as state, by kind and key."""
     found: dict[str, Any] = {f"{entry.kind} {entry.key}": entry.value for entry in _records(store)}
     for stream in STREAMS:
         found |= {f"checkpoint of {stream} {key}": n for key, n in store.checkpoints(stream).items()}

@@ -1,6 +1,6 @@
-"""Copying one stream, slice by slice in the order of its ingest time, in bounded memory.
+"""Copies one stream slice by slice, in the order of ingest time, in bounded memory.
 
-The target stamps every row anew. Since it stamps in the order of the source, what was newer there is newer here.
+The target assigns new ingest times in the order of the source, so the order of revisions is preserved.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tocsin.store.protocol import Refused, Store
 
 #: Rows that are held in memory at once.
 LIMIT = 50_000
-_END = datetime(2262, 1, 1, tzinfo=UTC)  # nearly the last that Elasticsearch can hold
+_END = datetime(2262, 1, 1, tzinfo=UTC)  # close to the latest time that Elasticsearch can store
 _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(slots=True)
 class Copied:
-    """What became of the rows of a stream that were read.
+    """The rows of a stream by outcome.
 
-    `refused` says of each reason how often the target gave it, in earlier runs as well; `late` are rows that came
-    into the source while it was copied.
+    `refused` counts the rows that the target rejected by reason, including earlier runs; `late` counts the rows that
+    were appended to the source during the copy.
     """
 
     stream: str
@@ -47,39 +47,39 @@ class StreamCopy:
     def __init__(self, source: Store, target: Store, stream: str, limit: int = LIMIT) -> None:
         self._source, self._target, self._stream, self._limit = source, target, stream, limit
         self.progress = Progress.read(source, target, stream)
-        # What came into sight behind the last row is read as well; what is known counts as duplicate.
+        # Rows that became visible behind the last row are read as well; known rows count as duplicates.
         self._start = max(self.progress.until - source.overlap, EPOCH)
         self.done = Copied(stream)
 
-    def run(self, cuts: Iterable[datetime], say: Callable[[Copied, int], None]) -> Copied:
-        """Copy what is there; `say` hears of each slice, with the number of rows that there are to read.
+    def run(self, cuts: Iterable[datetime], report: Callable[[Copied, int], None]) -> Copied:
+        """Copy the stream; `report` is called after each slice with the counts so far and the number of rows to read.
 
         `cuts` are ingest times of the source whose ingest times in the target must be known: slices end there.
 
         Raises:
-            StoreError: a store cannot be read or written, or another copy is under way.
+            StoreError: a store cannot be read or written, or another copy is running.
         """
         total = self._ingested(self._start, _END)
         ends = sorted({cut for cut in cuts if self.progress.until <= cut < _END})
         for start, end in pairwise([self._start, *ends, _END]):
             for first, last in slices(self._ingested, start, end, self._limit):
                 self._slice(first, last)
-                say(self.done, total)
+                report(self.done, total)
             self._mark(self.progress.until if end == _END else end)
         self.done.refused = self.progress.refused
         return self.done
 
     def late(self) -> int:
-        """How many more rows there are in the source than were read."""
+        """How many rows of the source were not read."""
         return max(self._ingested(self._start, _END) - self.done.read, 0)
 
     def _slice(self, start: datetime, end: datetime) -> None:
-        """Copy the rows that were ingested in `(start, end]`, and write down that they are copied."""
+        """Copy the rows that were ingested in `(start, end]`, and store the progress."""
         progress, newest, refused = self.progress, self.progress.until, list[Refused]()
         for rows in self._read(start, end):
             newest = max(newest, _latest(rows) or newest)
             progress.reach = max(progress.reach, newest)
-            self._save()  # before there is a row of them in the target
+            self._save()  # before the first of these rows is in the target
             for part in appends(self._stream, rows):
                 appended = self._target.append(self._stream, part)
                 self.done.rows += appended.accepted
@@ -103,7 +103,7 @@ class StreamCopy:
             yield self._source.scan(self._stream, *_open(first, last), where=where).collect().sort(TIME, ID)
 
     def _newest_here(self, rows: pl.DataFrame) -> datetime:
-        """The newest ingest time in the target, which these rows were appended to last."""
+        """The newest ingest time in the target after these rows were appended."""
         first, last = rows[TIME].min(), rows[TIME].max()
         if not isinstance(first, datetime) or not isinstance(last, datetime):
             return self.progress.stamp
@@ -131,7 +131,7 @@ def _ingested_in(start: datetime, end: datetime) -> list[Condition]:
 
 
 def _open(start: datetime, end: datetime) -> tuple[datetime | None, datetime | None]:
-    """An interval of event time without its outermost ends: events may lie beyond them."""
+    """An interval of event time with its outermost ends open: events may be earlier or later."""
     return None if start == EPOCH else start, None if end == _END else end
 
 

@@ -1,1 +1,1 @@
-"""Evaluates due windows: leases, baselines, the fence around plug-in code, run records."""
+"""Evaluates due windows and writes findings: leases, baselines, evaluation, records."""

@@ -1,7 +1,7 @@
 """Baselines in the store: fitted, versioned, digested, pinned or rolling.
 
-The keyed state holds each version's digest and facts (kind `baseline`, key `detector/000001`); frames lie
-beside it as Parquet, values as JSON. A baseline whose content no longer has its digest is not used.
+The keyed state holds each version's digest and metadata (kind `baseline`, key `detector/000001`). Frames are stored as
+Parquet files, values as a JSON file. A baseline whose content no longer matches its digest is not used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KIND = "baseline"
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What is known of one baseline without reading it."""
+    """The metadata of one baseline version."""
 
     detector: str
     number: int
@@ -39,7 +39,7 @@ class Version:
     frames: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Json]:
-        """The version in the words of the command line's `--json`."""
+        """The version as the command line's `--json` prints it."""
         return {
             "detector": self.detector,
             "version": self.number,
@@ -61,7 +61,7 @@ class Baselines:
         self._read: dict[tuple[str, int], Baseline] = {}
 
     def versions(self, detector: str | None = None) -> list[Version]:
-        """Every version, oldest first; of one detector if it is named."""
+        """Every version, oldest first; with `detector`, only its versions."""
         prefix = "" if detector is None else f"{detector}/"
         return [_version(entry) for entry in self._store.entries(KIND, prefix)]
 
@@ -69,16 +69,18 @@ class Baselines:
         """One version.
 
         Raises:
-            BaselineError: there is none of that number.
+            BaselineError: the detector has no version with that number.
         """
         entry = self._store.get(KIND, _key(detector, number))
         if entry is None:
             known = ", ".join(str(v.number) for v in self.versions(detector)) or "none"
-            raise BaselineError(f"detector {detector} has no baseline version {number}; there are: {known}")
+            raise BaselineError(
+                f"detector {detector} has no baseline version {number}; existing versions: {known}"
+            )
         return _version(entry)
 
     def pinned(self, detector: str) -> Version | None:
-        """The version that a human pinned, if one is."""
+        """The pinned version, or None."""
         return next((v for v in self.versions(detector) if v.pinned), None)
 
     def rolling(self, detector: str, before: datetime) -> Version | None:
@@ -90,7 +92,7 @@ class Baselines:
         )
 
     def save(self, detector: str, baseline: Baseline, start: datetime, end: datetime) -> Version:
-        """Keep a fitted baseline as the next version; the same content over the same time is kept once."""
+        """Store a fitted baseline as the next version. Equal content over the same time is stored once."""
         known = self.versions(detector)
         for version in known:
             if (version.digest, version.start, version.end) == (baseline.digest, start, end):
@@ -111,7 +113,7 @@ class Baselines:
             "frames": sorted(baseline.frames),
         }
         entry = self._store.put(KIND, _key(detector, number), value)
-        if entry is None:  # another process took the number; its files are its own
+        if entry is None:  # another process used the number; its files have other names
             return self.save(detector, baseline, start, end)
         return _version(entry)
 
@@ -119,7 +121,7 @@ class Baselines:
         """Read a baseline and check its digest.
 
         Raises:
-            BaselineError: its content has changed since it was fitted.
+            BaselineError: the content has changed since the baseline was fitted.
         """
         key = (version.detector, version.number)
         if key not in self._read:
@@ -133,17 +135,18 @@ class Baselines:
             baseline = Baseline(frames, content["values"], content["threshold"])
             if baseline.digest != version.digest:
                 raise BaselineChanged(
-                    f"baseline {version.detector}/{version.number} is not what was fitted (digest {baseline.digest}, "
-                    f"not {version.digest}); fit a new one with `tocsin baseline fit` and find out who changed it"
+                    f"baseline {version.detector}/{version.number} has changed since it was fitted (digest "
+                    f"{baseline.digest}, not {version.digest}); find out who changed it, and fit "
+                    "a new one with `tocsin baseline fit`"
                 )
             self._read[key] = baseline
         return self._read[key]
 
     def pin(self, detector: str, number: int | None) -> Version | None:
-        """Pin one version of a detector, or with None none of them.
+        """Pin one version of a detector and unpin the others; None unpins all.
 
         Raises:
-            BaselineError: there is none of that number.
+            BaselineError: the detector has no version with that number.
         """
         chosen = None if number is None else self.version(detector, number)
         for entry in self._store.entries(KIND, f"{detector}/"):
@@ -154,7 +157,7 @@ class Baselines:
 
 
 def _folder(detector: str, number: int, digest: str) -> str:
-    """Where a version's files are; two processes that fit at once do not write over one another."""
+    """The folder of a version's files. With the digest in it, processes that fit at once do not overwrite each other."""
     return f"baselines/{detector}/{number:06d}-{digest}"
 
 

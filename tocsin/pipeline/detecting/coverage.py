@@ -1,4 +1,4 @@
-"""What was looked at and what was not: for each detector and window an answer, so that "no alert" can be proved."""
+"""Which windows were evaluated and which were not, for each detector: evidence for the absence of alerts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Store
 
 _COLUMNS = ("event.action", "event.reason", "tocsin.run.rows", "tocsin.run.searched")
-#: Answers for windows that have no record: no events, not over yet, to be evaluated soon.
+#: Outcomes of windows without a record: no events; the window has not ended; evaluation is due.
 EMPTY, OPEN, DUE = "empty", "open", "due"
-_FEW = 10_000  # events of a time that are counted by window instead of in halves
+_FEW = 10_000  # up to this many events, count by window instead of halving the time range
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Windows of one detector in a row that had the same outcome; the reason is that of the last one."""
+    """Consecutive windows of one detector with the same outcome. The reason is that of the last window."""
 
     detector: str
     start: datetime
@@ -35,7 +35,7 @@ class Span:
     searched: datetime | None = None  # the oldest event time that was read
 
     def joined(self, other: Span) -> Span | None:
-        """Both as one, or None where they differ."""
+        """Both spans as one, or None if their outcomes differ or they are not adjacent."""
         if (self.outcome, self.end) != (other.outcome, other.start):
             return None
         searched = min(filter(None, (self.searched, other.searched)), default=None)
@@ -51,19 +51,19 @@ class Span:
 def coverage(
     store: Store, clock: Clock, ledger: Ledger, setting: Setting, start: datetime, end: datetime
 ) -> list[Span]:
-    """Every window of a detector that begins in `[start, end)`, oldest first, alike ones joined."""
+    """Every window of a detector that begins in `[start, end)`, oldest first, equal outcomes joined."""
     return _joined(_windows(store, clock, ledger, setting, start, end))
 
 
 def recorded(store: Store, detector: str, start: datetime, end: datetime) -> list[Span]:
-    """What is on record of a detector's windows that begin in `[start, end)`, whether it is turned on or not."""
+    """The recorded windows of a detector that begin in `[start, end)`. The detector need not be configured."""
     newest = newest_runs(store, detector, start, end, None, ["tocsin.window.end", *_COLUMNS])
     rows = newest.sort("tocsin.window.start", "tocsin.window.end").iter_rows(named=True)
     return _joined(_span(detector, row, row["tocsin.window.end"]) for row in rows)
 
 
 def _joined(windows: Iterator[Span]) -> list[Span]:
-    """Alike ones that follow each other as one."""
+    """Join consecutive spans with the same outcome."""
     spans: list[Span] = []
     for span in windows:
         joined = spans[-1].joined(span) if spans else None
@@ -75,7 +75,7 @@ def _joined(windows: Iterator[Span]) -> list[Span]:
 
 
 def _span(detector: str, row: dict[str, Any], end: datetime) -> Span:
-    """A window of which there is a record."""
+    """The span of a recorded window."""
     failed = row["event.action"] == "failed"
     return Span(
         detector,
@@ -109,14 +109,14 @@ def _windows(
 
 
 def _full(store: Store, setting: Setting, starts: Sequence[datetime]) -> set[datetime]:
-    """Which of these windows hold events."""
+    """The starts of those windows that contain events."""
     length = setting.detector.requires.window
     streams = setting.detector.requires.streams if starts else ()
     return set().union(*(_holding(store, stream, starts, length) for stream in streams))
 
 
 def _holding(store: Store, stream: str, starts: Sequence[datetime], length: timedelta) -> set[datetime]:
-    """The same of one stream. The store counts the events in halves, and by window where they are few."""
+    """The same for one stream: halves the time range until few events are left, then counts them by window."""
     start, end = starts[0], starts[-1] + length
     number = store.summarize(stream, start, end, [], [COUNT])["count"].sum()
     if not number or len(starts) == 1:
@@ -137,4 +137,7 @@ def _unrecorded(
         return DUE, ""
     if start not in full:
         return EMPTY, "no events"
-    return "gap", "nobody has looked: the detector was not on when these events came, or no worker runs"
+    return (
+        "gap",
+        "not evaluated: the detector was not enabled when these events arrived, or no worker is running",
+    )

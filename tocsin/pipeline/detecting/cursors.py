@@ -1,7 +1,7 @@
-"""How far a detector has read a stream by ingest time, and which windows of event time were touched since.
+"""How far a detector has read a stream by ingest time, and which event-time windows have new rows since.
 
-In some stores a row may come into sight a little behind rows of a later ingest time (`Store.overlap`). So that stretch
-is looked at again each time: a window in which it holds more rows than last time was touched as well.
+In some stores a row may become visible after rows with a later ingest time (`Store.overlap`). The last `overlap` before
+the cursor is therefore read again each time. A window with more rows in it than last time also counts as touched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tocsin.store.protocol import Store
 
 
 class Touched(NamedTuple):
-    """Starts of windows, each with a text that is another one whenever the window was touched again."""
+    """Starts of touched windows, each with a marker that changes whenever the window is touched again."""
 
     windows: Mapping[datetime, str]
     cursor: Cursor
@@ -26,22 +26,22 @@ class Touched(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The newest ingest time that was seen, and how many rows of each window lie in the overlap before it."""
+    """The newest ingest time that was read, and the number of rows of each window in the overlap before it."""
 
     newest: datetime = EPOCH
     recent: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, value: Mapping[str, Any] | None) -> Self:
-        """What `to_dict` wrote; the beginning where there is nothing."""
+        """Parse the output of `to_dict`; None gives a cursor at the beginning of the stream."""
         return cls() if value is None else cls(parse_time(value["newest"]), value["recent"])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """The cursor as JSON values."""
         return {"newest": format_time(self.newest), "recent": dict(self.recent)}
 
-    def look(self, store: Store, stream: str, length: timedelta) -> Touched:
-        """The windows of a length that were touched since, and the cursor for the next time."""
+    def advance(self, store: Store, stream: str, length: timedelta) -> Touched:
+        """The windows of this length that were touched since the cursor, and the advanced cursor."""
         newest = max(store.newest(stream), self.newest)
         if newest == EPOCH or (newest == self.newest and not store.overlap):
             return Touched({}, self)

@@ -1,9 +1,9 @@
-"""Detect: touched windows, re-evaluated whole, to scores, findings and a record of each attempt.
+"""Detect: evaluates touched windows and writes scores, findings and a record of each attempt.
 
-What was ingested since a detector's checkpoint names the windows of event time to evaluate; a window that
-is not over yet waits. Everything that is appended has an id that follows from its content, so an attempt
-that a crash cut short is done again and changes nothing that was already there. Any number of workers and
-threads may run this at once: a window is claimed before it is evaluated (`tocsin.pipeline.detecting.ledger`).
+The rows ingested since a detector's cursors determine the event-time windows to evaluate. A touched window is always
+re-evaluated as a whole. A window that has not ended stays pending. Every appended row has an id derived from its content,
+so after a crash an attempt is repeated without duplicating rows. Any number of workers and threads may run this
+concurrently: a window is claimed before it is evaluated (`tocsin.pipeline.detecting.ledger`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tocsin.pipeline.detecting.records import (
     Before,
     Run,
     evaluated_before,
-    follow,
     in_force,
     run_row,
+    supersede,
     write,
     write_runs,
 )
@@ -42,23 +42,23 @@ from tocsin.store.tumbling import START
 __all__ = ["Detect", "Setting"]
 
 log = logger()
-_CLAIMED = 16  # windows of one detector that are claimed together
-_COMMIT = 200  # attempts that are written down together
-_PATIENCE = 5.0  # seconds after which attempts are written down, however few
+_CLAIMED = 16  # windows of one detector claimed at a time
+_COMMIT = 200  # attempts recorded in one commit
+_PATIENCE = 5.0  # seconds after which attempts are recorded, even if there are fewer
 Progress = Callable[[Run], None]
 
 
 class Evaluates(Protocol):
-    """Where detectors' code runs: `tocsin.pipeline.detecting.evaluate.Evaluator` here, or behind a fence."""
+    """Evaluates windows: `tocsin.pipeline.detecting.evaluate.Evaluator` in this process, or the `Fence` in another."""
 
     def attempt(
         self,
         setting: Setting,
         start: datetime,
         suspect: Sequence[Interval] = (),
-        beat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> Run:
-        """Evaluate one window; `beat` is called now and then meanwhile."""
+        """Evaluate one window. An implementation that waits calls `heartbeat` regularly."""
         ...
 
     def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
@@ -68,7 +68,7 @@ class Evaluates(Protocol):
 
 @dataclass(slots=True)
 class _Round:
-    """What one call of `run` has done, and which of it is not written down yet."""
+    """The progress of one call of `run`, with the attempts that are not recorded yet."""
 
     began: float
     progress: Progress
@@ -80,11 +80,11 @@ class _Round:
     until: float | None = None  # monotonic
 
     def over(self, clock: Clock) -> bool:
-        """Whether its time is up."""
+        """Whether the time limit has been reached."""
         return self.until is not None and clock.monotonic() >= self.until
 
     def suspect(self, detector: str) -> list[Interval]:
-        """Windows that no baseline may be fitted on, of attempts that are not written down yet."""
+        """Windows of unrecorded attempts with findings: no baseline may be fitted on them."""
         return [
             (run.start, run.end)
             for _, run in self.unrecorded
@@ -112,12 +112,12 @@ class Detect:
         self._mutex = threading.Lock()
 
     def due(self, setting: Setting) -> list[datetime]:
-        """Starts of the windows that are touched, over and free, oldest first; takes note of new ones."""
-        self._look([setting])
+        """Starts of the pending windows that have ended and are not claimed, oldest first. Adds newly touched windows."""
+        self._update_pending([setting])
         return self.ledger.due(setting)
 
-    def _look(self, settings: Sequence[Setting]) -> list[Run]:
-        gaps = self.ledger.look(settings)
+    def _update_pending(self, settings: Sequence[Setting]) -> list[Run]:
+        gaps = self.ledger.update_pending(settings)
         write(self._store, "run", [run_row(gap) for gap in gaps])
         self.ledger.note_gaps(gaps)
         return gaps
@@ -132,11 +132,11 @@ class Detect:
         silent: bool = False,
         limit: timedelta | None = None,
     ) -> list[Run]:
-        """Evaluate what is due, or with `start` and `end` every window of that time that holds events.
+        """Evaluate the windows that are due; with `start` or `end`, every window in that time that contains events.
 
-        Detectors take turns; one that another call is at, in this process or in another, is passed over. With
-        `silent`, what is found is written down and pages nobody. With a `limit` it ends after about so long, whatever
-        is left, and says only by `progress` what it did.
+        Detectors take turns. A detector that another call in this process is evaluating is skipped, and so are windows
+        that another worker has claimed. With `silent`, findings are recorded without notifications. With a `limit`, the
+        call ends after about that time even if windows are left, and reports runs only to `progress`.
 
         Raises:
             StoreError: the store cannot be read or written.
@@ -148,21 +148,21 @@ class Detect:
             self._run(this, settings, start, end)
             self._record(this)
         finally:
-            self.ledger.let_go(this.claims)
+            self.ledger.forget(this.claims)
         return this.runs
 
     def _run(
         self, this: _Round, settings: Sequence[Setting], start: datetime | None, end: datetime | None
     ) -> None:
         if start is not None or end is not None:
-            this.runs += self._look([s for s in settings if not self.ledger.fits(s)])
+            this.runs += self._update_pending([s for s in settings if not self.ledger.fits(s)])
             for setting in settings:
                 starts = self._between(setting, start, end)
                 for i in range(0, len(starts), _CLAIMED):
                     claims = self.ledger.claim_named(setting, starts[i : i + _CLAIMED])
                     self._evaluate(this, setting, claims, named=True)
             return
-        this.runs += self._look(settings)
+        this.runs += self._update_pending(settings)
         turns = deque(settings)
         while turns and not this.over(self._clock):
             setting = turns.popleft()
@@ -170,7 +170,7 @@ class Detect:
                 turns.append(setting)
 
     def _turn(self, this: _Round, setting: Setting) -> bool:
-        """Evaluate a few windows of a detector; whether there were any."""
+        """Evaluate a few windows of a detector. Returns whether there were any."""
         id = setting.detector.id
         with self._mutex:
             if id in self._busy:
@@ -187,21 +187,24 @@ class Detect:
         self, this: _Round, setting: Setting, claims: Sequence[Claim], *, named: bool = False
     ) -> None:
         this.claims += claims
-        again, length = [claim.start for claim in claims if claim.again], setting.detector.requires.window
+        again, length = (
+            [claim.start for claim in claims if claim.reevaluation],
+            setting.detector.requires.window,
+        )
         before = evaluated_before(self._store, setting.detector.id, again, length)
         starts = [claim.start for claim in claims]
         newest = in_force(self._store, setting.detector.id, starts, length) if named and starts else {}
 
-        def beat() -> None:
-            with contextlib.suppress(StoreAway):  # most of their time is left
+        def heartbeat() -> None:
+            with contextlib.suppress(StoreAway):  # most of the claims' time is left
                 self.ledger.renew([*claims, *(claim for claim, _ in this.unrecorded)])
 
         for claim in claims:
             suspect = this.suspect(claim.detector)
-            run = self._evaluator.attempt(setting, claim.start, suspect, beat)
+            run = self._evaluator.attempt(setting, claim.start, suspect, heartbeat)
             last = before.get(claim.start)
             run = _labeled(_whole(run, last), claim, last, named=named)
-            run = follow(replace(run, fence=claim.fence, silent=this.silent), newest.get(claim.start))
+            run = supersede(replace(run, fence=claim.fence, silent=this.silent), newest.get(claim.start))
             this.unrecorded.append((claim, run))
             this.progress(run)
             if this.keep:
@@ -213,9 +216,9 @@ class Detect:
                 self._record(this)
 
     def _record(self, this: _Round) -> None:
-        """Write down the attempts since the last time, one commit a stream, then cross them off.
+        """Record the attempts since the last call, one commit per stream, then complete their pending windows.
 
-        What was lost to another worker meanwhile is that worker's to write down.
+        An attempt whose claim another worker has taken over is dropped: that worker records the window.
         """
         attempts, this.unrecorded, this.began = this.unrecorded, [], self._clock.monotonic()
         self.ledger.renew([claim for claim, _ in attempts])
@@ -224,9 +227,13 @@ class Detect:
             if self.ledger.held(claim):
                 kept.append((claim, run))
             else:
-                log.warning("window went to another worker", detector=run.detector, window=str(run.start))
+                log.warning(
+                    "claim lost, attempt dropped: another worker took over the window",
+                    detector=run.detector,
+                    window=str(run.start),
+                )
         write_runs(self._store, [run for _, run in kept])
-        self.ledger.settle(kept)
+        self.ledger.complete(kept)
 
     def _between(self, setting: Setting, start: datetime | None, end: datetime | None) -> list[datetime]:
         length, starts = setting.detector.requires.window, set[datetime]()
@@ -236,24 +243,24 @@ class Detect:
         return sorted(starts)
 
     def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
-        """Fit a baseline on the time that ends at `end` and keep it as the next version.
+        """Fit a baseline on the time that ends at `end` and store it as the next version.
 
         Raises:
-            BaselineError: the detector has none, or the history is too small.
+            BaselineError: the detector has no baseline, or the history is too short.
         """
         return self._evaluator.fit(setting, end, start)
 
 
 def _whole(run: Run, before: Before | None) -> Run:
-    """A window whose events are no longer all kept is not judged anew: what was found in it would be withdrawn."""
+    """Skip re-evaluation of a window if some of its events have been deleted: its findings would be withdrawn."""
     if not run.done or before is None or run.rows >= before.rows:
         return run
-    reason = f"{before.rows:,} events were read the last time, of which {before.rows - run.rows:,} are no longer kept"
+    reason = f"{before.rows - run.rows:,} of the {before.rows:,} events that were evaluated before have been deleted"
     return replace(run, outcome=Outcome.SKIPPED, reason=reason, judged=())
 
 
 def _labeled(run: Run, claim: Claim, before: Before | None, *, named: bool) -> Run:
-    """With the number of the attempt, and as what it counts: in time, late, or filling a gap."""
+    """Set the number of the attempt and its outcome: evaluated in time, late, or filling a gap."""
     run = replace(run, attempt=claim.attempts + 1)
     if run.outcome is not Outcome.EVALUATED:
         return run

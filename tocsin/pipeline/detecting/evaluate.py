@@ -1,6 +1,6 @@
-"""Evaluating one window of one detector: which baselines are in force, and what they say.
+"""Evaluates one window of one detector against the baselines in force.
 
-Runs where the detectors' code runs: in this process, or in the fenced one (`tocsin.fence`).
+This code runs in the same process as the detectors: this one, or the one behind the fence (`fence.py`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.detecting.source import StoreSource
 from tocsin.store.protocol import Store
 
-#: A finding of this severity keeps its window out of rolling baselines.
+#: A window with a finding of at least this severity is excluded from rolling baselines.
 SUSPECT = Severity.MEDIUM
 Interval = tuple[datetime, datetime]
 _TRACEBACK = 8_000  # characters of a traceback that are stored: the last ones
@@ -47,18 +47,18 @@ class Evaluator:
         setting: Setting,
         start: datetime,
         suspect: Sequence[Interval] = (),
-        beat: Callable[[], None] = lambda: None,  # noqa: ARG002
+        heartbeat: Callable[[], None] = lambda: None,  # noqa: ARG002
     ) -> Run:
         """Evaluate one window: `evaluated`, `skipped` or `failed`.
 
         Args:
             setting: the detector.
             start: the start of the window.
-            suspect: windows with findings that are not written down yet.
-            beat: is for those who have to wait.
+            suspect: windows with findings that are not recorded yet.
+            heartbeat: unused here; `Fence` calls it while it waits.
 
         Raises:
-            StoreAway: the store is away: that is nobody's failure, the window stays due.
+            StoreAway: the store is unavailable. The attempt does not count as failed, and the window stays due.
         """
         detector, began = setting.detector, time.perf_counter()
         window = Window(start, start + detector.requires.window, StoreSource(self._store))
@@ -97,7 +97,7 @@ class Evaluator:
     def _judge(
         self, detector: Detector[Any], window: Window, versions: Sequence[Version]
     ) -> Iterator[Judgement]:
-        """Against each baseline in force; a subject's worst judgement counts."""
+        """Judge the window against each baseline in force. Each subject's worst judgement counts."""
         baselines: list[Baseline | None] = [self.baselines.load(v) for v in versions] or [None]
         worst: dict[Any, Judgement] = {}
         for baseline in baselines:
@@ -116,7 +116,9 @@ class Evaluator:
             return []
         pinned = self.baselines.pinned(detector.id)
         if pinned is not None and window.start < pinned.end and window.end > pinned.start:
-            raise BaselineError("the window lies in the time that the pinned baseline was fitted on")
+            raise BaselineError(
+                "the window overlaps the time that the pinned baseline was fitted on; it cannot be compared with itself"
+            )
         if pinned is not None and not setting.rolling:
             return [pinned]
         rolling = self.baselines.rolling(detector.id, window.start)
@@ -137,16 +139,16 @@ class Evaluator:
         start: datetime | None = None,
         suspect: Sequence[Interval] = (),
     ) -> Version:
-        """Fit a baseline on the time that ends at `end` and keep it as the next version.
+        """Fit a baseline on the time that ends at `end` and store it as the next version.
 
-        Windows with findings of `medium` or worse are left out, and so are `suspect` ones.
+        Windows with findings of at least `medium` severity are excluded, and so are `suspect` windows.
 
         Raises:
-            BaselineError: the detector has none, or the history is too small.
+            BaselineError: the detector has no baseline, or the history is too short.
         """
         detector, length = setting.detector, setting.detector.requires.baseline
         if length is None:
-            raise BaselineError(f"detector {detector.id} compares with no baseline")
+            raise BaselineError(f"detector {detector.id} does not use a baseline")
         begin = start or end - length
         without = (*self._suspect(detector.id, begin, end), *suspect)
         window = Window(begin, end, StoreSource(self._store, without), past=StoreSource(self._store))
@@ -154,7 +156,7 @@ class Evaluator:
         if start is None and (first is None or first > end - length / 2):
             raise BaselineError(
                 f"detector {detector.id}: history before {format_time(end)} is shorter than half of its baseline; "
-                "wait, or fit one with `tocsin baseline fit --from T --to T`"
+                "wait for more events, or fit one with `tocsin baseline fit --from T --to T`"
             )
         with one_thread():
             fitted = fit(detector, replace(window, start=max(begin, first or begin)), setting.false_alarms)
@@ -179,8 +181,8 @@ class Evaluator:
 
 
 def one_thread() -> AbstractContextManager[object]:
-    """A detector computes on one thread: on a busy machine the threads of many small fits wait for each
-    other (measured on 2 cores under load: 34 s instead of 0.6 s), and sums come out in one order.
+    """Limit numeric libraries to one thread. On a busy machine the threads of many small fits wait for each
+    other (measured on 2 cores under load: 34 s instead of 0.6 s). One thread also fixes the order of sums.
     """
     from threadpoolctl import threadpool_limits
 

@@ -1,8 +1,9 @@
-"""The fence around detectors' code: one long-lived process that evaluates, and what is done when it does not answer.
+"""The fence around detectors' code: one long-lived process that runs it, and the handling of its failures.
 
-The process is spawned, never forked (Polars' threads do not survive a fork), serves all detectors of a worker, and is
-killed when a detector takes too long or too much memory. Whose fault it was is known where one evaluation was under
-way, or one had passed its time. Else each of those that were under way is tried again alone, which tells.
+The process is spawned, never forked (Polars' threads do not survive a fork). It serves all detectors of a worker and is
+killed when an evaluation takes too long or the process uses too much memory. If one evaluation was running, or one had
+exceeded its time, the fault is attributed to its detector. Otherwise every running evaluation is retried alone, which
+shows the detector at fault.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ TIMEOUT = timedelta(minutes=10)
 #: Resident memory of the process, in MiB.
 MEMORY = 4096
 _POLL = 0.1
-_START = 60.0  # seconds until it must serve
-_END = 5.0  # and until it must have ended, when it says no more
+_START = 60.0  # seconds that the process may take to start
+_END = 5.0  # seconds that it may take to exit after it closed the connection
 _ERRORS: dict[str, Callable[[str], Exception]] = {
     "away": StoreAway,
     "store": StoreError,
@@ -44,8 +45,8 @@ _ERRORS: dict[str, Callable[[str], Exception]] = {
 }
 
 
-class Fault(Exception):  # noqa: N818 — told as a failed run, never raised to a user
-    """A detector did not come to an end: `hang`, `memory`, `crash`; or the process does not start: `import`."""
+class Fault(Exception):  # noqa: N818 — reported as a failed run, never raised to a user
+    """A detector did not finish (`hang`, `memory`, `crash`), or the process does not start (`import`)."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -57,13 +58,13 @@ class _Call:
     detector: str
     began: float
     done: threading.Event = field(default_factory=threading.Event)
-    answer: tuple[str, Any] | None = None  # what kind, and the value or its message
+    answer: tuple[str, Any] | None = None  # the kind, and the value or error message
     fault: Fault | None = None
-    suspected: bool = False  # it was under way when the process ended, and so were others
+    suspected: bool = False  # it was running when the process ended, together with other calls
 
 
 class Host:
-    """The process, from outside."""
+    """The process for plug-ins, as seen by the worker."""
 
     def __init__(self, hello: bytes) -> None:
         ours, theirs = socket.socketpair()
@@ -71,7 +72,7 @@ class Host:
             [sys.executable, "-m", "tocsin.worker.host", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            stdout=2,  # what a plug-in prints is no answer of ours
+            stdout=2,  # what plug-ins print must not mix with the worker's output
         )
         theirs.close()
         self._watched = psutil.Process(self._process.pid)
@@ -83,7 +84,7 @@ class Host:
         self._connection.poll(_START)
 
     def send(self, number: int, message: tuple[Any, ...]) -> None:
-        """Ask for something; it fails in silence where the process has ended, which the reader notices."""
+        """Send a request. If the process has ended this does nothing: the reader thread detects the end."""
         with self._mutex:
             try:
                 self._connection.send((number, *message))
@@ -98,7 +99,7 @@ class Host:
             return 0
 
     def kill(self, patience: float = 0.0) -> int:
-        """Kill -9 what has not ended of itself; the exit code, negative where a signal ended it."""
+        """Kill the process unless it ends within `patience` seconds. Returns its exit code, negative for a signal."""
         self.gone = True
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(patience)
@@ -106,12 +107,12 @@ class Host:
         return self._process.wait()
 
     def read(self, take: Callable[[int, str, Any], None]) -> None:
-        """Hand on its answers until it ends."""
+        """Pass its answers to `take` until it ends."""
         with self._connection:
             while True:
                 try:
                     number, kind, value = self._connection.recv()
-                except Exception:  # noqa: BLE001 — it has ended, or what a plug-in call gave cannot be read
+                except Exception:  # noqa: BLE001 — the process has ended, or its answer cannot be unpickled
                     return
                 if kind == "ready":
                     self.ready = True
@@ -120,13 +121,13 @@ class Host:
 
 
 class Fence:
-    """Evaluates in a process of its own. Any number of threads may ask at once.
+    """Evaluates in a separate process. Any number of threads may call it concurrently.
 
     Args:
         config: the configuration that the process builds its detectors and its store from; pickled once.
-        clock: says the time at which baselines are fitted.
-        timeout: what one evaluation or fit may take.
-        memory: what the process may hold, in MiB.
+        clock: the worker's clock; its time is sent with each request and recorded with fitted baselines.
+        timeout: the longest time that one evaluation or fit may take.
+        memory: the most memory that the process may use, in MiB.
     """
 
     def __init__(self, config: Any, clock: Clock, timeout: timedelta = TIMEOUT, memory: int = MEMORY) -> None:
@@ -136,20 +137,20 @@ class Fence:
         self._gate = threading.Condition()
         self._host: Host | None = None
         self._reader: threading.Thread | None = None
-        self._alone = False  # somebody is, and nobody else may begin
-        self._queue = 0  # calls that wait to be alone: no other begins before them
+        self._alone = False  # a call runs alone, and no other may begin
+        self._queue = 0  # calls that wait to run alone; no other call begins before them
 
     def attempt(
         self,
         setting: Setting,
         start: datetime,
         suspect: Sequence[Interval] = (),
-        beat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> Run:
-        """Evaluate one window; what did not come to an end is a failed run that says how."""
+        """Evaluate one window. If the evaluation does not finish, returns a failed run with the kind of fault."""
         began = time.monotonic()
         try:
-            run: Run = self._call(setting.detector.id, ("attempt", start, tuple(suspect)), beat)
+            run: Run = self._call(setting.detector.id, ("attempt", start, tuple(suspect)), heartbeat)
         except Fault as fault:
             end, seconds = start + setting.detector.requires.window, time.monotonic() - began
             return Run(
@@ -161,7 +162,7 @@ class Fence:
         """Fit a baseline.
 
         Raises:
-            BaselineError: the history is too small.
+            BaselineError: the history is too short.
             PluginError: the detector failed.
         """
         try:
@@ -178,13 +179,13 @@ class Fence:
             host.kill()
             self._reader.join()
 
-    def _call(self, detector: str, message: tuple[Any, ...], beat: Callable[[], None]) -> Any:
+    def _call(self, detector: str, message: tuple[Any, ...], heartbeat: Callable[[], None]) -> Any:
         alone = False
         while True:
-            call = self._ask(detector, message, beat, alone=alone)
+            call = self._request(detector, message, heartbeat, alone=alone)
             if call.fault is not None:
                 raise call.fault
-            if call.answer is None:  # somebody else's fault, perhaps
+            if call.answer is None:  # the process ended, perhaps because of another call: retry
                 alone = alone or call.suspected
                 continue
             kind, value = call.answer
@@ -192,15 +193,15 @@ class Fence:
                 return value
             raise _ERRORS[kind](value) if kind in _ERRORS else PluginError(detector, value)
 
-    def _ask(
-        self, detector: str, message: tuple[Any, ...], beat: Callable[[], None], *, alone: bool
+    def _request(
+        self, detector: str, message: tuple[Any, ...], heartbeat: Callable[[], None], *, alone: bool
     ) -> _Call:
         number = next(self._numbers)
-        host, call = self._enter(number, detector, beat, alone=alone)
+        host, call = self._enter(number, detector, heartbeat, alone=alone)
         try:
             host.send(number, (self._clock.now(), message[0], detector, *message[1:]))
             while not call.done.wait(_POLL):
-                beat()
+                heartbeat()
                 self._watch(host, call)
         finally:
             with self._gate:
@@ -210,15 +211,15 @@ class Fence:
         return call
 
     def _enter(
-        self, number: int, detector: str, beat: Callable[[], None], *, alone: bool
+        self, number: int, detector: str, heartbeat: Callable[[], None], *, alone: bool
     ) -> tuple[Host, _Call]:
-        """Wait for one's turn: one that is alone waits for all others, and all others for it."""
+        """Wait until the call may begin. A call that runs alone waits until no call is running, and blocks new ones."""
         with self._gate:
             self._queue += alone
             try:
                 while self._blocked(alone=alone):
                     self._gate.wait(_POLL)
-                    beat()
+                    heartbeat()
             finally:
                 self._queue -= alone
             if self._host is None or self._host.gone:
@@ -235,10 +236,10 @@ class Fence:
 
     def _watch(self, host: Host, call: _Call) -> None:
         if time.monotonic() - call.began > self._timeout.total_seconds() and not call.done.wait(_POLL):
-            reason = f"no answer within {format_length(self._timeout)}"
+            reason = f"did not finish within {format_length(self._timeout)}"
             self._end(host, Fault("hang", reason), call)
         elif (used := host.memory()) > self._memory:
-            self._end(host, Fault("memory", f"took {used} MiB of memory, more than {self._memory}"))
+            self._end(host, Fault("memory", f"used {used} MiB of memory; the limit is {self._memory} MiB"))
 
     def _read(self, host: Host) -> None:
         def take(number: int, kind: str, value: Any) -> None:
@@ -251,13 +252,15 @@ class Fence:
         code = host.kill(_END)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         if host.ready:
-            self._end(host, Fault("crash", f"ended the process it ran in: {how}"))
+            self._end(host, Fault("crash", f"ended the process for plug-ins: {how}"))
         else:
-            reason = f"the process for plug-ins does not start ({how}); its log says why"
+            reason = (
+                f"the process for plug-ins did not start ({how}); the worker's standard error has the reason"
+            )
             self._end(host, Fault("import", reason))
 
     def _end(self, host: Host, fault: Fault, culprit: _Call | None = None) -> None:
-        """Kill the process and tell those who wait for it what to think of that."""
+        """Kill the process and wake all waiting calls: the culprit with the fault, the others to retry."""
         with self._gate:
             host.kill()
             waiting = [call for call in host.calls.values() if not call.done.is_set()]

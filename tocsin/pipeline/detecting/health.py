@@ -1,7 +1,7 @@
-"""Tocsin's own health as findings: plug-ins that fail, silent sources, a growing dead letter, clocks that disagree.
+"""Tocsin's own health as findings: failing plug-ins, silent sources, rising dead letters, clocks that disagree.
 
-A window of event time says nothing about what did not come. So health is looked at by the clock, every few
-minutes, by one of the workers, and judged like everything else: a score for every subject, a finding from 1 on.
+Missing events cannot be detected in event time. Health is therefore checked by the clock, every few minutes, by one of
+the workers. It is judged like other results: a score for every subject, and a finding if the score is at least 1.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ ID = "health"
 LENGTH = timedelta(minutes=5)
 _THRESHOLD = 1.0
 _WORKER, _LAST = "worker", "last"
-#: Clocks of workers may differ by so much.
+#: The largest accepted difference between the clocks of workers.
 _SKEW = timedelta(seconds=30)
-_USUAL = timedelta(days=7)  # what a dead letter's growth is compared with
-_FEW = 20  # dead letters an hour are nobody's alarm
-_GONE = timedelta(days=1)  # a worker that said nothing for so long is forgotten
+_USUAL = timedelta(days=7)  # the period that the dead letters of the last hour are compared with
+_FEW = 20  # fewer dead letters in an hour raise no finding
+_GONE = timedelta(days=1)  # a worker that has not reported for this long is removed
 
 
 class Health(Detector[NoParams]):
-    """What has been looked at, as a detector says it."""
+    """A detector that returns the scores of a health check."""
 
     id = ID
     requires = Requires("run", window="5m")
@@ -48,25 +48,25 @@ class Health(Detector[NoParams]):
         super().__init__(NoParams())
         self._scores = scores
 
-    def score(self, window: Window) -> Iterator[Score]:  # noqa: ARG002 — it was looked at by the clock
+    def score(self, window: Window) -> Iterator[Score]:  # noqa: ARG002 — the scores do not come from the window
         yield from self._scores
 
 
-class Checkup:
-    """Looks at the health of what shares a store."""
+class HealthCheck:
+    """Checks the health of all workers, plug-ins and sources that share a store."""
 
     def __init__(self, store: Store, clock: Clock, ledger: Ledger, rhythms: Rhythms) -> None:
         self._store, self._clock, self._ledger, self._rhythms = store, clock, ledger, rhythms
         self._versions: dict[str, int] = {}
-        self._looked: datetime | None = None
+        self._checked: datetime | None = None
 
     def judge(
         self, settings: Sequence[Setting], unimported: Mapping[str, str], sources: Sequence[str] = ()
     ) -> Run | None:
-        """Write down the newest window's findings, if no worker has yet.
+        """Record the findings of the newest health window, unless another worker has done so.
 
         Args:
-            settings: the detectors that are turned on.
+            settings: the enabled detectors.
             unimported: plug-in modules that could not be imported, and why.
             sources: the names of the configured sources.
         """
@@ -74,7 +74,7 @@ class Checkup:
         start = floor_time(self._clock.now(), LENGTH) - LENGTH
         entry = self._store.get(ID, _LAST)
         if entry is not None and start <= parse_time(entry.value["start"]) <= self._clock.now():
-            return None  # one in the future is of a clock that was wrong
+            return None  # a time in the future came from a wrong clock
         value, scores = {"start": format_time(start)}, self.scores(settings, unimported, sources)
         done = self._store.put(ID, _LAST, value, entry.version if entry else None)
         if done is None:
@@ -89,17 +89,25 @@ class Checkup:
     def scores(
         self, settings: Sequence[Setting], unimported: Mapping[str, str], sources: Sequence[str] = ()
     ) -> list[Score]:
-        """Every subject of Tocsin's own, the healthy ones too."""
+        """The scores of all health subjects, including the healthy ones."""
         modules = [
             Score(Subject("plugin", name), 2.0, f"cannot be imported: {why}")
             for name, why in unimported.items()
         ]
         clocks = self.clocks()
-        return [*modules, *self._detectors(settings), *self._rhythms.scores(sources), self._letters(), clocks]
+        return [
+            *modules,
+            *self._detectors(settings),
+            *self._rhythms.scores(sources),
+            self._dead_letters(),
+            clocks,
+        ]
 
     def _detectors(self, settings: Sequence[Setting]) -> Iterator[Score]:
         pending = sorted(self._ledger.waiting(), key=lambda w: w.attempts)
-        failing = {w.detector: w for w in pending if w.attempts}  # the worst of each
+        failing = {
+            w.detector: w for w in pending if w.attempts
+        }  # the window with the most attempts of each detector
         for setting in settings:
             id = setting.detector.id
             if id in self._ledger.unread:
@@ -108,7 +116,7 @@ class Checkup:
                 continue
             worst = failing.get(id)
             if worst is None:
-                yield Score(Subject("plugin", id), 0.0, "evaluates what is due")
+                yield Score(Subject("plugin", id), 0.0, "evaluates the windows that are due")
                 continue
             reason = (
                 f"failed {worst.attempts} times on the window of {format_time(worst.start)}: {worst.fault}"
@@ -116,37 +124,37 @@ class Checkup:
             evidence: dict[str, Json] = {"window.start": format_time(worst.start), "attempts": worst.attempts}
             yield Score(Subject("plugin", id), float(min(worst.attempts, 2)), reason, evidence)
 
-    def _letters(self) -> Score:
-        """How much more was rejected in the last hour than in an hour of the week before."""
+    def _dead_letters(self) -> Score:
+        """The events rejected in the last hour, compared with an average hour of the week before."""
         now, hour = self._clock.now(), timedelta(hours=1)
         try:
-            new = self._letters_in(now - hour, now)
-            usual = self._letters_in(now - _USUAL, now - hour) / (_USUAL / hour - 1)
+            new = self._dead_letters_in(now - hour, now)
+            usual = self._dead_letters_in(now - _USUAL, now - hour) / (_USUAL / hour - 1)
         except StoreError as error:
             return Score(Subject("stream", "dead_letter"), 2.0, f"cannot be read: {error}")
         reason = f"{new:,} events rejected in the last hour; {usual:.1f} an hour in the week before"
         value = new / max(_FEW, 3 * usual)
         return Score(Subject("stream", "dead_letter"), value, reason, {"new": new, "usual": round(usual, 2)})
 
-    def _letters_in(self, start: datetime, end: datetime) -> int:
+    def _dead_letters_in(self, start: datetime, end: datetime) -> int:
         return int(self._store.summarize("dead_letter", start, end, [], [COUNT])[COUNT.name].sum())
 
     def report(self) -> None:
-        """Say that this worker is there, and what time it thinks it is."""
+        """Record that this worker is running, and the time of its clock."""
         entry = self._store.get(_WORKER, self._ledger.worker)
         value = {"at": format_time(self._clock.now())}
         self._store.put(_WORKER, self._ledger.worker, value, entry.version if entry else None)
 
     def workers(self) -> Mapping[str, datetime]:
-        """When each worker was there last, by its own clock."""
+        """When each worker last reported, by its own clock."""
         return {e.key: parse_time(e.value["at"]) for e in self._store.entries(_WORKER)}
 
     def clocks(self) -> Score:
-        """The most that another worker's clock must be wrong, by what it wrote since we looked last.
+        """The least error of another worker's clock that explains the times it reported since the last check.
 
-        What is there was written before now; what changed since the last look was written after that.
+        A report was written before now. A report that changed since the last check was written after that check.
         """
-        now, since = self._clock.now(), self._looked
+        now, since = self._clock.now(), self._checked
         worst, whose = timedelta(0), ""
         for entry in self._store.entries(_WORKER):
             at = parse_time(entry.value["at"])
@@ -159,12 +167,10 @@ class Checkup:
             if abs(now - at) > _GONE and not changed:
                 self._store.delete(_WORKER, entry.key, entry.version)
             self._versions[entry.key] = entry.version
-        self._looked = now
+        self._checked = now
         if worst <= _SKEW:
             return Score(Subject("clock", "workers"), 0.0, "the workers' clocks agree")
-        reason = (
-            f"the clock of {whose} and the one of {self._ledger.worker} differ by {_words(worst)} or more"
-        )
+        reason = f"the clocks of {whose} and {self._ledger.worker} differ by at least {_words(worst)}"
         return Score(Subject("clock", "workers"), worst / _SKEW, reason, {"worker": whose})
 
 
@@ -173,7 +179,7 @@ def _words(length: timedelta) -> str:
 
 
 def as_row(score: Score) -> dict[str, Any]:
-    """A score in the words of the command line's `--json`."""
+    """A score as the command line's `--json` prints it."""
     state = "unhealthy" if score.value >= _THRESHOLD else "ok"
     return {
         "subject.type": score.subject.type,

@@ -1,10 +1,10 @@
-"""Leases in the keyed state: who may do what, among several workers, and until when.
+"""Leases in the keyed state: which of several workers may do a job, and until when.
 
-A lease is over when its time has come, or when a worker has watched it unchanged for its whole length by its own
-monotonic clock: so a dead worker's lease also ends where clocks disagree or are set back. On its own machine it ends
-with its process. A lease only keeps workers from doing the same at once. What keeps a paused worker from writing over
-its successor is the number of the claim (`Entry.version`, which rises with every write), or compare-and-set on the
-record itself.
+A lease has expired when its end time has passed, or when another worker has seen it unchanged for its whole length by
+that worker's own monotonic clock. The second rule ends a dead worker's lease even if clocks disagree or are set back. For
+workers on the same machine, a lease also ends with the holder's process. A lease only prevents workers from doing the same
+work at the same time. A paused worker is kept from overwriting its successor's results by the fencing token of the claim
+(`Entry.version`, which rises with every write), or by compare-and-set on the record.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from tocsin.store.protocol import Store
 
 KIND = "lease"
 LENGTH = timedelta(minutes=2)
-_WATCHED = 4_096  # claims of others
+_WATCHED = 4_096  # the most claims of other workers to remember
 
 
-class LeaseLost(StoreError):  # noqa: N818 — what happened, in the words of the field
-    """Another worker has taken over; what was not written yet is left to it."""
+class LeaseLost(StoreError):  # noqa: N818 — the established name of this condition
+    """Another worker has taken over the lease and does the remaining work."""
 
 
 def worker_name(name: str = "") -> str:
-    """A name that no other worker has, and none before: host, process, and a word for the place and at random."""
+    """A unique worker name: host, process id, an id of the machine or container, and a random part."""
     return f"{name or socket.gethostname()}:{os.getpid()}:{_place()}{secrets.token_hex(4)}"
 
 
 @functools.cache
 def _place() -> str:
-    """Where this process's number means something: the machine since it was started, and its container."""
+    """An id of the scope in which this process id is valid: the machine since its boot, and the container."""
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     facts = f"{socket.gethostname()} {uuid.getnode()}"
     if boot.exists() and namespace.exists():
@@ -50,7 +50,7 @@ def _place() -> str:
 
 
 def gone(worker: str) -> bool:
-    """Whether a worker is known to be dead: one of this place, whose process is no more."""
+    """Whether a worker is known to be dead: it ran on this machine, and its process no longer exists."""
     _, pid, word = worker.rsplit(":", 2)
     if not word.startswith(_place()):
         return False
@@ -64,7 +64,7 @@ def gone(worker: str) -> bool:
 
 
 class Expiry:
-    """Says when a claim of another worker is over."""
+    """Decides whether a claim of another worker has expired."""
 
     def __init__(self, clock: Clock, length: timedelta = LENGTH) -> None:
         self.length = length
@@ -72,17 +72,17 @@ class Expiry:
         self._seen: dict[str, tuple[str, float]] = {}
 
     def until(self) -> str:
-        """The end of a claim that begins or is renewed now."""
+        """The end time of a claim that is made or renewed now."""
         return format_time(self._clock.now() + self.length)
 
     def over(self, key: str, by: str, until: str) -> bool:
-        """Whether a claim has ended: by the clock, by being watched unchanged for as long, or with its worker."""
+        """Whether a claim has expired: by its end time, by being seen unchanged for its length, or with its worker."""
         if parse_time(until) <= self._clock.now() or gone(by):
             return True
         now, claim = self._clock.monotonic(), f"{by} {until}"
         seen, first = self._seen.pop(key, ("", now))
         self._seen[key] = (claim, first if seen == claim else now)
-        if len(self._seen) > _WATCHED:  # mostly claims that ended well, which nobody looks at any more
+        if len(self._seen) > _WATCHED:  # mostly claims that were completed and are not checked again
             del self._seen[next(iter(self._seen))]
         if seen != claim:
             return False
@@ -91,7 +91,7 @@ class Expiry:
 
 @dataclass(slots=True)
 class Lease:
-    """A right that this worker holds. `fence` is higher than that of every holder before."""
+    """A lease that this worker holds. `fence` is the fencing token: higher than that of every earlier holder."""
 
     name: str
     fence: int
@@ -99,14 +99,14 @@ class Lease:
 
 
 class Leases:
-    """Takes and gives back leases for one worker."""
+    """Acquires, renews and releases leases for one worker."""
 
     def __init__(self, store: Store, clock: Clock, worker: str, length: timedelta = LENGTH) -> None:
         self._store, self._clock, self.worker = store, clock, worker
         self._expiry = Expiry(clock, length)
 
-    def take(self, name: str) -> Lease | None:
-        """The lease of that name, or None while another worker holds it."""
+    def acquire(self, name: str) -> Lease | None:
+        """Acquire the lease with this name; None while another worker holds it."""
         entry = self._store.get(KIND, name)
         if entry is not None and not self._free(name, entry.value):
             return None
@@ -120,19 +120,21 @@ class Leases:
         return {"by": self.worker, "until": self._expiry.until()}
 
     def renew(self, lease: Lease) -> None:
-        """Hold a lease for its whole length from now on; does nothing while most of it is left.
+        """Extend a lease to its full length from now, once a quarter of it has passed.
 
         Raises:
-            LeaseLost: another worker has it.
+            LeaseLost: another worker holds the lease.
         """
         now = self._clock.monotonic()
         if now - lease.renewed < self._expiry.length.total_seconds() / 4:
             return
         renewed = self._store.put(KIND, lease.name, self._claim(), lease.fence)
         if renewed is None:
-            raise LeaseLost(f"the lease {lease.name!r} went to another worker while this one stood still")
+            raise LeaseLost(
+                f"another worker took over the lease {lease.name!r} while this one was suspended or stalled"
+            )
         lease.fence, lease.renewed = renewed.version, now
 
-    def give_back(self, lease: Lease) -> None:
-        """End a lease before its time; one that is lost already is left to its holder."""
+    def release(self, lease: Lease) -> None:
+        """End a lease early. A lease that another worker has taken over is not changed."""
         self._store.delete(KIND, lease.name, lease.fence)

@@ -1,8 +1,8 @@
-"""Which windows each detector still has to evaluate, and which worker is at which: the store decides.
+"""The pending windows of each detector, and which worker has claimed which: the store arbitrates.
 
-One record a detector in the keyed state (kind `detect`): how far it has read each of its streams, and its pending
-windows. A pending window is claimed by a worker until some time; the number of the claim goes into everything
-that is written under it, so that a worker that was paused and wakes up cannot write over its successor.
+Each detector has one record in the keyed state (kind `detect`): its cursors in its streams, and its pending windows. A
+worker claims a pending window until some time. The fencing token of the claim is written into every row that results from
+it, so a worker that was paused cannot overwrite the results of the worker that took over.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tocsin.errors import StoreAway, StoreError
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.cursors import Cursor, Touched
 from tocsin.pipeline.detecting.leases import LENGTH, Expiry
-from tocsin.pipeline.detecting.pending import Claim, Pending, Waiting, claimed, realigned, settle, waiting
+from tocsin.pipeline.detecting.pending import Claim, Pending, Waiting, claimed, complete, realigned, waiting
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Entry, Store
@@ -27,7 +27,7 @@ from tocsin.store.protocol import Entry, Store
 _FAULTS: tuple[type[BaseException], ...] = (StoreError, *FAULTS)
 log = logger()
 KIND = "detect"
-#: So long after a window could have been evaluated it is a gap, if nobody has.
+#: A window that is still not evaluated this long after it was due is recorded as a gap.
 GRACE = timedelta(minutes=15)
 
 
@@ -44,14 +44,18 @@ class Ledger:
     ) -> None:
         self._store, self._clock, self.worker, self._grace = store, clock, worker, grace
         self._expiry = Expiry(clock, length)
-        self._held: dict[tuple[str, datetime, str], float] = {}  # by token: when it was renewed, monotonic
-        self.unread: dict[str, str] = {}  # detectors whose streams could not be looked at, and why
+        self._held: dict[
+            tuple[str, datetime, str], float
+        ] = {}  # by detector, window and token: when renewed, monotonic
+        self.unread: dict[str, str] = {}  # detectors whose streams could not be read, and why
 
-    def look(self, settings: Sequence[Setting]) -> list[Run]:
-        """Take note of the windows that were touched since the last look, and of those that nobody
-        evaluated in time: their gap records, which are to be appended before `note_gaps`.
+    def update_pending(self, settings: Sequence[Setting]) -> list[Run]:
+        """Add the windows that were touched since the last call, and find those not evaluated in time.
 
-        Detectors that have read alike share one scan.
+        Detectors with equal cursors share one scan.
+
+        Returns:
+            The gap records of windows not evaluated in time, to be appended before `note_gaps` is called.
         """
         known = {entry.key: entry for entry in self._store.entries(KIND)}
         shared: dict[Any, Touched] = {}
@@ -59,16 +63,16 @@ class Ledger:
         for setting in settings:
             id = setting.detector.id
             try:
-                gaps += self._look(setting, known.get(id), shared)
+                gaps += self._update(setting, known.get(id), shared)
                 self.unread.pop(id, None)
             except StoreAway:
                 raise
-            except _FAULTS as error:  # a stream that cannot be read stops no other
+            except _FAULTS as error:  # an unreadable stream must not stop other detectors
                 self.unread[id] = str(error)
-                log.error("cannot look", detector=id, error=str(error))  # noqa: TRY400
+                log.error("cannot read the streams of a detector", detector=id, error=str(error))  # noqa: TRY400
         return sorted(gaps, key=lambda gap: (gap.start, gap.detector))
 
-    def _look(self, setting: Setting, entry: Entry | None, shared: dict[Any, Touched]) -> list[Run]:
+    def _update(self, setting: Setting, entry: Entry | None, shared: dict[Any, Touched]) -> list[Run]:
         detector = setting.detector
         while True:
             value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
@@ -85,7 +89,7 @@ class Ledger:
             new = {**value, "cursors": cursors, "pending": pending, "length": length}
             if new == value or self._put(detector.id, new, entry) is not None:
                 break
-            entry = self._store.get(KIND, detector.id)  # another worker looked at the same time
+            entry = self._store.get(KIND, detector.id)  # another worker changed the record at the same time
         late = [(parse_time(k), p) for k, p in pending.items() if self._late(setting, k, p)]
         return [self._gap(setting, start, p, entry.version if entry else 0) for start, p in late]
 
@@ -95,27 +99,27 @@ class Ledger:
         cursor = Cursor.read(value)
         key = (stream, length, cursor.newest, tuple(cursor.recent.items()))
         if key not in shared:
-            shared[key] = cursor.look(self._store, stream, length)
+            shared[key] = cursor.advance(self._store, stream, length)
         return shared[key]
 
     def _late(self, setting: Setting, start: str, pending: Pending) -> bool:
-        """Whether a window could have been evaluated long ago and nobody has, or is evaluating it."""
+        """Whether a window is overdue, not recorded as a gap, and not claimed by a worker."""
         due = max(parse_time(pending["since"]), setting.due(parse_time(start)))
         late = self._clock.now() - due > self._grace
         return not pending.get("gap") and late and self._free(setting.detector.id, start, pending)
 
     def _gap(self, setting: Setting, start: datetime, pending: Pending, fence: int) -> Run:
-        """Its record; under the number of the detector's own, which is higher than that of any claim before."""
+        """The gap record of a window. Its fencing token is higher than that of every earlier claim."""
         due = max(parse_time(pending["since"]), setting.due(start))
-        reason = f"nobody evaluated it in time: it could have been from {format_time(due)} on"
+        reason = f"no worker evaluated the window in time: it was due at {format_time(due)}"
         if pending["attempts"]:
-            reason = f"{pending['attempts']} attempts failed, the last with: {pending.get('fault', '')}"
+            reason = f"{pending['attempts']} attempts failed; the last error: {pending.get('fault', '')}"
         end = start + setting.detector.requires.window
         attempt = pending["attempts"]
         return Run(setting.detector.id, start, end, Outcome.GAP, reason, attempt=attempt, fence=fence)
 
     def note_gaps(self, gaps: Iterable[Run]) -> None:
-        """Remember that gap records were written: what fills them is recorded as such."""
+        """Mark windows whose gap records were written: their evaluation is recorded as filling a gap."""
         by_detector: dict[tuple[str, timedelta], list[str]] = {}
         for gap in gaps:
             by_detector.setdefault((gap.detector, gap.end - gap.start), []).append(format_time(gap.start))
@@ -126,7 +130,7 @@ class Ledger:
                         pending[start] = {**pending[start], "gap": True}
 
     def due(self, setting: Setting) -> list[datetime]:
-        """Starts of the windows that are over and free, oldest first."""
+        """Starts of the pending windows that have ended and are not claimed, oldest first."""
         entry = self._store.get(KIND, setting.detector.id)
         return self._due(setting, entry.value["pending"]) if entry else []
 
@@ -144,12 +148,12 @@ class Ledger:
         by = pending.get("by")
         if by is None:
             return True
-        if by == self.worker:  # or left over from a call that an error ended
+        if by == self.worker:  # unless it is held now, it is left over from a call that failed
             return (detector, parse_time(start), pending.get("token", "")) not in self._held
         return self._expiry.over(f"{detector} {start}", by, pending["until"])
 
     def fits(self, setting: Setting) -> bool:
-        """Whether a detector's pending windows have the length that it is set to; looking at its streams makes them."""
+        """Whether a detector's pending windows have its configured length; `update_pending` realigns them."""
         own = _microseconds(setting.detector.requires.window)
         entry = self._store.get(KIND, setting.detector.id)
         return entry is None or entry.value.get("length", own) == own
@@ -159,7 +163,7 @@ class Ledger:
         return self._claim(setting, lambda pending: self._due(setting, pending)[:limit])
 
     def claim_named(self, setting: Setting, starts: Sequence[datetime]) -> list[Claim]:
-        """A claim for each of these windows, pending or not; one that another worker is at stays that worker's."""
+        """Return a claim for each of these windows, pending or not. Claims of other workers are not changed."""
         return self._claim(setting, lambda _: starts)
 
     def _claim(
@@ -171,7 +175,9 @@ class Ledger:
             value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
             pending = dict(value["pending"])
             starts = choose(pending)
-            if not starts or value.get("length", own) != own:  # of a worker with another configuration
+            if (
+                not starts or value.get("length", own) != own
+            ):  # written by a worker with another configuration
                 return []
             token = secrets.token_hex(4)
             claim = {"by": self.worker, "until": self._expiry.until(), "token": token}
@@ -189,7 +195,7 @@ class Ledger:
         self._held |= {(c.detector, c.start, c.token): now for c in claims if c.token}
 
     def renew(self, claims: Sequence[Claim]) -> None:
-        """Hold claims for their whole time from now on, where a quarter of it is gone."""
+        """Extend claims to their full length from now, once a quarter of it has passed."""
         now, old = self._clock.monotonic(), self._expiry.length.total_seconds() / 4
         stale = [c for c in claims if now - self._held.get((c.detector, c.start, c.token), now) >= old]
         for detector, length in sorted({(c.detector, c.length) for c in stale}):
@@ -197,36 +203,36 @@ class Ledger:
             found = False
             for pending in self._changing(detector, length):
                 found = True
-                self.let_go(own)  # until it is known that they are still ours
+                self.forget(own)  # until the record shows that this worker still holds them
                 kept = [c for c in own if pending.get(format_time(c.start), {}).get("token") == c.token]
                 for claim in kept:
                     key = format_time(claim.start)
                     pending[key] = {**pending[key], "until": self._expiry.until()}
                 self._hold(kept)
-            if not found:  # windows have another length now: none of these is there any more
-                self.let_go(own)
+            if not found:  # the window length has changed: these windows are no longer pending
+                self.forget(own)
 
     def held(self, claim: Claim) -> bool:
-        """Whether a claim was still this worker's when it was renewed last; a window that was not pending is anybody's."""
+        """Whether this worker held the claim at its last renewal. A window that was not pending needs no claim."""
         return not claim.token or (claim.detector, claim.start, claim.token) in self._held
 
-    def let_go(self, claims: Iterable[Claim]) -> None:
-        """Hold claims no longer: this worker may claim their windows again, and others when their time is over."""
+    def forget(self, claims: Iterable[Claim]) -> None:
+        """Stop holding claims: this worker may claim the windows again, other workers after the claims expire."""
         for claim in claims:
             self._held.pop((claim.detector, claim.start, claim.token), None)
 
-    def settle(self, done: Sequence[tuple[Claim, Run]]) -> None:
-        """Cross off what was evaluated and written down; put back what failed, to be tried again later.
+    def complete(self, done: Sequence[tuple[Claim, Run]]) -> None:
+        """Remove evaluated windows from the pending ones, and schedule a retry for failed windows.
 
-        A window into which more events came meanwhile stays pending.
+        A window that received more events meanwhile stays pending.
         """
         for detector, length in sorted({(run.detector, run.end - run.start) for _, run in done}):
             own = [(claim, run) for claim, run in done if claim.detector == detector]
             reached = max((format_time(run.start) for _, run in own if run.done), default="")
             for pending in self._changing(detector, length, reached):
                 for claim, run in own:
-                    settle(pending, claim, run, self._clock.now())
-        self.let_go(claim for claim, _ in done)
+                    complete(pending, claim, run, self._clock.now())
+        self.forget(claim for claim, _ in done)
 
     def waiting(self, detector: str | None = None) -> list[Waiting]:
         """Every pending window, by detector and start."""
@@ -239,10 +245,9 @@ class Ledger:
         ]
 
     def _changing(self, detector: str, length: timedelta, reached: str = "") -> Iterator[dict[str, Pending]]:
-        """The detector's pending windows, to be changed; again and again until nobody wrote in between.
+        """Yield the detector's pending windows for changing, repeatedly until no other worker wrote in between.
 
-        Nothing where the windows have another length by now. `reached` is the start of the newest window that was
-        evaluated.
+        Yields nothing if the window length has changed. `reached` is the start of the newest evaluated window.
         """
         while True:
             entry = self._store.get(KIND, detector)

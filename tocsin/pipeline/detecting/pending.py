@@ -1,4 +1,4 @@
-"""A pending window in a detector's record: what is known of it, who is at it, and what an attempt makes of it."""
+"""A pending window in a detector's record: its state, its claim, and the effect of an attempt on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Entry
 
-#: seen, since, attempts; where there is something to say: gap, fault, after, by and until.
+#: Keys: seen, since, attempts; optional: gap, fault, after, and by, until and token of a claim.
 Pending = dict[str, Any]
 _BACKOFF, _LONGEST = timedelta(minutes=1), timedelta(days=1)
 
@@ -24,18 +24,20 @@ class Claim(NamedTuple):
     detector: str
     start: datetime
     length: timedelta
-    fence: int  # higher than that of every claim before
-    seen: str = ""  # another text whenever the window was touched again
+    fence: int  # fencing token: higher than that of every earlier claim
+    seen: str = ""  # a marker that changes whenever the window is touched again
     attempts: int = 0
     gap: bool = False
-    again: bool = True  # whether the window may have been evaluated before
-    token: str = ""  # of the claim in the record; empty where the window was not pending, or another worker's
-    early: bool = False  # the window is not over yet
+    reevaluation: bool = True  # whether the window may have been evaluated before
+    token: str = (
+        ""  # of the claim in the record; empty if the window was not pending, or is claimed by another worker
+    )
+    early: bool = False  # the window has not ended
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A pending window, for people: since when it could have been evaluated, and what became of it so far."""
+    """A pending window for display: since when it is pending, and the result of its attempts."""
 
     detector: str
     start: datetime
@@ -45,12 +47,14 @@ class Waiting:
     fault: str
 
 
-def settle(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime) -> None:
-    """Cross a window off, or put it back: to be tried again later where it failed, at once where it was touched
-    again, and where it is not over or nobody was to be told of it.
+def complete(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime) -> None:
+    """Remove an evaluated window from the pending ones, or keep it pending.
 
-    What was written although the claim had gone to another worker meanwhile makes the window pending once more: where
-    its successor found nothing to write, nothing of a higher number stands against it.
+    A failed window is retried later. A window stays due at once if it was touched again, has not ended, or was evaluated
+    silently.
+
+    If the claim was lost but rows were written under it, the window becomes pending again: if the worker that took over
+    had nothing to write, no row with a higher fencing token would supersede them.
     """
     key = format_time(claim.start)
     value = pending.get(key)
@@ -71,7 +75,7 @@ def settle(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime) -
 
 
 def realigned(record: Mapping[str, Any], length: int) -> dict[str, Pending]:
-    """The pending windows of a record; where the configuration changed their length, those that hold the old ones.
+    """The pending windows of a record. If their length was reconfigured, the new windows that cover the old ones.
 
     `length` is in microseconds, as in the record.
     """
@@ -89,7 +93,7 @@ def realigned(record: Mapping[str, Any], length: int) -> dict[str, Pending]:
 
 
 def waiting(detector: str, start: str, pending: Pending) -> Waiting:
-    """A pending window, for people."""
+    """The display form of a pending window."""
     return Waiting(
         detector,
         parse_time(start),
@@ -101,13 +105,22 @@ def waiting(detector: str, start: str, pending: Pending) -> Waiting:
 
 
 def claimed(setting: Setting, start: datetime, entry: Entry, token: str, now: datetime) -> Claim:
-    """The claim of a window that was written with a record."""
+    """The claim of a window, from the record that was written with it."""
     key, detector, length = format_time(start), setting.detector.id, setting.detector.requires.window
     value = entry.value["pending"].get(key, {})
-    again, early = key <= entry.value.get("reached", ""), setting.due(start) > now
+    reevaluation, early = key <= entry.value.get("reached", ""), setting.due(start) > now
     if value.get("token") != token:
-        return Claim(detector, start, length, entry.version, again=again, early=early)
+        return Claim(detector, start, length, entry.version, reevaluation=reevaluation, early=early)
     gap = bool(value.get("gap"))
     return Claim(
-        detector, start, length, entry.version, value["seen"], value["attempts"], gap, again, token, early
+        detector,
+        start,
+        length,
+        entry.version,
+        value["seen"],
+        value["attempts"],
+        gap,
+        reevaluation,
+        token,
+        early,
     )

@@ -1,6 +1,6 @@
-"""What detection writes down: scores, revisions of findings, and a record of each attempt.
+"""The rows that detection writes: scores, revisions of findings, and a record of each attempt.
 
-Every id follows from the content, so that writing the same again adds nothing.
+Every id is derived from the content, so writing the same row again has no effect.
 """
 
 from __future__ import annotations
@@ -38,29 +38,27 @@ class Run:
     baseline: str = ""
     seconds: float = 0.0
     attempt: int = 1
-    fault: str = ""  # of a failed one: raised, output, hang, memory or crash
+    fault: str = ""  # of a failed run: raised, output, baseline, store, hang, memory, crash or import
     traceback: str = ""  # of a plug-in that raised
-    searched: datetime | None = (
-        None  # the oldest event time that was read: history and baseline begin before the window
-    )
-    fence: int = 0  # number of the claim
-    silent: bool = False  # a backfill that pages nobody
-    after: str = ""  # the record that it takes the place of, where a window was asked for by its time
-    repeats: bool = False  # the record that is in force says the same
+    searched: datetime | None = None  # the oldest event time read, including history and baseline
+    fence: int = 0  # fencing token of the claim
+    silent: bool = False  # a backfill that sends no notifications
+    after: str = ""  # the record that it supersedes, if the window was requested by its time
+    repeats: bool = False  # the newest record has the same content
 
     @property
     def done(self) -> bool:
-        """Whether its scores and findings count."""
+        """Whether the run evaluated its window, so that its scores and findings are valid."""
         return self.outcome in DONE
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The findings among what was judged."""
+        """The findings among the judgements."""
         return tuple(j.finding for j in self.judged if j.finding is not None)
 
 
 def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row for each finding that is new or changed, and for each that late data took back."""
+    """A row for each finding that is new, changed, or withdrawn because of late data."""
     if not runs:
         return []
     windows = {(run.detector, run.start, run.end): run for run in runs}
@@ -110,9 +108,9 @@ _SHORT = (
 def newest_findings(
     store: Store, where: Sequence[Condition] = (), *, withdrawn: bool = False, short: bool = False
 ) -> pl.DataFrame:
-    """The newest revision of every finding, by window; without those that late data took back.
+    """The newest revision of every finding, by window; without withdrawn findings unless `withdrawn` is set.
 
-    `short` leaves out all but what, when, about whom and how bad: for counting very many of them.
+    `short` reads only the columns for detector, window, subject and severity: for counting many findings.
     """
     rows = store.scan("finding", columns=_SHORT if short else None, where=where).collect().sort(NEWEST_LAST)
     newest = rows.unique("tocsin.finding.id", keep="last", maintain_order=True)
@@ -131,7 +129,7 @@ def _key(run: Run) -> dict[str, Any]:
 
 
 class Before(NamedTuple):
-    """What the newest evaluation of a window was, and how many events it read."""
+    """The outcome of the newest evaluation of a window, and the number of events it read."""
 
     outcome: Outcome
     rows: int
@@ -161,7 +159,7 @@ def newest_runs(
     """The newest record of each window of a length (None: of any) that begins in `[start, end)`.
 
     Returns:
-        Its start, and these columns.
+        The start of each window, and these columns.
     """
     first, last = "tocsin.window.start", "tocsin.window.end"
     own = [
@@ -185,7 +183,7 @@ def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
 
 
 def write_runs(store: Store, runs: Sequence[Run]) -> None:
-    """Write attempts down: first scores and findings, then the records that they are there."""
+    """Record attempts: scores and findings first, then the run records, so a recorded run has its findings."""
     done = [run for run in runs if run.done]
     write(store, "score", [score_row(run, j) for run in done if not run.repeats for j in run.judged])
     write(store, "finding", revisions(store, done))
@@ -256,28 +254,28 @@ def _judged(run: Run) -> str | None:
 
 
 def _own(run: Run) -> list[str]:
-    """What tells a record from an older one that says the same: another stands between them and is in force."""
+    """Part of a row's id: distinguishes it from an older row with the same content that was superseded since."""
     return [run.after] if run.after else []
 
 
-_SAID = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
+_COMPARED = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
          "tocsin.run.judged", "tocsin.baseline.digest")  # fmt: skip
 
 
 def in_force(
     store: Store, detector: str, starts: Sequence[datetime], length: timedelta
 ) -> dict[datetime, dict[str, Any]]:
-    """The newest record of each of these windows, for `follow`."""
-    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_SAID, "event.id"])
+    """The newest record of each of these windows, for `supersede`."""
+    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_COMPARED, "event.id"])
     return {row["tocsin.window.start"]: row for row in found.iter_rows(named=True)}
 
 
-def follow(run: Run, newest: Mapping[str, Any] | None) -> Run:
-    """The run as one that repeats the newest record of its window, or takes its place."""
+def supersede(run: Run, newest: Mapping[str, Any] | None) -> Run:
+    """Mark the run as a repetition of the newest record of its window, or as superseding that record."""
     if newest is None:
         return run
     row = run_row(run)
-    if all(row[name] == newest[name] for name in _SAID):
+    if all(row[name] == newest[name] for name in _COMPARED):
         return replace(run, repeats=True)
     return replace(run, after=newest["event.id"])
 

@@ -1,4 +1,4 @@
-"""How a detector is set."""
+"""The settings of a configured detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A window's view of the store."""
+"""Gives a window access to the store."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tocsin.store.protocol import Store
 class StoreSource:
     """Binds a `tocsin.contract.windows.Window` to a store.
 
-    `without` are intervals of event time that are left out: findings in them would teach a rolling
-    baseline that an attack is normal.
+    `without` are intervals of event time to exclude. They contain findings; a rolling baseline fitted on them would treat
+    an attack as normal.
     """
 
     store: Store
@@ -67,5 +67,8 @@ class StoreSource:
             .sort(INGESTED)
         )
         if found.is_empty() or found["tocsin.dataset.path"][-1] is None:
-            raise SnapshotError(f"dataset snapshot {digest} has no known path; its rows cannot be read")
+            raise SnapshotError(
+                f"dataset snapshot {digest} has no recorded path, so its rows cannot be read; "
+                "ingest its dataset event with tocsin.dataset.path"
+            )
         return verified_snapshot(Path(found["tocsin.dataset.path"][-1]), digest)

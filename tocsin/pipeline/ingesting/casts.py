@@ -1,4 +1,4 @@
-"""Values from JSON as the columns of a stream hold them."""
+"""Converts JSON values to the types of a stream's columns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tocsin.contract.streams import Column, Type
 
 
 class EventError(ValueError):
-    """Why something is not an event of its stream."""
+    """The reason why an input is not a valid event of its stream."""
 
 
 def cast(column: Column, value: Any) -> Any:
-    """A value as its column holds it.
+    """Convert a value to the type of its column.
 
     Raises:
-        EventError: it is none of the column's type; the message names both.
+        EventError: the value is not of the column's type; the message names both.
     """
     if value is None:
         return None
@@ -36,7 +36,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        value.encode()  # a lone surrogate cannot be written anywhere
+        value.encode()  # raises for a lone surrogate, which no store can write
         return value
     if isinstance(value, int | float):
         return str(value)
@@ -66,7 +66,7 @@ def _boolean(value: Any) -> bool:
 def _date(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
-    if isinstance(value, int):  # Elasticsearch's other form of a date: milliseconds since 1970
+    if isinstance(value, int):  # Elasticsearch's numeric date format: milliseconds since 1970
         return format_time(EPOCH + timedelta(milliseconds=value))
     return _text(value)
 
@@ -100,7 +100,7 @@ _CASTS: Mapping[Type, Callable[[Any], Any]] = {
 
 
 def kind(value: Any) -> str:
-    """What JSON calls a value."""
+    """The name of a value's JSON type."""
     match value:
         case None:
             return "null"

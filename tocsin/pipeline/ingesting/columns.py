@@ -1,4 +1,4 @@
-"""Decoded values to Polars columns."""
+"""Converts decoded values to Polars columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 def to_frame(stream: str, columns: Sequence[Sequence[Any]]) -> pl.DataFrame:
-    """A frame of those of `columns_of(stream)` that hold a value; times and JSON are still texts."""
+    """A frame of the columns of `columns_of(stream)` that contain a value. Times and JSON are still text."""
     return pl.DataFrame(
         [
             _series(c.name, c.type, values)
@@ -29,13 +29,13 @@ def to_frame(stream: str, columns: Sequence[Sequence[Any]]) -> pl.DataFrame:
 
 
 def joined(stream: str, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Frames made by `to_frame` as one, with every column of the stream."""
+    """Concatenate frames of `to_frame`, and add the missing columns of the stream."""
     nothing = pl.DataFrame(schema={c.name: _TYPES[c.type] for c in columns_of(stream)})
     return pl.concat([nothing, *frames], how="diagonal", rechunk=True)
 
 
 def to_times(texts: pl.Series) -> pl.Series:
-    """Times in UTC, null where a text is none."""
+    """Parse texts to times in UTC; null for a text that is not a time."""
     times = texts.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     return times if times.null_count() == texts.null_count() else _second_try(texts, times)
 
@@ -65,10 +65,10 @@ _TYPES = {
 
 
 def _vectors(name: str, values: Sequence[list[float] | None]) -> pl.Series:
-    """Lists of one length are laid end to end: ten times faster than one by one."""
+    """A column of lists. Lists of equal length are built from one flat array, which is ten times faster."""
     try:
         lengths = set(map(len, values))  # type: ignore[arg-type]
-    except TypeError:  # a null among them
+    except TypeError:  # one of the values is null
         lengths = set()
     if len(lengths) == 1 and 0 not in lengths:
         (length,) = lengths
@@ -79,7 +79,7 @@ def _vectors(name: str, values: Sequence[list[float] | None]) -> pl.Series:
 
 
 def _second_try(texts: pl.Series, times: pl.Series) -> pl.Series:
-    """ISO 8601 times that RFC 3339 leaves out: a date alone, a space for the T, no zone (read as UTC)."""
+    """Parse ISO 8601 times that RFC 3339 excludes: a date alone, a space instead of T, no zone (read as UTC)."""
     plain = texts.str.replace(r"([+-]\d\d):?(\d\d)$", "$1:$2").str.replace(" ", "T", literal=True)
     for suffix in ("", "Z", "T00:00:00Z", ":00Z"):
         more = (plain + suffix).str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)

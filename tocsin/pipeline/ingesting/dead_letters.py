@@ -1,4 +1,4 @@
-"""What could not be taken in, as rows of the dead-letter stream."""
+"""Converts rejected events to rows of the dead-letter stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tocsin.contract.streams import STREAMS, TIME, Column, Type
 from tocsin.pipeline.ingesting.protect import Protector
 from tocsin.store.protocol import Refused
 
-_ORIGINAL = 8192  # bytes of a rejected event that are kept
+_ORIGINAL = 8192  # bytes of a rejected event that are stored
 _REASON = 500  # characters
 _QUOTED = re.compile(r"`.*`|\".*\"|'.*'", re.DOTALL)
 
@@ -25,10 +25,10 @@ _QUOTED = re.compile(r"`.*`|\".*\"|'.*'", re.DOTALL)
 def dead_letters(
     batch: Batch, rejected: Sequence[Rejected], protector: Protector, now: datetime
 ) -> pl.DataFrame:
-    """Rows of the dead-letter stream. What the rules protect is protected here as well."""
+    """Rows of the dead-letter stream for rejected events. The protection rules apply to them as well."""
     rows, collectors = [], set(map(id, batch.rejected))
     for item in rejected:
-        foreign = id(item) in collectors  # in the source's own words, to which no rule applies
+        foreign = id(item) in collectors  # in the source's own format, to which no rule can be applied
         place = "\x1f".join((batch.source, batch.stream, item.position))
         bare = item.reason[:_REASON] if not protector else _bare(item.reason, foreign=foreign)
         key = "\x1f".join((place, hashlib.sha256(item.original).hexdigest(), item.reason))
@@ -50,10 +50,10 @@ def dead_letters(
     return conform(pl.DataFrame(rows, schema={name: known[name] for name in rows[0]}), "dead_letter")
 
 
-def refused_letters(
+def refused_dead_letters(
     stream: str, frame: pl.DataFrame, refused: Sequence[Refused], protector: Protector, now: datetime
 ) -> pl.DataFrame:
-    """Rows of the dead-letter stream for rows of a frame from one source that the store refused."""
+    """Rows of the dead-letter stream for rows of one source that the store rejected."""
     rejected = [Rejected(row.reason, f"event.id {row.id}", b"") for row in refused]
     return dead_letters(Batch(stream, frame["tocsin.source.id"][0], {}), rejected, protector, now)
 
@@ -63,7 +63,7 @@ def _original(stream: str, original: bytes, protector: Protector, *, foreign: bo
         return original[:_ORIGINAL].decode("utf-8", "replace")
     if foreign:
         return None
-    try:  # what the rules cannot be applied to is not written: its place and digest are
+    try:  # if the rules cannot be applied, the content is not stored: only its position and digest
         event = msgspec.json.decode(original)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
@@ -71,12 +71,12 @@ def _original(stream: str, original: bytes, protector: Protector, *, foreign: bo
         return None
     dotted = dict(_dotted(event, STREAMS[stream].by_name))
     protected = {name: protector.tree(stream, name, value) for name, value in dotted.items()}
-    protected = protector.echoes(stream, dotted, protected)
+    protected = protector.protect_copies(stream, dotted, protected)
     return msgspec.json.encode(protected)[:_ORIGINAL].decode("utf-8", "replace")
 
 
 def _bare(reason: str, *, foreign: bool) -> str:
-    """A reason without the value that it quotes: the value may be what a rule protects."""
+    """Remove the quoted value from a reason: a rule may protect the value."""
     if foreign:
         return _QUOTED.sub("…", reason)[:_REASON]
     head, _, _ = reason.partition(" is needed, not ")
@@ -86,7 +86,7 @@ def _bare(reason: str, *, foreign: bool) -> str:
 def _dotted(
     event: dict[str, Any], columns: Mapping[str, Column], prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """Fields by dotted name; an object where a column has a plain value is one text, keys and all."""
+    """Fields by dotted name. An object in a column for plain values becomes one text, including its keys."""
     for key, value in event.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value and name not in columns:

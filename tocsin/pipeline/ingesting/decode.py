@@ -1,8 +1,8 @@
-"""ndjson to columns: a typed decoder for well-formed nested events, a patient one for all others.
+"""Decodes ndjson to columns, with a fast typed decoder for well-formed nested events and a lenient one for others.
 
-Both give the same rows. The fast decoder (msgspec structs made from the catalogue) takes a run of lines
-only if every event in it is nested, typed, has an `event.id` and has no unknown field; any other run
-goes line by line through the patient one, which knows why a line is no event.
+Both return the same rows. The fast decoder (msgspec structs generated from the stream catalogue) accepts a run of lines
+only if every event in it is nested, has values of the right types, has an `event.id` and has no unknown field. Any other
+run is decoded line by line by the lenient decoder, which returns the reason if a line is not a valid event.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import msgspec
 from tocsin.contract.streams import ID, INGESTED, STREAMS, UNMAPPED, Column, Type
 from tocsin.pipeline.ingesting.casts import EventError, cast, kind
 
-#: Runs of about this many bytes stay in the processor's cache (measured: 2.2 times faster than 4 MiB).
+#: Runs of about this many bytes fit into the processor's cache (measured: 2.2 times faster than 4 MiB).
 RUN = 256 * 1024
-#: Stamped by Tocsin: what an event says under these names is kept among its unmapped fields.
+#: Fields that Tocsin sets. If an event contains them, their values are stored among its unmapped fields.
 STAMPED = frozenset({INGESTED, UNMAPPED, "tocsin.source.id"})
 _DEEPEST = 64
 
@@ -29,7 +29,7 @@ Row = tuple[Any, ...]
 
 
 def columns_of(stream: str) -> tuple[Column, ...]:
-    """The columns that an event may fill, in the order of a row; unmapped fields stand last."""
+    """The columns that an event may fill, in the order of a row; the unmapped fields are last."""
     given = tuple(c for c in STREAMS[stream].columns if c.name not in STAMPED)
     return (*given, STREAMS[stream].by_name[UNMAPPED])
 
@@ -62,7 +62,7 @@ _TYPES: Mapping[Type, Any] = {
 
 
 def fast(stream: str, run: bytes) -> list[Sequence[Any]] | None:
-    """The columns of a run, in the order of a row, or None if it needs the patient decoder."""
+    """The columns of a run, in the order of a row, or None if it needs the lenient decoder."""
     decoder, root = _fast(stream)
     try:
         events = decoder.decode_lines(run)
@@ -71,7 +71,7 @@ def fast(stream: str, run: bytes) -> list[Sequence[Any]] | None:
     columns: list[Sequence[Any]] = [(None,) * len(events)] * len(columns_of(stream))
     if events:
         root.fill(columns, events)
-        if "" in columns[_id_place(stream)]:  # as good as none: the patient decoder makes one
+        if "" in columns[_id_place(stream)]:  # an empty id counts as missing: the lenient decoder creates one
             return None
     return columns
 
@@ -82,7 +82,7 @@ def _id_place(stream: str) -> int:
 
 
 class _Branch:
-    """One level of nesting: where its fields are, and what it is where an event leaves it out."""
+    """One level of nesting: the places of its fields in a row, and its value if an event omits it."""
 
     def __init__(self, name: str, tree: Mapping[str, Any], places: Mapping[str, int]) -> None:
         self._leaves = [
@@ -105,7 +105,7 @@ class _Branch:
                 inner = next(branches)
                 absent = () if inner.absent is None else (inner.absent,)
                 fields.append((_attribute(key), inner.struct, *absent))
-        needed = any(len(f) == 2 for f in fields)  # without an id an event is not for this decoder
+        needed = any(len(f) == 2 for f in fields)  # this decoder rejects events without an id
         self.struct: type[Any] = msgspec.defstruct(
             f"Event_{name}",
             sorted(fields, key=len),
@@ -117,7 +117,7 @@ class _Branch:
         self.absent: Any = None if needed else self.struct()
 
     def fill(self, columns: list[Sequence[Any]], events: Sequence[Any]) -> None:
-        """Put the fields of the events into their columns; a branch that no event has costs nothing."""
+        """Put the fields of the events into their columns; a branch that no event contains is skipped."""
         for get, place in self._leaves:
             columns[place] = list(map(get, events))
         for get, branch in self._branches:
@@ -146,30 +146,30 @@ def _attribute(key: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
-# The patient decoder
+# The lenient decoder
 
 Identify = Callable[[bytes], str]
 
 
 def content_id(content: bytes) -> str:
-    """An id that follows from an event's content."""
+    """An id derived from an event's content."""
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def patient(stream: str, line: bytes, identify: Identify = content_id) -> tuple[Row, dict[str, Any]]:
-    """One line's row, and its unmapped fields (not yet in the row: they may need protection).
+def lenient(stream: str, line: bytes, identify: Identify = content_id) -> tuple[Row, dict[str, Any]]:
+    """Decode one line to a row and its unmapped fields, which are not in the row because they may need protection.
 
-    `identify` makes an id from the content of an event that has none.
+    `identify` creates an id from the content of an event without one.
 
     Raises:
-        EventError: it is no event of this stream; the message names the field.
+        EventError: the line is not a valid event of this stream; the message names the field.
     """
     try:
         event = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EventError(f"not JSON: {error}") from None
     except RecursionError:
-        raise EventError("not JSON that can be read: nested too deeply") from None
+        raise EventError("not JSON: nested too deeply") from None
     if not isinstance(event, dict):
         raise EventError(f"a JSON object is needed, not {kind(event)}")
     return shape(stream, event, identify)
@@ -178,10 +178,10 @@ def patient(stream: str, line: bytes, identify: Identify = content_id) -> tuple[
 def shape(
     stream: str, event: Mapping[str, Any], identify: Identify = content_id
 ) -> tuple[Row, dict[str, Any]]:
-    """One event's row and its unmapped fields; fields may be nested, dotted, or both.
+    """Convert one event to a row and its unmapped fields. Field names may be nested, dotted, or both.
 
     Raises:
-        EventError: a known field has a value that is not of its type, or is given twice.
+        EventError: a known field has a value of the wrong type, or occurs twice.
     """
     columns = _wanted(stream)
     found: dict[str, Any] = {}

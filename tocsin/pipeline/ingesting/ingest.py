@@ -1,8 +1,8 @@
-"""Ingest: normalize, validate, protect, stamp and append what collectors read.
+"""Ingest: normalize, validate, protect, stamp and append the events that collectors read.
 
-Delivery: at least once from the source, counted once in the stream. A batch's rejected events are
-appended first, then its rows in one commit with its checkpoint, so that a crash in between repeats
-nothing and loses nothing.
+Delivery: events are read at least once from the source and stored once in the stream. A batch's rejected events are
+appended first, then its rows in one commit with its checkpoint. After a crash between the two, the batch is read again,
+and its dead letters are deduplicated: no event is lost or stored twice.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tocsin.contract.streams import ID, SOURCES, STREAMS, TIME
 from tocsin.errors import PluginError
 from tocsin.pipeline.ingesting.casts import EventError
 from tocsin.pipeline.ingesting.columns import joined, to_frame, to_times
-from tocsin.pipeline.ingesting.dead_letters import dead_letters, refused_letters
-from tocsin.pipeline.ingesting.decode import Identify, Row, columns_of, content_id, fast, patient, runs, shape
+from tocsin.pipeline.ingesting.dead_letters import dead_letters, refused_dead_letters
+from tocsin.pipeline.ingesting.decode import Identify, Row, columns_of, content_id, fast, lenient, runs, shape
 from tocsin.pipeline.ingesting.lengths import shortened
 from tocsin.pipeline.ingesting.protect import Protector
 from tocsin.store.protocol import Appends
 
 
 class Counts(NamedTuple):
-    """What became of what was read: read = accepted + duplicate + rejected + spooled."""
+    """Events by outcome: read = accepted + duplicate + rejected + spooled."""
 
     read: int = 0
     accepted: int = 0
@@ -41,13 +41,13 @@ class Counts(NamedTuple):
     spooled: int = 0
 
     def plus(self, other: Counts) -> Counts:
-        """The sum, figure by figure."""
+        """The sum of each count."""
         return Counts(*map(sum, zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Which event times are believed: not older than `past`, not more than `ahead` of the clock."""
+    """The accepted event times: at most `past` before the clock, and at most `ahead` after it."""
 
     past: timedelta = timedelta(days=20 * 365)
     ahead: timedelta = timedelta(days=1)
@@ -55,10 +55,10 @@ class Limits:
 
 @dataclass(slots=True)
 class _Taken:
-    """A batch on its way: its rows, the place of each, and what was rejected.
+    """The state of a batch during ingest: its rows, the place of each, and the rejected events.
 
-    Decoded values become a frame run by run, while they are still in the processor's cache and before their
-    memory is needed for the next run: that saves a third of the whole way (measured).
+    Decoded values are converted to a frame run by run, while they are still in the processor's cache. That saves a third
+    of the total time (measured).
     """
 
     stream: str
@@ -67,17 +67,17 @@ class _Taken:
     frames: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, columns: Sequence[Sequence[Any]], places: Iterable[int]) -> None:
-        """Take the rows of a run, column by column."""
+        """Add the rows of a run, given column by column."""
         self.frames.append(to_frame(self.stream, columns))
         self.places.extend(places)
 
 
-#: Hears of each batch: its stream, its counts, its newest event time, and the time.
+#: Called for each batch with its stream, its counts, its newest event time, and the current time.
 Observe = Callable[[str, Counts, datetime | None, datetime], None]
 
 
 class Ingest:
-    """Takes batches into a store."""
+    """Ingests batches into a store."""
 
     def __init__(
         self, store: Appends, clock: Clock, protector: Protector | None = None, limits: Limits | None = None
@@ -92,12 +92,12 @@ class Ingest:
         progress: Callable[[Counts], None] = lambda _: None,
         guard: Callable[[], None] = lambda: None,
     ) -> Counts:
-        """Take everything that a collector has now.
+        """Ingest all events that a collector currently has.
 
         Args:
             collector: reads the source.
-            progress: hears of what was taken, after each batch.
-            guard: is called before each batch is appended, and raises where this worker may not any more.
+            progress: called after each batch with the counts so far.
+            guard: called before each batch is appended; raises if this worker has lost the source's lease.
 
         Raises:
             InputError: the source cannot be read at all.
@@ -111,24 +111,25 @@ class Ingest:
         return total
 
     def take(self, batch: Batch) -> Counts:
-        """Take one batch: its rows, its rejected events and its checkpoint.
+        """Ingest one batch: its rows, its rejected events and its checkpoint.
 
         Raises:
-            PluginError: the batch is for a stream that collectors may not write.
+            PluginError: collectors may not write to the stream of the batch.
         """
         if batch.stream not in SOURCES:
             raise PluginError(
-                batch.source, f"gave events for {batch.stream!r}; collectors write {', '.join(SOURCES)}"
+                batch.source,
+                f"returned events for stream {batch.stream!r}; collectors may write only to {', '.join(SOURCES)}",
             )
         taken = _Taken(batch.stream, list(batch.rejected))
         self._decode(batch, taken)
         frame = self._frame(batch, taken)
-        self._bury(batch, taken.rejected)
+        self._append_rejected(batch, taken.rejected)
         marks = {self._protector.mark(key): number for key, number in batch.checkpoint.items()}
         appended = self._store.append(batch.stream, frame, marks)
         if appended.refused:
             now = self._clock.now()
-            letters = refused_letters(batch.stream, frame, appended.refused, self._protector, now)
+            letters = refused_dead_letters(batch.stream, frame, appended.refused, self._protector, now)
             self._store.append("dead_letter", letters)
         counts = Counts(
             read=len(frame) + len(taken.rejected),
@@ -141,13 +142,13 @@ class Ingest:
         self.observe(batch.stream, counts, newest, self._clock.now())
         return counts
 
-    def _bury(self, batch: Batch, rejected: Sequence[Rejected]) -> None:
+    def _append_rejected(self, batch: Batch, rejected: Sequence[Rejected]) -> None:
         if rejected:
             letters = dead_letters(batch, rejected, self._protector, self._clock.now())
             self._store.append("dead_letter", letters)
 
     def _resume(self, stream: str, key: str) -> int | None:
-        """Where a source is; a checkpoint from before there was a pseudonym key counts as well."""
+        """The checkpoint of a source. One that was written before a pseudonym key was configured is found as well."""
         number = self._store.checkpoint(stream, self._protector.mark(key))
         return self._store.checkpoint(stream, key) if number is None else number
 
@@ -159,10 +160,10 @@ class Ingest:
                 taken.add(columns, itertools.islice(place, len(columns[0])))
             else:
                 lines = [line for line in run.split(b"\n") if line.strip()]
-                self._patiently(batch, taken, place, patient, lines)
-        self._patiently(batch, taken, place, shape, batch.events)
+                self._decode_leniently(batch, taken, place, lenient, lines)
+        self._decode_leniently(batch, taken, place, shape, batch.events)
 
-    def _patiently(
+    def _decode_leniently(
         self,
         batch: Batch,
         taken: _Taken,
@@ -170,7 +171,7 @@ class Ingest:
         read: Callable[[str, Any, Identify], tuple[Row, dict[str, Any]]],
         events: Iterable[Any],
     ) -> None:
-        """Take events one by one, each with its own reason if it is none."""
+        """Decode events one by one. An invalid event is rejected with its own reason."""
         rows: list[Row] = []
         places: list[int] = []
         for event, at in zip(events, place, strict=False):
@@ -196,13 +197,13 @@ class Ingest:
     def _protected(
         self, batch: Batch, at: int, row: Row, unmapped: dict[str, Any]
     ) -> tuple[Row, dict[str, Any]]:
-        """What only single events show: ids that their collector made from contents, and unknown fields."""
+        """Protect what column rules cannot reach: ids that the collector derived from content, and unknown fields."""
         given = dict(zip((c.name for c in columns_of(batch.stream)), row, strict=True))
         if batch.derived_ids:
             id = self._identify(batch, at)(given[ID].encode())
             row = tuple(id if name == ID else value for name, value in given.items())
         unmapped = self._protector.tree(batch.stream, "", unmapped)
-        return row, self._protector.echoes(batch.stream, given, unmapped)
+        return row, self._protector.protect_copies(batch.stream, given, unmapped)
 
     def _frame(self, batch: Batch, taken: _Taken) -> pl.DataFrame:
         stream = STREAMS[batch.stream]

@@ -1,4 +1,4 @@
-"""Keywords of any length as every store can look for them."""
+"""Shortens keywords that are too long for a store to index."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import polars as pl
 
 from tocsin.contract.streams import ID, LONGEST_KEYWORD, STREAMS, Type
 
-#: Characters that are kept of a keyword that is too long.
+#: Number of leading characters of a shortened keyword.
 _KEPT = 2_000
 
 
 def shortened(stream: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows without keywords longer than what an index of Elasticsearch holds: such a one is cut, and ends with the
-    digest of all of it, so that it stays the same in every event and another than any other.
+    """Shorten keywords that are longer than Elasticsearch can index.
 
-    Whoever chooses a name (that of a failed login, a client program's) must not be able to choose one that no
-    summary counts. An event's id stays: it is found in another way.
+    A shortened keyword ends with the digest of the whole value, so equal values stay equal and different ones different.
+    Otherwise an attacker who chooses a name (of a failed login, of a client program) could choose one that no
+    summary counts. Event ids are not shortened: no summary counts them.
     """
     long = [
         c.name

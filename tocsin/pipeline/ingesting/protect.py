@@ -1,8 +1,8 @@
-"""Protecting sensitive fields before anything is written: pseudonymize, mask or drop, by field rules.
+"""Protects sensitive fields before anything is written: pseudonymizes, masks or drops them by field rules.
 
-A pseudonym is HMAC-SHA256 (RFC 2104) under a key that never stands in the configuration, cut to 128
-bits and written as `hmac:` and 32 hexadecimal digits: the same person stays the same principal, and
-nobody without the key can tell who it is or try out names.
+A pseudonym is an HMAC-SHA256 (RFC 2104) under a key that is not in the configuration file, truncated to 128 bits and
+written as `hmac:` and 32 hexadecimal digits. The same person always has the same pseudonym. Without the key, a pseudonym
+cannot be resolved, and guessed names cannot be tested.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tocsin.contract.streams import STREAMS, Type
 
 Action = Literal["pseudonymize", "mask", "drop"]
 MASK = "***"
-_REMEMBERED = 100_000
-_TELLING = 4  # a text of fewer characters is found everywhere by chance
+_REMEMBERED = 100_000  # pseudonyms in the cache
+_SHORTEST_TEXT = 4  # shorter texts occur elsewhere by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,18 @@ class Rule:
     streams: tuple[str, ...] = ()
 
     def covers(self, stream: str, name: str) -> bool:
-        """Whether the rule is about this field of this stream."""
+        """Whether the rule applies to this field of this stream."""
         return (not self.streams or stream in self.streams) and (
             name == self.field or name.startswith(f"{self.field}.")
         )
 
     def reaches_into(self, stream: str, name: str) -> bool:
-        """Whether the rule is about something below this field."""
+        """Whether the rule applies to a field below this one."""
         return (not self.streams or stream in self.streams) and self.field.startswith(f"{name}.")
 
 
 class Protector:
-    """Applies the rules. With none it changes nothing and needs no key."""
+    """Applies the rules. Without rules, it changes nothing and needs no key."""
 
     def __init__(self, rules: Sequence[Rule] = (), key: bytes = b"") -> None:
         self._rules, self._key = tuple(rules), key
@@ -55,10 +55,10 @@ class Protector:
         return bool(self._rules)
 
     def identity(self, content: bytes, place: str) -> str:
-        """An id for something that has none; nobody can try out contents on it.
+        """An id for an event without one. If there are rules, guessed contents cannot be tested against the id.
 
-        Without rules it is a digest of the content, with a key a keyed one. With rules but no key it follows
-        from the place alone, since a digest would give away what is masked.
+        Without rules, the id is a digest of the content; with rules and a key, a keyed digest. With rules but no key, the
+        id is derived from the place alone, because a digest would reveal masked content.
         """
         if not self._rules:
             return hashlib.sha256(content).hexdigest()[:32]
@@ -67,21 +67,21 @@ class Protector:
         return hashlib.sha256(place.encode("utf-8", "replace")).hexdigest()[:32]
 
     def mark(self, key: str) -> str:
-        """The key of a checkpoint: a source may have made it from contents, such as a file's first line."""
+        """Pseudonymize the key of a checkpoint: it may be derived from content, such as a file's first line."""
         return hmac.digest(self._key, key.encode(), "sha256")[:16].hex() if self._key else key
 
-    def echoes(self, stream: str, given: Mapping[str, Any], value: Any) -> Any:
-        """Unknown fields with every text that a protected field also has protected in the same way.
+    def protect_copies(self, stream: str, given: Mapping[str, Any], value: Any) -> Any:
+        """Protect copies of protected values in unknown fields, in the same way as the values themselves.
 
         Args:
             stream: the stream.
-            given: the event's known fields as they came.
-            value: its unknown fields.
+            given: the event's known fields before protection.
+            value: the event's unknown fields.
         """
         said = {
             text: str(self._act(rule.action)(text) or MASK)
             for name, text in given.items()
-            if isinstance(text, str) and len(text) >= _TELLING and (rule := self._rule(stream, name))
+            if isinstance(text, str) and len(text) >= _SHORTEST_TEXT and (rule := self._rule(stream, name))
         }
         longest_first = sorted(said, key=len, reverse=True)
         return _replaced(value, {text: said[text] for text in longest_first}) if said else value
@@ -98,7 +98,7 @@ class Protector:
         return known
 
     def frame(self, stream: str, frame: pl.DataFrame) -> pl.DataFrame:
-        """The rows of a stream with every ruled column protected."""
+        """Protect every column of a frame that a rule applies to."""
         for column in STREAMS[stream].columns:
             if column.name not in frame.columns:
                 continue
@@ -106,7 +106,7 @@ class Protector:
             rule = self._rule(stream, column.name)
             if rule is not None and series.null_count() < len(series):
                 protected = self._series(series, rule.action)
-                if column.type is Type.JSON:  # what stands there must stay JSON
+                if column.type is Type.JSON:  # the value must stay valid JSON
                     protected = '"' + protected + '"'
                 frame = frame.with_columns(protected.alias(column.name))
             elif column.type is Type.JSON and any(r.reaches_into(stream, column.name) for r in self._rules):
@@ -114,7 +114,7 @@ class Protector:
         return frame
 
     def tree(self, stream: str, name: str, value: Any) -> Any:
-        """A value from JSON, protected by its dotted name and below; dropped is None."""
+        """Protect a JSON value and the values below it, by dotted name; a dropped value is None."""
         rule = self._rule(stream, name)
         if rule is not None:
             return _each(value, self._act(rule.action))
@@ -163,7 +163,7 @@ class Protector:
 
 
 def _value(text: str) -> Any:
-    """A JSON value; one that is a text with JSON in it is what that text says."""
+    """Decode JSON. If the value is a text that contains JSON, that JSON is decoded as well."""
     value = msgspec.json.decode(text)
     if isinstance(value, str):
         with contextlib.suppress(msgspec.DecodeError):
