@@ -15,6 +15,7 @@ import msgspec
 from tocsin.clock import format_time
 from tocsin.contract.findings import Finding, Score, Subject, finding_id, severity_of
 from tocsin.contract.plugin import Detector
+from tocsin.contract.results import checked_baseline, checked_score, checked_scores
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineError, PluginError
 from tocsin.stats.calibration import MIN_SCORES, calibrate
@@ -72,7 +73,7 @@ def _worst_of_windows(detector: Detector[Any], held_out: Window, false_alarms: f
 
 
 def _fitted(detector: Detector[Any], window: Window) -> Baseline:
-    baseline = detector.fit(window)
+    baseline = checked_baseline(detector, detector.fit(window))
     if baseline is None:
         raise BaselineError(
             f"detector {detector.id}: too little history from {format_time(window.start)} to "
@@ -112,11 +113,11 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
     """A detector's scores, each held to what a score must be.
 
     Raises:
-        PluginError: it is no score, a value is not finite or below 0, evidence is no JSON, or a subject is
+        PluginError: it is not a Score, a value is not finite or below 0, evidence is no JSON, or a subject is
             judged twice.
     """
     seen = set()
-    for given in detector.score(window):
+    for given in checked_scores(detector, detector.score(window)):
         score = _plain(detector, given)
         if not (math.isfinite(score.value) and score.value >= 0):
             raise PluginError(
@@ -130,8 +131,7 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
 
 def _plain(detector: Detector[Any], given: Any) -> Score:
     """A score of nothing but plain values, so that it can be sent and kept."""
-    if not isinstance(given, Score):
-        raise PluginError(detector.id, f"gave {type(given).__name__} where a Score is due")
+    given = checked_score(detector, given)
     try:
         value = float(given.value)
         evidence = msgspec.json.decode(msgspec.json.encode(given.evidence))
