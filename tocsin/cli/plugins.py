@@ -8,13 +8,15 @@ import click
 
 from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, json_option, show
+from tocsin.errors import PluginError
 
+_HINT = "run it with --traceback to see the lines of the plug-in that led to the error"
 _COLUMNS = ("kind", "id", "stability", "module", "says")
 
 
 @click.group()
 def plugins() -> None:
-    """Collectors, detectors and receivers, yours and ours."""
+    """Collectors, detectors and receivers: list them, write a new one, check one."""
 
 
 @plugins.command(name="list")
@@ -39,38 +41,69 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 
 
 @plugins.command()
-@click.argument("kind", type=click.Choice(["detector"]))
+@click.argument("kind", type=click.Choice(["collector", "detector", "receiver"]))
 @click.argument("name")
+@click.option(
+    "--baseline",
+    is_flag=True,
+    help="Write a detector that learns what is normal: with `fit` and a calibrated threshold.",
+)
 @click.option(
     "--dir",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
     default=".",
-    help="Where to put it.",
+    help="Folder to create the package in. Default: the current folder.",
 )
-def new(kind: str, name: str, directory: Path) -> None:  # noqa: ARG001 — one kind so far
-    """Write a working package with one detector called NAME (lower_snake_case), its cases and a README."""
+def new(kind: str, name: str, baseline: bool, directory: Path) -> None:
+    """Write a working package with one plug-in called NAME (lower_snake_case), its cases or tests, and a README."""
     from tocsin.testing.template import write
 
-    folder = write(name, directory)
+    if baseline and kind != "detector":
+        raise click.UsageError(f"--baseline is for a detector; a {kind} has no baseline")
+    folder = write(name, directory, kind, baseline=baseline)
     click.echo(f"wrote {folder}\n\n  tocsin plugins check {folder}\n  pip install -e {folder}")
 
 
 @plugins.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--traceback", "with_traceback", is_flag=True, help="Print the traceback of each error in a plug-in."
+)
 @json_option
 @click.pass_context
-def check(ctx: click.Context, path: Path, as_json: bool) -> None:
+def check(ctx: click.Context, path: Path, with_traceback: bool, as_json: bool) -> None:
     """Run the conformance checks on the plug-ins of PATH: a package's folder, or one file."""
     from tocsin.testing.package import run_checks
 
-    rows = list(run_checks(path))
+    try:
+        rows = list(run_checks(path))
+    except PluginError as error:
+        _report_import(error, with_traceback=with_traceback)
+        ctx.exit(Exit.USAGE)
+    traces = [(f"{row['plugin']} {row['check']}", row.pop("traceback")) for row in rows]
+    traces = [(name, trace) for name, trace in traces if trace]
     show(rows, ("plugin", "check", "outcome", "why"), as_json=as_json, empty="no plug-in was found")
     failed = sum(row["outcome"] == "failed" for row in rows)
     if not as_json:
         click.echo(f"{len(rows) - failed} of {len(rows)} checks passed")
+    for name, trace in traces if with_traceback else ():
+        click.echo(f"\n{name}\n{trace}", err=True, nl=False)
+    if traces and not with_traceback:
+        click.echo(_HINT, err=True)
     if failed or not rows:
         ctx.exit(Exit.FAILED)
+
+
+def _report_import(error: PluginError, *, with_traceback: bool) -> None:
+    """Print why a package could not be checked; the traceback of the module that raised on request."""
+    from tocsin.testing.package import trace
+
+    if error.__cause__ is not None and with_traceback:
+        click.echo(trace(error.__cause__), err=True, nl=False)
+    click.echo(f"error: {error}", err=True)
+    if error.__cause__ is not None and not with_traceback:
+        click.echo(_HINT, err=True)
 
 
 COMMANDS = (plugins,)
