@@ -81,14 +81,13 @@ def check(ctx: click.Context, path: Path, with_traceback: bool, as_json: bool) -
     except PluginError as error:
         _report_import(error, with_traceback=with_traceback)
         ctx.exit(Exit.USAGE)
-    traces = [(f"{row['plugin']} {row['check']}", row.pop("traceback")) for row in rows]
-    traces = [(name, trace) for name, trace in traces if trace]
+    traces = dict.fromkeys(trace for row in rows if (trace := row.pop("traceback")))  # each one once
     show(rows, ("plugin", "check", "outcome", "why"), as_json=as_json, empty="no plug-in was found")
     failed = sum(row["outcome"] == "failed" for row in rows)
     if not as_json:
         click.echo(f"{len(rows) - failed} of {len(rows)} checks passed")
-    for name, trace in traces if with_traceback else ():
-        click.echo(f"\n{name}\n{trace}", err=True, nl=False)
+    for trace in traces if with_traceback else ():
+        click.echo(f"\n{trace}", err=True, nl=False)
     if traces and not with_traceback:
         click.echo(_HINT, err=True)
     if failed or not rows:

@@ -131,7 +131,7 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
 
 def _plain(detector: Detector[Any], given: Any) -> Score:
     """A score of nothing but plain values, so that it can be sent and kept."""
-    given = checked_score(detector, given)
+    checked_score(detector, given)
     try:
         value = float(given.value)
         evidence = msgspec.json.decode(msgspec.json.encode(given.evidence))

@@ -16,7 +16,7 @@ from tocsin.errors import PluginError, TocsinError
 from tocsin.testing import cases as case_files
 from tocsin.testing.checks import CheckError, checks
 
-_OURS = Path(__file__).parents[1]
+_FOREIGN = (Path(__file__).parents[1], Path(importlib.__file__).parent)
 
 
 def run_checks(path: Path) -> Iterator[dict[str, str]]:
@@ -65,22 +65,27 @@ def described(error: BaseException) -> str:
     if isinstance(error, TocsinError):
         return str(error)
     first = str(error).partition("\n")[0]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
-    own = [frame for frame in frames if "site-packages" not in frame.filename and "<" not in frame.filename]
-    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    files = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    own = [(file, line) for file, line in files if not _is_foreign(file)]
+    place = f" ({own[-1][0].name}:{own[-1][1]})" if own else ""
     return f"{type(error).__name__}: {first}{place}"
 
 
 def trace(error: BaseException) -> str:
-    """The traceback of an error, from the first line that is not Tocsin's own."""
+    """The traceback of an error from the first line of the plug-in; empty if Tocsin itself raised it on purpose."""
     rest = error.__traceback__
-    while rest is not None and _is_ours(rest.tb_frame.f_code.co_filename):
+    while rest is not None and _is_foreign(Path(rest.tb_frame.f_code.co_filename)):
         rest = rest.tb_next
-    return "".join(traceback.format_exception(type(error), error, rest or error.__traceback__))
+    if rest is None and isinstance(error, TocsinError):
+        return ""
+    return "".join(traceback.format_exception(type(error), error, rest))
 
 
-def _is_ours(file: str) -> bool:
-    return Path(file).is_relative_to(_OURS) or file.startswith("<frozen importlib")
+def _is_foreign(file: Path) -> bool:
+    """Whether a file is no part of the plug-in: Tocsin's own, the import system's, or a library's."""
+    return (
+        "site-packages" in file.parts or str(file).startswith("<") or any(map(file.is_relative_to, _FOREIGN))
+    )
 
 
 def case_file(folder: Path, id: str) -> Path | None:
@@ -105,7 +110,7 @@ def _plugins(path: Path) -> Iterator[tuple[type[Plugin[Any]], Path]]:
             sys.path.insert(0, str(place))
     catalogue = discovery.collect(modules)
     for module in catalogue.failures:
-        raise _import_error(module)
+        raise _import_error(module, catalogue.failures[module])
     if not catalogue.plugins:
         raise PluginError(
             str(path),
@@ -116,7 +121,7 @@ def _plugins(path: Path) -> Iterator[tuple[type[Plugin[Any]], Path]]:
         yield plugin, folder
 
 
-def _import_error(module: str) -> PluginError:
+def _import_error(module: str, why: str) -> PluginError:
     """The error of a module that could not be imported, with its cause: the import is tried again."""
     try:
         importlib.import_module(module)
@@ -124,7 +129,7 @@ def _import_error(module: str) -> PluginError:
         found = PluginError(module, f"cannot be imported: {described(error)}")
         found.__cause__ = error
         return found
-    return PluginError(module, "could be imported only at the second attempt; its import depends on an order")
+    return PluginError(module, f"cannot be imported at the first attempt, only at a second one: {why}")
 
 
 def _declared(folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ _COLLECTOR = '''\
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,18 +50,16 @@ class {cls}(Collector[Params]):
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         path = Path(self.params.path)
-        done = resume(_STREAM, str(path)) or 0
+        number = done = resume(_STREAM, self.params.path) or 0
         part = _Part()
-        number = done
         try:
             with path.open("rb") as file:
-                for number, line in enumerate(file, 1):
+                for line in itertools.islice(file, done, None):
                     if not line.endswith(b"\\n"):  # the server is still writing it
-                        number -= 1
                         break
-                    if number > done:
-                        self._read(part, number, line)
-                    if number > done and (number - done) % _MOST == 0:
+                    number += 1
+                    self._read(part, number, line)
+                    if (number - done) % _MOST == 0:
                         yield self._batch(part, number)
                         part = _Part()
         except OSError as error:
@@ -112,7 +111,8 @@ from pathlib import Path
 import pytest
 
 from tocsin import Batch, InputError
-from tocsin_{name}.{name} import {cls}, Params
+
+from tocsin_{name} import {name}
 
 LOG = """\\
 2026-03-02T09:00:00Z credit alice 0.81
@@ -123,7 +123,8 @@ LOG = """\\
 
 def collect(path: Path, committed: int | None = None) -> list[Batch]:
     """Every batch, with `committed` lines read before."""
-    return list({cls}(Params(path=str(path))).collect(lambda stream, key: committed))
+    collector = {name}.{cls}({name}.Params(path=str(path)))
+    return list(collector.collect(lambda stream, key: committed))
 
 
 def test_every_line_becomes_an_event_or_is_rejected(tmp_path: Path) -> None:

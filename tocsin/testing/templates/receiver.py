@@ -68,12 +68,13 @@ import pytest
 
 from tocsin import DeliveryError
 from tocsin.testing import notification
-from tocsin_{name}.{name} import {cls}, Params
+
+from tocsin_{name} import {name}
 
 
 def test_an_alert_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "alerts.ndjson"
-    receiver = {cls}(Params(path=str(path)))
+    receiver = {name}.{cls}({name}.Params(path=str(path)))
     receiver.send(notification(subject_id="credit", severity="high"))
     receiver.send(notification(subject_id="credit", resolved=True))
     first, second = (json.loads(line) for line in path.read_text().splitlines())
@@ -83,7 +84,7 @@ def test_an_alert_is_one_line(tmp_path: Path) -> None:
 
 def test_a_notification_that_is_sent_twice_has_the_same_key(tmp_path: Path) -> None:
     path = tmp_path / "alerts.ndjson"
-    receiver = {cls}(Params(path=str(path)))
+    receiver = {name}.{cls}({name}.Params(path=str(path)))
     receiver.send(notification())
     receiver.send(notification())
     keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
@@ -91,7 +92,7 @@ def test_a_notification_that_is_sent_twice_has_the_same_key(tmp_path: Path) -> N
 
 
 def test_a_file_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
-    receiver = {cls}(Params(path=str(tmp_path / "absent" / "alerts.ndjson")))
+    receiver = {name}.{cls}({name}.Params(path=str(tmp_path / "absent" / "alerts.ndjson")))
     with pytest.raises(DeliveryError) as caught:
         receiver.send(notification())
     assert caught.value.retry
