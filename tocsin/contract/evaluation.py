@@ -131,15 +131,15 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
 
 def _plain(detector: Detector[Any], given: Any) -> Score:
     """A score of nothing but plain values, so that it can be sent and kept."""
-    checked_score(detector, given)
+    score = checked_score(detector, given)
     try:
-        value = float(given.value)
-        evidence = msgspec.json.decode(msgspec.json.encode(given.evidence))
+        value = float(score.value)
+        evidence = msgspec.json.decode(msgspec.json.encode(score.evidence))
     except (TypeError, ValueError, RecursionError) as error:
-        raise PluginError(detector.id, f"score of {given.subject}: {error}") from None
-    words = (*given.subject, given.reason) if isinstance(given.subject, Subject) else (None,)
+        raise PluginError(detector.id, f"score of {score.subject}: {error}") from None
+    words = (*score.subject, score.reason) if isinstance(score.subject, Subject) else (None,)
     if not all(isinstance(word, str) for word in words):
-        raise PluginError(detector.id, f"score of {given.subject!r}: subject and reason must be text")
+        raise PluginError(detector.id, f"score of {score.subject!r}: subject and reason must be text")
     type_, id, reason = ("".join(word) for word in words)  # no class of the plug-in's own
     return Score(Subject(type_, id), value, reason, evidence)
 
