@@ -20,32 +20,9 @@ def notification(
     resolved: bool = False,
 ) -> Notification:
     """A notification with one alert, firing or resolved. The same arguments give the same notification and key."""
-    subject = Subject(subject_type, subject_id)
-    identity = fingerprint("default", "failed_calls", subject)
-    end = _START + _DAY
-    alert = Alert(
-        id=f"{identity}-20260302T000000",
-        fingerprint=identity,
-        namespace="default",
-        detector="failed_calls",
-        subject=subject,
-        state=AlertState.RESOLVED if resolved else AlertState.FIRING,
-        severity=Severity(severity),
-        started=_START,
-        window_start=_START,
-        window_end=end,
-        finding="f" * 32,
-        score=8.1,
-        threshold=3.0,
-        reason=reason,
-        evidence={"calls": 100, "failed": 33},
-        techniques=(),
-        playbook="",
-        changed=end,
-        resolved=end + _DAY if resolved else None,
-    )
-    key = f"{identity}-{alert.state.value}"
-    sent = end + _DAY if resolved else end
+    alert = _alert(Subject(subject_type, subject_id), Severity(severity), reason, resolved=resolved)
+    key = f"{alert.fingerprint}-{alert.state.value}"
+    sent = alert.changed
     return Notification(
         key=key,
         receiver="test",
@@ -56,4 +33,30 @@ def notification(
         thread=key,
         created=sent,
         sent=sent,
+    )
+
+
+def _alert(subject: Subject, severity: Severity, reason: str, *, resolved: bool) -> Alert:
+    identity = fingerprint("default", "failed_calls", subject)
+    end = _START + _DAY
+    return Alert(
+        id=f"{identity}-20260302T000000",
+        fingerprint=identity,
+        namespace="default",
+        detector="failed_calls",
+        subject=subject,
+        state=AlertState.RESOLVED if resolved else AlertState.FIRING,
+        severity=severity,
+        started=_START,
+        window_start=_START,
+        window_end=end,
+        finding="f" * 32,
+        score=8.1,
+        threshold=3.0,
+        reason=reason,
+        evidence={"calls": 100, "failed": 33},
+        techniques=(),
+        playbook="",
+        changed=end + _DAY if resolved else end,
+        resolved=end + _DAY if resolved else None,
     )
