@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +14,18 @@ import pytest
 
 from tests.conftest import ROOT
 from tocsin.config import discovery
-from tocsin.contract.plugin import KINDS, Collector, Detector, Plugin, Receiver
-from tocsin.errors import PluginError
+from tocsin.contract.plugin import (
+    KINDS,
+    Collector,
+    Detector,
+    Plugin,
+    Receiver,
+)
+from tocsin.errors import ConfigError, PluginError
 from tocsin.testing import cases as case_files
 from tocsin.testing.checks import Check, CheckError, checks
 from tocsin.testing.package import playbooks, run_checks
+from tocsin.testing.template import write
 
 BUILT_IN = {
     Collector: {"access_log", "cloudtrail", "dataset", "ndjson"},
@@ -56,15 +65,92 @@ def test_the_built_ins_are_all_there() -> None:
         assert set(catalogue.of(kind)) >= BUILT_IN[kind]
 
 
-def test_the_example_plug_in_passes() -> None:
-    rows = list(run_checks(ROOT / "examples" / "plugin"))
+@pytest.mark.parametrize("example", ["plugin", "baseline"])
+def test_an_example_passes(example: str) -> None:
+    rows = list(run_checks(ROOT / "examples" / example))
     assert len(rows) > 15
     assert {row["outcome"] for row in rows} == {"passed"}
 
 
-def test_the_example_is_what_the_template_writes(tmp_path: Path) -> None:
-    from tocsin.testing.template import write
+SCAFFOLDS = [
+    ("detector", "scaffold_rule", False),
+    ("detector", "scaffold_baseline", True),
+    ("collector", "scaffold_log", False),
+    ("receiver", "scaffold_file", False),
+]
 
+
+@pytest.fixture
+def in_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run_checks` puts the checked folder on the path; a test leaves it as it was."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+
+
+@pytest.mark.parametrize(("kind", "name", "baseline"), SCAFFOLDS)
+@pytest.mark.usefixtures("in_path")
+def test_a_scaffold_passes_as_it_is_written(tmp_path: Path, kind: str, name: str, baseline: bool) -> None:
+    folder = write(name, tmp_path, kind, baseline=baseline)
+    rows = list(run_checks(folder))
+    assert [row for row in rows if row["outcome"] != "passed"] == []
+    assert len(rows) == (18 if kind == "detector" else 3)
+    assert (folder / "cases" / f"{name}.yaml").exists() == (kind == "detector")
+    (declared,) = discovery.collect([f"tocsin_{name}"]).plugins
+    assert declared == (next(k for k in KINDS if k.__name__.lower() == kind), name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, name, _ in SCAFFOLDS if kind != "detector"]
+)
+def test_the_tests_of_a_scaffold_pass(tmp_path: Path, kind: str, name: str) -> None:
+    folder = write(name, tmp_path, kind)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"[34] passed", done.stdout)
+
+
+def test_scaffolds_and_examples_pass_mypy_strict(tmp_path: Path) -> None:
+    folders = [write(name, tmp_path, kind, baseline=baseline) for kind, name, baseline in SCAFFOLDS]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--explicit-package-bases"]
+        + [str(folder / f"tocsin_{name}") for folder, (_, name, _) in zip(folders, SCAFFOLDS, strict=True)]
+        + [str(folder / "tests") for folder in folders if (folder / "tests").exists()],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"MYPYPATH": ":".join(map(str, [*folders, ROOT, *ROOT.glob("*/tocsin_*/..")]))},
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [
+        ("detector", "FailedCalls", "'FailedCalls' is not a valid name for a detector: use lower_snake_case"),
+        ("collector", "class", "'class' is not a valid name for a collector: use lower_snake_case"),
+        ("collector", "ndjson", "a collector 'ndjson' is already installed; choose another name"),
+        ("receiver", "webhook", "a receiver 'webhook' is already installed; choose another name"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(tmp_path: Path, kind: str, name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        write(name, tmp_path, kind)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_is_never_overwritten(tmp_path: Path) -> None:
+    write("twice_written", tmp_path)
+    with pytest.raises(ConfigError, match="already exists; nothing was written"):
+        write("twice_written", tmp_path, "receiver")
+
+
+def test_the_example_is_what_the_template_writes(tmp_path: Path) -> None:
     made = write("failed_calls", tmp_path)
     example = ROOT / "examples" / "plugin"
     names = sorted(p.relative_to(made) for p in made.rglob("*") if p.is_file())
@@ -90,8 +176,6 @@ def test_the_example_is_found_when_installed(tmp_path: Path) -> None:
 
 
 def test_a_package_that_breaks_the_contract_is_told_how(tmp_path: Path) -> None:
-    from tocsin.testing.template import write
-
     folder = write("noisy", tmp_path)
     module = folder / "tocsin_noisy" / "noisy.py"
     module.write_text(

@@ -12,7 +12,7 @@ from typing import assert_type
 import polars as pl
 
 from tocsin import Baseline, Detector, Requires, Score, Stability, Subject, Window, param
-from tocsin.testing import evaluate
+from tocsin.testing import Evaluation, evaluate
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +66,9 @@ class Returns(Detector[Params]):
 
 
 def in_a_notebook(frame: pl.DataFrame) -> None:
+    assert_type(evaluate("failures", {"inference": frame}, {"least": 10}), Evaluation)
+    evaluate(Failures, {"inference": frame}, {"least": 10})
     evaluate(Failures(Params()), {"inference": frame})
     evaluate("failures", frame)  # type: ignore[arg-type]
+    evaluate(Params, {"inference": frame})  # type: ignore[arg-type]
+    evaluate(7, {"inference": frame})  # type: ignore[arg-type]

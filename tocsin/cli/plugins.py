@@ -11,6 +11,7 @@ from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, json_option, say, show
 from tocsin.cli.tables import Column
 from tocsin.cli.values import plural
+from tocsin.errors import PluginError
 
 _PLUGIN = (
     Column("kind"),
@@ -20,6 +21,7 @@ _PLUGIN = (
     Column("says", "description", sentence=True),
 )
 _CHECK = (Column("outcome"), Column("plugin"), Column("check"), Column("why", "reason", sentence=True))
+_HINT = "run it with --traceback to see the lines of the plug-in that led to the error"
 
 
 @click.group()
@@ -49,49 +51,73 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 
 
 @plugins.command()
-@click.argument("kind", type=click.Choice(["detector"]))
+@click.argument("kind", type=click.Choice(["collector", "detector", "receiver"]))
 @click.argument("name")
+@click.option(
+    "--baseline",
+    is_flag=True,
+    help="Write a detector that learns what is normal: with `fit` and a calibrated threshold.",
+)
 @click.option(
     "--dir",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
     default=".",
-    help="Folder to write the package to.",
+    help="Folder to create the package in. Default: the current folder.",
 )
-def new(kind: str, name: str, directory: Path) -> None:  # noqa: ARG001 — one kind so far
-    """Write a working package with one detector called NAME (lower_snake_case), its cases and a README."""
+def new(kind: str, name: str, baseline: bool, directory: Path) -> None:
+    """Write a working package with one plug-in called NAME (lower_snake_case), its cases or tests, and a README."""
     from tocsin.testing.template import write
 
-    folder = write(name, directory)
+    if baseline and kind != "detector":
+        raise click.UsageError(f"--baseline is for a detector; a {kind} has no baseline")
+    folder = write(name, directory, kind, baseline=baseline)
     say(f"wrote {folder}\n\n  tocsin plugins check {folder}\n  pip install -e {folder}")
 
 
 @plugins.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
 @click.option(
-    "--traceback", is_flag=True, help="Print the traceback of each check in which a plug-in raised."
+    "--traceback", "with_traceback", is_flag=True, help="Print the traceback of each error in a plug-in."
 )
 @json_option
 @click.pass_context
-def check(ctx: click.Context, path: Path, traceback: bool, as_json: bool) -> None:
+def check(ctx: click.Context, path: Path, with_traceback: bool, as_json: bool) -> None:
     """Run the conformance checks on the plug-ins of PATH: a package's folder, or one file.
 
     For the tracebacks of attempts that failed in operation, see `tocsin runs --outcome failed --traceback`.
     """
     from tocsin.testing.package import run_checks
 
-    rows = list(run_checks(path))
+    try:
+        rows = list(run_checks(path))
+    except PluginError as error:
+        _report_import(error, with_traceback=with_traceback)
+        ctx.exit(Exit.USAGE)
     show(rows, _CHECK, as_json=as_json, empty="no plug-in was found")
+    traces = dict.fromkeys(row["traceback"] for row in rows if row["traceback"])  # each one once
     failed = sum(row["outcome"] == "failed" for row in rows)
     if not as_json:
-        for row in rows:
-            if traceback and row["traceback"]:
-                say(f"\n{row['plugin']}, {row['check']}:\n{row['traceback']}")
         counts = Counter(row["outcome"] for row in rows)
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
         say(f"{counts['passed']} of {plural(len(rows), 'check')} passed, {failed} failed{skipped}")
+    for trace in traces if with_traceback else ():
+        say(f"\n{trace}", err=True)
+    if traces and not with_traceback:
+        say(_HINT, err=True)
     if failed or not rows:
         ctx.exit(Exit.FAILED)
+
+
+def _report_import(error: PluginError, *, with_traceback: bool) -> None:
+    """Print why a package could not be checked; the traceback of the module that raised on request."""
+    from tocsin.testing.package import trace
+
+    if error.__cause__ is not None and with_traceback:
+        say(trace(error.__cause__), err=True)
+    say(f"error: {error}", err=True)
+    if error.__cause__ is not None and not with_traceback:
+        say(_HINT, err=True)
 
 
 COMMANDS = (plugins,)

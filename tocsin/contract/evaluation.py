@@ -16,6 +16,7 @@ import msgspec
 from tocsin.clock import format_time
 from tocsin.contract.findings import Finding, Score, Subject, finding_id, severity_of
 from tocsin.contract.plugin import Detector
+from tocsin.contract.results import checked_baseline, checked_score, checked_scores
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineError, PluginError
 from tocsin.stats.calibration import MIN_SCORES, calibrate
@@ -77,15 +78,11 @@ def _worst_of_windows(detector: Detector[Any], held_out: Window, false_alarms: f
 
 
 def _fitted(detector: Detector[Any], window: Window) -> Baseline:
-    baseline = detector.fit(window)
+    baseline = checked_baseline(detector, detector.fit(window))
     if baseline is None:
         raise BaselineError(
             f"detector {detector.id}: too little history from {format_time(window.start)} to "
             f"{format_time(window.end)} to fit a baseline; collect more events or configure a longer baseline"
-        )
-    if not isinstance(baseline, Baseline):
-        raise PluginError(
-            detector.id, f"fit returned {type(baseline).__name__}; it must return a tocsin.Baseline or None"
         )
     return baseline
 
@@ -125,7 +122,7 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
             evidence that is not JSON, or it scored a subject twice.
     """
     seen = set()
-    for given in detector.score(window):
+    for given in checked_scores(detector, detector.score(window)):
         score = _plain(detector, given)
         if not (math.isfinite(score.value) and score.value >= 0):
             raise PluginError(
@@ -141,16 +138,15 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
 
 def _plain(detector: Detector[Any], given: Any) -> Score:
     """Convert a score to plain values, so that it can be sent to another process and stored."""
-    if not isinstance(given, Score):
-        raise PluginError(detector.id, f"score returned {type(given).__name__} instead of a Score")
+    score = checked_score(detector, given)
     try:
-        value = float(given.value)
-        evidence = msgspec.json.decode(msgspec.json.encode(given.evidence))
+        value = float(score.value)
+        evidence = msgspec.json.decode(msgspec.json.encode(score.evidence))
     except (TypeError, ValueError, RecursionError) as error:
-        raise PluginError(detector.id, f"score of {given.subject}: {error}") from None
-    words = (*given.subject, given.reason) if isinstance(given.subject, Subject) else (None,)
+        raise PluginError(detector.id, f"score of {score.subject}: {error}") from None
+    words = (*score.subject, score.reason) if isinstance(score.subject, Subject) else (None,)
     if not all(isinstance(word, str) for word in words):
-        raise PluginError(detector.id, f"score of {given.subject!r}: subject and reason must be text")
+        raise PluginError(detector.id, f"score of {score.subject!r}: subject and reason must be text")
     type_, id, reason = ("".join(word) for word in words)  # plain str, not a subclass of the plug-in
     return Score(Subject(type_, id), value, reason, evidence)
 

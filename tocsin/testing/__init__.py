@@ -1,5 +1,6 @@
-"""For plug-in authors: evaluate a detector without a store, run its cases, check its conformance."""
+"""For plug-in authors: evaluate a detector without a store, test a receiver, run cases, check conformance."""
 
 from tocsin.testing.evaluate import Evaluation, evaluate
+from tocsin.testing.notifications import notification
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "notification"]

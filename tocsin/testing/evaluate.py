@@ -43,7 +43,7 @@ class Evaluation:
 
 
 def evaluate(
-    detector_id: str | Detector[Any],
+    detector: str | type[Detector[Any]] | Detector[Any],
     events: Mapping[str, pl.DataFrame],
     params: Mapping[str, Any] | None = None,
     baseline: Mapping[str, pl.DataFrame] | Baseline | None = None,
@@ -55,23 +55,35 @@ def evaluate(
     """Run a detector over every tumbling window that the events touch.
 
     Args:
-        detector_id: an installed detector's id, or an instance of one.
-        events: rows by stream, with at least `@timestamp` and what the detector needs; other columns
-            of the stream are null where they are missing.
-        params: the detector's settings; its defaults where left out.
-        baseline: trusted events by stream to fit and calibrate on, or a baseline fitted before
+        detector: the id of an installed detector, a detector class, or an instance of one.
+        events: rows by stream. A frame needs `@timestamp` and the columns that the detector reads; every
+            other column of the stream is null.
+        params: settings for an id or a class. Default: the detector's own. An instance has its settings.
+        baseline: trusted events by stream to fit and calibrate on, or a baseline that was fitted before
             (`Evaluation.baseline`). Trusted events also serve as history.
         snapshots: rows of dataset snapshots by `tocsin.dataset.digest`, for events and baseline.
-        window: length of a window, in place of the detector's own.
-        false_alarms: wanted rate of false alarms for the calibrated threshold.
+        window: length of a window. Default: the detector's own.
+        false_alarms: rate of false alarms for which the threshold is calibrated.
 
     Raises:
-        PluginError: there is no such detector.
+        PluginError: no such detector is installed, or its `fit` or `score` returns a wrong type.
         ConfigError: a setting is wrong.
-        BaselineError: it needs a baseline and has none, or the baseline is too small.
-        InputError: no events were given, or a frame does not fit its stream.
+        BaselineError: the detector needs a baseline and has none, or the baseline is too small.
+        InputError: an argument has a wrong type, there are no events, or a frame does not fit its stream.
     """
-    detector = detector_id if isinstance(detector_id, Detector) else _load(detector_id, params or {})
+    instance = _instance(detector, params)
+    _check_frames(events, baseline)
+    return _evaluate(instance, events, baseline, snapshots, window, false_alarms)
+
+
+def _evaluate(
+    detector: Detector[Any],
+    events: Mapping[str, pl.DataFrame],
+    baseline: Mapping[str, pl.DataFrame] | Baseline | None,
+    snapshots: Mapping[str, pl.LazyFrame] | None,
+    window: str | None,
+    false_alarms: float,
+) -> Evaluation:
     source = FrameSource.of(events, snapshots)
     past = source
     fitted = baseline if isinstance(baseline, Baseline) else None
@@ -96,9 +108,42 @@ def evaluate(
     return Evaluation(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), findings, fitted)
 
 
-def _load(detector_id: str, params: Mapping[str, Any]) -> Detector[Any]:
-    plugin = discovery.discover().get(Detector, detector_id)  # type: ignore[type-abstract]
-    return plugin(settings.build(plugin.params_type(), params))
+def _instance(detector: Any, params: Mapping[str, Any] | None) -> Detector[Any]:
+    """The detector to run, from an id, a class or an instance."""
+    if isinstance(detector, Detector):
+        if params is not None:
+            raise InputError(
+                f"params were passed with an instance of {type(detector).__name__}, which has its settings already; "
+                f"pass the class, or the settings to {type(detector).__name__}(…)"
+            )
+        return detector
+    if isinstance(detector, str):
+        plugin = discovery.discover().get(Detector, detector)  # type: ignore[type-abstract]
+    elif isinstance(detector, type) and issubclass(detector, Detector):
+        plugin = detector
+    else:
+        what = f"the class {detector.__name__}" if isinstance(detector, type) else f"{detector!r}"
+        raise InputError(
+            "evaluate needs the id of an installed detector, a subclass of tocsin.Detector or an instance of one, "
+            f"not {what}"
+        )
+    missing = [name for name in ("id", "requires") if not hasattr(plugin, name)]
+    missing += sorted(getattr(plugin, "__abstractmethods__", ()))
+    if missing:
+        raise InputError(f"detector class {plugin.__name__} does not define {', '.join(missing)}")
+    return plugin(settings.build(plugin.params_type(), params or {}))
+
+
+def _check_frames(events: Any, baseline: Any) -> None:
+    if not isinstance(events, Mapping):
+        raise InputError(
+            f"events must be a dict of frames by stream, such as {{'inference': frame}}, not {type(events).__name__}"
+        )
+    if baseline is not None and not isinstance(baseline, Mapping | Baseline):
+        raise InputError(
+            "baseline must be a dict of frames by stream or the baseline of an earlier evaluation, "
+            f"not {type(baseline).__name__}"
+        )
 
 
 def _span(source: FrameSource) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Calls of a model fail more often than they may."""
+"""More calls of a model failed than the threshold allows."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from tocsin import Detector, Requires, Score, Stability, Subject, Window, param
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """Settings; each one stands in tocsin.yaml under `detectors: {failed_calls: {params: …}}`."""
+    """Settings. They are set in tocsin.yaml under `detectors: {failed_calls: {params: …}}`."""
 
-    min_calls: int = param(50, ge=1, doc="a model with fewer calls in the window is not judged")
+    min_calls: int = param(50, ge=1, doc="a model with fewer calls in the window gets no score")
 
 
 class FailedCalls(Detector[Params]):
-    """Calls of a model fail more often than they may.
+    """More calls of a model failed than the threshold allows.
 
     What it sees
         The share of a model's calls whose `event.outcome` is `failure`, window by window.
     Method
-        A fixed threshold on that share: a rule. A detector that learns what is normal leaves `threshold`
-        out, names a baseline in `requires` and has a `fit`.
+        A fixed threshold on that share: a rule. For a detector that learns what is normal, start from
+        `tocsin plugins new detector NAME --baseline`.
     Blind spots
         Calls that the model server never logged.
     False alarms
         A deployment that was rolled back at once.
     Respond
-        Look at `error.code` of the failed calls, then at what was deployed in that window.
+        Read `error.code` of the failed calls, then check what was deployed in that window.
     """
 
     id = "failed_calls"

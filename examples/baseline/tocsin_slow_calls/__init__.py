@@ -1,0 +1,1 @@
+"""Tocsin plug-ins: slow_calls."""
