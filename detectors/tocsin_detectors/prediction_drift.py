@@ -40,13 +40,13 @@ class Params:
 
     min_rows: int = param(200, ge=50, doc="a model with fewer calls in the window is not judged")
     row_limit: int = param(
-        5000, ge=200, doc="a larger window is judged as if it had this many calls: by the size of a change"
+        5000, ge=200, doc="a window with more calls is judged as if it had this many: only the size of a change matters"
     )
     chunk_rows: int = param(
-        1000, ge=50, doc="calls in a stretch of the baseline that calibrates the threshold"
+        1000, ge=50, doc="number of calls in each part of the baseline that calibrates the threshold"
     )
     max_rows: int = param(
-        20_000, ge=200, doc="calls of each model that a baseline keeps and that are looked at in a window"
+        20_000, ge=200, doc="maximum number of calls of each model that are stored in a baseline or judged"
     )
 
 
