@@ -81,12 +81,11 @@ class RegistryAccess(Detector[Params]):
     """A principal uses models, data sets or the registry in a way that is new for it and rare for its peers.
 
     What it sees
-        Stolen accounts that access resources which their owner never accessed; mass downloads; sessions
-        from a new address, with a new program or at unusual hours; accounts that return after a long
-        absence; unknown principals. It also detects broken rules: a privilege that is granted and used at
-        once by a principal new to the resource, failures followed by a success, a model that is deleted and
-        created again, a promotion without an evaluation, a disabled audit log, and a service that performs
-        actions outside its role. The evidence names each rule and its weight.
+        Accounts that access resources new to their owner; mass downloads; sessions from a new address, with
+        a new program or at unusual hours; accounts that return after a long absence; unknown principals.
+        Broken rules: a privilege that is granted and used at once by a principal new to it, failures and
+        then a success, a model deleted and created again, a promotion without an evaluation, a disabled
+        audit log, a service that leaves its role. The evidence names each rule and its weight.
     Method
         For each accessed resource, the log-odds of two explanations: an intruder who picks popular
         resources, and the principal's own decayed history with Kneser-Ney and item-to-item backoff
@@ -97,16 +96,14 @@ class RegistryAccess(Detector[Params]):
         whole baseline serves for calibration. A broken rule adds a multiple of the threshold.
     Blind spots
         An intruder who accesses only the owner's usual resources, from the owner's machine, at the owner's
-        hours; a new principal that is malicious from the first day. An intrusion that nobody stops becomes
-        part of the history and scores lower every day, even with a pinned baseline. All versions of a
-        resource count as one resource.
+        hours; a new principal that is malicious from the first day. An ongoing intrusion becomes part of the
+        history and scores lower every day, even with a pinned baseline. All versions count as one resource.
     False alarms
         A change of team, a scan of many resources, a release out of hours, a log that changed its names of
         principals or resources. Behavior that is common in the baseline adds nothing to the score.
     Respond
-        Ask the owner about the accesses that the evidence lists. If the owner did not make them, revoke the
-        sessions and keys, list what was downloaded or changed since, roll back what was promoted, and
-        search for other principals that use the same address.
+        Ask the owner about the accesses in the evidence. If the owner did not make them, revoke sessions and
+        keys, list later downloads and changes, roll back promotions, and find other users of the address.
     """
 
     id = "registry_access"
