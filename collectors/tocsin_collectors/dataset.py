@@ -72,7 +72,7 @@ class Dataset(Collector[Params]):
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         if params.time != "mtime":
             try:
                 parse_time(params.time)
@@ -81,7 +81,7 @@ class Dataset(Collector[Params]):
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}
-        for found in find(self.params.paths, SUFFIXES, self._told, _SIDECAR):
+        for found in find(self.params.paths, SUFFIXES, self._warned, _SIDECAR):
             if _SIDECAR.search(found.path.name):
                 continue
             waiting = pending.setdefault(found.root, _Pending())

@@ -59,13 +59,13 @@ class Ndjson(Collector[Params]):
             raise ConfigError(
                 f"stream {params.stream!r} takes no events; write one of {', '.join(SOURCES)}", key="stream"
             )
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._follower = Follower(self.id, _is_object, RUN)
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         progress = Progress(resume)
         pending: dict[tuple[str, str], _Pending] = {}
-        files = [(found, self._stream(found)) for found in find(self.params.paths, _WANTED, self._told)]
+        files = [(found, self._stream(found)) for found in find(self.params.paths, _WANTED, self._warned)]
         for found, stream in files:
             if not stream:
                 continue
@@ -94,9 +94,9 @@ class Ndjson(Collector[Params]):
             return dataset
         if not begin.strip() and not damage:
             return ""
-        told = f"its first event.dataset is {dataset!r}" if dataset else damage or "it has no event.dataset"
+        cause = f"its first event.dataset is {dataset!r}" if dataset else damage or "it has no event.dataset"
         why = (
-            f"{found.path}: which stream is this? {told}; begin the file's name with one of "
+            f"{found.path}: which stream is this? {cause}; begin the file's name with one of "
             f"{', '.join(SOURCES)}, or set `stream`"
         )
         if found.named:
@@ -132,8 +132,8 @@ def _head(found: Found) -> tuple[bytes, str]:
 def _dataset(line: bytes) -> str:
     event = _object(line)
     inner = event.get("event")
-    told: Any = event.get("event.dataset") or (inner.get("dataset") if isinstance(inner, dict) else None)
-    return told.removeprefix("tocsin.") if isinstance(told, str) else ""
+    name: Any = event.get("event.dataset") or (inner.get("dataset") if isinstance(inner, dict) else None)
+    return name.removeprefix("tocsin.") if isinstance(name, str) else ""
 
 
 def _is_object(line: bytes) -> bool:
