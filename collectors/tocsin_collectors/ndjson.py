@@ -16,7 +16,7 @@ from tocsin_collectors._find import Found, find, log
 from tocsin_collectors._follow import Follower, Piece, Progress, positions
 from tocsin_collectors._lines import head
 
-#: Most bytes of lines in one batch: about 20,000 events; more would only take more memory.
+#: Maximum bytes of lines in one batch: about 20,000 events. Larger batches only need more memory.
 RUN = 12 * 1024 * 1024
 _WANTED = re.compile(r"\.(ndjson|jsonl)([.-]\d[\d.-]*)?(\.gz)?$")
 _NAMED = re.compile(rf"({'|'.join(SOURCES)})(?![a-z])")
@@ -27,12 +27,12 @@ _FIRST = 64 * 1024
 class Params:
     """Settings of the ndjson collector."""
 
-    paths: tuple[str, ...] = param(doc="files, folders or globs; of a folder *.ndjson and *.jsonl are taken")
+    paths: tuple[str, ...] = param(doc="files, folders or globs; in a folder *.ndjson and *.jsonl are read")
     stream: str = param(
-        "", doc="the stream of every file; empty: told by the file's name, else by its first event.dataset"
+        "", doc="stream of every file; if empty, taken from the file's name or its first event.dataset"
     )
     remove: bool = param(
-        False, doc="remove a file an hour after its last change, once all of it is committed (for spools)"
+        False, doc="remove a file an hour after its last change if it is completely committed (for spools)"
     )
 
 
@@ -43,11 +43,11 @@ class _Pending:
 
 
 class Ndjson(Collector[Params]):
-    """Follows ndjson files: growing, rotated, truncated and compressed ones.
+    """Follows ndjson files that grow, are rotated, truncated or compressed.
 
-    Delivery: at least once; a line is never lost and, thanks to the checkpoint in the same commit as its
-    rows, not counted twice. Order is kept within a file. An incomplete last line waits until it is
-    finished, or until the file has not changed for ten minutes.
+    Delivery: at least once. No line is lost. No line is stored twice, because the checkpoint is committed
+    together with the rows. The order within a file is preserved. The collector reads an incomplete last line
+    when it is finished, or when the file has not changed for ten minutes.
     """
 
     id = "ndjson"
