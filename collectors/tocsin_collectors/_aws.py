@@ -191,8 +191,8 @@ def _listed(record: Mapping[str, Any]) -> tuple[str, str] | None:
         arn = _text(_object(item).get("ARN"))
         if arn is None:
             continue
-        told = _AWS_TYPE.match(_text(item.get("type")) or "")
-        return told["kind"].lower() if told else _arn_type(arn), arn
+        kind = _AWS_TYPE.match(_text(item.get("type")) or "")
+        return kind["kind"].lower() if kind else _arn_type(arn), arn
     return None
 
 

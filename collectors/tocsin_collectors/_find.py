@@ -28,33 +28,33 @@ class Found(NamedTuple):
 
 
 def find(
-    paths: Sequence[str], wanted: re.Pattern[str], told: set[str], beside: re.Pattern[str] | None = None
+    paths: Sequence[str], wanted: re.Pattern[str], warned: set[str], beside: re.Pattern[str] | None = None
 ) -> list[Found]:
-    """The files behind configured paths, each once, the one that was changed longest ago first.
+    """The files behind configured paths, each once, sorted by time of change with the oldest first.
 
-    Files that are named and those that a glob matches are taken whatever they are called; of a folder
-    only those, however deep, whose name matches `wanted`; a warning names the others, once for each folder
-    in `told`, but for those that match `beside`: they belong to files that are taken.
+    A file that is named or matched by a glob is read whatever its name is. In a folder and its subfolders,
+    only files whose name matches `wanted` are read. One warning for each folder lists the other files and
+    adds the folder to `warned`. Files that match `beside` belong to other files and are not listed.
 
     Raises:
-        InputError: a path leads to nothing.
+        InputError: a path does not exist.
     """
     found: dict[Path, tuple[int, Found]] = {}
     for root in paths:
-        for match in _matches(root, wanted, told, beside):
+        for match in _matches(root, wanted, warned, beside):
             try:
                 found.setdefault(match.resolve(), (match.stat().st_mtime_ns, Found(match, root)))
             except FileNotFoundError:
-                continue  # rotated away meanwhile; it is there under its new name
+                continue  # rotated meanwhile; the file is found under its new name
     return [file for _, file in sorted(found.values(), key=lambda f: (f[0], f[1].path))]
 
 
 def _matches(
-    root: str, wanted: re.Pattern[str], told: set[str], beside: re.Pattern[str] | None
+    root: str, wanted: re.Pattern[str], warned: set[str], beside: re.Pattern[str] | None
 ) -> list[Path]:
     path = Path(root).expanduser()
     if path.is_dir():
-        return _walk(path, wanted, told, beside)
+        return _walk(path, wanted, warned, beside)
     if path.exists():
         return [path]
     matches = [Path(m) for m in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - may be absolute
@@ -64,7 +64,7 @@ def _matches(
 
 
 def _walk(
-    folder: Path, wanted: re.Pattern[str], told: set[str], beside: re.Pattern[str] | None
+    folder: Path, wanted: re.Pattern[str], warned: set[str], beside: re.Pattern[str] | None
 ) -> list[Path]:
     taken: list[Path] = []
     left: list[Path] = []
@@ -74,8 +74,8 @@ def _walk(
             path = Path(parent, name)
             if path.is_file() and not (beside and beside.search(name)):
                 (taken if wanted.search(name) else left).append(path)
-    if left and str(folder) not in told:
-        told.add(str(folder))
+    if left and str(folder) not in warned:
+        warned.add(str(folder))
         shown = ", ".join(str(p.relative_to(folder)) for p in left[:5])
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         log.warning("%s: left alone, not taken by name: %s%s; name a file to take it", folder, shown, more)

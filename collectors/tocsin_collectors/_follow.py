@@ -1,9 +1,9 @@
 """Following files that grow, are rotated, truncated or compressed.
 
-A file is known by its first line, not by its name: a rotated file keeps its checkpoint, and a new file
-under an old name starts at its beginning. The checkpoint also holds a check of the bytes before it, so
-that another file that begins with the same line, or one that was truncated and grew again, is never
-mistaken for the one that was read.
+A file is identified by its first line, not by its name: a rotated file keeps its checkpoint, and a new
+file under an old name is read from its beginning. The checkpoint also contains a checksum of the bytes
+before it. The checksum detects another file that begins with the same line, and a file that was truncated
+and then grew.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tocsin.contract.plugin import Rejected, Resume
 from tocsin_collectors._find import Found
 from tocsin_collectors._lines import KNOWN, SHOWN, Lines, Run, compressed, head, offset, opened, seek
 
-#: Seconds without a change after which nobody is expected to finish an incomplete last line.
+#: Seconds without a change after which an incomplete last line is read as it is.
 SETTLED = 600.0
 #: Seconds without a change after which a file that was read to its end may be removed.
 DONE = 3600.0
 
 
 class Progress:
-    """The committed checkpoints, and above them what this run has already read."""
+    """The committed checkpoints, replaced by this run's positions where it has read further."""
 
     def __init__(self, resume: Resume) -> None:
         self._resume = resume
@@ -37,13 +37,13 @@ class Progress:
         return self._resume(stream, key) if number is None else number
 
     def note(self, stream: str, key: str, number: int) -> None:
-        """Remember how far a key was read, though that may not be committed yet."""
+        """Record how far a key was read, even if this position is not committed yet."""
         self._read[stream, key] = number
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of whole lines of one file, or what stood there that is none; `key` "" commits nothing."""
+    """A run of whole lines of one file, or a rejected part of it. An empty `key` commits nothing."""
 
     found: Found
     key: str = ""
@@ -62,7 +62,7 @@ class Piece:
 
 
 def positions(pieces: Sequence[Piece]) -> Callable[[int], str]:
-    """Where the i-th line that is not blank stands: `file@byte`."""
+    """A function that returns the position of the i-th non-blank line: `file@byte`."""
     places: list[tuple[Path, int]] = []
 
     def position(index: int) -> str:
@@ -76,7 +76,7 @@ def positions(pieces: Sequence[Piece]) -> Callable[[int], str]:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How far a file was read, and how it looked then."""
+    """How far a file was read, with its size and time of change then."""
 
     size: int
     changed: int
@@ -85,11 +85,11 @@ class _End:
 
 
 class Follower:
-    """Reads what is new in files.
+    """Reads new lines of files.
 
-    `finished` says whether an unterminated last line is complete as it stands. Otherwise such a line is
-    left for the next time, until the file has not changed for `SETTLED` seconds; a compressed file is
-    never added to, so its last line is always taken. `size` is the most bytes of a piece.
+    `finished` returns whether an unterminated last line is complete. A line that is not complete is read in
+    a later run, or when the file has not changed for `SETTLED` seconds. The last line of a compressed file
+    is always read, because a compressed file does not grow. `size` is the maximum number of bytes of a piece.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Follower:
         self._ends: dict[Path, _End] = {}
 
     def pieces(self, found: Found, stream: str, progress: Progress) -> Iterator[Piece]:
-        """What of a file lies behind its checkpoint, in order. A file that is gone meanwhile has nothing."""
+        """The pieces of a file after its checkpoint, in order. A file that no longer exists has none."""
         try:
             yield from self._pieces(found, stream, progress)
         except FileNotFoundError:
@@ -109,7 +109,7 @@ class Follower:
             yield Piece(found, rejected=Rejected(reason, str(found.path), b""))
 
     def removable(self, path: Path, stream: str, resume: Resume) -> bool:
-        """Whether all of a file is read and committed, and it has not changed for an hour."""
+        """Whether a file is completely read and committed and has not changed for an hour."""
         end = self._ends.get(path)
         if end is None or resume(stream, end.key) != end.number:
             return False

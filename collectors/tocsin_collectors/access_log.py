@@ -1,4 +1,4 @@
-"""Access events from the access logs of web servers, and of MLflow behind them."""
+"""Access events from the access logs of web servers and MLflow."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Params:
     """Settings of the access log collector."""
 
     paths: tuple[str, ...] = param(
-        doc="files, folders or globs; of a folder those named *access* or *mlflow*"
+        doc="files, folders or globs; in a folder, files named *access* or *mlflow* are read"
     )
-    service: str = param("", doc="name of the system that the log belongs to; becomes service.name")
-    zone: str = param("UTC", doc="time zone of lines that do not give one, such as Europe/Berlin")
+    service: str = param("", doc="name of the system that writes the log; becomes service.name")
+    zone: str = param("UTC", doc="time zone of lines without a time zone, such as Europe/Berlin")
 
 
 @dataclass(slots=True)
@@ -64,11 +64,12 @@ class _Pending:
 
 
 class AccessLog(Collector[Params]):
-    """Follows access logs in the common and combined formats (nginx, Apache, gunicorn) and MLflow's own.
+    """Follows access logs in the common and combined formats (nginx, Apache, gunicorn) and in MLflow's format.
 
-    Delivery: at least once, counted once. Paths of MLflow's REST API become registry actions; others keep
-    their HTTP method as the action. A query is reduced to the parameters that name a resource, since
-    others may hold secrets. Blind spot: what was asked for in the body of a POST is not in the log.
+    Delivery: at least once; each line is stored once. Paths of MLflow's REST API become registry actions.
+    For other paths the action is the HTTP method. The event keeps only query parameters that name a
+    resource, because other parameters may contain secrets. Blind spot: the log does not contain the body of
+    a POST request.
     """
 
     id = "access_log"
@@ -82,13 +83,13 @@ class AccessLog(Collector[Params]):
             raise ConfigError(
                 f"zone {params.zone!r} is unknown; write one like UTC or Europe/Berlin", key="zone"
             ) from error
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._follower = Follower(self.id, lambda _: False, _RUN)
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         progress = Progress(resume)
         pending: dict[str, _Pending] = {}
-        for found in find(self.params.paths, _WANTED, self._told):
+        for found in find(self.params.paths, _WANTED, self._warned):
             for piece in self._follower.pieces(found, "access", progress):
                 waiting = pending.setdefault(found.root, _Pending())
                 self._add(piece, waiting)

@@ -16,7 +16,7 @@ from tocsin_collectors._aws import access_event
 from tocsin_collectors._find import Found, find
 from tocsin_collectors._lines import SHOWN, fill, opened
 
-#: A file that holds more, decompressed, is rejected: CloudTrail writes at most about 50 MB.
+#: A file that is larger after decompression is rejected: CloudTrail writes at most about 50 MB.
 LARGEST = 256 * 1024 * 1024
 _WANTED = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$")
 _EVENTS = 10_000
@@ -27,7 +27,7 @@ class Params:
     """Settings of the CloudTrail collector."""
 
     paths: tuple[str, ...] = param(
-        doc="files, folders or globs; of a folder *.json, *.jsonl and *.ndjson are taken, .gz too"
+        doc="files, folders or globs; in a folder, *.json, *.jsonl and *.ndjson are read, also with .gz"
     )
 
 
@@ -49,8 +49,8 @@ class _Records(msgspec.Struct):
     Records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Unreadable(Exception):  # noqa: N818 - what it says of a file, not a defect of the program
-    """Why a file holds no CloudTrail records, and the part of it to show."""
+class Unreadable(Exception):  # noqa: N818 - it describes a file, not a defect of the program
+    """The reason why a file has no readable CloudTrail records, and the part of the file to show."""
 
     def __init__(self, reason: str, shown: bytes = b"") -> None:
         super().__init__(reason)
@@ -58,11 +58,12 @@ class Unreadable(Exception):  # noqa: N818 - what it says of a file, not a defec
 
 
 class Cloudtrail(Collector[Params]):
-    """Reads CloudTrail files as S3 delivers them, and as tools export them: arrays, single events, ndjson.
+    """Reads CloudTrail files from S3 and files that tools export: arrays, single events, ndjson.
 
-    Delivery: at least once, counted once by `eventID`. A file is known by its content, never read again
-    once all of it is committed, and read on where it stopped otherwise. Every record of a file becomes an
-    event or a rejection; a file that is no JSON, or is cut short, is one rejection, and the others go on.
+    Delivery: at least once; each `eventID` is stored once. The collector identifies a file by its content.
+    It never reads a completely committed file again, and it resumes a partly committed file at its
+    checkpoint. Every record of a file becomes an event or a rejection. A file that is not JSON or is
+    truncated becomes one rejection, and the collector continues with the next file.
     """
 
     id = "cloudtrail"
@@ -70,13 +71,13 @@ class Cloudtrail(Collector[Params]):
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._known: dict[Path, tuple[int, int, str]] = {}
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}
         done: set[str] = set()
-        for found in find(self.params.paths, _WANTED, self._told):
+        for found in find(self.params.paths, _WANTED, self._warned):
             try:
                 key = f"{self.id}:{self._identity(found.path)}"
                 if key in done or resume("access", key) is not None:
@@ -93,7 +94,7 @@ class Cloudtrail(Collector[Params]):
             yield self._batch(root, waiting)
 
     def _read(self, found: Found, key: str, resume: Resume, pending: dict[str, _Pending]) -> Iterator[None]:
-        """Read a file into `pending`; stops at every point where that is full, with its checkpoint set."""
+        """Read a file into `pending`; yields each time `pending` is full, with the checkpoint set."""
         part, number = f"{key}.part", 0
         start = resume("access", part) or 0
         for number, (place, original) in enumerate(_records(found.path), 1):
@@ -109,7 +110,7 @@ class Cloudtrail(Collector[Params]):
         checkpoint[key] = number
 
     def _identity(self, path: Path) -> str:
-        """What a file is known by: its content. It is read again only after it has changed."""
+        """The digest of a file's content. It is computed again only after the file has changed."""
         stat = path.stat()
         size, changed, digest = self._known.get(path, (0, 0, ""))
         if (size, changed) != (stat.st_size, stat.st_mtime_ns):
@@ -136,7 +137,7 @@ def _take(place: str, original: bytes | Unreadable, to: _Pending) -> None:
     try:
         to.events.append(access_event(msgspec.json.decode(original)))
         to.places.append(place)
-    except (ValueError, RecursionError) as error:  # what is no JSON is a ValueError, too
+    except (ValueError, RecursionError) as error:  # invalid JSON is a ValueError, too
         to.reject(f"no CloudTrail record: {error}", place, original)
 
 

@@ -29,20 +29,20 @@ _BATCH = 50
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """Settings of the dataset collector. What a file's sidecar says goes before them."""
+    """Settings of the dataset collector. Values in a file's sidecar take precedence."""
 
-    paths: tuple[str, ...] = param(doc="files, folders or globs; of a folder *.csv, *.csv.gz and *.parquet")
+    paths: tuple[str, ...] = param(doc="files, folders or globs; in a folder *.csv, *.csv.gz, *.parquet")
     name: str = param(
-        "", doc="the dataset's name; empty: the file's name without date or counter, else its folder's"
+        "", doc="name of the dataset; if empty, the file's name without date or counter, or the folder's name"
     )
-    label: str = param("", doc="the label column")
-    writer: str = param("", doc="who wrote the files; becomes user.id")
-    inputs: tuple[str, ...] = param((), doc="digests of the datasets that they were made from")
-    time: str = param("mtime", doc="when they were written: mtime, or a time such as 2026-03-02T03:00:00Z")
+    label: str = param("", doc="name of the label column")
+    writer: str = param("", doc="writer of the files; becomes user.id")
+    inputs: tuple[str, ...] = param((), doc="digests of the datasets from which the files were made")
+    time: str = param("mtime", doc="time of writing: mtime, or a time such as 2026-03-02T03:00:00Z")
 
 
 class Sidecar(msgspec.Struct, forbid_unknown_fields=True):
-    """What a producer says of a file, in `<file>.meta.json` or `<file>.meta.yaml` beside it."""
+    """A producer's description of a file, in `<file>.meta.json` or `<file>.meta.yaml` beside the file."""
 
     name: str = ""
     label: str = ""
@@ -60,11 +60,12 @@ class _Pending:
 
 
 class Dataset(Collector[Params]):
-    """One event for each state of a dataset file: a file that did not change is not read again.
+    """One event for each state of a dataset file: an unchanged file is not read again.
 
-    Delivery: at least once, counted once by name, digest, path and time. A file is known by its path, size
-    and time of change; one that changes while it is read is left for the next time. Write a file under
-    another name and rename it, so that no half of it is taken for a snapshot.
+    Delivery: at least once; each combination of name, digest, path and time is stored once. The collector
+    identifies the state of a file by path, size and time of change. If a file changes during reading, the
+    collector skips it until the next run. Write a file under another name and rename it, so that the
+    collector never reads an incomplete file as a snapshot.
     """
 
     id = "dataset"
@@ -72,7 +73,7 @@ class Dataset(Collector[Params]):
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         if params.time != "mtime":
             try:
                 parse_time(params.time)
@@ -81,7 +82,7 @@ class Dataset(Collector[Params]):
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}
-        for found in find(self.params.paths, SUFFIXES, self._told, _SIDECAR):
+        for found in find(self.params.paths, SUFFIXES, self._warned, _SIDECAR):
             if _SIDECAR.search(found.path.name):
                 continue
             waiting = pending.setdefault(found.root, _Pending())
@@ -166,7 +167,7 @@ class Dataset(Collector[Params]):
 
 
 def _name(path: Path) -> str:
-    """The file's name without extension, date and counter; where nothing telling is left, its folder's."""
+    """The file's name without extension, date and counter; the folder's name if the rest is generic."""
     name = SUFFIXES.sub("", path.name)
     while stripped := _COUNTER.search(name):
         name = name[: stripped.start()]
@@ -179,7 +180,7 @@ def _sidecar_path(path: Path) -> Path | None:
 
 
 def _sidecar(path: Path) -> Sidecar:
-    """What is said of a file beside it.
+    """The sidecar of a file, empty if the file has none.
 
     Raises:
         InputError: the sidecar cannot be read.
@@ -191,7 +192,7 @@ def _sidecar(path: Path) -> Sidecar:
         data = beside.read_bytes()
         if beside.suffix == ".json":
             found = msgspec.json.decode(data, type=Sidecar)
-        else:  # the base loader knows only text, so that a time stays what was written
+        else:  # the base loader returns only text, so that a time keeps its written form
             found = msgspec.convert(yaml.load(data, yaml.BaseLoader) or {}, Sidecar)  # noqa: S506
         if found.time:
             parse_time(found.time)

@@ -16,7 +16,7 @@ from tocsin_collectors._find import Found, find, log
 from tocsin_collectors._follow import Follower, Piece, Progress, positions
 from tocsin_collectors._lines import head
 
-#: Most bytes of lines in one batch: about 20,000 events; more would only take more memory.
+#: Maximum bytes of lines in one batch: about 20,000 events. Larger batches only need more memory.
 RUN = 12 * 1024 * 1024
 _WANTED = re.compile(r"\.(ndjson|jsonl)([.-]\d[\d.-]*)?(\.gz)?$")
 _NAMED = re.compile(rf"({'|'.join(SOURCES)})(?![a-z])")
@@ -27,12 +27,12 @@ _FIRST = 64 * 1024
 class Params:
     """Settings of the ndjson collector."""
 
-    paths: tuple[str, ...] = param(doc="files, folders or globs; of a folder *.ndjson and *.jsonl are taken")
+    paths: tuple[str, ...] = param(doc="files, folders or globs; in a folder *.ndjson and *.jsonl are read")
     stream: str = param(
-        "", doc="the stream of every file; empty: told by the file's name, else by its first event.dataset"
+        "", doc="stream of every file; if empty, taken from the file's name or its first event.dataset"
     )
     remove: bool = param(
-        False, doc="remove a file an hour after its last change, once all of it is committed (for spools)"
+        False, doc="remove a file an hour after its last change if it is completely committed (for spools)"
     )
 
 
@@ -43,11 +43,11 @@ class _Pending:
 
 
 class Ndjson(Collector[Params]):
-    """Follows ndjson files: growing, rotated, truncated and compressed ones.
+    """Follows ndjson files that grow, are rotated, truncated or compressed.
 
-    Delivery: at least once; a line is never lost and, thanks to the checkpoint in the same commit as its
-    rows, not counted twice. Order is kept within a file. An incomplete last line waits until it is
-    finished, or until the file has not changed for ten minutes.
+    Delivery: at least once. No line is lost. No line is stored twice, because the checkpoint is committed
+    together with the rows. The order within a file is preserved. The collector reads an incomplete last line
+    when it is finished, or when the file has not changed for ten minutes.
     """
 
     id = "ndjson"
@@ -59,13 +59,13 @@ class Ndjson(Collector[Params]):
             raise ConfigError(
                 f"stream {params.stream!r} takes no events; write one of {', '.join(SOURCES)}", key="stream"
             )
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._follower = Follower(self.id, _is_object, RUN)
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         progress = Progress(resume)
         pending: dict[tuple[str, str], _Pending] = {}
-        files = [(found, self._stream(found)) for found in find(self.params.paths, _WANTED, self._told)]
+        files = [(found, self._stream(found)) for found in find(self.params.paths, _WANTED, self._warned)]
         for found, stream in files:
             if not stream:
                 continue
@@ -94,9 +94,9 @@ class Ndjson(Collector[Params]):
             return dataset
         if not begin.strip() and not damage:
             return ""
-        told = f"its first event.dataset is {dataset!r}" if dataset else damage or "it has no event.dataset"
+        cause = f"its first event.dataset is {dataset!r}" if dataset else damage or "it has no event.dataset"
         why = (
-            f"{found.path}: which stream is this? {told}; begin the file's name with one of "
+            f"{found.path}: which stream is this? {cause}; begin the file's name with one of "
             f"{', '.join(SOURCES)}, or set `stream`"
         )
         if found.named:
@@ -132,8 +132,8 @@ def _head(found: Found) -> tuple[bytes, str]:
 def _dataset(line: bytes) -> str:
     event = _object(line)
     inner = event.get("event")
-    told: Any = event.get("event.dataset") or (inner.get("dataset") if isinstance(inner, dict) else None)
-    return told.removeprefix("tocsin.") if isinstance(told, str) else ""
+    name: Any = event.get("event.dataset") or (inner.get("dataset") if isinstance(inner, dict) else None)
+    return name.removeprefix("tocsin.") if isinstance(name, str) else ""
 
 
 def _is_object(line: bytes) -> bool:

@@ -1,1 +1,1 @@
-"""The built-in detectors, one file each, found like anyone else's."""
+"""The built-in detectors, one file each, discovered through the same entry point as other plug-ins."""

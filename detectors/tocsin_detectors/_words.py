@@ -11,12 +11,12 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def figure(value: float) -> str:
-    """A figure as a person reads it: whole from 1,000 on, else three significant digits."""
+    """A figure for display: a whole number from 1,000 on, otherwise three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """The first names, and how many more there are: `a, b and 3 more`."""
+    """The first names, and the number of the other names: `a, b and 3 more`."""
     more = len(names) - most
     if more > 0:
         return f"{', '.join(names[:most])} and {more} more"

@@ -1,4 +1,4 @@
-"""A dataset snapshot does not look like the ones before it."""
+"""A dataset snapshot differs from the snapshots before it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tocsin_detectors._words import count, figure, listed
 Event = Mapping[str, Any]
 _FIELDS = ("name", "digest", "rows", "schema", "profile", "label", "labels")
 _COLUMNS = [*(f"tocsin.dataset.{field}" for field in _FIELDS), "user.id"]
-_MOST = 100.0  # a score beyond this says no more
+_MOST = 100.0  # the largest score: larger values carry no more information
 _SHOWN = 10  # departures named in the evidence
 _NAMED = 3  # columns named in the sentence
 _SCHEMA = {"added": 1.0, "removed": 1.5, "retyped": 1.5}
-_UNIQUE = 0.9  # different values a row, from which on a column is taken for one without duplicates
-_STRANGER = 1.25  # how much worse a departure is from a writer who never wrote this dataset
+_UNIQUE = 0.9  # with at least this share of distinct values, a column counts as free of duplicates
+_STRANGER = 1.25  # factor on the score if the writer never wrote this dataset before
 
 
 class _Departed(NamedTuple):
@@ -46,35 +46,38 @@ class Params:
     """Settings of `dataset_profile`."""
 
     false_alarms: float = param(
-        0.01, ge=1e-6, le=0.2, doc="wanted share of quiet snapshots that alarm, all figures together"
+        0.01, ge=1e-6, le=0.2, doc="target share of quiet snapshots that raise an alert, over all figures"
     )
-    min_history: int = param(8, ge=4, doc="with fewer earlier snapshots than this one is not judged")
-    max_history: int = param(30, ge=4, doc="at most so many earlier snapshots are compared with")
+    min_history: int = param(8, ge=4, doc="a snapshot with fewer earlier snapshots is not judged")
+    max_history: int = param(30, ge=4, doc="maximum number of earlier snapshots to compare with")
 
 
 class DatasetProfile(Detector[Params]):
-    """A dataset snapshot whose volume, columns, values or labels depart from the snapshots before it.
+    """The volume, columns, values or labels of a dataset snapshot depart from those of the snapshots before it.
 
     What it sees
-        More or fewer rows; missing values; new, lost or duplicated values; means and spreads that move,
-        as when a unit changes; shares of values and of labels; columns that were added, removed or have
-        another type. A writer who never wrote the dataset makes each of these count a quarter more.
+        More or fewer rows; missing values; new, lost or duplicated values; changed means and spreads, for
+        instance after a change of unit; changed shares of values and of labels; columns that were added,
+        removed or have another type. If the writer never wrote the dataset before, the score is a quarter
+        higher.
     Method
-        Each figure of the profile (partition summaries, Shankar et al. 2023) is compared with its
-        median over up to 30 earlier snapshots. Its scale is what sampling error explains plus what the
-        earlier snapshots show beyond it, the most extreme tenth of them left out; the fewer snapshots
-        support the latter, the heavier the tail (Student's t, degrees of freedom after Satterthwaite
-        1946). The wanted rate of false alarms is split in three, for rows, labels and columns, and in
-        each among all figures (Bonferroni). The score is the largest departure over its critical value.
+        The detector compares each figure of the profile (partition summaries, Shankar et al. 2023) with its
+        median over up to 30 earlier snapshots. The scale of a figure is its sampling error plus the
+        additional variation of the earlier snapshots, without the most extreme tenth. The fewer snapshots
+        there are to estimate this variation, the heavier the tail (Student's t, degrees of freedom after
+        Satterthwaite 1946). The target rate of false alarms is split equally between rows, labels and
+        columns, and within each group between all figures (Bonferroni). The score is the largest departure
+        divided by its critical value.
     Blind spots
         Changes that keep each column's summary, such as swapped rows or labels (see `label_poisoning`); slow
-        changes that the history follows; the first snapshots of a dataset; one extreme value alone.
+        changes, because they become part of the history; the first snapshots of a dataset; a single extreme
+        value.
     False alarms
-        A true change: a new product, a campaign, a migration of the source; days of the week that the history
-        does not hold. They end by themselves when the history has taken them up.
+        A real change: a new product, a campaign, a migration of the source; a day of the week that the history
+        does not contain. These alarms end when the history contains enough snapshots after the change.
     Respond
         Ask the writer what changed. Compare the columns that the evidence names with the last good
-        snapshot; hold this one back from training until the change is explained.
+        snapshot. Do not train on this snapshot until the change is explained.
     """
 
     id = "dataset_profile"
@@ -141,7 +144,7 @@ class DatasetProfile(Detector[Params]):
         return Score(subject, min(value, _MOST), reason, evidence)
 
     def _departures(self, now: Profile, past: Sequence[Profile]) -> list[_Departed]:
-        """Every figure that enough earlier snapshots have, the largest departure first."""
+        """The departure of every figure that enough earlier snapshots contain, the largest first."""
         known = [c for c in comparisons(now, past) if len(c[2]) >= self.params.min_history]
         sizes: dict[str, int] = {}
         for name, _, _ in known:
@@ -152,7 +155,8 @@ class DatasetProfile(Detector[Params]):
             alpha = self.params.false_alarms / 3 / sizes[_group(name)]
             found[name] = _Departed(min(z / critical(freedom, alpha), _MOST), name, now_figure.shown, usual)
         for name in [name for name in found if name.measure == DISTINCT]:
-            # a volume that changes moves one of the two, but the second not where values are unique
+            # A change of volume alone changes only one of the two figures, so the smaller departure is used.
+            # If values are unique, it does not change the distinct values a row: only that figure is used.
             per_row = found.pop(Name(name.column, DISTINCT_SHARE))
             found[name] = per_row if per_row.usual >= _UNIQUE else min(found[name], per_row)
         return sorted(found.values(), key=lambda d: (-d.score, d.name))

@@ -1,4 +1,4 @@
-"""What a model is asked has moved away from its baseline."""
+"""The inputs of a model have drifted away from the model's baseline."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Params:
 
     min_rows: int = param(200, ge=50, doc="a model with fewer calls in the window is not judged")
     row_limit: int = param(
-        5000, ge=200, doc="a larger window is judged as if it had this many calls: by the size of a change"
+        5000, ge=200, doc="a window with more calls is judged as if it had this many: only the size of a change matters"
     )
     chunk_rows: int = param(
-        1000, ge=50, doc="calls in a stretch of the baseline that calibrates the threshold"
+        1000, ge=50, doc="number of calls in each part of the baseline that calibrates the threshold"
     )
     max_rows: int = param(
-        20_000, ge=200, doc="calls of each model that a baseline keeps and that are looked at in a window"
+        20_000, ge=200, doc="maximum number of calls of each model that are stored in a baseline or judged"
     )
 
 
@@ -53,30 +53,31 @@ class _Test(NamedTuple):
 
 
 class FeatureDrift(Detector[Params]):
-    """Inputs of a model are distributed otherwise than in its baseline.
+    """The inputs of a model have another distribution than in the model's baseline.
 
     What it sees
-        Features whose values move, appear, vanish or go missing (another unit, a broken join, a new kind
-        of client), and values that are usual one by one but no longer go together (shuffled, shifted or
-        forged columns). Features that a schema adds or removes are named in the evidence.
+        Features whose values shift, appear, vanish or go missing (another unit, a broken join, a new kind
+        of client). Features whose values are usual one by one but no longer fit the other features
+        (shuffled, shifted or forged columns). The evidence names features that a schema adds or removes.
     Method
-        For each feature a Kolmogorov-Smirnov test, and a chi-squared test of counts in the baseline's
-        quantile bins (for categories: only that, over the codes). For each feature given all others, the
-        same counts of its residual from a linear regression on normal scores (conditional distribution
-        tests: Kulinski, Bagchi & Inouye, NeurIPS 2020). The score is the smallest p-value that
-        Benjamini and Hochberg (1995) adjust over all of them, as a normal deviate. Above `row_limit`
-        calls p-values no longer follow the number of calls, so that a tiny change in a large window
-        stays quiet.
+        Each feature has a Kolmogorov-Smirnov test, and a chi-squared test of counts in the baseline's
+        quantile bins. A categorical feature has only the chi-squared test, over its codes. A linear
+        regression on normal scores predicts each feature from all others, and a chi-squared test compares
+        the counts of its residuals (conditional distribution tests: Kulinski, Bagchi & Inouye, NeurIPS
+        2020). The score is the smallest p-value of all tests, adjusted after Benjamini and Hochberg (1995)
+        and expressed as a normal deviate. Above `row_limit` calls, a larger number of calls does not make
+        the p-values smaller, so that a tiny change in a large window raises no alert.
     Blind spots
-        A new relation between inputs and truth (concept drift) with the same inputs; relations that no
-        linear regression sees; changes in a few calls out of a thousand; a baseline that drifted too.
+        A new relation between inputs and truth (concept drift) with the same inputs; relations that a
+        linear regression does not detect; changes in a few calls out of a thousand; a baseline that already
+        contains the drift.
     False alarms
-        Seasons and campaigns that the baseline has not seen; a model that serves several populations whose
-        mix changes. One threshold serves all models.
+        Seasons and campaigns that the baseline does not contain; a model that serves several populations
+        whose mix changes. All models share one threshold.
     Respond
-        Look at the features that the evidence names: bins before and after, missing values, new values.
+        Read the features that the evidence names: bins before and after, missing values, new values.
         Compare with releases of the upstream pipeline and with the calling principals. If the change is
-        meant, fit a new baseline; if not, hold the model's decisions and find who sends these rows.
+        intended, fit a new baseline. If not, hold the model's decisions and find who sends these rows.
     """
 
     id = "feature_drift"
@@ -92,8 +93,8 @@ class FeatureDrift(Detector[Params]):
         self._read: WeakKeyDictionary[Baseline, dict[str, Features]] = WeakKeyDictionary()
 
     def split(self, window: Window) -> tuple[Window, Window]:
-        # The score is a p-value, right in theory for independent calls. Chunks only raise the threshold where
-        # calls are not independent, and a stretch of a tenth shows that against the whole baseline too.
+        # The score is a p-value, which is exact for independent calls. Chunks only raise the threshold if
+        # calls are not independent. A chunk of a tenth shows this dependence against the whole baseline too.
         return window, window
 
     def chunks(self, window: Window) -> Iterator[Window]:

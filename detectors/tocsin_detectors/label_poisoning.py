@@ -29,8 +29,8 @@ from tocsin.stats.reference import Nulls, Reference
 from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
 from tocsin_detectors._words import count
 
-_EXAMPLES = 20  # rows named in a finding
-_FEW = 20  # rows of a label that a model can learn from
+_EXAMPLES = 20  # rows listed in a finding
+_FEW = 20  # rows of a label that a model needs to learn it
 _KEPT = 8  # fitted references kept in memory
 
 
@@ -39,16 +39,16 @@ class Params:
     """Settings of `label_poisoning`."""
 
     share: float = param(
-        0.05, ge=0.001, le=0.3, doc="share of flipped labels that the tests are made for; others are seen too"
+        0.05, ge=0.001, le=0.3, doc="share of flipped labels that the tests assume; they detect other shares too"
     )
     trusted_rows: int = param(
-        20_000, ge=500, doc="at most so many rows of a dataset are fitted on and judged"
+        20_000, ge=500, doc="maximum number of rows of a dataset that are fitted on and judged"
     )
-    min_rows: int = param(300, ge=100, doc="with fewer trusted rows than this a dataset is not judged")
-    min_batch: int = param(30, ge=10, doc="a snapshot with fewer new rows than this is not judged")
-    max_labels: int = param(20, ge=2, doc="a label with more different values than this is not judged")
-    chunks: int = param(200, ge=20, doc="quiet batches that the threshold is calibrated on")
-    chunk_rows: int = param(1_000, ge=30, doc="rows of such a batch, at most")
+    min_rows: int = param(300, ge=100, doc="a dataset with fewer trusted rows is not judged")
+    min_batch: int = param(30, ge=10, doc="a snapshot with fewer new rows is not judged")
+    max_labels: int = param(20, ge=2, doc="a label column with more distinct values is not judged")
+    chunks: int = param(200, ge=20, doc="number of quiet batches that calibrate the threshold")
+    chunk_rows: int = param(1_000, ge=30, doc="maximum number of rows in a quiet batch")
 
 
 class LabelPoisoning(Detector[Params]):
@@ -57,25 +57,28 @@ class LabelPoisoning(Detector[Params]):
     What it sees
         Label flips in one direction, in both, or among several labels, also within a segment; backdoor
         triggers (some columns set to the same or nearly the same values in about 1 % of the rows or
-        more); labels that were never there before. A finding names the snapshot, its writer, the
+        more); labels that the trusted rows do not contain. A finding names the snapshot, its writer, the
         direction and the most suspicious rows, numbered from 0.
     Method
-        A gradient-boosting model of the label is fitted on trusted snapshots. For each direction the
-        log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), less its
-        expectation row by row, is standardized by out-of-fold trusted rows; snapshots that differ by more
-        than sampling error (Cochran 1954) widen the null. For triggers, pairs and triples of exact values
-        and of quantile bins are counted in the batch and in the trusted rows; the oddest, by likelihood
-        ratio (Wilks 1938), is divided by what quiet batches reach. The score is the largest of these.
+        The detector fits a gradient-boosting model of the label on trusted snapshots. For each direction it
+        computes the log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), minus
+        the ratio that each row's features lead to expect. Trusted rows outside the fold standardize this
+        ratio. If the trusted snapshots differ by more than sampling error (Cochran 1954), the null
+        distribution is wider. For triggers the detector counts pairs and triples of exact values and of
+        quantile bins in the batch and in the trusted rows. The most unusual combination, by likelihood
+        ratio (Wilks 1938), is divided by the value that quiet batches reach. The score is the largest of
+        all these values.
     Blind spots
         Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or
-        spread over wide ranges; poison that the baseline holds already; numeric targets. A snapshot that
-        is too small, or whose rows can no longer be read, gets score 0 and a reason that says so.
+        spread over wide ranges; poisoned rows that the baseline already contains; numeric targets. A
+        snapshot that is too small, or whose rows cannot be read any more, gets score 0, and the finding's
+        reason states the cause.
     False alarms
-        A true change of what the label means or how it depends on the features (a new policy, a new
-        labeling team); a campaign or a retry that brings many nearly equal rows at once.
+        A real change of the label's meaning, or of how the label depends on the features (a new policy, a
+        new labeling team); a campaign or a retry that adds many nearly equal rows at once.
     Respond
-        Quarantine the snapshot before the next training run. Look at the rows that the evidence names,
-        ask the writer where they come from, compare with the last good snapshot, retrain without them.
+        Quarantine the snapshot before the next training run. Read the rows that the evidence lists and ask
+        the writer where the rows come from. Compare with the last good snapshot. Retrain without the rows.
     """
 
     id = "label_poisoning"
@@ -91,7 +94,7 @@ class LabelPoisoning(Detector[Params]):
         self._references: dict[tuple[str, ...], Reference] = {}
 
     def split(self, window: Window) -> tuple[Window, Window]:
-        """The same snapshots twice: four fifths of their rows to fit on, one to calibrate on."""
+        """The same snapshots twice: with four fifths of their rows for fitting, with one fifth for calibration."""
         fitted: dict[str, pl.LazyFrame] = {}
         calibrating: dict[str, pl.LazyFrame] = {}
         for snapshots in labeled(window).values():
@@ -102,10 +105,10 @@ class LabelPoisoning(Detector[Params]):
         return window.with_rows(events, fitted), window.with_rows(events, calibrating)
 
     def fit(self, window: Window) -> Baseline | None:
-        """Keep trusted rows of each dataset, and what is usual among them.
+        """Store trusted rows of each dataset, and the null distributions of the tests on these rows.
 
         Raises:
-            BaselineError: there are labeled datasets, but none of them can be judged.
+            BaselineError: the window has labeled datasets, but none of them can be judged.
         """
         frames: dict[str, pl.DataFrame] = {}
         datasets: dict[str, dict[str, Any]] = {}
@@ -211,7 +214,7 @@ class LabelPoisoning(Detector[Params]):
     def _reference(
         self, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, Any], missing: Sequence[str]
     ) -> Reference:
-        """Fitted on the trusted rows without the missing columns; the last few are kept."""
+        """A reference fitted on the trusted rows without the missing columns. The last few are cached."""
         key = (facts["digest"], *missing)
         if key not in self._references:
             nulls = Nulls.from_dict(facts["nulls"]) if "nulls" in facts and not missing else None

@@ -1,4 +1,4 @@
-"""A principal's queries lie as an attack that copies the model would lay them."""
+"""A principal's queries have the pattern of an attack that copies the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tocsin_detectors._honest_queries import (
 )
 from tocsin_detectors._words import count
 
-#: A longer baseline is learned from a sample of its principals.
+#: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000
 #: What the queries are, by the statistic that departs most.
 _LIKE = {
@@ -44,31 +44,34 @@ class Params:
     """Settings of `model_extraction`."""
 
     min_queries: int = param(20, ge=20, doc="a principal with fewer queries is not judged")
-    reference_rows: int = param(2000, ge=100, le=5000, doc="honest queries kept of each model")
-    sub_windows: int = param(20, ge=3, doc="sub-windows of each size looked at in a principal's queries")
+    reference_rows: int = param(2000, ge=100, le=5000, doc="number of honest queries stored for each model")
+    sub_windows: int = param(20, ge=3, doc="number of sub-windows of each size that are judged for each principal")
 
 
 class ModelExtraction(Detector[Params]):
-    """A principal's queries to a model lie as an attack would lay them, not as honest use does.
+    """A principal's queries to a model have the pattern of an attack that copies the model.
 
     What it sees
-        For each principal and model the different queries of the window, in runs of 20 to 500: values and
-        pairs of values that honest queries never have, queries far from everything known or from each other,
-        small steps in many features away from earlier queries, single new values put into earlier ones, and
-        queries of which the model is unsure. Repeated queries count once.
+        The different queries of each principal to each model in the window, in runs of 20 to 500. The
+        detector finds values and pairs of values that honest queries never have; queries far from all known
+        queries or from each other; small changes of earlier queries in many features; single new values in
+        earlier queries; and queries for which the model is unsure of its answer. Repeated queries count once.
     Method
         Six statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
-        (Sadeghzadeh et al. 2022). Each is the mean over a run of what exceeds a limit that honest queries
-        keep, standardized by the tail of honest runs of the same length; the worst of them is the score.
+        (Sadeghzadeh et al. 2022). Each statistic is the mean excess of a run over the limit of honest
+        queries, standardized by the tail of honest runs of the same length. The score is the largest of the
+        six.
     Blind spots
-        Random real rows, and interpolations rounded to values that occur: nothing in such queries differs
-        from honest ones, and only `query_budget` sees them. Many colluding accounts of fewer than 20 queries.
+        Random real rows, and interpolations rounded to values that occur in real rows: such queries do not
+        differ from honest queries, and only `query_budget` detects them. Many colluding accounts with fewer
+        than 20 queries each.
     False alarms
-        A client whose customers are unlike anyone else's; a load test with made-up applicants; a new feature
-        encoding. Fit the baseline anew once it is known to be honest.
+        A client whose customers differ from the customers of all other clients; a load test with made-up
+        applicants; a new feature encoding. Once you know that the queries are honest, fit a new baseline.
     Respond
-        Look at the queries in the evidence: would anyone ask them about a customer? Compare the principal with
-        its peers (`tocsin scores`), then work the playbook: cut the budget first, talk afterwards.
+        Read the queries in the evidence: would a client send them about a real customer? Compare the principal
+        with its peers (`tocsin scores`). Then work the playbook: lower the rate limit before you talk to the
+        owner.
     """
 
     id = "model_extraction"
@@ -104,7 +107,7 @@ class ModelExtraction(Detector[Params]):
         return Baseline({name: pl.concat([frames[name] for frames in found]) for name in found[0]})
 
     def chunks(self, window: Window) -> Iterator[Window]:
-        """The k-th stretch of whole windows that holds each size of queries, of every principal."""
+        """For each size and number k: the k-th run of whole windows with that many queries, of each principal."""
         chunks: dict[tuple[int, int], list[pl.DataFrame]] = {}
         for calls in distinct(window, self.requires.window).partition_by(USER, MODEL, maintain_order=True):
             for size in SIZES:
@@ -147,7 +150,8 @@ class ModelExtraction(Detector[Params]):
 def _stretches(windows: pl.Series, size: int) -> list[slice]:
     """Runs of whole windows with at least `size` calls each, at most `RUNS` of them, evenly spread.
 
-    Whole, so that a query is not cut off from the one that it edits more often than when detectors run.
+    Windows stay whole so that a query and the earlier query that it edits are in one run as often as in
+    production.
     """
     found, start = [], 0
     for end in [*(np.flatnonzero(np.diff(windows.to_numpy())) + 1).tolist(), len(windows)]:

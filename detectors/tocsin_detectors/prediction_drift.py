@@ -1,4 +1,4 @@
-"""What a model answers has moved away from its baseline."""
+"""The answers of a model have drifted away from the model's baseline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERS = {"score": "tocsin.output.score", "confidence": "tocsin.output.confide
 _COLUMNS = (model_rows.VERSION, _LABEL, *_NUMBERS.values())
 _SIGNIFICANT = 0.01
 _LABELS_SHOWN = 20
-_MEAN_WEIGHT = 6.0  # the test of the mean counts as much as this many others
+_MEAN_WEIGHT = 6.0  # the test of the mean has the weight of this many other tests
 _NUMBERS_SCHEMA = {
     "model": pl.String(),
     "versions": pl.List(pl.String()),
@@ -40,19 +40,19 @@ class Params:
 
     min_rows: int = param(200, ge=50, doc="a model with fewer calls in the window is not judged")
     row_limit: int = param(
-        5000, ge=200, doc="a larger window is judged as if it had this many calls: by the size of a change"
+        5000, ge=200, doc="a window with more calls is judged as if it had this many: only the size of a change matters"
     )
     chunk_rows: int = param(
-        1000, ge=50, doc="calls in a stretch of the baseline that calibrates the threshold"
+        1000, ge=50, doc="number of calls in each part of the baseline that calibrates the threshold"
     )
     max_rows: int = param(
-        20_000, ge=200, doc="calls of each model that a baseline keeps and that are looked at in a window"
+        20_000, ge=200, doc="maximum number of calls of each model that are stored in a baseline or judged"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Outputs:
-    """The answers of one model: its numbers by name, and how often it gave each label (None: no label)."""
+    """The answers of one model: its numbers by name, and how often it returned each label (None: no label)."""
 
     versions: list[str]
     numbers: Mapping[str, Sample]
@@ -86,30 +86,31 @@ class _Outputs:
 
 
 class PredictionDrift(Detector[Params]):
-    """Answers of a model are distributed otherwise than in its baseline.
+    """The answers of a model have another distribution than in the model's baseline.
 
     What it sees
-        Scores that move or pile up, another mix of classes, confidence that falls, answers that go
-        missing: a shift of class shares, a wrong or manipulated model, inputs that have changed in a way
-        that matters to the model. A new model version is named in the evidence.
+        Scores that shift or cluster, another mix of classes, lower confidence, missing answers. Possible
+        causes are a shift of class shares, a wrong or manipulated model, and changed inputs that affect the
+        model's answers. The evidence names a new model version.
     Method
         Two-sample tests on the model's outputs (black box shift detection; Rabanser, Guennemann & Lipton,
-        Failing Loudly, NeurIPS 2019): on the score a z-test of the mean, a Kolmogorov-Smirnov test and a
-        chi-squared test of counts in the baseline's bins; a Kolmogorov-Smirnov test on the confidence; a
-        chi-squared test on the labels. The score is the smallest p-value that Benjamini and Hochberg (1995)
-        adjust over all of them, as a normal deviate. Above `row_limit` calls p-values no longer follow the
-        number of calls, so that a tiny change in a large window stays quiet.
+        Failing Loudly, NeurIPS 2019). The output score has a z-test of the mean, a Kolmogorov-Smirnov test
+        and a chi-squared test of counts in the baseline's bins. The confidence has a Kolmogorov-Smirnov
+        test, and the labels have a chi-squared test. The detector's score is the smallest p-value of all
+        tests, adjusted after Benjamini and Hochberg (1995) and expressed as a normal deviate. Above
+        `row_limit` calls, a larger number of calls does not make the p-values smaller, so that a tiny
+        change in a large window raises no alert.
     Blind spots
-        Concept drift: truth changes while inputs and answers do not (only labels show it). A shift of
-        class shares shows only as far as the model tells the classes apart. Changes in a few calls out of
-        a thousand; a baseline that drifted too.
+        Concept drift: the truth changes while inputs and answers do not (only true labels show it). A shift
+        of class shares is visible only if the model separates the classes. Changes in a few calls out of a
+        thousand; a baseline that already contains the drift.
     False alarms
-        A new version with another calibration; seasons and campaigns that the baseline has not seen.
-        One threshold serves all models.
+        A new version with another calibration; seasons and campaigns that the baseline does not contain.
+        All models share one threshold.
     Respond
-        See whether the version changed and whether feature_drift names inputs. With the same version and
-        the same inputs suspect the model itself: compare its digest with the registry. If the change is
-        meant, fit a new baseline; if not, roll back and review decisions made in this window.
+        Check whether the version changed and whether feature_drift names inputs. If version and inputs are
+        the same, suspect the model itself: compare its digest with the registry. If the change is intended,
+        fit a new baseline. If not, roll back and review the decisions made in this window.
     """
 
     id = "prediction_drift"
@@ -121,8 +122,8 @@ class PredictionDrift(Detector[Params]):
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
 
     def split(self, window: Window) -> tuple[Window, Window]:
-        # The score is a p-value, right in theory for independent calls. Chunks only raise the threshold where
-        # calls are not independent, and a stretch of a tenth shows that against the whole baseline too.
+        # The score is a p-value, which is exact for independent calls. Chunks only raise the threshold if
+        # calls are not independent. A chunk of a tenth shows this dependence against the whole baseline too.
         return window, window
 
     def chunks(self, window: Window) -> Iterator[Window]:

@@ -1,4 +1,4 @@
-"""Outliers of any kind, by any PyOD or scikit-learn estimator, from configuration alone."""
+"""Outliers in numeric columns, found by a configured PyOD or scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Params:
     """Settings of `pyod`."""
 
     columns: tuple[str, ...] = param(
-        doc="numeric columns of the stream that are looked at together, or tocsin.features.values"
+        doc="numeric columns of the stream that are judged together, or tocsin.features.values"
     )
     estimator: str = param("pyod.models.ecod.ECOD", doc="dotted name of a class below pyod.models or sklearn")
-    arguments: dict[str, Any] = param({}, doc="what the estimator is made with")
-    stream: str = param("inference", doc="the stream")
-    subject_type: str = param("model", doc="what a finding is about")
-    subject_column: str = param("tocsin.model.name", doc="the column that names it")
+    arguments: dict[str, Any] = param({}, doc="keyword arguments of the estimator")
+    stream: str = param("inference", doc="name of the stream to judge")
+    subject_type: str = param("model", doc="type of the findings' subject")
+    subject_column: str = param("tocsin.model.name", doc="column that contains the subject's id")
     top: float = param(
         0.05, ge=0.0, le=1.0, doc="a subject's score is the mean over this share of its worst rows"
     )
@@ -43,22 +43,22 @@ class Params:
 
 
 class Pyod(Detector[Params]):
-    """Rows of a subject lie where its baseline has hardly any.
+    """A subject has rows that are rare in the baseline.
 
     What it sees
-        For each subject the mean outlier score of its worst rows in the window, over numeric columns of one
-        stream that the configuration names.
+        Rows with high outlier scores. A subject's score is the mean over its worst rows in the window. The
+        configuration names the stream and its numeric columns.
     Method
         Any outlier estimator of PyOD (Zhao, Nasrullah, Li 2019) or scikit-learn, fitted on half of the
-        baseline's rows. The other half tells how rare a row is: minus the log of the share of them that
-        score as high.
+        baseline's rows. The other half shows how rare a row is: minus the log of the share of these rows
+        that have at least the same outlier score.
     Blind spots
-        Rows that are common in the baseline but wrong now; whatever the chosen columns do not show.
+        Rows that are common in the baseline but wrong now; anomalies that the chosen columns do not show.
     False alarms
-        A new kind of ordinary row: fit the baseline anew once it is known to be ordinary.
+        A new kind of normal row. Once you know that these rows are normal, fit a new baseline.
     Respond
-        Look at the rows in the evidence, and at what changed in the window; then choose a detector that knows
-        the cause.
+        Search the window for rows with unusual values in the columns that the evidence names, and for what
+        changed. If you know the cause, choose a detector for this cause.
     """
 
     id = "pyod"
@@ -84,7 +84,7 @@ class Pyod(Detector[Params]):
         values = _matrix(rows)
         medians = rows.drop("subject").fill_nan(None).median().row(0)
         middle = np.nan_to_num(np.asarray(medians, dtype=np.float64), posinf=0.0, neginf=0.0)
-        # What is ordinary is told by rows that the estimator has not seen.
+        # Scores of normal rows come from rows that the estimator was not fitted on.
         quiet = _decided(self._made(_filled(values[::2], middle)), _filled(values[1::2], middle))
         return Baseline(
             {
@@ -140,7 +140,7 @@ class Pyod(Detector[Params]):
         return found.filter(pl.any_horizontal(pl.col(c).is_not_null() for c in self.params.columns))
 
     def _of(self, baseline: Baseline) -> tuple[Any, Floats, Floats]:
-        """The estimator, the middles that stand for what is missing, and the quiet rows' scores."""
+        """The estimator, the medians that replace missing values, and the quiet rows' scores."""
         middle = np.asarray(baseline.values["middle"], dtype=np.float64)
         if self._fitted[0] != baseline.digest:
             values = baseline.frames["rows"].to_numpy().astype(np.float64)
@@ -174,7 +174,7 @@ class Pyod(Detector[Params]):
 def _decided(estimator: Any, values: Floats) -> Floats:
     """The outlier scores of rows, the higher the worse.
 
-    ECOD and COPOD rank a row among those it comes with: these come in parts too small to matter.
+    ECOD and COPOD rank a row among the rows of the same call. Small parts keep this effect negligible.
     """
     fitted = getattr(estimator, "X_train", None)
     size = len(values) if fitted is None else max(1, len(fitted) // 100)
@@ -182,7 +182,7 @@ def _decided(estimator: Any, values: Floats) -> Floats:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = np.concatenate([np.asarray(estimator.decision_function(part), dtype=float) for part in parts])
-    return -found if type(estimator).__module__.startswith("sklearn.") else found  # there, lower is worse
+    return -found if type(estimator).__module__.startswith("sklearn.") else found  # in scikit-learn, lower is worse
 
 
 def _estimator(name: str) -> Any:

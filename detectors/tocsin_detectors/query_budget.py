@@ -1,4 +1,4 @@
-"""A principal has asked for more different queries than it, or anyone like it, ever needed."""
+"""A principal sent more different queries than it or its peers usually send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
 _KEY = [_PRINCIPAL, _MODEL]
 _KNOWN = tuple(Condition(column, "not_null") for column in (*_KEY, _VALUES))
-#: Principals whose calls reach this share of what peers may ask have their different queries counted.
+#: Different queries are counted only for principals whose calls reach this share of their allowed calls.
 _NEAR = 0.5
 _WEEK, _DAY = timedelta(days=7), timedelta(days=1)
 
@@ -27,36 +27,38 @@ class Params:
     """Settings."""
 
     budget_rows: int | None = param(
-        None, ge=1, doc="different queries that a principal may ask in two weeks; left out: learnt from peers"
+        None, ge=1, doc="different queries allowed in two weeks; without a value, learned from peers"
     )
-    least_rows: int = param(200, ge=1, doc="a learnt budget is never below this")
-    margin: float = param(2.0, ge=1.0, doc="a learnt budget is this many times what was usual")
-    peers: float = param(0.75, ge=0.5, le=1.0, doc="the quantile of peers that counts as usual")
+    least_rows: int = param(200, ge=1, doc="minimum of a learned budget")
+    margin: float = param(2.0, ge=1.0, doc="factor between the usual number of queries and a learned budget")
+    peers: float = param(0.75, ge=0.5, le=1.0, doc="quantile of the peers' queries that counts as usual")
 
 
 class QueryBudget(Detector[Params]):
-    """A principal has asked for more different queries than it, or anyone like it, ever needed.
+    """A principal sent more different queries than it or its peers usually send.
 
     What it sees
-        Different feature vectors that each principal sent to each model in the two weeks before the window
-        and in it, as a multiple of its budget. Repeated queries cost nothing, whoever repeats them.
+        The number of different feature vectors that each principal sent to each model in the window and the
+        two weeks before, as a multiple of the principal's budget. Repeated queries of a principal count once.
     Method
-        Budget accounting: a copy needs many different answers, whatever the queries look like; random real
-        rows give 0.986 fidelity with 2,000 queries and cannot be told by their content. The budget is a
-        number from the configuration, or `margin` times the larger of what the principal itself asked in the
-        two weeks before those and of what its peers asked then: their upper quartile, but at most three times
-        their median, so that a few batch accounts do not set everyone's budget. Calls are counted first, in
-        the store; only principals whose calls come near the budget have their vectors read.
+        Budget accounting: a client that copies a model needs many different answers, whatever queries it
+        sends. Random real rows give a copy with 0.986 fidelity after 2,000 queries, and their content does
+        not differ from honest queries. The budget is a number from the configuration, or `margin` times the
+        usual number. The usual number is the larger of two: the principal's own queries in the two weeks
+        before those two weeks, and the upper quartile of its peers' queries in the same time, but at most
+        three times the peers' median. This limit prevents a few batch accounts from setting the budget of
+        all principals. The store counts the calls first. The detector reads feature vectors only of
+        principals whose calls come near the budget.
     Blind spots
-        Many colluding accounts with small budgets; one that grows slowly for a month; calls without a
-        principal or without features.
+        Many colluding accounts with small budgets; an account whose queries increase slowly for a month;
+        calls without a principal or without features.
     False alarms
-        A customer who goes live with real volume: set `budget_rows`, or acknowledge until it is usual. With
-        less than four weeks of history it compares week with week, with less than two nothing is judged
-        unless `budget_rows` is set.
+        A customer who goes live with a high volume: set `budget_rows`, or acknowledge the alert until the
+        volume is usual. With less than four weeks of history, the detector compares one week with the week
+        before. With less than two weeks it judges nothing, unless `budget_rows` is set.
     Respond
-        Compare with the contract; look at `model_extraction` for the shape of the queries; cut the key's rate
-        before talking to its owner.
+        Compare the number with the contract. Read the alerts of `model_extraction` for the shape of the
+        queries. Lower the key's rate limit before you talk to its owner.
     """
 
     id = "query_budget"
@@ -90,14 +92,14 @@ class QueryBudget(Detector[Params]):
         yield from (_score(row, days) for row in worst.sort(_PRINCIPAL).to_dicts())
 
     def _half(self, window: Window) -> timedelta:
-        """How long the two periods that are compared are: whole weeks, half of the history that there is."""
+        """Length of each of the two compared periods: whole weeks, at most half of the available history."""
         span = self.requires.history or 4 * _WEEK
         first = window.history(_STREAM, span, [TIME]).select(pl.col(TIME).min()).collect().item()
         there = timedelta(0) if first is None else window.start - first + _DAY
         return min(there, span) // (2 * _WEEK) * _WEEK
 
     def _calls(self, window: Window, lately: Window, earlier: Window, longer: float) -> pl.DataFrame:
-        """Calls of each principal active in the window, and what it may ask whatever its own past."""
+        """Calls of each principal active in the window, and the calls allowed without regard to its own past."""
         inside = window.summary(_STREAM, _KEY, [COUNT], _KNOWN)
         both = pl.concat([lately.summary(_STREAM, _KEY, [COUNT], _KNOWN), inside])
         now = both.group_by(_KEY).agg(calls=pl.col("count").sum()).join(inside, on=_PRINCIPAL, how="semi")
@@ -114,7 +116,7 @@ class QueryBudget(Detector[Params]):
 
 
 def _different(name: str, principals: list[str], *windows: Window) -> pl.DataFrame:
-    """Different feature vectors of these principals over all the windows together, by model."""
+    """Number of different feature vectors of these principals in all windows together, by model."""
     where = (*_KNOWN, Condition(_PRINCIPAL, "in", principals))
     rows = pl.concat([window.scan(_STREAM, [*_KEY, _VALUES], where) for window in windows])
     return rows.group_by(_KEY).agg(pl.col(_VALUES).hash(0).n_unique().alias(name)).collect()

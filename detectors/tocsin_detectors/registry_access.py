@@ -1,4 +1,4 @@
-"""Someone uses the registry as its principals never do."""
+"""A principal uses the registry in a way that is unusual for it and its peers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tocsin_detectors._access_points import Hit, learn, of_session, weighed
 from tocsin_detectors._access_rules import evaluated, hits, sorted_by_kind
 from tocsin_detectors._words import count, listed
 
-#: Nats that one access comes near however strange it is: a new pair alone is no finding.
+#: Upper bound for the nats of one access, so that a single new pair is not a finding.
 _MOST = 5.0
-#: The least nats that are worth a finding.
+#: The lowest threshold, in nats.
 _FLOOR = 6.0
-#: Thresholds that broken rules weigh together at most.
+#: Maximum weight of all broken rules together, in thresholds.
 _POINTS = 4.0
-#: Signs named in the sentence.
+#: Number of signs that the reason lists.
 _NAMED = 3
-#: Rows that a baseline needs.
+#: Minimum number of rows of a baseline.
 _ENOUGH = 20
 
 
@@ -37,8 +37,8 @@ _ENOUGH = 20
 class Params:
     """Settings of `registry_access`."""
 
-    half_life: float = param(365.0, ge=1, doc="days after which an access counts half in a history")
-    top: int = param(6, ge=1, le=100, doc="how many of a principal's strangest accesses are summed")
+    half_life: float = param(365.0, ge=1, doc="days after which an access has half its weight in a history")
+    top: int = param(6, ge=1, le=100, doc="number of a principal's most surprising accesses that are summed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class _Touch:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """A baseline, read."""
+    """A decoded baseline."""
 
     digest: str
     log: Log
@@ -78,32 +78,32 @@ class _Memory:
 
 
 class RegistryAccess(Detector[Params]):
-    """A principal uses models, data sets or the registry as it never did, and as its peers hardly do.
+    """A principal uses models, data sets or the registry in a way that is new for it and rare for its peers.
 
     What it sees
-        Stolen accounts that reach for what their owner never touched, mass downloads, sessions from a
-        new address or program or at odd hours, accounts that come back after long, principals that nobody
-        knows; and broken rules: a privilege granted and used at once by someone new to it, failures and
-        then success, a model removed and made again, promoted without an evaluation, the audit log
-        switched off, a service that leaves its role. The evidence names each rule and what it weighs.
+        Accounts that access resources new to their owner; mass downloads; sessions from a new address, with
+        a new program or at unusual hours; accounts that return after a long absence; unknown principals.
+        Broken rules: a privilege that is granted and used at once by a principal new to it, failures and
+        then a success, a model deleted and created again, a promotion without an evaluation, a disabled
+        audit log, a service that leaves its role. The evidence names each rule and its weight.
     Method
-        For each resource touched, the log-odds of an intruder who goes for what is popular against the
-        principal's own decayed history with Kneser-Ney and item-to-item backoff (`tocsin.stats.surprise`);
-        the strangest six are summed, in nats. New addresses, programs, actions and absences add the log of
-        how much rarer they are in the baseline than among intruders; hours come from a circular kernel
-        density shrunk to the principal's pool (people, services), volume from robust z. Each quiet window is
-        scored against its past alone, so that all of the baseline serves. A broken rule adds thresholds.
+        For each accessed resource, the log-odds of two explanations: an intruder who picks popular
+        resources, and the principal's own decayed history with Kneser-Ney and item-to-item backoff
+        (`tocsin.stats.surprise`). The six largest are summed, in nats. New addresses, programs, actions and
+        absences add the log of the ratio of their rates among intruders and in the baseline. Hours are
+        compared with a circular kernel density that is shrunk to the principal's pool (people, services),
+        and volumes with a robust z. Each quiet window is scored only against earlier accesses, so that the
+        whole baseline serves for calibration. A broken rule adds a multiple of the threshold.
     Blind spots
-        An intruder who touches only what the owner touches, from the owner's machine at the owner's hours;
-        a newcomer who is harmful from the first day. What nobody stops becomes history and weighs less
-        every day, with a pinned baseline, too. Versions of a resource count as one.
+        An intruder who accesses only the owner's usual resources, from the owner's machine, at the owner's
+        hours; a new principal that is malicious from the first day. An ongoing intrusion becomes part of the
+        history and scores lower every day, even with a pinned baseline. All versions count as one resource.
     False alarms
-        A change of team, a sweep over many resources, a release out of hours, a log whose names for
-        principals or resources have just changed. What is common in the baseline weighs nothing.
+        A change of team, a scan of many resources, a release out of hours, a log that changed its names of
+        principals or resources. Behavior that is common in the baseline adds nothing to the score.
     Respond
-        Ask the owner about the accesses that the evidence lists. If they are not theirs: revoke the
-        sessions and keys, list what was downloaded or changed since, roll back what was promoted, and look
-        for other principals from the same address.
+        Ask the owner about the accesses in the evidence. If the owner did not make them, revoke sessions and
+        keys, list later downloads and changes, roll back promotions, and find other users of the address.
     """
 
     id = "registry_access"
@@ -145,7 +145,7 @@ class RegistryAccess(Detector[Params]):
         return Baseline({"log": frame, "habits": habits}, values)
 
     def split(self, window: Window) -> tuple[Window, Window]:
-        """The whole, and its later half: each window is scored against what came before it alone."""
+        """The whole window, and its later half: each window is scored only against earlier accesses."""
         middle = floor_time(window.start + window.length / 2, self.requires.window)
         return window, replace(window, start=max(middle, window.start))
 
@@ -188,7 +188,7 @@ class RegistryAccess(Detector[Params]):
         return self._memory
 
     def _past(self, window: Window, memory: _Memory) -> Log:
-        """What the baseline knows from before the window, and what has happened since it was made."""
+        """The baseline's accesses before the window, and the accesses since the baseline was fitted."""
         log = memory.log.before(day_of(window.start))
         if self.requires.history is None or window.start <= memory.until:
             return log
@@ -197,7 +197,7 @@ class RegistryAccess(Detector[Params]):
         return log.extended(compact(named(rows), self._bin)) if len(rows) else log
 
     def _touches(self, past: Log, today: Log, memory: _Memory, now: float) -> dict[str, list[_Touch]]:
-        """By principal: each resource that it touched in the window, the strangest first."""
+        """By principal: each resource that it accessed in the window, the most surprising first."""
         known, size = past.touches(), len(past.names["resource"])
         who, what = today.codes["principal"], today.codes["resource"]
         pairs, first = np.unique(who * size + what, return_index=True)
@@ -248,7 +248,7 @@ class RegistryAccess(Detector[Params]):
                 *({"rule": o.name, "nats": round(o.nats, 3), "detail": o.facts} for o in odd),
             ],
         }
-        # A broken rule weighs its thresholds whatever the threshold is; while that is being found, nothing.
+        # A broken rule adds a multiple of the threshold. During calibration there is no threshold: it adds 0.
         value = nats + points * (threshold or 0.0)
         quiet = value < (threshold or self.floor)
         reason = _reason(session.principal, touches, () if quiet else _signs(odd, found), sums, quiet=quiet)
