@@ -228,7 +228,7 @@ def test_a_finding_whose_alert_came_after_the_period_is_not_without_one(app: App
     cut = facts.gather(app, Period(SINCE, week(12) - HOUR))
     assert "prediction_drift" in cut.findings["tocsin.detector.id"]
     assert not cut.alerts
-    assert cut.unheard.is_empty()
+    assert cut.without_alert.is_empty()
 
 
 def test_a_time_in_which_nothing_was_judged_is_no_good_news(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_an_alert_over_several_windows_that_were_found_at_once_began_with_the_fi
     cut = facts.gather(opened, Period(SINCE, week(2) + DAY))
     opened.close()
     assert cut.findings.height == 1
-    assert cut.unheard.is_empty()
+    assert cut.without_alert.is_empty()
 
 
 def test_what_is_left_out_is_said(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def _worst(findings: pl.DataFrame) -> dict[str, Any] | None:
     )
 
 
-def _asked(app: App, detection: Detection, own: pl.DataFrame) -> int | None:
+def _queries_until_found(app: App, detection: Detection, own: pl.DataFrame) -> int | None:
     """How many calls the attacker had made since the attack began when it was found, if it was."""
     high = [s.value for s in Severity if s.rank >= Severity.HIGH.rank]
     paging = own.filter(pl.col("tocsin.severity").is_in(high)).sort(INGESTED)
@@ -115,7 +115,7 @@ def _picture(app: App, story: Story, detection: Detection, own: pl.DataFrame) ->
         case at if at == POISON:
             return poisoning.draw(app.store, story.poisoned, attack.week)
         case at if at == EXTRACT:
-            asked = _asked(app, detection, own)
+            asked = _queries_until_found(app, detection, own)
             detector = detection.detector or "model_extraction"
             return extraction.draw(app.store, detector, subject, time, story.fidelity, asked)
         case at if at == SHIFT:

@@ -71,7 +71,7 @@ class Story:
         return bool(self.detections) and all(d.caught for d in self.detections) and not self.false_alarms
 
 
-def look_back(app: App, attacks: Sequence[Attack], story: Story) -> None:
+def summarize(app: App, attacks: Sequence[Attack], story: Story) -> None:
     """Write into a story what Tocsin made of it."""
     story.detections = [_detection(app, attack) for attack in attacks]
     story.false_alarms = _false_alarms(app)

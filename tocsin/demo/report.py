@@ -74,8 +74,8 @@ def write(app: App, story: Story, path: Path) -> None:
             cases.incidents(),
             cases.alone(),
             _quiet(findings),
-            proof.looked_at(app, facts),
-            _around(app, story),
+            proof.coverage_section(app, facts),
+            _commands(app, story),
             proof.how_to_read(app, facts),
         ],
     )
@@ -130,7 +130,7 @@ def _quiet(findings: pl.DataFrame) -> Section:
     return Section("Quiet weeks: what was not found", [told, *([finding_table(found)] if len(found) else [])])
 
 
-def _around(app: App, story: Story) -> Section:
+def _commands(app: App, story: Story) -> Section:
     config = shlex.quote(str(app.config.path or "tocsin.yaml"))
     commands = "\n".join(f"tocsin -c {config} {what}" for what in _COMMANDS)
     real = (

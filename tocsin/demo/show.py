@@ -29,20 +29,20 @@ def tell(folder: Path, seed: int, cluster: str = "") -> bool:
             status.update("writing the report")
             report.write(app, story, folder / "report.html")
     else:
-        app, story = live(folder, seed, _plain_lines(), cluster)
+        app, story = live(folder, seed, _progress_lines(), cluster)
         report.write(app, story, folder / "report.html")
     console.print()
     console.print(_table(story))
-    _tell_facts(console, story)
-    _tell_incident(folder, story)
-    _tell_verdict(console, story)
+    _print_facts(console, story)
+    _print_incident(folder, story)
+    _print_verdict(console, story)
     click.echo(f"\nReport: {folder / 'report.html'}   ({time.monotonic() - began:.0f} s)")
     click.echo(f"Look around: tocsin -c {folder / 'tocsin.yaml'} findings")
     app.close()
     return story.good
 
 
-def _plain_lines() -> Callable[[str], None]:
+def _progress_lines() -> Callable[[str], None]:
     """Elsewhere than on a terminal: one line a week, not one a day."""
     last = ""
 
@@ -83,7 +83,7 @@ def _delay(detection: Detection) -> str:
     return f"{hours} h {rest // timedelta(minutes=1)} min"
 
 
-def _tell_facts(console: Console, story: Story) -> None:
+def _print_facts(console: Console, story: Story) -> None:
     console.print()
     for detection in story.detections:
         if detection.attack.facts:
@@ -91,7 +91,7 @@ def _tell_facts(console: Console, story: Story) -> None:
             console.print(f"{detection.attack.name}: {facts}")
 
 
-def _tell_incident(folder: Path, story: Story) -> None:
+def _print_incident(folder: Path, story: Story) -> None:
     """The lender's own incident: who has it, and how far its playbook is."""
     for incident in [i for i in story.incidents if i.subject.type == "dataset"][:1]:
         click.echo(
@@ -104,7 +104,7 @@ def _tell_incident(folder: Path, story: Story) -> None:
         click.echo(f"  What to do in each step: tocsin -c {folder / 'tocsin.yaml'} incidents {incident.id}")
 
 
-def _tell_verdict(console: Console, story: Story) -> None:
+def _print_verdict(console: Console, story: Story) -> None:
     caught = sum(d.caught for d in story.detections)
     console.print(f"\n{caught} of {len(story.detections)} attacks found at high or above", end="; ")
     if not story.false_alarms:

@@ -20,7 +20,7 @@ from tocsin.contract.findings import Subject
 from tocsin.demo.attacks import ROGUE, VICTIM, Extraction, consequences, intrude, poison, week_start
 from tocsin.demo.data import applications
 from tocsin.demo.lender import DAY, MODEL, START, WEEKS, Call, Lender
-from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Attack, Story, look_back
+from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Attack, Story, summarize
 from tocsin.errors import InputError
 from tocsin.worker.app import App
 
@@ -90,9 +90,9 @@ def live(folder: Path, seed: int, say: Callable[[str], None], cluster: str = "")
     for week in range(WEEKS):
         attacks += _week(week, lender, app, story, extraction, say)
         if week == TRUSTED - 1:
-            _learn(app, say)
+            _fit_baselines(app, say)
     lender.recorder.close(timeout=30)
-    look_back(app, attacks, story)
+    summarize(app, attacks, story)
     return app, story
 
 
@@ -126,9 +126,9 @@ def _week(
             attacks.append(_intrusion(start, intrude(lender, day)))
         lender.day(day, extra)
         lender.clock.set(day + DAY)
-        _evening(app, lender, judge=week >= TRUSTED)
+        _process_day(app, lender, judge=week >= TRUSTED)
         if week == POISON and number == 3:
-            _respond(app)
+            _acknowledge_incident(app)
     lender.shifted = False
     if week == EXTRACT:
         attacks.append(_extraction(story, start))
@@ -146,7 +146,7 @@ _TITLES = {
 }
 
 
-def _evening(app: App, lender: Lender, *, judge: bool) -> None:
+def _process_day(app: App, lender: Lender, *, judge: bool) -> None:
     """What `tocsin run` does all day long, done once at the day's end."""
     lender.recorder.flush()
     for collector in app.collectors:
@@ -160,7 +160,7 @@ def _evening(app: App, lender: Lender, *, judge: bool) -> None:
     app.alerting.tick()
 
 
-def _respond(app: App) -> None:
+def _acknowledge_incident(app: App) -> None:
     """Somebody takes the incident on and begins to work its playbook."""
     for incident in app.alerting.incidents()[:1]:
         app.alerting.acknowledge(incident.id, "Ana (data platform)", "feed is held back, looking at the rows")
@@ -172,7 +172,7 @@ def _respond(app: App) -> None:
         )
 
 
-def _learn(app: App, say: Callable[[str], None]) -> None:
+def _fit_baselines(app: App, say: Callable[[str], None]) -> None:
     """Fit and pin a baseline of every detector that has one, on the trusted weeks."""
     end = week_start(START, TRUSTED)
     for setting in app.settings:

@@ -27,11 +27,11 @@ from tocsin.report.document import (
     Table,
     When,
 )
-from tocsin.report.history import Told
+from tocsin.report.history import RaisedAlert
 from tocsin.worker.app import App
 
 HISTORY = 60  # lines
-NOBODY = "nobody yet"
+UNACKNOWLEDGED = "nobody yet"
 _COMMAND = re.compile(r"[a-z]+ (.* )?--?\w")  # a step's paragraph that is to be typed
 
 
@@ -83,7 +83,7 @@ def finding_table(findings: pl.DataFrame) -> Table:
     )
 
 
-def alert_table(alerts: Iterable[Told]) -> Table:
+def alert_table(alerts: Iterable[RaisedAlert]) -> Table:
     """Alerts, a line each."""
     return Table(
         ("raised", "detector", "about", "severity", "taken on by", "over"),
@@ -93,7 +93,7 @@ def alert_table(alerts: Iterable[Told]) -> Table:
                 a.detector,
                 words.about(a.subject),
                 Chip(a.severity),
-                a.by or NOBODY,
+                a.by or UNACKNOWLEDGED,
                 When(a.resolved) if a.resolved else "still firing",
             )
             for a in alerts
@@ -116,7 +116,7 @@ def _step(step: IncidentStep) -> Item:
     return Item(step.name, f"{who}{approval}{done}", step.state.value, text)
 
 
-def told_by(rows: pl.DataFrame) -> list[Block]:
+def history_blocks(rows: pl.DataFrame) -> list[Block]:
     """Who did what and when, from lines of alert_history."""
     lines = [
         (

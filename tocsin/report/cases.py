@@ -10,7 +10,7 @@ from tocsin.contract.incidents import Incident
 from tocsin.contract.query import Condition
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import history, words
-from tocsin.report.accounts import NOBODY, alert_table, finding_table, saw, steps, told_by
+from tocsin.report.accounts import UNACKNOWLEDGED, alert_table, finding_table, saw, steps, history_blocks
 from tocsin.report.document import (
     Block,
     Chip,
@@ -29,7 +29,7 @@ from tocsin.report.document import (
 from tocsin.report.evidence import readable
 from tocsin.report.facts import NOTABLE
 from tocsin.report.facts import Facts as Known
-from tocsin.report.history import Told
+from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores
 from tocsin.report.pictures.canvas import Calendar
 from tocsin.worker.app import App
@@ -89,7 +89,7 @@ class Cases:
                     words.about(i.subject),
                     next((m.text for m in i.timeline), ""),
                     When(i.opened),
-                    ("closed" if i.closed else i.owner or NOBODY),
+                    ("closed" if i.closed else i.owner or UNACKNOWLEDGED),
                 )
                 for i in incidents
             ],
@@ -98,7 +98,7 @@ class Cases:
     def _incident(self, incident: Incident) -> list[Block]:
         own = [a for a in self._facts.alerts if a.incident == incident.id]
         own.sort(key=lambda a: (-a.severity.rank, a.raised, a.fingerprint))
-        taken = incident.owner or (NOBODY, ": ", Code(f"tocsin ack {incident.id} --by NAME"))
+        taken = incident.owner or (UNACKNOWLEDGED, ": ", Code(f"tocsin ack {incident.id} --by NAME"))
         pairs: list[tuple[str, Line]] = [
             ("severity", Chip(incident.severity)),
             ("state", incident.state.value),
@@ -116,45 +116,45 @@ class Cases:
             *self._others(own[_EACH:]),
             Heading("What to do"),
             steps(incident.steps) if incident.steps else Paragraph("There is no playbook for it."),
-            *told_by(rows),
+            *history_blocks(rows),
         ]
 
-    def _others(self, alerts: Sequence[Told]) -> Iterator[Block]:
+    def _others(self, alerts: Sequence[RaisedAlert]) -> Iterator[Block]:
         if alerts:
             yield Details(f"{words.count(len(alerts), 'more alert')} of this incident", [alert_table(alerts)])
 
     def alone(self) -> Section:
         """Alerts that opened no incident and findings that raised no alert, from `NOTABLE` on."""
-        alerts, unheard = self._alone, self._facts.unheard
+        alerts, without_alert = self._alone, self._facts.without_alert
         title = f"Other alerts of {NOTABLE} or above"
-        if not alerts and unheard.is_empty():
+        if not alerts and without_alert.is_empty():
             return Section(title, [Paragraph("There is none that does not belong to an incident.")])
         blocks: list[Block] = []
         for place, alert in enumerate(alerts[:_ALERTS]):
-            inner = [*self._seen(alert), *told_by(history.of_alert(self._app.store, alert))]
+            inner = [*self._seen(alert), *history_blocks(history.of_alert(self._app.store, alert))]
             name = f"{alert.severity}: {words.about(alert.subject)}, by {alert.detector}"
             blocks += [Heading(name), *inner] if place == 0 else [Details(name, inner)]
         if len(alerts) > _ALERTS:
             rest = alerts[_ALERTS : _ALERTS + _LISTED]
             left = words.more(_ALERTS, alerts, "alert", "see ")
             blocks += [Paragraph((left, Code("tocsin alerts --all"))), alert_table(rest)]
-        if len(unheard):
-            blocks += self._unheard(unheard)
+        if len(without_alert):
+            blocks += self._without_alert(without_alert)
         return Section(title, blocks)
 
-    def _unheard(self, unheard: pl.DataFrame) -> list[Block]:
+    def _without_alert(self, without_alert: pl.DataFrame) -> list[Block]:
         why = (
-            f"{words.count(len(unheard), 'finding')} of {NOTABLE} or above raised no alert: they come from a "
+            f"{words.count(len(without_alert), 'finding')} of {NOTABLE} or above raised no alert: they come from a "
             "backfill that pages nobody, or alerting has not run since."
         )
-        where = [Condition("tocsin.finding.id", "in", unheard["tocsin.finding.id"].head(_LISTED).to_list())]
+        where = [Condition("tocsin.finding.id", "in", without_alert["tocsin.finding.id"].head(_LISTED).to_list())]
         shown = newest_findings(self._app.store, where)
-        left = words.more(len(shown), len(unheard), "finding", "see ")
+        left = words.more(len(shown), len(without_alert), "finding", "see ")
         command = Code(f"tocsin findings --severity {NOTABLE} {self._facts.period.options}")
         more = [Paragraph((left, command))] if left else []
         return [Heading("Findings without an alert"), Paragraph(why), finding_table(shown), *more]
 
-    def _seen(self, alert: Told) -> list[Block]:
+    def _seen(self, alert: RaisedAlert) -> list[Block]:
         """What a detector saw, in words, in figures and as a picture."""
         row = self._rows.get(alert.finding)
         blind = words.part(self._app, alert.detector, "Blind spots")
@@ -176,8 +176,8 @@ class Cases:
         ]
 
 
-def _dates(alert: Told) -> list[tuple[str, Line]]:
-    taken: Line = (When(alert.acknowledged), f" by {alert.by}") if alert.acknowledged else NOBODY
+def _dates(alert: RaisedAlert) -> list[tuple[str, Line]]:
+    taken: Line = (When(alert.acknowledged), f" by {alert.by}") if alert.acknowledged else UNACKNOWLEDGED
     return [
         ("alert raised", When(alert.raised)),
         ("time to detect", words.delay(alert.detection)),

@@ -18,7 +18,7 @@ from tocsin.pipeline.detecting.coverage import Span, coverage, recorded
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import history
 from tocsin.report.counts import Counted, Period, count
-from tocsin.report.history import Told
+from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores
 from tocsin.store.protocol import Store
 from tocsin.worker.app import App
@@ -26,34 +26,34 @@ from tocsin.worker.app import App
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 #: What is told in full, and opens incidents where nothing else is configured, begins here.
 NOTABLE = Severity.MEDIUM
-_LOOKED = frozenset(outcome.value for outcome in DONE)
+_EVALUATED = frozenset(outcome.value for outcome in DONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a store says of a period.
 
-    `findings` are those whose windows reach into it; `unheard` those of them, at `NOTABLE` or above, about
+    `findings` are those whose windows reach into it; `without_alert` those of them, at `NOTABLE` or above, about
     which there is no alert. Alerts and incidents are those raised in it or open when it began.
     """
 
     period: Period
     counted: Counted
     findings: pl.DataFrame
-    unheard: pl.DataFrame
-    alerts: Sequence[Told]
+    without_alert: pl.DataFrame
+    alerts: Sequence[RaisedAlert]
     incidents: Sequence[Incident]
     spans: Sequence[Span]
     letters: pl.DataFrame
     worst: pl.DataFrame
 
     @property
-    def raised(self) -> list[Told]:
+    def raised(self) -> list[RaisedAlert]:
         """Alerts raised in the period."""
         return [a for a in self.alerts if self.period.holds(a.raised)]
 
     @property
-    def open(self) -> list[Told]:
+    def open(self) -> list[RaisedAlert]:
         """Alerts that were firing when it ended."""
         return [a for a in self.alerts if a.resolved is None]
 
@@ -63,9 +63,9 @@ class Facts:
         return int(self.letters["count"].sum())
 
     @property
-    def looked(self) -> int:
+    def evaluated(self) -> int:
         """Windows that were evaluated."""
-        return sum(s.windows for s in self.spans if s.outcome in _LOOKED)
+        return sum(s.windows for s in self.spans if s.outcome in _EVALUATED)
 
     @property
     def skipped(self) -> int:
@@ -80,7 +80,7 @@ class Facts:
     @property
     def windows(self) -> int:
         """Windows that were evaluated or should have been."""
-        return self.looked + self.skipped + self.missed
+        return self.evaluated + self.skipped + self.missed
 
     @property
     def detectors(self) -> list[str]:
@@ -101,7 +101,7 @@ class Facts:
         return [i for i in self.incidents if i.closed is None or not self.period.before_end(i.closed)]
 
 
-def by_severity(alerts: Iterable[Told]) -> list[tuple[Severity, int]]:
+def by_severity(alerts: Iterable[RaisedAlert]) -> list[tuple[Severity, int]]:
     """How many there are of each severity, the worst first."""
     counted = Counter(a.severity for a in alerts)
     return sorted(counted.items(), key=lambda item: -item[0].rank)
@@ -125,7 +125,7 @@ def gather(app: App, period: Period, progress: Callable[[str], None] = lambda _:
         period,
         counted,
         found,
-        _unheard(app.store, period, found, alerts),
+        _without_alert(app.store, period, found, alerts),
         alerts,
         _incidents(app, period),
         _spans(app, period),
@@ -139,7 +139,7 @@ def _median(lengths: Iterable[timedelta]) -> timedelta | None:
     return timedelta(seconds=statistics.median(seconds)) if seconds else None
 
 
-def _unheard(store: Store, period: Period, found: pl.DataFrame, alerts: Iterable[Told]) -> pl.DataFrame:
+def _without_alert(store: Store, period: Period, found: pl.DataFrame, alerts: Iterable[RaisedAlert]) -> pl.DataFrame:
     notable = found.filter(
         pl.col("tocsin.severity").is_in([s.value for s in Severity if s.rank >= NOTABLE.rank])
     )

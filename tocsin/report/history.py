@@ -21,18 +21,18 @@ _DETECTOR, _SEVERITY, _STARTED = "tocsin.detector.id", "tocsin.severity", "tocsi
 _START, _END = "tocsin.window.start", "tocsin.window.end"
 _COLUMNS = [TIME, ID, INGESTED, "event.action", "event.reason", "user.name", "tocsin.receiver", _PRINT, _FINDING,
             _INCIDENT, _DETECTOR, _SEVERITY, _STARTED, "tocsin.subject.type", "tocsin.subject.id"]  # fmt: skip
-_TOLD = (Action.FIRING, Action.SEVERITY_CHANGED, Action.ACKNOWLEDGED, Action.INCIDENT_OPENED,
+_STATE_CHANGES = (Action.FIRING, Action.SEVERITY_CHANGED, Action.ACKNOWLEDGED, Action.INCIDENT_OPENED,
          Action.INCIDENT_JOINED, Action.RESOLVED)  # fmt: skip
 #: In which order things happen that one tick writes down at one moment.
-_FOLLOW = (Action.FIRING, Action.SEVERITY_CHANGED, Action.INCIDENT_OPENED, Action.INCIDENT_JOINED, Action.RESOLVED,
+_SEQUENCE = (Action.FIRING, Action.SEVERITY_CHANGED, Action.INCIDENT_OPENED, Action.INCIDENT_JOINED, Action.RESOLVED,
            Action.NOTIFIED, Action.NOTIFICATION_FAILED)  # fmt: skip
 _ORDER = pl.col("event.action").replace_strict(
-    {action.value: place for place, action in enumerate(_FOLLOW)}, default=len(_FOLLOW), return_dtype=pl.Int64
+    {action.value: place for place, action in enumerate(_SEQUENCE)}, default=len(_SEQUENCE), return_dtype=pl.Int64
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RaisedAlert:
     """One alert, from when it was raised.
 
     `finding` is that of its worst severity; `started` and `ended` are the windows of its findings, or when it
@@ -59,13 +59,13 @@ class Told:
         return self.raised - self.started
 
 
-def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[Told]:
+def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[RaisedAlert]:
     """The alerts of a period, newest first: raised in it, or open when it began.
 
     `findings` are all of the time up to its end, those that were taken back included.
     """
     bound = None if period.open else period.end
-    where = [Condition("event.action", "in", [a.value for a in _TOLD]), Condition(_PRINT, "not_null")]
+    where = [Condition("event.action", "in", [a.value for a in _STATE_CHANGES]), Condition(_PRINT, "not_null")]
     rows = store.scan("alert_history", None, bound, _COLUMNS, where).collect()
     windows = findings.select(_FINDING, pl.col(_START).alias("window"))
     # What one tick said bears one time: its order is that of the windows, then that in which things happen.
@@ -97,9 +97,9 @@ def raised_later(store: Store, period: Period, findings: pl.DataFrame) -> set[st
     return set(later.filter(began.fill_null(value=False) | pl.col(_FINDING).is_in(known)).collect()[_PRINT])
 
 
-def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
+def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[RaisedAlert]:
     """The alerts of one fingerprint, from its transitions in their order."""
-    alert: Told | None = None
+    alert: RaisedAlert | None = None
     for row in rows:
         time, action = row[TIME], row["event.action"]
         if action == Action.FIRING:
@@ -110,7 +110,7 @@ def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
                 yield alert
             subject = Subject(row["tocsin.subject.type"] or "", row["tocsin.subject.id"] or "")
             finding = row[_FINDING] or ""
-            alert = Told(row[_PRINT], row[_DETECTOR] or "", subject, Severity(row[_SEVERITY]), time,
+            alert = RaisedAlert(row[_PRINT], row[_DETECTOR] or "", subject, Severity(row[_SEVERITY]), time,
                          finding, finding, row[_STARTED] or time, time)  # fmt: skip
         elif alert is not None:
             alert = _changed(alert, action, row)
@@ -118,7 +118,7 @@ def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
         yield alert
 
 
-def _changed(alert: Told, action: str, row: Mapping[str, Any]) -> Told:
+def _changed(alert: RaisedAlert, action: str, row: Mapping[str, Any]) -> RaisedAlert:
     match action:
         case Action.SEVERITY_CHANGED:  # to a lower one as well, where late data took findings back
             return replace(alert, severity=Severity(row[_SEVERITY]), finding=row[_FINDING] or alert.finding)
@@ -131,7 +131,7 @@ def _changed(alert: Told, action: str, row: Mapping[str, Any]) -> Told:
     return alert
 
 
-def _worse(alert: Told, row: Mapping[str, Any]) -> Told:
+def _worse(alert: RaisedAlert, row: Mapping[str, Any]) -> RaisedAlert:
     severity = Severity(row[_SEVERITY])
     if severity.rank <= alert.severity.rank:
         return alert
@@ -139,10 +139,10 @@ def _worse(alert: Told, row: Mapping[str, Any]) -> Told:
 
 
 def _dated(
-    told: Sequence[Told],
+    told: Sequence[RaisedAlert],
     first: Mapping[str, datetime],
     about: Mapping[Any, Sequence[tuple[datetime, datetime]]],
-) -> Iterator[Told]:
+) -> Iterator[RaisedAlert]:
     """The alerts of one fingerprint with the windows of their findings, as far as these are known."""
     # One from before its start was kept began with the finding that it names, as far as that is known.
     starts = [first.get(a.first, a.raised) if a.started == a.raised else a.started for a in told]
@@ -161,7 +161,7 @@ def of_incident(store: Store, incident: str, opened: datetime, prints: Sequence[
     return _in_order(pl.concat(part.collect() for part in parts))
 
 
-def of_alert(store: Store, alert: Told) -> pl.DataFrame:
+def of_alert(store: Store, alert: RaisedAlert) -> pl.DataFrame:
     """Everything that alert_history says of one alert, oldest first."""
     where = [Condition(_PRINT, "==", alert.fingerprint)]
     rows = store.scan("alert_history", alert.raised, None, _COLUMNS, where).collect()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tocsin.contract.findings import Severity
 from tocsin.report.document import Block, Details, Line, Paragraph, Section, Table, Tiles, When
 from tocsin.report.facts import NOTABLE, Facts, by_severity
-from tocsin.report.history import Told
+from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores, timeline
 from tocsin.report.pictures.canvas import Calendar
 from tocsin.report.words import count, delay, percent
@@ -20,14 +20,14 @@ _UNSEEN = 0.01
 def verdict(facts: Facts) -> tuple[str, bool]:
     """The whole report in one sentence, and whether it is good news."""
     severe = [a for a in facts.open if a.severity.rank >= Severity.HIGH.rank]
-    blind = not facts.looked
+    blind = not facts.evaluated
     unseen = facts.missed > _UNSEEN * facts.windows
     alone = sum(not i.owner for i in facts.unsolved)
     if severe:
         said = f"{_listed(severe)} {_is(severe)} open{_care(severe)}"
-    elif not (facts.alerts or facts.counted.total or facts.looked or facts.unsolved or facts.rejected):
+    elif not (facts.alerts or facts.counted.total or facts.evaluated or facts.unsolved or facts.rejected):
         return "Nothing came in and nothing was looked at: there is nothing to tell", False
-    elif not (facts.alerts or facts.looked):
+    elif not (facts.alerts or facts.evaluated):
         said = "Nothing was judged: that no alert was raised proves nothing"
     elif facts.open:
         said = f"Nothing above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
@@ -37,15 +37,15 @@ def verdict(facts: Facts) -> tuple[str, bool]:
         said = "No alert was raised"
     if facts.rejected and not facts.counted.total:
         said += f"; {count(facts.rejected, 'event')} came and none could be taken in"
-    if len(facts.unheard):
-        said += f"; {count(len(facts.unheard), 'finding')} of {NOTABLE} or above raised no alert"
+    if len(facts.without_alert):
+        said += f"; {count(len(facts.without_alert), 'finding')} of {NOTABLE} or above raised no alert"
     if facts.unsolved:
         said += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
         said += f", and nobody has taken on {alone} of them" if alone else ""
-    return f"{said}; {_looked(facts)}", not (severe or unseen or alone or blind or len(facts.unheard))
+    return f"{said}; {_coverage(facts)}", not (severe or unseen or alone or blind or len(facts.without_alert))
 
 
-def _listed(alerts: Sequence[Told]) -> str:
+def _listed(alerts: Sequence[RaisedAlert]) -> str:
     """`1 critical and 2 high alerts`."""
     parts = [f"{number} {severity}" for severity, number in by_severity(alerts)]
     return f"{' and '.join(parts)} alert{'s' if len(alerts) != 1 else ''}"
@@ -55,7 +55,7 @@ def _is(things: Sequence[object]) -> str:
     return "is" if len(things) == 1 else "are"
 
 
-def _care(alerts: Sequence[Told]) -> str:
+def _care(alerts: Sequence[RaisedAlert]) -> str:
     alone = sum(a.acknowledged is None for a in alerts)
     if not alone:
         return ", and somebody has taken on each of them"
@@ -67,10 +67,10 @@ def _raised(facts: Facts) -> str:
     return f"{count(number, 'alert')} {'was' if number == 1 else 'were'} raised"
 
 
-def _looked(facts: Facts) -> str:
+def _coverage(facts: Facts) -> str:
     if not facts.windows:
         return "no detector had anything to look at"
-    share = f"{percent(facts.looked, facts.windows)} of the windows that held events were evaluated"
+    share = f"{percent(facts.evaluated, facts.windows)} of the windows that held events were evaluated"
     return share + (
         f" and {facts.missed:,} {'is a gap' if facts.missed == 1 else 'are gaps'}" if facts.missed else ""
     )
@@ -89,7 +89,7 @@ def head(facts: Facts) -> list[Block]:
                 (delay(facts.to_detect()), "median time to detect, from the start of the first window"),
                 (delay(facts.to_acknowledge()), "median time until somebody took an alert on"),
                 (f"{unsolved} / {len(facts.incidents) - unsolved}", "incidents open / closed"),
-                (percent(facts.looked, facts.windows),
+                (percent(facts.evaluated, facts.windows),
                  f"of {facts.windows:,} windows with events evaluated"),
                 (f"{facts.counted.total:,}", f"events taken in{rejected}"),
             )

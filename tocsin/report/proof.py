@@ -57,10 +57,10 @@ _WORDS = (
 _DETECTOR, _DIGEST = "tocsin.detector.id", "tocsin.baseline.digest"
 
 
-def looked_at(app: App, facts: Known) -> Section:
+def coverage_section(app: App, facts: Known) -> Section:
     """Coverage, silent sources and dead letters."""
     said = (
-        f"Of {words.count(facts.windows, 'window')} that held events {facts.looked:,} were evaluated, "
+        f"Of {words.count(facts.windows, 'window')} that held events {facts.evaluated:,} were evaluated, "
         f"{facts.skipped:,} were skipped and {facts.missed:,} failed or are gaps. Every evaluation left a "
         "record, so that silence can be told from not having looked."
     )

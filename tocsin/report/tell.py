@@ -49,7 +49,7 @@ def report(
             overview.against_thresholds(facts, calendar),
             cases.incidents(),
             cases.alone(),
-            proof.looked_at(app, facts),
+            proof.coverage_section(app, facts),
             proof.how_to_read(app, facts),
         ],
     )

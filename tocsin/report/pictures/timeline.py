@@ -11,7 +11,7 @@ import numpy as np
 from tocsin.contract.findings import Severity
 from tocsin.report.counts import Counted
 from tocsin.report.document import Picture
-from tocsin.report.history import Told
+from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import canvas
 from tocsin.report.pictures.canvas import Calendar
 
@@ -24,7 +24,7 @@ _HEIGHT = 0.55
 
 
 def draw(
-    counted: Counted, alerts: Sequence[Told], detectors: Sequence[str], calendar: Calendar
+    counted: Counted, alerts: Sequence[RaisedAlert], detectors: Sequence[str], calendar: Calendar
 ) -> Picture | None:
     """Events of each stream that has some, and alerts in the lane of their detector."""
     streams = [stream for stream, numbers in counted.by_stream.items() if sum(numbers)]
@@ -50,7 +50,7 @@ def draw(
         return canvas.picture(figure, "timeline", _words(alerts, calendar), caption)
 
 
-def _words(alerts: Sequence[Told], calendar: Calendar) -> str:
+def _words(alerts: Sequence[RaisedAlert], calendar: Calendar) -> str:
     first = {
         a.detector: f"{a.started:%d %B}" for a in reversed(alerts) if a.severity.rank >= Severity.HIGH.rank
     }
@@ -87,7 +87,7 @@ def _events(axes: Axes, counted: Counted, stream: str) -> None:
     axes.text(-0.035, 0.5, name, transform=axes.transAxes, ha="right", va="center", color=canvas.SOFT)
 
 
-def _alerts(axes: Axes, alerts: Sequence[Told], detectors: Sequence[str]) -> None:
+def _alerts(axes: Axes, alerts: Sequence[RaisedAlert], detectors: Sequence[str]) -> None:
     lanes = {detector: place for place, detector in enumerate(detectors)}
     axes.set_ylim(max(len(lanes), 1) - 0.5, -0.5)
     axes.set_yticks(list(lanes.values()), list(lanes))
