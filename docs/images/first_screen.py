@@ -20,7 +20,9 @@ ARGUMENTS = (
 )  # fmt: skip
 
 
-def shoot(browser: Browser, report: Path, width: int, height: int, theme: str, file: Path, *, whole: bool) -> None:
+def shoot(
+    browser: Browser, report: Path, width: int, height: int, theme: str, file: Path, *, whole: bool
+) -> None:
     """The first screen of a report at one size, or the whole page."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)  # type: ignore[arg-type]
     page.goto(report.resolve().as_uri())
@@ -30,7 +32,9 @@ def shoot(browser: Browser, report: Path, width: int, height: int, theme: str, f
 
 def main() -> None:
     """Read the command line and take the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("report", type=Path)
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser's executable")
     parser.add_argument("--check", type=Path, metavar="FOLDER", help="every width, theme and the whole page")

@@ -43,7 +43,10 @@ class Appendix:
         self._findings.setdefault(id, finding)
         place = list(self._findings).index(id) + 1
         return Paragraph(
-            ("p-values, digests and complete evidence: ", Link(f"appendix, finding {place}", f"finding-{place}")),
+            (
+                "p-values, digests and complete evidence: ",
+                Link(f"appendix, finding {place}", f"finding-{place}"),
+            ),
             muted=True,
         )
 

@@ -33,7 +33,8 @@ def readable(text: str | None) -> tuple[Block, ...]:
 def measures(text: str | None) -> list[tuple[str, Line]]:
     """The p-values and digests of evidence, each with its name."""
     evidence = json.loads(text or "{}")
-    return [(name, _short(value)) for name, value in evidence.items() if _is_measure(name, value)]
+    named = ((name, _short(value)) for name, value in evidence.items() if _is_measure(name, value))
+    return [(name, short) for name, short in named if short]
 
 
 def complete(text: str | None) -> list[Block]:

@@ -29,7 +29,10 @@ def write(document: doc.Document, folder: str) -> tuple[str, dict[str, str]]:
     parts += _blocks(document.head, folder)
     for section in document.sections:
         number = f"{section.number}: " if section.number is not None else ""
-        parts += [f"{_anchor(section.id)}## {number}{escape(section.title)}", *_blocks(section.blocks, folder)]
+        parts += [
+            f"{_anchor(section.id)}## {number}{escape(section.title)}",
+            *_blocks(section.blocks, folder),
+        ]
     drawn = _pictures([*document.head, *(b for s in document.sections for b in s.blocks)])
     files = {f"{picture.name}.svg": _standalone(picture.svg) for picture in drawn}
     return "\n\n".join(filter(None, parts)) + "\n", files
