@@ -1,1 +1,1 @@
-"""The lender's story, lived through: `tocsin demo`. Real data, real models, real attacks, the real platform."""
+"""`tocsin demo`: twelve weeks of a lender, with real data, models and attacks, monitored by the real platform."""

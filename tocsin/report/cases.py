@@ -196,4 +196,5 @@ def _dates(alert: RaisedAlert) -> list[tuple[str, Line]]:
 
 
 def _title(incident: Incident) -> str:
-    return f"{incident.id}: {incident.playbook or 'no playbook'}, about {words.about(incident.subject)}"
+    playbook = f"playbook {incident.playbook}" if incident.playbook else "no playbook"
+    return f"{incident.id}: {words.about(incident.subject)}, {playbook}"

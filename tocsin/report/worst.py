@@ -133,12 +133,12 @@ def _next_step(case: _Case) -> Line:
         alert = case.alerts[0]
         if alert.acknowledged is None:
             return "acknowledge the alert: ", Code(f"tocsin ack {alert.fingerprint} --by NAME")
-        return f"{alert.by} has acknowledged the alert and checks its evidence."
+        return f"check the evidence. {alert.by} has acknowledged the alert."
     pending = next((s.name for s in incident.steps if s.state is StepState.PENDING), "")
     if not incident.owner:
         step = f" Then step 1 of the playbook: “{pending}”." if pending else ""
         return "acknowledge the incident: ", Code(f"tocsin ack {incident.id} --by NAME"), f".{step}"
     if pending:
         place = 1 + next(n for n, s in enumerate(incident.steps) if s.state is StepState.PENDING)
-        return f"{incident.owner} does step {place} of the playbook: “{pending}”."
+        return f"step {place} of the playbook, “{pending}”. Owner: {incident.owner}."
     return "close the incident: ", Code(f"tocsin incidents {incident.id} --close --by NAME --note CONCLUSION")

@@ -1,4 +1,4 @@
-"""The copied model: the extracting principal among its peers, and how good its copy became."""
+"""The model extraction: the attacker among the other principals, and the fidelity of the copy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _USER = "user.id"
-_NAMED = 4  # peers with the most queries whose names are written
-_LOWEST, _UNJUDGED = 0.05, 0.02  # where scores near zero stand, and principals without any
-_HINT = 0.53  # height of the words beside the line, as fidelity
+_NAMED = 4  # peers with the most queries, labelled by name
+_LOWEST, _UNJUDGED = 0.05, 0.02  # y of scores near zero, and of principals without a score
+_HINT = 0.53  # y of the label beside the line
 
 
 def draw(
@@ -33,7 +33,7 @@ def draw(
 ) -> Picture:
     """Principals by different queries and worst score over a time; fidelity of the copy against queries.
 
-    `asked` is how many queries the extraction had asked when it was found.
+    `asked` is the number of queries before the extraction was found.
     """
     peers = _queries(store, *time).join(_scores(store, detector, *time), on=_USER, how="left")
     own, others = peers.filter(pl.col(_USER) == rogue.id), peers.filter(pl.col(_USER) != rogue.id)
@@ -45,9 +45,9 @@ def draw(
 
 
 _CAPTION = (
-    "Left: every principal of that week, by how many different queries it asked and by its worst score; one "
-    "that asks too little on any day is not judged. Right: how often the copy decides as the model does, on "
-    "applicants that neither has seen."
+    "Left: the different queries and the worst score of every principal in that week. A principal with too few "
+    "queries on every day has no score. Right: the share of applicants, unseen by both, on which the copy decides "
+    "as the model does."
 )
 
 
@@ -67,7 +67,7 @@ def _words(
     said = [f"{len(own) + len(others)} principals by queries and score."]
     for name, queries, ratio in own.drop_nulls().iter_rows():
         said.append(
-            f"{name} asked {queries:,} different queries, its score is {ratio:.1f} times the threshold."
+            f"{name} sent {queries:,} different queries, its score is {ratio:.1f} times the threshold."
         )
     judged = others["ratio"].drop_nulls().to_list()
     if judged:
@@ -87,7 +87,7 @@ def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -
     axes.plot(own["queries"], own["ratio"].fill_null(_UNJUDGED), "*", color=canvas.RED, markersize=16,
               markeredgecolor=canvas.INK)  # fmt: skip
     for place, (name, queries, ratio) in enumerate(judged.sort("queries").tail(_NAMED).iter_rows()):
-        aside = (0, -15 if place % 2 else 8)  # neighbors' names do not meet
+        aside = (0, -15 if place % 2 else 8)  # names of neighbors do not overlap
         _name(axes, name, (queries, max(ratio, _LOWEST)), aside, ha="center", fontsize=8, color=canvas.SOFT)
     for name, queries, ratio in own.fill_null(_UNJUDGED).iter_rows():
         _name(axes, name, (queries, ratio), (-11, -4), ha="right", fontweight="bold")
@@ -95,7 +95,7 @@ def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -
     axes.set_yscale("log")
     axes.minorticks_off()
     axes.set_ylim(_UNJUDGED / 1.5, max([5.0, *own["ratio"].drop_nulls(), *judged["ratio"]]) * 2)
-    axes.set_yticks([_UNJUDGED, _LOWEST, 0.1, 1, 10], ["not judged", f"≤ {_LOWEST}", "0.1", "1", "10"])
+    axes.set_yticks([_UNJUDGED, _LOWEST, 0.1, 1, 10], ["no score", f"≤ {_LOWEST}", "0.1", "1", "10"])
     ticks = [10**power * digit for power in range(6) for digit in (1, 2, 5)]
     most, least = others["queries"].max(), others["queries"].min()
     axes.set_xticks(ticks)
@@ -125,5 +125,5 @@ def _fidelity(axes: Axes, fidelity: Sequence[tuple[int, float]], asked: int | No
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(axis="y")
-    axes.set_xlabel("queries asked")
+    axes.set_xlabel("queries sent")
     axes.set_title("Fidelity of the copy")
