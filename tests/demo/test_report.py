@@ -72,8 +72,8 @@ def test_every_part_is_there(written: str) -> None:
     headings = " | ".join("".join(reader.text[name]) for name in ("h1", "h2", "h3"))
     for part in ("4 of 4 attacks found", "Twelve weeks at a glance", "Scores against thresholds",
                  "Poisoned partner feed", "Model copied", "Shift in applicants", "Stolen account",
-                 "What Tocsin saw", "Evidence", "Incidents and their playbooks", "History",
-                 "Quiet weeks", "What was looked at", "Look around"):  # fmt: skip
+                 "What Tocsin found", "Evidence", "Incidents and their playbooks", "History",
+                 "Quiet weeks", "Coverage: which windows were evaluated", "Next commands", "Appendix", "Worst alerts"):  # fmt: skip
         assert part in headings
     assert f"AML.T0020 {atlas.name('AML.T0020')}" in written
     assert "2026-03-02" in written
@@ -82,7 +82,7 @@ def test_every_part_is_there(written: str) -> None:
 
 def test_every_picture_says_what_it_shows(written: str) -> None:
     pictures = [given for name, given in Reader(written).elements if name == "svg"]
-    assert len(pictures) == 6 + 4  # and one of each alert of an incident
+    assert len(pictures) == 6 + 4 + 1  # one of each alert of an incident, the timeline also for narrow screens
     for given in pictures:
         assert given["role"] == "img"
         assert len(given["aria-label"]) > 40

@@ -66,7 +66,11 @@ def chapter(app: App, story: Story, number: int, findings: pl.DataFrame, appendi
             Heading("What Tocsin found"),
             saw(app, worst, [("time to detect", words.delay(detection.delay))]) if worst else missed,
             *([drawn] if drawn else []),
-            *([Heading("Evidence"), *readable(worst["tocsin.evidence"]), appendix.link(worst)] if worst else []),
+            *(
+                [Heading("Evidence"), *readable(worst["tocsin.evidence"]), appendix.link(worst)]
+                if worst
+                else []
+            ),
             *_table(own, "All findings about this attack"),
             *_table(others, "Other findings of that week"),
         ],

@@ -29,19 +29,19 @@ def draw(
     rogue: Subject,
     time: tuple[datetime, datetime],
     fidelity: Sequence[tuple[int, float]],
-    asked: int | None,
+    queries_sent: int | None,
 ) -> Picture:
     """Principals by different queries and worst score over a time; fidelity of the copy against queries.
 
-    `asked` is the number of queries before the extraction was found.
+    `queries_sent` is the number of queries before the extraction was found.
     """
     peers = _queries(store, *time).join(_scores(store, detector, *time), on=_USER, how="left")
     own, others = peers.filter(pl.col(_USER) == rogue.id), peers.filter(pl.col(_USER) != rogue.id)
     with canvas.figure(11, 4.0) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
         _peers(left, own, others, detector)
-        _fidelity(right, fidelity, asked)
-        return canvas.picture(figure, "extraction", _words(own, others, fidelity, asked), _CAPTION)
+        _fidelity(right, fidelity, queries_sent)
+        return canvas.picture(figure, "extraction", _words(own, others, fidelity, queries_sent), _CAPTION)
 
 
 _CAPTION = (
@@ -62,7 +62,7 @@ def _scores(store: Store, detector: str, start: datetime, end: datetime) -> pl.D
 
 
 def _words(
-    own: pl.DataFrame, others: pl.DataFrame, fidelity: Sequence[tuple[int, float]], asked: int | None
+    own: pl.DataFrame, others: pl.DataFrame, fidelity: Sequence[tuple[int, float]], queries_sent: int | None
 ) -> str:
     said = [f"{len(own) + len(others)} principals by queries and score."]
     for name, queries, ratio in own.drop_nulls().iter_rows():
@@ -75,7 +75,7 @@ def _words(
     if fidelity:
         count, share = fidelity[-1]
         said.append(f"After {count:,} queries the copy agrees with the model in {share:.1%} of cases.")
-    return " ".join([*said, f"It was found after {asked:,} queries." if asked else ""])
+    return " ".join([*said, f"It was found after {queries_sent:,} queries." if queries_sent else ""])
 
 
 def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -> None:
@@ -112,14 +112,14 @@ def _name(
     axes.annotate(canvas.label(text), place, aside, textcoords="offset points", **style)
 
 
-def _fidelity(axes: Axes, fidelity: Sequence[tuple[int, float]], asked: int | None) -> None:
+def _fidelity(axes: Axes, fidelity: Sequence[tuple[int, float]], queries_sent: int | None) -> None:
     counts, shares = [count for count, _ in fidelity], [share for _, share in fidelity]
     axes.plot(counts, shares, "o-", color=canvas.RED, markersize=7, linewidth=2)
     for count, share in fidelity:
         _name(axes, f"{share:.1%}", (count, share), (7, -15), fontsize=9)
-    if asked:
-        axes.axvline(asked, color=canvas.GREEN, linewidth=2, linestyle="--")
-        axes.text(asked, _HINT, f"  found after\n  {asked:,} queries", color=canvas.GREEN)
+    if queries_sent:
+        axes.axvline(queries_sent, color=canvas.GREEN, linewidth=2, linestyle="--")
+        axes.text(queries_sent, _HINT, f"  found after\n  {queries_sent:,} queries", color=canvas.GREEN)
     axes.set_xlim(0, max([1, *counts]) * 1.15)
     axes.set_ylim(0.5, 1.02)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -60,9 +60,7 @@ def _words(weeks: dict[int, tuple[int, int]], poisoned: Poisoned | None, attacke
     said = ""
     if attacked in weeks:
         bad, good = weeks[attacked]
-        said = (
-            f"In week {attacked + 1} {bad} applicants two months behind are labelled default and {good} good. "
-        )
+        said = f"In week {attacked + 1} {bad} applicants two months behind are labelled default and {good} good. "
     if poisoned:
         said += f"Of {poisoned.defaulters} defaulters the model approves {poisoned.approved_before} "
         said += f"without the poison and {poisoned.approved_after} with it."
