@@ -82,7 +82,9 @@ def test_every_part_is_there(written: str) -> None:
 
 def test_every_picture_says_what_it_shows(written: str) -> None:
     pictures = [given for name, given in Reader(written).elements if name == "svg"]
-    assert len(pictures) == 6 + 4 + 1  # one of each alert of an incident, the timeline also for narrow screens
+    assert (
+        len(pictures) == 6 + 4 + 1
+    )  # one of each alert of an incident, the timeline also for narrow screens
     for given in pictures:
         assert given["role"] == "img"
         assert len(given["aria-label"]) > 40

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +73,9 @@ def test_it_names_subject_reason_and_next_step_before_any_figure(written: doc.Do
     assert "Worst alerts" in first
     assert re.search(r'<strong><a href="#incident-[^"]+">dataset loans</a></strong>', first)
     assert "17 rows changed" in first
-    assert re.search(r"Next step: </strong>acknowledge the incident: <code>tocsin ack inc-\w+ --by NAME</code>", first)
+    assert re.search(
+        r"Next step: </strong>acknowledge the incident: <code>tocsin ack inc-\w+ --by NAME</code>", first
+    )
     ids = {given["id"] for _, given in Reader(page).elements if "id" in given}
     assert set(re.findall(r'href="#([^"]+)"', page)) <= ids
     text, _ = markdown.write(written, "p")
@@ -84,7 +85,9 @@ def test_it_names_subject_reason_and_next_step_before_any_figure(written: doc.Do
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= set(re.findall(r'<a id="([^"]+)">', text))
 
 
-def test_open_ones_come_first_then_the_worst_then_those_without_an_owner(app: App, known: facts.Facts) -> None:
+def test_open_ones_come_first_then_the_worst_then_those_without_an_owner(
+    app: App, known: facts.Facts
+) -> None:
     shown = notices(app, known)
     assert [n.severity for n in shown] == [Severity.CRITICAL] * 4
     first, *others = known.incidents
@@ -92,7 +95,9 @@ def test_open_ones_come_first_then_the_worst_then_those_without_an_owner(app: Ap
     at = replace(closed, period=Period(SINCE, week(12)))
     order = [plain(n.subject) for n in notices(app, at)]
     assert plain((f"{first.subject.type} {first.subject.id}",)) not in order[:3]
-    owned = [replace(i, owner="ana") if i.subject.id == "loans" else replace(i, owner="") for i in known.incidents]
+    owned = [
+        replace(i, owner="ana") if i.subject.id == "loans" else replace(i, owner="") for i in known.incidents
+    ]
     order = [plain(n.subject) for n in notices(app, replace(known, incidents=owned))]
     assert "dataset loans" not in order[:3]
 
@@ -124,7 +129,9 @@ def test_the_next_step_of_an_alert_without_an_incident(app: App, known: facts.Fa
     alert = replace(known.alerts[0], incident="", resolved=None, acknowledged=None, by="")
 
     def step(**changes: Any) -> str:
-        return plain(notices(app, replace(known, incidents=[], alerts=[replace(alert, **changes)]))[0].next_step)
+        return plain(
+            notices(app, replace(known, incidents=[], alerts=[replace(alert, **changes)]))[0].next_step
+        )
 
     assert step() == f"acknowledge the alert: tocsin ack {alert.fingerprint} --by NAME"
     assert step(acknowledged=week(12), by="bob") == "check the evidence. bob has acknowledged the alert."

@@ -129,7 +129,9 @@ def test_both_formats_carry_the_same_numbers(told: Document) -> None:
         assert section.title in text
     words = " ".join(part for parts in Reader(page).text.values() for part in parts)
     visible = re.sub(r'\]\(#[^)]*\)|<a id="[^"]*"></a>', "", text)  # without the targets of links
-    missing = set(numbers(visible)) - set(numbers(words + " ".join(re.findall(r'aria-label="([^"]*)"', page))))
+    missing = set(numbers(visible)) - set(
+        numbers(words + " ".join(re.findall(r'aria-label="([^"]*)"', page)))
+    )
     assert {m for m in missing if f"-{m}.svg" not in text and f"&#{m};" not in text} == set()
     assert page.count("<svg ") == len(pictures) + page.count('<div class="on-narrow">')
     assert page.count('<div class="on-narrow">') == 1
@@ -201,7 +203,9 @@ def test_without_a_time_it_is_about_the_last_30_days_or_all_there_is(app: App, t
 
 def test_a_period_before_anything_was_found_is_quiet(app: App) -> None:
     quiet = report(app, week(0), week(1))
-    assert quiet.verdict.startswith("No window was evaluated, so the absence of alerts proves nothing")  # gaps all of it, and no alert
+    assert quiet.verdict.startswith(
+        "No window was evaluated, so the absence of alerts proves nothing"
+    )  # gaps all of it, and no alert
     assert "Incidents" in [section.title for section in quiet.sections]
     assert "No incident was opened." in html.write(quiet)
 
