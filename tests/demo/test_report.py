@@ -73,7 +73,8 @@ def test_every_part_is_there(written: str) -> None:
     for part in ("4 of 4 attacks found", "Twelve weeks at a glance", "Scores against thresholds",
                  "Poisoned partner feed", "Model copied", "Shift in applicants", "Stolen account",
                  "What Tocsin found", "Evidence", "Incidents and their playbooks", "History",
-                 "Quiet weeks", "Coverage: which windows were evaluated", "Next commands", "Appendix", "Worst alerts"):  # fmt: skip
+                 "Quiet weeks", "Coverage: which windows were evaluated", "Next commands",
+                 "Appendix", "Worst alerts"):  # fmt: skip
         assert part in headings
     assert f"AML.T0020 {atlas.name('AML.T0020')}" in written
     assert "2026-03-02" in written

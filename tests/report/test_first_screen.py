@@ -64,7 +64,7 @@ def notices(app: App, known: facts.Facts) -> list[doc.Notice]:
 
 
 def plain(line: doc.Line) -> str:
-    return "".join(getattr(part, "text", part) for part in doc.inlines(line))  # type: ignore[misc]
+    return "".join(part if isinstance(part, str) else getattr(part, "text", "") for part in doc.inlines(line))
 
 
 def test_it_names_subject_reason_and_next_step_before_any_figure(written: doc.Document) -> None:
