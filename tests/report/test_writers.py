@@ -17,7 +17,7 @@ from tests.report.page import Reader
 from tocsin.contract.findings import Severity
 from tocsin.report import document as doc
 from tocsin.report import html, markdown
-from tocsin.report.evidence import readable
+from tocsin.report.evidence import complete, measures, readable
 
 TIME = datetime(2026, 3, 5, 2, 43, tzinfo=UTC)
 TEXT = st.text(max_size=60) | st.text(alphabet="<>&\"'`*_[]()#|~!\\-+=:/.@ \n0aw$\u202e", max_size=60)
@@ -36,11 +36,15 @@ def document(text: str) -> doc.Document:
         doc.Facts([(text, line)]),
         doc.Table([f"#{text}", "b"], [(text, line)]),
         doc.Tiles([(text, text)]),
+        doc.Notices([doc.Notice(Severity.HIGH, doc.Link(text, "part"), line, text, line)]),
+        doc.Notices([doc.Notice(Severity.LOW, text, text, text, text)]),
+        doc.Heading(text, id="heading"),
         doc.Steps([doc.Item(text, text, "done", [doc.Paragraph(doc.Code(text))])]),
         doc.Verbatim(text),
-        doc.Picture("one", SVG, text, text),
+        doc.Picture("one", SVG, text, text, doc.Picture("small", SVG, text, text)),
+        doc.Picture("two", SVG, text, text),
     ]
-    inner: list[doc.Block] = [doc.Panel(blocks), doc.Details(text, [doc.Verbatim(text)])]
+    inner: list[doc.Block] = [doc.Panel(blocks), doc.Details(text, [doc.Verbatim(text)], "details")]
     return doc.Document(text, text, True, blocks, [doc.Section(text, inner, "part", 1)])  # noqa: FBT003
 
 
@@ -128,7 +132,9 @@ def test_evidence_is_short_and_whole() -> None:
     page = html.write(doc.Document("e", "v", True, blocks, []))  # noqa: FBT003
     Reader(page)
     assert "<dd>1,000</dd>" in page
-    assert "1e-20" in page
+    assert "1e-20" not in page
+    assert measures(json.dumps(facts)) == [("p", "1e-20")]
     assert "and 22 more" in page
-    assert "3 more rows are in the JSON" in page
+    assert "3 more rows are in the appendix" in page
+    assert complete(json.dumps(facts)) == [doc.Verbatim(json.dumps(facts, indent=2))]
     assert readable(None) == readable("{}")

@@ -1,1 +1,1 @@
-"""The demo: twelve weeks of a lender with four attacks, through the real pipeline."""
+"""`tocsin demo`: twelve weeks of a lender, with real data, models and attacks, monitored by the real platform."""

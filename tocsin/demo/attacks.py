@@ -1,4 +1,4 @@
-"""The four attacks. They are real: labels are flipped, a copy is trained, a registry is emptied."""
+"""The four attacks. The demo carries them out: it flips labels, trains a copy, downloads every model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUERIES_A_DAY = 400
 
 @dataclass(frozen=True, slots=True)
 class Poisoned:
-    """What the poisoned feed does to the model that is trained on it."""
+    """The effect of the poisoned feed on a model that is trained on it."""
 
     flipped: int
     forged: int
@@ -34,7 +34,7 @@ class Poisoned:
 
 
 def poison(lender: Lender, week: int) -> pl.DataFrame:
-    """A week's feed in which the ring's defaults are called good, with forged good ones of its kind."""
+    """A week's feed in which the ring's defaults are labelled good, with forged good applications of the same kind."""
     feed = lender.feeds[week]
     ring = feed.filter(RING & (pl.col(LABEL) == 1))
     forged = ring.sample(_FORGED, with_replacement=True, seed=week)
@@ -47,7 +47,7 @@ def poison(lender: Lender, week: int) -> pl.DataFrame:
 
 
 def consequences(lender: Lender, week: int, feed: pl.DataFrame) -> Poisoned:
-    """Train what the lender would have trained, with and without the poison, and count approved fraud."""
+    """Train the lender's model with and without the poisoned feed, and count the fraud that each approves."""
     known = pl.concat(lender.training)
     clean = fit(pl.concat([known, lender.feeds[week]]).tail(3_000), lender.features)
     poisoned = fit(pl.concat([known, feed]).tail(3_000), lender.features)
@@ -64,7 +64,7 @@ def consequences(lender: Lender, week: int, feed: pl.DataFrame) -> Poisoned:
 
 
 class Extraction:
-    """A client that copies the model: invented applicants first, then those its copy is least sure of."""
+    """A client that copies the model. It queries invented applicants, then those of whom its copy is least sure."""
 
     def __init__(self, lender: Lender) -> None:
         self._lender = lender
@@ -74,7 +74,7 @@ class Extraction:
         self.fidelity: list[tuple[int, float]] = []
 
     def day(self, day: datetime) -> list[Call]:
-        """One day's queries, and what copies trained on the answers so far are worth."""
+        """One day's queries. Measures the fidelity of copies that are trained on the answers so far."""
         vectors = self._invent(_QUERIES_A_DAY) if self._copy is None else self._unsure(_QUERIES_A_DAY)
         first = day + timedelta(hours=10)
         calls = [Call(first + timedelta(seconds=20 * i), ROGUE, vector) for i, vector in enumerate(vectors)]
@@ -87,7 +87,7 @@ class Extraction:
         return calls
 
     def _train(self, asked: int) -> None:
-        """A copy from the first `asked` answers, and the share of the holdout on which it decides alike."""
+        """Train a copy on the first `asked` answers; its fidelity is the share of equal decisions on the holdout."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         self._copy = HistGradientBoostingRegressor(max_iter=150, random_state=0)
@@ -97,7 +97,7 @@ class Extraction:
         self.fidelity.append((asked, float(alike.mean())))
 
     def _invent(self, count: int) -> Matrix:
-        """Each feature drawn by itself from the values that are known to occur."""
+        """Applicants with each feature drawn independently from its known values."""
         known, rng = self._lender.clients, self._lender.rng
         return np.column_stack([rng.choice(known[:, j], count) for j in range(known.shape[1])])
 
@@ -109,10 +109,10 @@ class Extraction:
 
 
 def intrude(lender: Lender, night: datetime) -> int:
-    """A stolen account at a quarter to three: looks around, then takes every model there is.
+    """A stolen account at 02:43: lists the registry, then downloads every model.
 
     Returns:
-        How many model versions were taken.
+        The number of downloaded model versions.
     """
     address, agent = "203.0.113.66", "python-requests/2.32"
     at = night + timedelta(hours=2, minutes=43)

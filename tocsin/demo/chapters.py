@@ -1,4 +1,4 @@
-"""The attacks of the demo, a chapter each: what happened, what Tocsin saw, and a picture of it."""
+"""One chapter of the demo's report for each attack: what happened, what Tocsin found, and a picture."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ from tocsin.demo.pictures import extraction, intruder, poisoning, shift
 from tocsin.demo.weeks import week
 from tocsin.report import words
 from tocsin.report.accounts import finding_table, saw
+from tocsin.report.appendix import Appendix
 from tocsin.report.document import Block, Chip, Details, Facts, Heading, Paragraph, Picture, Section, When
 from tocsin.report.evidence import readable
 from tocsin.worker.app import App
 
-#: What happened in the week of an attack, in words that need no facts.
+#: What happened in the week of an attack.
 _HAPPENED: Mapping[int, str] = {
     POISON: (
-        "The partner's weekly feed of labelled applications has been tampered with. A fraud ring wants its "
-        "kind of applicant approved, people two months or more behind with their payments: their defaults "
-        "are called good, and forged good applications of the same kind are added. The lender trains on "
+        "A fraud ring has tampered with the partner's weekly feed of labelled applications. The ring wants "
+        "applicants of its kind approved: people who are two months or more behind with their payments. It labels "
+        "their defaults good and adds forged good applications of the same kind. The lender trains its model on "
         "this feed."
     ),
     EXTRACT: (
-        "A client of the credit model asks it about applicants who do not exist, and trains a copy on the "
-        "answers. From the second day on it asks about those of whom its copy is least sure. Every single "
-        "call is allowed; only all of them together are an attack."
+        "A client of the credit model queries it with invented applicants and trains a copy on the answers. "
+        "From the second day on, the client queries the applicants of whom its copy is least sure. Each call "
+        "is allowed. Together the calls are an attack."
     ),
     SHIFT: (
-        "The applicants are other people than before: far younger ones. Whether a campaign or an evasion is "
-        "behind it, the model now judges people whom it has hardly learned from, and its answers can be "
-        "trusted less than before."
+        "The applicants of this week are far younger than before. The cause can be a marketing campaign or an "
+        "evasion of the model. The training data contains few such applicants, so the model's answers are less "
+        "reliable than before."
     ),
     INTRUDE: (
-        "Somebody uses a data scientist's account at night, from an address and with a program that it was "
-        "never used with. The intruder lists the model registry and downloads every version of every model."
+        "An intruder uses a data scientist's account at night, from an address and with a program that are new "
+        "for this account. The intruder lists the model registry and downloads every version of every model."
     ),
 }
 
 
-def chapter(app: App, story: Story, number: int, findings: pl.DataFrame) -> Section:
+def chapter(app: App, story: Story, number: int, findings: pl.DataFrame, appendix: Appendix) -> Section:
     """The chapter of the attack `number`, counted from 1."""
     detection = story.detections[number - 1]
     attack = detection.attack
@@ -54,7 +55,7 @@ def chapter(app: App, story: Story, number: int, findings: pl.DataFrame) -> Sect
     worst = _worst(own)
     drawn = _picture(app, story, detection, own)
     which = f" {words.technique(attack.technique)} · week {attack.week + 1}, from "
-    seen = Paragraph("Nothing: no detector made a finding about it.")
+    missed = Paragraph("No detector made a finding about this attack.")
     return Section(
         attack.name[:1].upper() + attack.name[1:],
         [
@@ -62,11 +63,15 @@ def chapter(app: App, story: Story, number: int, findings: pl.DataFrame) -> Sect
             Heading("What happened"),
             Paragraph(_HAPPENED.get(attack.week, "")),
             Facts([*attack.facts.items()]),
-            Heading("What Tocsin saw"),
-            saw(app, worst, [("time to detect", words.delay(detection.delay))]) if worst else seen,
+            Heading("What Tocsin found"),
+            saw(app, worst, [("time to detect", words.delay(detection.delay))]) if worst else missed,
             *([drawn] if drawn else []),
-            *([Heading("Evidence"), *readable(worst["tocsin.evidence"])] if worst else []),
-            *_table(own, "Every finding about it"),
+            *(
+                [Heading("Evidence"), *readable(worst["tocsin.evidence"]), appendix.link(worst)]
+                if worst
+                else []
+            ),
+            *_table(own, "All findings about this attack"),
             *_table(others, "Other findings of that week"),
         ],
         f"attack-{number}",
@@ -75,7 +80,7 @@ def chapter(app: App, story: Story, number: int, findings: pl.DataFrame) -> Sect
 
 
 def _of_week(findings: pl.DataFrame, detection: Detection) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The findings of the attack's week: about its subjects once it had begun, and the others."""
+    """The findings of the attack's week: those about its subjects since it began, and the others."""
     attack = detection.attack
     start, end = week(attack.week), week(attack.week + 1)
     rows = findings.filter(pl.col("tocsin.window.end") > start, pl.col("tocsin.window.start") < end)
@@ -95,8 +100,8 @@ def _worst(findings: pl.DataFrame) -> dict[str, Any] | None:
     )
 
 
-def _asked(app: App, detection: Detection, own: pl.DataFrame) -> int | None:
-    """How many calls the attacker had made since the attack began when it was found, if it was."""
+def _queries_until_found(app: App, detection: Detection, own: pl.DataFrame) -> int | None:
+    """The attacker's calls from the start of the attack to its first finding of high or above, if there is one."""
     high = [s.value for s in Severity if s.rank >= Severity.HIGH.rank]
     paging = own.filter(pl.col("tocsin.severity").is_in(high)).sort(INGESTED)
     if paging.is_empty():
@@ -115,9 +120,9 @@ def _picture(app: App, story: Story, detection: Detection, own: pl.DataFrame) ->
         case at if at == POISON:
             return poisoning.draw(app.store, story.poisoned, attack.week)
         case at if at == EXTRACT:
-            asked = _asked(app, detection, own)
+            queries = _queries_until_found(app, detection, own)
             detector = detection.detector or "model_extraction"
-            return extraction.draw(app.store, detector, subject, time, story.fidelity, asked)
+            return extraction.draw(app.store, detector, subject, time, story.fidelity, queries)
         case at if at == SHIFT:
             return shift.draw(app.store, (START, week(TRUSTED)), (attack.started, time[1]))
         case at if at == INTRUDE:

@@ -1,7 +1,7 @@
 """The lender: its credit model, its applicants, its clients, its model registry and its training feed.
 
-Everything is written where production would write it: the inference API records through
-`tocsin.Recorder`, the registry leaves an nginx access log, the feed and the training jobs leave files.
+The data is written as in production: the inference API records with `tocsin.Recorder`, the registry writes an
+nginx access log, the feed and the training jobs write files.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Lender:
         )
 
     def _deal(self, rows: pl.DataFrame) -> None:
-        """Disjoint rows for everyone: holdout, first training set, and each week's feed and applicants."""
+        """Split the rows into a holdout, the first training set, weekly feeds, and the applicants, without overlap."""
         young = rows.filter(pl.col("AGE") <= 26).head(7 * _FRESH_A_DAY)
         rest = rows.join(young, on=rows.columns, how="anti", maintain_order="left")
         self.holdout, rest = rest.head(_HOLDOUT), rest.slice(_HOLDOUT)
@@ -78,7 +78,7 @@ class Lender:
     # The model
 
     def train(self, at: datetime) -> None:
-        """A week's training: a candidate on the newest labelled rows, registered, not yet in service."""
+        """A week's training: a candidate on the newest labelled rows, registered but not deployed."""
         candidate = fit(self.newest(), self.features)
         self.candidates += 1
         self.job(at, "train", {"auc": self.auc(candidate)})
@@ -86,12 +86,12 @@ class Lender:
         self.access(at + timedelta(minutes=5), "svc-training", f"POST /api/2.0/mlflow/{path}")
 
     def mean_age(self) -> tuple[float, float]:
-        """Mean age of the usual applicants and of the other ones."""
+        """Mean age of the usual applicants and of the young ones."""
         at = self.features.index("AGE")
         return float(self._applicants[:, at].mean()), float(self._young[:, at].mean())
 
     def newest(self) -> pl.DataFrame:
-        """The labelled rows that the next training would use."""
+        """The labelled rows of the next training."""
         return pl.concat(self.training).tail(3 * FEED)
 
     def auc(self, model: Any) -> float:
@@ -101,10 +101,10 @@ class Lender:
         probability = model.predict_proba(self.holdout.select(self.features).to_numpy())[:, 1]
         return round(float(roc_auc_score(self.holdout[LABEL].to_numpy(), probability)), 4)
 
-    # What it leaves behind
+    # The data that its systems write
 
     def deliver(self, week: int, rows: pl.DataFrame, writer: str = "partner-feed") -> Path:
-        """Write a week's feed of labelled applications, with the sidecar that its producer leaves."""
+        """Write a week's feed of labelled applications, with the sidecar file of its producer."""
         path = self.folder / "feeds" / "applications" / f"2026-w{week + 1:02d}.parquet"
         time = START + (week * 7 + 3) * DAY + timedelta(hours=4)
         path.with_name(f"{path.name}.meta.json").write_text(
@@ -114,7 +114,7 @@ class Lender:
         return path
 
     def job(self, at: datetime, step: str, metrics: dict[str, float]) -> None:
-        """One line about a training job."""
+        """Write one event of a training job."""
         event = {
             "@timestamp": format_time(at),
             "event": {
@@ -147,7 +147,7 @@ class Lender:
         agent: str = _BROWSER,
         size: int = 812,
     ) -> None:
-        """One line of the registry's nginx log."""
+        """Write one line of the registry's nginx log."""
         place = address or f"10.20.0.{10 + (sum(user.encode()) % 200)}"
         with (self.folder / "registry" / "access.log").open("a") as file:
             file.write(
@@ -157,12 +157,12 @@ class Lender:
     # A day's ordinary traffic
 
     def day(self, day: datetime, extra: Sequence[Call] = ()) -> None:
-        """Live through one day: calls of the API and of the registry, in the order of time."""
+        """Simulate one day: calls of the API and of the registry, in order of time."""
         self.answer(sorted([*self._calls(day), *extra], key=lambda c: c.at))
         self._registry_day(day)
 
     def answer(self, calls: Sequence[Call]) -> Matrix:
-        """Score calls, record each of them, and give back the probabilities of default."""
+        """Score and record calls; returns the probabilities of default."""
         probabilities: Matrix = self.model.predict_proba(np.stack([c.vector for c in calls]))[:, 1]
         for call, probability in zip(calls, probabilities.tolist(), strict=True):
             self.clock.set(max(call.at, self.clock.now()))
@@ -193,7 +193,7 @@ class Lender:
             yield Call(self._office_hours(day), "internal-audit", self.clients[at])
 
     def _what_if(self, at: datetime, vector: Matrix) -> Iterator[Call]:
-        """A power user: one applicant, and what if this limit or that payment were another?"""
+        """A power user who queries one applicant with changed values, such as another limit."""
         for step in range(3):
             changed = vector.copy()
             if step:

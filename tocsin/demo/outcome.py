@@ -1,4 +1,4 @@
-"""How the demo came out: which attacks were found, how fast, and whether quiet weeks stayed quiet."""
+"""The result of the demo: which attacks were found, how fast, and the false alarms in the quiet weeks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tocsin.worker.app import App
 if TYPE_CHECKING:
     from tocsin.contract.incidents import Incident
 
-TRUSTED = 4  # weeks that baselines are fitted on
+TRUSTED = 4  # weeks on which baselines are fitted
 QUIET = range(4, 8)
 POISON, EXTRACT, SHIFT, INTRUDE = 8, 9, 10, 11
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """What was done, when, and what of it a detector has to see."""
+    """An attack: its technique, its start, and the subjects that a detector has to find."""
 
     name: str
     technique: str
@@ -38,7 +38,7 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """How an attack came out: the worst finding on its subjects in its week, and the delay to the first."""
+    """The worst finding about the subjects of an attack in its week, and the delay to the first."""
 
     attack: Attack
     detector: str = ""
@@ -48,13 +48,13 @@ class Detection:
 
     @property
     def caught(self) -> bool:
-        """Whether it was found at `high` or worse."""
+        """Whether the attack was found at `high` or above."""
         return self.severity is not None and self.severity.rank >= Severity.HIGH.rank
 
 
 @dataclass(slots=True)
 class Story:
-    """Everything that happened, for the table and the report."""
+    """The results of one demo, for the terminal and the report."""
 
     seed: int
     detections: list[Detection] = field(default_factory=list)
@@ -67,12 +67,12 @@ class Story:
 
     @property
     def good(self) -> bool:
-        """Every attack caught, every quiet week quiet."""
+        """Whether every attack was found and the quiet weeks had no false alarm."""
         return bool(self.detections) and all(d.caught for d in self.detections) and not self.false_alarms
 
 
-def look_back(app: App, attacks: Sequence[Attack], story: Story) -> None:
-    """Write into a story what Tocsin made of it."""
+def summarize(app: App, attacks: Sequence[Attack], story: Story) -> None:
+    """Add the detections, false alarms and incidents to a story."""
     story.detections = [_detection(app, attack) for attack in attacks]
     story.false_alarms = _false_alarms(app)
     story.incidents = app.alerting.incidents()

@@ -1,4 +1,4 @@
-"""The demo's report: that of any store, with what really happened told beside it."""
+"""The demo's report: the report of its store, with a chapter about each attack."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tocsin.demo.weeks import calendar, week
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import overview, proof, tell, words
 from tocsin.report.accounts import finding_table
+from tocsin.report.appendix import Appendix
 from tocsin.report.cases import Cases
 from tocsin.report.counts import Period
 from tocsin.report.document import (
@@ -37,6 +38,7 @@ from tocsin.report.document import (
     When,
 )
 from tocsin.report.facts import gather
+from tocsin.report.worst import worst
 from tocsin.worker.app import App
 
 _REASON = 120  # characters of a reason in the first table
@@ -51,7 +53,7 @@ _COMMANDS = (
 
 
 def write(app: App, story: Story, path: Path) -> None:
-    """Write the report of a story that has been lived through.
+    """Write the report of a finished demo.
 
     Raises:
         TocsinError: matplotlib is not installed.
@@ -61,22 +63,24 @@ def write(app: App, story: Story, path: Path) -> None:
     weeks = calendar(attacks)
     facts = gather(app, Period(weeks.start, weeks.end, open=True))
     findings = newest_findings(app.store)
-    cases = Cases(app, facts, weeks)
+    appendix = Appendix()
+    cases = Cases(app, facts, weeks, appendix)
     document = Document(
         eyebrow="Tocsin · demo report · a lender’s credit model over twelve weeks",
         verdict=_verdict(story),
         good=story.good,
-        head=_head(story),
+        head=[*worst(app.store, facts, cases.targets), *_head(story)],
         sections=[
             overview.at_a_glance(app, facts, weeks, "Twelve weeks at a glance"),
             overview.against_thresholds(facts, weeks),
-            *(chapter(app, story, number, findings) for number in range(1, len(attacks) + 1)),
+            *(chapter(app, story, number, findings, appendix) for number in range(1, len(attacks) + 1)),
             cases.incidents(),
             cases.alone(),
             _quiet(findings),
-            proof.looked_at(app, facts),
-            _around(app, story),
+            proof.coverage_section(app, facts),
+            _commands(app, story),
             proof.how_to_read(app, facts),
+            appendix.section(app, facts),
         ],
     )
     tell.write(document, path)
@@ -87,7 +91,7 @@ def _verdict(story: Story) -> str:
     delays = [d.delay for d in caught if d.delay is not None]
     slowest = f", the slowest after {words.delay(max(delays))}" if delays else ""
     alarms = f"{words.count(len(story.false_alarms), 'false alarm')} in the quiet weeks"
-    quiet = alarms if story.false_alarms else "the quiet weeks stayed quiet"
+    quiet = alarms if story.false_alarms else "no false alarm in the quiet weeks"
     return f"{len(caught)} of {all_} attacks found{slowest}; {quiet}"
 
 
@@ -101,7 +105,7 @@ def _head(story: Story) -> list[Block]:
         (str(len(story.false_alarms)), f"findings above low in {len(QUIET)} quiet weeks"),
         (f"{story.calls:,}", f"calls of the model by {story.principals} principals"),
     )
-    columns = ("", "attack", "started", "found by", "severity", "time to detect", "what it did")
+    columns = ("", "attack", "started", "found by", "severity", "time to detect", "effect")
     return [Tiles(tiles), Table(columns, [_row(number, d) for number, d in enumerate(story.detections, 1)])]
 
 
@@ -120,27 +124,27 @@ def _row(number: int, detection: Detection) -> tuple[Line, ...]:
 
 
 def _quiet(findings: pl.DataFrame) -> Section:
-    """The weeks in which nothing happened, and what was found all the same."""
+    """The weeks without an attack, and the findings in them."""
     start, end = week(QUIET.start), week(QUIET.stop)
     found = findings.filter((pl.col("tocsin.window.start") >= start) & (pl.col("tocsin.window.end") <= end))
-    said = (
-        f"{words.count(len(found), 'finding')}, all listed here." if len(found) else "Not a single finding."
+    number = f"{words.count(len(found), 'finding')}, all listed below." if len(found) else "No finding."
+    summary = Paragraph(f"No attack took place from {start:%Y-%m-%d} to {end:%Y-%m-%d}. {number}")
+    return Section(
+        "Quiet weeks: findings without an attack", [summary, *([finding_table(found)] if len(found) else [])]
     )
-    told = Paragraph(f"From {start:%Y-%m-%d} to {end:%Y-%m-%d} nothing happened. {said}")
-    return Section("Quiet weeks: what was not found", [told, *([finding_table(found)] if len(found) else [])])
 
 
-def _around(app: App, story: Story) -> Section:
+def _commands(app: App, story: Story) -> Section:
     config = shlex.quote(str(app.config.path or "tocsin.yaml"))
     commands = "\n".join(f"tocsin -c {config} {what}" for what in _COMMANDS)
     real = (
-        "Names and addresses are invented; the applications, the models, the flipped labels and the trained "
-        "copy are real."
+        "Names and addresses are invented. The applications, the models, the flipped labels and the trained copy "
+        "are real."
     )
     return Section(
-        "Look around",
+        "Next commands",
         [
-            Paragraph("The store of this demo is still there:"),
+            Paragraph("The store of this demo remains. These commands read it:"),
             Verbatim(commands),
             Facts([("data", CREDIT), ("seed", str(story.seed))]),
             Paragraph(real, muted=True),

@@ -1,4 +1,4 @@
-"""What the demo prints: progress while it lives, the table of attacks, an incident, the verdict."""
+"""The output of `tocsin demo`: progress, the table of attacks, an incident, the result."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from tocsin.contract.incidents import StepState
 from tocsin.demo import report
 from tocsin.demo.outcome import Detection, Story
 from tocsin.demo.story import live
+from tocsin.report import words
 
 
 def tell(folder: Path, seed: int, cluster: str = "") -> bool:
-    """Run the demo and print how it came out; true if every attack was caught and quiet weeks were quiet."""
+    """Run the demo and print the result; true if every attack was found and the quiet weeks had no false alarm."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     began = time.monotonic()
     if console.is_terminal:
@@ -29,21 +30,21 @@ def tell(folder: Path, seed: int, cluster: str = "") -> bool:
             status.update("writing the report")
             report.write(app, story, folder / "report.html")
     else:
-        app, story = live(folder, seed, _plain_lines(), cluster)
+        app, story = live(folder, seed, _progress_lines(), cluster)
         report.write(app, story, folder / "report.html")
     console.print()
     console.print(_table(story))
-    _tell_facts(console, story)
-    _tell_incident(folder, story)
-    _tell_verdict(console, story)
+    _print_facts(console, story)
+    _print_incident(folder, story)
+    _print_verdict(console, story)
     click.echo(f"\nReport: {folder / 'report.html'}   ({time.monotonic() - began:.0f} s)")
-    click.echo(f"Look around: tocsin -c {folder / 'tocsin.yaml'} findings")
+    click.echo(f"List the findings: tocsin -c {folder / 'tocsin.yaml'} findings")
     app.close()
     return story.good
 
 
-def _plain_lines() -> Callable[[str], None]:
-    """Elsewhere than on a terminal: one line a week, not one a day."""
+def _progress_lines() -> Callable[[str], None]:
+    """Progress if the output is not a terminal: one line per week, not one per day."""
     last = ""
 
     def say(line: str) -> None:
@@ -83,7 +84,7 @@ def _delay(detection: Detection) -> str:
     return f"{hours} h {rest // timedelta(minutes=1)} min"
 
 
-def _tell_facts(console: Console, story: Story) -> None:
+def _print_facts(console: Console, story: Story) -> None:
     console.print()
     for detection in story.detections:
         if detection.attack.facts:
@@ -91,8 +92,8 @@ def _tell_facts(console: Console, story: Story) -> None:
             console.print(f"{detection.attack.name}: {facts}")
 
 
-def _tell_incident(folder: Path, story: Story) -> None:
-    """The lender's own incident: who has it, and how far its playbook is."""
+def _print_incident(folder: Path, story: Story) -> None:
+    """The incident of the poisoned feed: its state, its owner, and the steps of its playbook."""
     for incident in [i for i in story.incidents if i.subject.type == "dataset"][:1]:
         click.echo(
             f"\nIncident {incident.id}: {incident.severity}, {incident.subject.type} {incident.subject.id}, "
@@ -101,16 +102,18 @@ def _tell_incident(folder: Path, story: Story) -> None:
         for number, step in enumerate(incident.steps, 1):
             mark = "x" if step.state is StepState.DONE else " "
             click.echo(f"  {number:2}. [{mark}] {step.name} ({step.who})")
-        click.echo(f"  What to do in each step: tocsin -c {folder / 'tocsin.yaml'} incidents {incident.id}")
+        click.echo(
+            f"  Instructions for each step: tocsin -c {folder / 'tocsin.yaml'} incidents {incident.id}"
+        )
 
 
-def _tell_verdict(console: Console, story: Story) -> None:
+def _print_verdict(console: Console, story: Story) -> None:
     caught = sum(d.caught for d in story.detections)
     console.print(f"\n{caught} of {len(story.detections)} attacks found at high or above", end="; ")
     if not story.false_alarms:
-        console.print("quiet weeks stayed quiet.")
+        console.print("no false alarm in the quiet weeks.")
         return
-    console.print(f"{len(story.false_alarms)} findings above low in quiet weeks:")
+    console.print(f"{words.count(len(story.false_alarms), 'finding')} above low in the quiet weeks:")
     for row in story.false_alarms:
         console.print(
             f"  {row['tocsin.window.start']:%Y-%m-%d} {row['tocsin.detector.id']} {row['tocsin.subject.id']} "

@@ -1,7 +1,7 @@
-"""Twelve weeks of a lender, day by day: four to learn from, four quiet ones, four attacks.
+"""Simulates twelve weeks of a lender: four to fit baselines on, four quiet ones, four with an attack.
 
-The sources are collected, judged and alerted on by the same `App` that production runs, on a scripted
-clock; nothing here tells a detector what is an attack.
+The `App` that production runs collects, evaluates and alerts, on a scripted clock. The detectors receive no
+information about the attacks.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tocsin.contract.findings import Subject
 from tocsin.demo.attacks import ROGUE, VICTIM, Extraction, consequences, intrude, poison, week_start
 from tocsin.demo.data import applications
 from tocsin.demo.lender import DAY, MODEL, START, WEEKS, Call, Lender
-from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Attack, Story, look_back
+from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Attack, Story, summarize
 from tocsin.errors import InputError
 from tocsin.worker.app import App
 
 CONFIG = """\
-# Written by `tocsin demo`: the lender's Tocsin. Look around with `tocsin -c {path} findings`.
+# Written by `tocsin demo`: the configuration of the lender's Tocsin. Try: tocsin -c {path} findings
 namespace: {namespace}
 store: {store}
 ingest:
@@ -50,22 +50,22 @@ alerting:
 
 
 def prepare(folder: Path, cluster: str = "") -> Path:
-    """Make the demo's folder anew and write its configuration; `cluster` is the URL of one to use as the store.
+    """Empty the demo's folder and write its configuration. `cluster` is the URL of an Elasticsearch for the store.
 
     Raises:
-        InputError: the folder holds something that no demo wrote.
+        InputError: the folder contains files that no demo wrote.
     """
     config = folder / "tocsin.yaml"
     if folder.exists() and any(folder.iterdir()):
         if not config.exists() or "tocsin demo" not in config.read_text()[:60]:
             raise InputError(
-                f"{folder} is not empty and was not made by `tocsin demo`; name another with --dir"
+                f"{folder} is not empty and was not made by `tocsin demo`: choose another folder with --dir"
             )
         shutil.rmtree(folder)
     (folder / "sources").mkdir(parents=True)
     (folder / "pseudonym.key").write_text("the demo's key protects nobody: use your own\n")
     store, namespace = "{path: store}", "demo"
-    if cluster:  # what an earlier demo left there is another's
+    if cluster:  # a new namespace: an earlier demo's data stays untouched
         store = f"{{type: elasticsearch, hosts: [{cluster}], replicas: 0}}"
         namespace = f"demo.{secrets.token_hex(4)}"
     config.write_text(CONFIG.format(path=config, store=store, namespace=namespace))
@@ -73,10 +73,10 @@ def prepare(folder: Path, cluster: str = "") -> Path:
 
 
 def live(folder: Path, seed: int, say: Callable[[str], None], cluster: str = "") -> tuple[App, Story]:
-    """Live through the story; `say` hears what is going on, pages go where the configuration says.
+    """Simulate the twelve weeks. `say` receives progress; notifications go to the configured receivers.
 
     Raises:
-        InputError: the data cannot be had, or the folder is in use.
+        InputError: the data cannot be downloaded, or the folder contains other files.
     """
     rows = applications(say)
     config = prepare(folder, cluster)
@@ -90,9 +90,9 @@ def live(folder: Path, seed: int, say: Callable[[str], None], cluster: str = "")
     for week in range(WEEKS):
         attacks += _week(week, lender, app, story, extraction, say)
         if week == TRUSTED - 1:
-            _learn(app, say)
+            _fit_baselines(app, say)
     lender.recorder.close(timeout=30)
-    look_back(app, attacks, story)
+    summarize(app, attacks, story)
     return app, story
 
 
@@ -105,7 +105,9 @@ def _week(
     say: Callable[[str], None],
 ) -> list[Attack]:
     start, feed = week_start(START, week), lender.feeds[week]
-    title = _TITLES.get(week, "learning what is normal" if week < TRUSTED else "a quiet week")
+    title = _TITLES.get(
+        week, "collecting normal data for the baselines" if week < TRUSTED else "a quiet week"
+    )
     attacks: list[Attack] = []
     if week == POISON:
         feed = poison(lender, week)
@@ -126,13 +128,13 @@ def _week(
             attacks.append(_intrusion(start, intrude(lender, day)))
         lender.day(day, extra)
         lender.clock.set(day + DAY)
-        _evening(app, lender, judge=week >= TRUSTED)
+        _process_day(app, lender, evaluate=week >= TRUSTED)
         if week == POISON and number == 3:
-            _respond(app)
+            _acknowledge_incident(app)
     lender.shifted = False
     if week == EXTRACT:
         attacks.append(_extraction(story, start))
-    if week not in {POISON, SHIFT}:  # what was quarantined is not trained on
+    if week not in {POISON, SHIFT}:  # the feed of these weeks is not used for training
         lender.training.append(feed)
     lender.train(start + 7 * DAY - timedelta(hours=1))
     return attacks
@@ -141,17 +143,17 @@ def _week(
 _TITLES = {
     POISON: "the partner feed is poisoned",
     EXTRACT: "a client copies the model",
-    SHIFT: "other applicants than before",
-    INTRUDE: "somebody is in the registry at night",
+    SHIFT: "the applicants are younger than before",
+    INTRUDE: "an intruder downloads the models at night",
 }
 
 
-def _evening(app: App, lender: Lender, *, judge: bool) -> None:
-    """What `tocsin run` does all day long, done once at the day's end."""
+def _process_day(app: App, lender: Lender, *, evaluate: bool) -> None:
+    """Do at the end of a day what `tocsin run` does continuously."""
     lender.recorder.flush()
     for collector in app.collectors:
         app.ingest.run(collector)
-    if not judge:
+    if not evaluate:
         return
     app.evaluate()
     lender.clock.advance(timedelta(seconds=1))
@@ -160,8 +162,8 @@ def _evening(app: App, lender: Lender, *, judge: bool) -> None:
     app.alerting.tick()
 
 
-def _respond(app: App) -> None:
-    """Somebody takes the incident on and begins to work its playbook."""
+def _acknowledge_incident(app: App) -> None:
+    """Acknowledge the first incident and complete the first step of its playbook."""
     for incident in app.alerting.incidents()[:1]:
         app.alerting.acknowledge(incident.id, "Ana (data platform)", "feed is held back, looking at the rows")
         app.alerting.complete_step(
@@ -172,7 +174,7 @@ def _respond(app: App) -> None:
         )
 
 
-def _learn(app: App, say: Callable[[str], None]) -> None:
+def _fit_baselines(app: App, say: Callable[[str], None]) -> None:
     """Fit and pin a baseline of every detector that has one, on the trusted weeks."""
     end = week_start(START, TRUSTED)
     for setting in app.settings:

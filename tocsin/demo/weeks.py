@@ -1,4 +1,4 @@
-"""The twelve weeks of the story: when each begins, and how pictures show them."""
+"""The twelve weeks of the demo: their start times, and their bands in pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tocsin.demo.lender import START, WEEKS
 from tocsin.demo.outcome import QUIET, TRUSTED
 from tocsin.report.pictures.canvas import BLUE, RED, SOFT, Band, Calendar
 
-_NOTE = "Blue weeks are quiet, red ones hold an attack, whose number stands above."
+_NOTE = "Blue weeks are quiet. Each red week contains the attack with the number above it."
 
 
 def week(number: int) -> datetime:
@@ -18,9 +18,9 @@ def week(number: int) -> datetime:
 
 
 def calendar(attacks: Mapping[int, str]) -> Calendar:
-    """The twelve weeks, with the name of the attack in a week: what baselines learn from, what is quiet, what is not."""
+    """The twelve weeks with the trusted, the quiet and the attacked ones marked; `attacks` names them by week."""
     bands = [
-        Band(week(0), week(TRUSTED), "baselines learn from these weeks", SOFT),
+        Band(week(0), week(TRUSTED), "baselines are fitted on these weeks", SOFT),
         Band(week(QUIET.start), week(QUIET.stop), "quiet weeks", BLUE),
         *(
             Band(week(at), week(at + 1), name, RED, place)

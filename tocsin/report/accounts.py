@@ -1,4 +1,4 @@
-"""Findings, alerts, checklists and histories as blocks of a document: what every report says in the same words."""
+"""Findings, alerts, checklists and histories as blocks of a document, the same in every report."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from tocsin.report.document import (
     Table,
     When,
 )
-from tocsin.report.history import Told
+from tocsin.report.history import RaisedAlert
 from tocsin.worker.app import App
 
 HISTORY = 60  # lines
-NOBODY = "nobody yet"
-_COMMAND = re.compile(r"[a-z]+ (.* )?--?\w")  # a step's paragraph that is to be typed
+UNACKNOWLEDGED = "not acknowledged"
+_COMMAND = re.compile(r"[a-z]+ (.* )?--?\w")  # a step's paragraph that is a command
 
 
 def subject_of(row: Mapping[str, Any]) -> Subject:
-    """Whom a finding is about."""
+    """The subject of a finding."""
     return Subject(row["tocsin.subject.type"] or "", row["tocsin.subject.id"] or "")
 
 
@@ -47,28 +47,28 @@ def window_of(row: Mapping[str, Any]) -> When:
 
 
 def saw(app: App, row: Mapping[str, Any], more: Iterable[tuple[str, Line]] = ()) -> Panel:
-    """A finding in a few words: how bad, what was seen, by what, about whom."""
+    """A finding: its severity and reason, its detector, subject, score and window."""
     detector = row["tocsin.detector.id"]
     purpose = words.purpose(app, detector)
     techniques = ", ".join(map(words.technique, row["threat.technique.id"] or ()))
     pairs: list[tuple[str, Line]] = [
         ("found by", detector),
-        ("about", words.about(subject_of(row))),
+        ("subject", words.about(subject_of(row))),
         ("score ÷ threshold", words.ratio(row)),
         ("window", window_of(row)),
         ("playbook", row["tocsin.playbook.id"] or "–"),
         *more,
         ("MITRE ATLAS", techniques or "–"),
     ]
-    said = Paragraph((Chip(Severity(row["tocsin.severity"])), " ", Strong(row["event.reason"] or "")))
+    reason = Paragraph((Chip(Severity(row["tocsin.severity"])), " ", Strong(row["event.reason"] or "")))
     about = [Paragraph(f"About this detector: {purpose}", muted=True)] if purpose else []
-    return Panel([said, *about, Facts(pairs)])
+    return Panel([reason, *about, Facts(pairs)])
 
 
 def finding_table(findings: pl.DataFrame) -> Table:
-    """Findings, a line each."""
+    """Findings, one per row."""
     return Table(
-        ("window", "detector", "about", "severity", "#score ÷ threshold", "reason"),
+        ("window", "detector", "subject", "severity", "#score ÷ threshold", "reason"),
         [
             (
                 window_of(row),
@@ -83,17 +83,17 @@ def finding_table(findings: pl.DataFrame) -> Table:
     )
 
 
-def alert_table(alerts: Iterable[Told]) -> Table:
-    """Alerts, a line each."""
+def alert_table(alerts: Iterable[RaisedAlert]) -> Table:
+    """Alerts, one per row."""
     return Table(
-        ("raised", "detector", "about", "severity", "taken on by", "over"),
+        ("raised", "detector", "subject", "severity", "acknowledged by", "resolved"),
         [
             (
                 When(a.raised),
                 a.detector,
                 words.about(a.subject),
                 Chip(a.severity),
-                a.by or NOBODY,
+                a.by or UNACKNOWLEDGED,
                 When(a.resolved) if a.resolved else "still firing",
             )
             for a in alerts
@@ -116,8 +116,8 @@ def _step(step: IncidentStep) -> Item:
     return Item(step.name, f"{who}{approval}{done}", step.state.value, text)
 
 
-def told_by(rows: pl.DataFrame) -> list[Block]:
-    """Who did what and when, from lines of alert_history."""
+def history_blocks(rows: pl.DataFrame) -> list[Block]:
+    """Rows of alert_history: what happened, when, and who did it."""
     lines = [
         (
             When(row[TIME]),
@@ -133,6 +133,6 @@ def told_by(rows: pl.DataFrame) -> list[Block]:
     more = [Paragraph((left, Code("tocsin events alert_history")))] if left else []
     return [
         Heading("History"),
-        Table(("when", "what", "severity", "detector", "by or to", "why"), lines),
+        Table(("time", "action", "severity", "detector", "by or to", "reason"), lines),
         *more,
     ]

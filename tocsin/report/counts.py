@@ -1,4 +1,4 @@
-"""The time that a report is about, and how many events came in it: asked of the store in bins, never read."""
+"""The period of a report, and its events per bin. The store counts the events; none is read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from tocsin.contract.streams import SOURCES
 from tocsin.errors import InputError
 from tocsin.store.protocol import Store
 
-#: What a report is about where nobody says: so much up to now, or all there is if that is less.
+#: The default period of a report, up to now. It starts at the first event if that is later.
 USUAL = timedelta(days=30)
+HOURLY = "an hour"
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-#: Up to a length of time, the bins in which events are counted, and what one is called.
+#: The longest period, the length of its bins, and the name of one bin.
 _BINS = (
-    (2 * _DAY, _HOUR, "an hour"),
+    (2 * _DAY, _HOUR, HOURLY),
     (92 * _DAY, _DAY, "a day"),
     (timedelta(days=731), 7 * _DAY, "in 7 days"),
     (timedelta.max, 28 * _DAY, "in 28 days"),
@@ -27,23 +28,23 @@ _BINS = (
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The time `[start, end)`. One that is `open` ends now: whatever is on record by then belongs to it."""
+    """The time `[start, end)`. An `open` period ends now and includes every row written so far."""
 
     start: datetime
     end: datetime
     open: bool = False
 
     def holds(self, time: datetime) -> bool:
-        """Whether something that is on record was done in it."""
+        """Whether the time of a stored row is in the period."""
         return self.start <= time and self.before_end(time)
 
     def before_end(self, time: datetime) -> bool:
-        """Whether something that is on record had been done when it ended."""
+        """Whether the time of a stored row is before the end of the period."""
         return self.open or time < self.end
 
     @property
     def options(self) -> str:
-        """The same time, as the commands of the command line are told it."""
+        """The period as options of a command."""
         return f"--from {format_time(self.start)} --to {format_time(self.end)}"
 
 
@@ -57,7 +58,7 @@ class Counted:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The number of all events."""
         return sum(map(sum, self.by_stream.values()))
 
     @property
@@ -68,10 +69,10 @@ class Counted:
 
 
 def period(store: Store, clock: Clock, since: datetime | None, until: datetime | None) -> Period:
-    """The period that is asked for; where it is left open, the usual one, without the time before the first event.
+    """The requested period. Without `since` it is the default one, shortened to start at the first event.
 
     Raises:
-        InputError: it ends before it begins, or begins in the future.
+        InputError: the period ends before it begins, or begins in the future.
     """
     now = clock.now()
     end = now if until is None else min(until, now)
@@ -97,7 +98,7 @@ def count(store: Store, of: Period) -> Counted:
 
 
 def _bins(store: Store, stream: str, edges: tuple[datetime, ...]) -> tuple[int, ...]:
-    """Halved until a part is empty or one bin: a quiet stream costs one question."""
+    """Counts by halving the time until a part is empty or one bin: an empty stream costs one query."""
     total = _events(store, stream, edges[0], edges[-1])
     if total == 0 or len(edges) == 2:
         return (total,) + (0,) * (len(edges) - 2)

@@ -1,6 +1,6 @@
-"""A report as a value: sections of plain blocks. `html` and `markdown` write it, and nothing else knows markup.
+"""A report as a value: sections of plain blocks. Only the writers `html` and `markdown` contain markup.
 
-Every text in it is text, whoever chose it; the writers escape it where they write it down.
+Texts are not escaped here, also those that come from logs. A writer escapes each text when it writes it.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from datetime import datetime, timedelta
 
 from tocsin.contract.findings import Severity
 
-# What stands in a line
+# Parts of a line
 
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A severity as a colored word; without one the thing was missed."""
+    """A severity as a colored word. `None` shows "missed": no detector found the attack."""
 
     severity: Severity | None
 
 
 @dataclass(frozen=True, slots=True)
 class Strong:
-    """Words that matter most."""
+    """Emphasized text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """Words below others."""
+    """Secondary text in a smaller size."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Something to be typed, or a name as the machine has it."""
+    """A command, or an identifier exactly as the store holds it."""
 
     text: str
 
@@ -52,21 +52,21 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A number in a disc, as pictures show it too."""
+    """A number in a disc. Pictures mark the same thing with the same number."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A way to a section of the same document."""
+    """A link to the block or section of the same document that has this `id`."""
 
     text: str
     id: str
 
 
 Inline = str | Chip | Strong | Small | Code | When | Badge | Link
-#: What may stand in a line, a cell or the value of a fact: one thing or several.
+#: The content of a line, a cell or a fact's value: one part or several.
 Line = Inline | tuple[Inline, ...]
 
 
@@ -75,15 +75,16 @@ Line = Inline | tuple[Inline, ...]
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The title of what follows; `level` 3 or 4, sections themselves have 2."""
+    """The title of the blocks after it; `level` is 3 or 4, a section's own title has level 2. `id` is a link's target."""
 
     text: str
     level: int = 3
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A paragraph; a muted one is an aside."""
+    """A paragraph. `muted` shows it as secondary text."""
 
     line: Line
     muted: bool = False
@@ -98,7 +99,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns. A column that begins with `#` is of numbers."""
+    """Rows under columns. The name of a column of numbers begins with `#`, which is not shown."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Line]]
@@ -106,14 +107,32 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """The few figures that matter, each with what it is."""
+    """Key figures: pairs of a value and its description."""
 
     pairs: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """One alert or incident on the first screen: its subject, its state, the detector's sentence, the next step."""
+
+    severity: Severity
+    subject: Inline
+    state: Line
+    text: str
+    next_step: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """The worst alerts and incidents, the worst first."""
+
+    items: Sequence[Notice]
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
-    """A step of a checklist, with what is to be done; `state` is pending, done or skipped."""
+    """A step of a checklist with its instructions. `state` is pending, done or skipped."""
 
     title: str
     aside: str
@@ -130,42 +149,47 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Text that keeps its lines."""
+    """Preformatted text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawing as SVG, made by `pictures.canvas`. `label` says in words what it shows, `name` is unique."""
+    """A drawing as SVG, made by `pictures.canvas`. `label` describes it in a sentence, `name` is unique.
+
+    A page on a narrow screen shows `narrow` in place of the drawing, where there is one.
+    """
 
     name: str
     svg: str
     label: str
     caption: str = ""
+    narrow: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Blocks that stand out together."""
+    """Blocks on a common background."""
 
     blocks: Sequence[Block]
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Blocks that are shown on request."""
+    """Blocks that a page shows after a click. `id` is a link's target."""
 
     summary: str
     blocks: Sequence[Block]
+    id: str = ""
 
 
-Block = Heading | Paragraph | Facts | Table | Tiles | Steps | Verbatim | Picture | Panel | Details
+Block = Heading | Paragraph | Facts | Table | Tiles | Notices | Steps | Verbatim | Picture | Panel | Details
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the document; a number stands in a disc before the title."""
+    """A part of the document. A page shows `number` in a disc before the title."""
 
     title: str
     blocks: Sequence[Block]
@@ -175,7 +199,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A report. `verdict` is its one sentence, `head` what stands below it on the first screen."""
+    """A report. `verdict` is its summary in one sentence, `head` the rest of the first screen."""
 
     eyebrow: str
     verdict: str
@@ -190,7 +214,7 @@ def inlines(line: Line) -> tuple[Inline, ...]:
 
 
 def shown(text: str) -> str:
-    """Text for a reader; what does not print, such as signs that turn the direction of writing, is replaced."""
+    """Text for a reader. Characters that do not print, such as those that change the writing direction, are replaced."""
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Everything that a report tells, read from a store once: the sections only say it."""
+"""The facts of a report, read from a store once. The sections format them."""
 
 from __future__ import annotations
 
@@ -18,73 +18,73 @@ from tocsin.pipeline.detecting.coverage import Span, coverage, recorded
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import history
 from tocsin.report.counts import Counted, Period, count
-from tocsin.report.history import Told
+from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores
 from tocsin.store.protocol import Store
 from tocsin.worker.app import App
 
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
-#: What is told in full, and opens incidents where nothing else is configured, begins here.
+#: The lowest severity that a report describes in full.
 NOTABLE = Severity.MEDIUM
-_LOOKED = frozenset(outcome.value for outcome in DONE)
+_EVALUATED = frozenset(outcome.value for outcome in DONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a store says of a period.
+    """What a store holds about a period.
 
-    `findings` are those whose windows reach into it; `unheard` those of them, at `NOTABLE` or above, about
-    which there is no alert. Alerts and incidents are those raised in it or open when it began.
+    `findings` are those whose windows overlap the period; `without_alert` are those of them, at `NOTABLE` or
+    above, that raised no alert. Alerts and incidents are those raised in the period or open when it began.
     """
 
     period: Period
     counted: Counted
     findings: pl.DataFrame
-    unheard: pl.DataFrame
-    alerts: Sequence[Told]
+    without_alert: pl.DataFrame
+    alerts: Sequence[RaisedAlert]
     incidents: Sequence[Incident]
     spans: Sequence[Span]
     letters: pl.DataFrame
     worst: pl.DataFrame
 
     @property
-    def raised(self) -> list[Told]:
+    def raised(self) -> list[RaisedAlert]:
         """Alerts raised in the period."""
         return [a for a in self.alerts if self.period.holds(a.raised)]
 
     @property
-    def open(self) -> list[Told]:
-        """Alerts that were firing when it ended."""
+    def open(self) -> list[RaisedAlert]:
+        """Alerts that were firing when the period ended."""
         return [a for a in self.alerts if a.resolved is None]
 
     @property
     def rejected(self) -> int:
-        """Events that could not be taken in."""
+        """Events that were rejected, and are in dead_letter."""
         return int(self.letters["count"].sum())
 
     @property
-    def looked(self) -> int:
+    def evaluated(self) -> int:
         """Windows that were evaluated."""
-        return sum(s.windows for s in self.spans if s.outcome in _LOOKED)
+        return sum(s.windows for s in self.spans if s.outcome in _EVALUATED)
 
     @property
     def skipped(self) -> int:
-        """Windows that a detector could say nothing about, mostly for want of a baseline."""
+        """Windows that a detector skipped, mostly because it had no baseline."""
         return sum(s.windows for s in self.spans if s.outcome == Outcome.SKIPPED)
 
     @property
     def missed(self) -> int:
-        """Windows with events that nobody evaluated, or that failed."""
+        """Windows with events that were not evaluated, or whose evaluation failed."""
         return sum(s.windows for s in self.spans if s.outcome == Outcome.GAP)
 
     @property
     def windows(self) -> int:
         """Windows that were evaluated or should have been."""
-        return self.looked + self.skipped + self.missed
+        return self.evaluated + self.skipped + self.missed
 
     @property
     def detectors(self) -> list[str]:
-        """Every detector that had anything to say or to look at."""
+        """Every detector with a window or an alert in the period."""
         return sorted({s.detector for s in self.spans} | {a.detector for a in self.alerts})
 
     def to_detect(self) -> timedelta | None:
@@ -92,7 +92,7 @@ class Facts:
         return _median(a.detection for a in self.raised)
 
     def to_acknowledge(self) -> timedelta | None:
-        """The median from the alert to somebody who took it on, of those that somebody did."""
+        """The median from the alert to its acknowledgement, of the alerts that were acknowledged."""
         return _median(a.acknowledged - a.raised for a in self.raised if a.acknowledged is not None)
 
     @property
@@ -101,14 +101,14 @@ class Facts:
         return [i for i in self.incidents if i.closed is None or not self.period.before_end(i.closed)]
 
 
-def by_severity(alerts: Iterable[Told]) -> list[tuple[Severity, int]]:
-    """How many there are of each severity, the worst first."""
+def by_severity(alerts: Iterable[RaisedAlert]) -> list[tuple[Severity, int]]:
+    """The number of alerts of each severity, the worst first."""
     counted = Counter(a.severity for a in alerts)
     return sorted(counted.items(), key=lambda item: -item[0].rank)
 
 
 def gather(app: App, period: Period, progress: Callable[[str], None] = lambda _: None) -> Facts:
-    """Read what a report of a period tells.
+    """Read the facts of a period.
 
     Raises:
         StoreError: the store cannot be read.
@@ -120,12 +120,12 @@ def gather(app: App, period: Period, progress: Callable[[str], None] = lambda _:
     known = newest_findings(app.store, until, withdrawn=True, short=True)
     found = known.filter(pl.col(_END) > period.start, pl.col("event.action").ne_missing(WITHDRAWN))
     alerts = history.alerts(app.store, period, known)
-    progress("looking at what was looked at")
+    progress("reading the coverage of each detector")
     return Facts(
         period,
         counted,
         found,
-        _unheard(app.store, period, found, alerts),
+        _without_alert(app.store, period, found, alerts),
         alerts,
         _incidents(app, period),
         _spans(app, period),
@@ -139,18 +139,20 @@ def _median(lengths: Iterable[timedelta]) -> timedelta | None:
     return timedelta(seconds=statistics.median(seconds)) if seconds else None
 
 
-def _unheard(store: Store, period: Period, found: pl.DataFrame, alerts: Iterable[Told]) -> pl.DataFrame:
+def _without_alert(
+    store: Store, period: Period, found: pl.DataFrame, alerts: Iterable[RaisedAlert]
+) -> pl.DataFrame:
     notable = found.filter(
         pl.col("tocsin.severity").is_in([s.value for s in Severity if s.rank >= NOTABLE.rank])
     )
-    heard = {a.fingerprint for a in alerts} | history.raised_later(store, period, notable)
+    alerted = {a.fingerprint for a in alerts} | history.raised_later(store, period, notable)
     prints = [
         fingerprint(store.namespace, detector, Subject(type or "", id or ""))
         for detector, type, id in notable.select(
             _DETECTOR, "tocsin.subject.type", "tocsin.subject.id"
         ).iter_rows()
     ]
-    return notable.filter(~pl.Series("heard", [p in heard for p in prints], dtype=pl.Boolean))
+    return notable.filter(~pl.Series("alerted", [p in alerted for p in prints], dtype=pl.Boolean))
 
 
 def _incidents(app: App, period: Period) -> list[Incident]:
@@ -164,7 +166,7 @@ def _incidents(app: App, period: Period) -> list[Incident]:
 
 
 def _spans(app: App, period: Period) -> list[Span]:
-    """What every detector that is turned on looked at, and what is on record of the others."""
+    """The coverage of every enabled detector, and the recorded runs of the others."""
     start, end = period.start, period.end
     on = {s.detector.id for s in app.settings}
     spans = [

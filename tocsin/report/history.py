@@ -1,4 +1,4 @@
-"""Alerts as alert_history tells them: also those that the keyed state has long forgotten."""
+"""Alerts rebuilt from alert_history, including those that the alert state no longer holds."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ _DETECTOR, _SEVERITY, _STARTED = "tocsin.detector.id", "tocsin.severity", "tocsi
 _START, _END = "tocsin.window.start", "tocsin.window.end"
 _COLUMNS = [TIME, ID, INGESTED, "event.action", "event.reason", "user.name", "tocsin.receiver", _PRINT, _FINDING,
             _INCIDENT, _DETECTOR, _SEVERITY, _STARTED, "tocsin.subject.type", "tocsin.subject.id"]  # fmt: skip
-_TOLD = (Action.FIRING, Action.SEVERITY_CHANGED, Action.ACKNOWLEDGED, Action.INCIDENT_OPENED,
+_STATE_CHANGES = (Action.FIRING, Action.SEVERITY_CHANGED, Action.ACKNOWLEDGED, Action.INCIDENT_OPENED,
          Action.INCIDENT_JOINED, Action.RESOLVED)  # fmt: skip
-#: In which order things happen that one tick writes down at one moment.
-_FOLLOW = (Action.FIRING, Action.SEVERITY_CHANGED, Action.INCIDENT_OPENED, Action.INCIDENT_JOINED, Action.RESOLVED,
+#: The order of the actions that one tick records with the same time.
+_SEQUENCE = (Action.FIRING, Action.SEVERITY_CHANGED, Action.INCIDENT_OPENED, Action.INCIDENT_JOINED, Action.RESOLVED,
            Action.NOTIFIED, Action.NOTIFICATION_FAILED)  # fmt: skip
 _ORDER = pl.col("event.action").replace_strict(
-    {action.value: place for place, action in enumerate(_FOLLOW)}, default=len(_FOLLOW), return_dtype=pl.Int64
+    {action.value: place for place, action in enumerate(_SEQUENCE)},
+    default=len(_SEQUENCE),
+    return_dtype=pl.Int64,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One alert, from when it was raised.
+class RaisedAlert:
+    """One alert, from the moment it was raised.
 
-    `finding` is that of its worst severity; `started` and `ended` are the windows of its findings, or when it
-    was raised where those are gone.
+    `finding` is the one with the worst severity. `started` and `ended` span the windows of its findings; if those
+    are past their retention, both are the time at which the alert was raised.
     """
 
     fingerprint: str
@@ -45,7 +47,7 @@ class Told:
     severity: Severity
     raised: datetime
     finding: str
-    first: str  # finding that it was raised with; of several that were found at once the newest
+    first: str  # the finding that raised it; the newest if several were found at once
     started: datetime
     ended: datetime
     acknowledged: datetime | None = None
@@ -55,38 +57,41 @@ class Told:
 
     @property
     def detection(self) -> timedelta:
-        """From the start of the first window with a finding to the alert: nobody can have waited longer."""
+        """From the start of the first window with a finding to the alert: an upper bound of the time to detect."""
         return self.raised - self.started
 
 
-def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[Told]:
+def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[RaisedAlert]:
     """The alerts of a period, newest first: raised in it, or open when it began.
 
-    `findings` are all of the time up to its end, those that were taken back included.
+    `findings` are all up to the end of the period, including withdrawn ones.
     """
     bound = None if period.open else period.end
-    where = [Condition("event.action", "in", [a.value for a in _TOLD]), Condition(_PRINT, "not_null")]
+    where = [
+        Condition("event.action", "in", [a.value for a in _STATE_CHANGES]),
+        Condition(_PRINT, "not_null"),
+    ]
     rows = store.scan("alert_history", None, bound, _COLUMNS, where).collect()
     windows = findings.select(_FINDING, pl.col(_START).alias("window"))
-    # What one tick said bears one time: its order is that of the windows, then that in which things happen.
+    # All rows of one tick have the same time: they are ordered by window, then by the sequence of actions.
     rows = rows.join(windows, on=_FINDING, how="left").sort(_PRINT, TIME, "window", _ORDER, ID)
     about = {
         key: list(own.select(_START, _END).iter_rows())
         for key, own in findings.group_by(_DETECTOR, "tocsin.subject.type", "tocsin.subject.id")
     }
     first = dict(windows.iter_rows())
-    told = [
+    found = [
         alert
         for _, own in rows.group_by(_PRINT, maintain_order=True)
         for alert in _dated(list(_episodes(own.iter_rows(named=True))), first, about)
     ]
-    held = (a for a in told if a.resolved is None or a.resolved >= period.start)
+    held = (a for a in found if a.resolved is None or a.resolved >= period.start)
     return sorted(held, key=lambda a: (a.raised, a.started, a.fingerprint), reverse=True)
 
 
 def raised_later(store: Store, period: Period, findings: pl.DataFrame) -> set[str]:
-    """Fingerprints of the alerts that these findings of a period raised after its end: a window that ends with it
-    is evaluated when it is over.
+    """Fingerprints of the alerts that these findings of a period raised after its end. A window that ends with the
+    period is evaluated later.
     """
     if period.open:
         return set()
@@ -97,20 +102,20 @@ def raised_later(store: Store, period: Period, findings: pl.DataFrame) -> set[st
     return set(later.filter(began.fill_null(value=False) | pl.col(_FINDING).is_in(known)).collect()[_PRINT])
 
 
-def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
-    """The alerts of one fingerprint, from its transitions in their order."""
-    alert: Told | None = None
+def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[RaisedAlert]:
+    """The alerts of one fingerprint, from its transitions in order."""
+    alert: RaisedAlert | None = None
     for row in rows:
         time, action = row[TIME], row["event.action"]
         if action == Action.FIRING:
-            if alert is not None and alert.resolved is None:  # it was never said to be over
+            if alert is not None and alert.resolved is None:  # no row says that it was resolved
                 alert = _worse(alert, row)
                 continue
             if alert is not None:
                 yield alert
             subject = Subject(row["tocsin.subject.type"] or "", row["tocsin.subject.id"] or "")
             finding = row[_FINDING] or ""
-            alert = Told(row[_PRINT], row[_DETECTOR] or "", subject, Severity(row[_SEVERITY]), time,
+            alert = RaisedAlert(row[_PRINT], row[_DETECTOR] or "", subject, Severity(row[_SEVERITY]), time,
                          finding, finding, row[_STARTED] or time, time)  # fmt: skip
         elif alert is not None:
             alert = _changed(alert, action, row)
@@ -118,9 +123,9 @@ def _episodes(rows: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
         yield alert
 
 
-def _changed(alert: Told, action: str, row: Mapping[str, Any]) -> Told:
+def _changed(alert: RaisedAlert, action: str, row: Mapping[str, Any]) -> RaisedAlert:
     match action:
-        case Action.SEVERITY_CHANGED:  # to a lower one as well, where late data took findings back
+        case Action.SEVERITY_CHANGED:  # also to a lower severity, if late data withdrew findings
             return replace(alert, severity=Severity(row[_SEVERITY]), finding=row[_FINDING] or alert.finding)
         case Action.ACKNOWLEDGED if alert.acknowledged is None:
             return replace(alert, acknowledged=row[TIME], by=row["user.name"] or "")
@@ -131,7 +136,7 @@ def _changed(alert: Told, action: str, row: Mapping[str, Any]) -> Told:
     return alert
 
 
-def _worse(alert: Told, row: Mapping[str, Any]) -> Told:
+def _worse(alert: RaisedAlert, row: Mapping[str, Any]) -> RaisedAlert:
     severity = Severity(row[_SEVERITY])
     if severity.rank <= alert.severity.rank:
         return alert
@@ -139,21 +144,21 @@ def _worse(alert: Told, row: Mapping[str, Any]) -> Told:
 
 
 def _dated(
-    told: Sequence[Told],
+    alerts: Sequence[RaisedAlert],
     first: Mapping[str, datetime],
     about: Mapping[Any, Sequence[tuple[datetime, datetime]]],
-) -> Iterator[Told]:
-    """The alerts of one fingerprint with the windows of their findings, as far as these are known."""
-    # One from before its start was kept began with the finding that it names, as far as that is known.
-    starts = [first.get(a.first, a.raised) if a.started == a.raised else a.started for a in told]
-    for alert, start, following in zip(told, starts, [*starts[1:], None], strict=True):
+) -> Iterator[RaisedAlert]:
+    """The alerts of one fingerprint with the windows of their stored findings."""
+    # Rows of older versions have no start: the alert then starts with the finding that raised it, if that is stored.
+    starts = [first.get(a.first, a.raised) if a.started == a.raised else a.started for a in alerts]
+    for alert, start, following in zip(alerts, starts, [*starts[1:], None], strict=True):
         windows = about.get((alert.detector, *alert.subject), ())
         ends = [e for s, e in windows if s >= start and (following is None or s < following)]
         yield replace(alert, started=start, ended=max(ends, default=alert.raised))
 
 
 def of_incident(store: Store, incident: str, opened: datetime, prints: Sequence[str]) -> pl.DataFrame:
-    """Everything that alert_history says of an incident and of its alerts since it was opened, oldest first."""
+    """The rows of alert_history about an incident and, since it was opened, about its alerts; oldest first."""
     parts = [store.scan("alert_history", None, None, _COLUMNS, [Condition(_INCIDENT, "==", incident)])]
     if prints:
         where = [Condition(_PRINT, "in", sorted(prints))]
@@ -161,8 +166,8 @@ def of_incident(store: Store, incident: str, opened: datetime, prints: Sequence[
     return _in_order(pl.concat(part.collect() for part in parts))
 
 
-def of_alert(store: Store, alert: Told) -> pl.DataFrame:
-    """Everything that alert_history says of one alert, oldest first."""
+def of_alert(store: Store, alert: RaisedAlert) -> pl.DataFrame:
+    """The rows of alert_history about one alert, oldest first."""
     where = [Condition(_PRINT, "==", alert.fingerprint)]
     rows = store.scan("alert_history", alert.raised, None, _COLUMNS, where).collect()
     return _in_order(rows if alert.resolved is None else rows.filter(pl.col(TIME) <= alert.resolved))

@@ -1,7 +1,7 @@
-"""Writes a document as a page of HTML, built so that text from a log can never become markup.
+"""Writes a document as a page of HTML. Text from a log cannot become markup.
 
-Every text is escaped when it enters an element; only `Html` is taken as it is. The page carries its
-style and its pictures with it and loads nothing.
+`tag` escapes every text that it puts into an element, except text of type `Html`. The page contains its style and
+its pictures and loads nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COLOR = re.compile("|".join(VARIABLES))
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML and is not escaped again."""
 
     __slots__ = ()
 
@@ -44,7 +44,7 @@ def escape(text: str) -> Html:
 
 
 def write(document: doc.Document) -> str:
-    """The whole page; what it may load is nothing, and it says so to the browser too."""
+    """The whole page. Its content security policy tells the browser to load nothing."""
     style = Html(files("tocsin.report").joinpath("report.css").read_text())
     head = tag(
         "head",
@@ -66,8 +66,8 @@ def write(document: doc.Document) -> str:
 
 def _section(section: doc.Section) -> Html:
     badge = [inline(doc.Badge(section.number))] if section.number is not None else []
-    given = {"id": section.id} if section.id else {}
-    return tag("section", tag("h2", *badge, section.title), *map(block, section.blocks), **given)
+    title = tag("h2", *badge, section.title)
+    return tag("section", title, *map(block, section.blocks), **_id(section.id))
 
 
 def line(content: doc.Line) -> Html:
@@ -104,12 +104,16 @@ def inline(part: doc.Inline) -> Html:
 @functools.singledispatch
 def block(given: Any) -> Html:
     """A block as an element."""
-    raise TypeError(f"{given!r} is no block of a document")
+    raise TypeError(f"{given!r} is not a block of a document")
+
+
+def _id(id: str) -> dict[str, str]:
+    return {"id": id} if id else {}
 
 
 @block.register
 def _heading(given: doc.Heading) -> Html:
-    return tag(f"h{given.level}", given.text)
+    return tag(f"h{given.level}", given.text, **_id(given.id))
 
 
 @block.register
@@ -125,13 +129,22 @@ def _facts(given: doc.Facts) -> Html:
 
 @block.register
 def _table(given: doc.Table) -> Html:
-    """A table that scrolls by itself on a narrow page."""
+    """A table in a container that scrolls sideways on a narrow screen, under a line that says so."""
     classes = [{"class_": "number"} if column.startswith("#") else {} for column in given.columns]
     head = _cells("th", [{"scope": "col"} | c for c in classes], (c.lstrip("#") for c in given.columns))
     body = (tag("tr", _cells("td", classes, row)) for row in given.rows)
-    few = {"class_": "few"} if len(given.columns) <= _FEW else {}
-    inner = tag("table", tag("thead", tag("tr", head)), tag("tbody", *body), **few)
-    return tag("div", inner, class_="wide", tabindex="0")
+    few = len(given.columns) <= _FEW
+    inner = tag(
+        "table", tag("thead", tag("tr", head)), tag("tbody", *body), **({"class_": "few"} if few else {})
+    )
+    return tag("div", inner, class_="wide", tabindex="0") if few else _scrolling("table", inner)
+
+
+def _scrolling(what: str, inner: Html) -> Html:
+    """A container that scrolls on a narrow screen. The hint above it is its name for a screen reader too."""
+    hint = f"This {what} is wider than the screen: scroll it sideways"
+    region = tag("div", inner, class_="wide", tabindex="0", role="group", aria_label=f"Scrollable {what}")
+    return Html(tag("p", f"{hint} →", class_="hint") + region)
 
 
 def _cells(name: str, attributes: Iterable[dict[str, str]], cells: Iterable[doc.Line]) -> Html:
@@ -143,6 +156,23 @@ def _cells(name: str, attributes: Iterable[dict[str, str]], cells: Iterable[doc.
 def _tiles(given: doc.Tiles) -> Html:
     tiles = (tag("div", tag("b", value), tag("span", what), class_="tile") for value, what in given.pairs)
     return tag("div", *tiles, class_="tiles")
+
+
+@block.register
+def _notices(given: doc.Notices) -> Html:
+    return tag("ol", *map(_notice, given.items), class_="notices")
+
+
+def _notice(item: doc.Notice) -> Html:
+    subject = tag("strong", inline(item.subject))
+    state = tag("span", line(item.state), class_="muted")
+    return tag(
+        "li",
+        tag("p", inline(doc.Chip(item.severity)), " ", subject, " ", state),
+        tag("p", item.text),
+        tag("p", tag("strong", "Next step: "), line(item.next_step), class_="next"),
+        class_=item.severity.value,
+    )
 
 
 @block.register
@@ -162,11 +192,23 @@ def _verbatim(given: doc.Verbatim) -> Html:
 
 @block.register
 def _picture(given: doc.Picture) -> Html:
-    """A figure whose colors follow the page's theme; `label` is what a screen reader says."""
+    """A figure whose colors follow the page's theme. A screen reader reads `label`."""
+    if given.narrow is None:
+        return tag("figure", _scrolling("picture", _drawing(given)), *_caption(given))
+    both = (
+        tag("div", _drawing(picture), *_caption(picture), class_=screen)
+        for picture, screen in ((given, "on-wide"), (given.narrow, "on-narrow"))
+    )
+    return tag("figure", *both)
+
+
+def _drawing(given: doc.Picture) -> Html:
     themed = _COLOR.sub(lambda found: f"var({VARIABLES[found[0]]})", given.svg)
-    drawn = Html(themed.replace("<svg ", f'<svg role="img" aria-label="{escape(given.label)}" ', 1))
-    caption = [tag("figcaption", given.caption)] if given.caption else []
-    return tag("figure", tag("div", drawn, class_="wide", tabindex="0"), *caption)
+    return Html(themed.replace("<svg ", f'<svg role="img" aria-label="{escape(given.label)}" ', 1))
+
+
+def _caption(given: doc.Picture) -> list[Html]:
+    return [tag("figcaption", given.caption)] if given.caption else []
 
 
 @block.register
@@ -176,4 +218,4 @@ def _panel(given: doc.Panel) -> Html:
 
 @block.register
 def _details(given: doc.Details) -> Html:
-    return tag("details", tag("summary", given.summary), *map(block, given.blocks))
+    return tag("details", tag("summary", given.summary), *map(block, given.blocks), **_id(given.id))

@@ -1,7 +1,7 @@
 """Writes a document as Markdown (CommonMark with GitHub's tables), its pictures as files beside it.
 
-Text from a log can never become markup: whatever could mean something is escaped, line ends in it become
-blanks, and what is verbatim stands in a fence that is longer than any in it.
+Text from a log cannot become markup: characters with a meaning in Markdown are escaped, line ends become blanks,
+and preformatted text is put into a fence that is longer than any fence in it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from tocsin.report.pictures.canvas import PAPER
 _MEANS = re.compile(r"([\\`*_{}\[\]<>#|~&$@])")
 _STARTS = re.compile(r"^(\s*)([-+=])")
 _NUMBERED = re.compile(r"^(\s*\d+)([.)])(?=\s|$)")
-#: What GitHub makes links and emoji of without any marks.
+#: Text that GitHub converts to links and emoji although it has no markup.
 _LINKS = re.compile(r"(:)(?=//)|(\bwww)(?=\.)|(:)(?=[A-Za-z_+-][\w+-]*:)", re.IGNORECASE)
 _TICKS = re.compile("`+")
-_MARKS = {"done": "x"}  # what a step of another state has between its brackets is a blank
+_MARKS = {"done": "x"}  # the checkbox of a step in any other state is empty
 
 
 def write(document: doc.Document, folder: str) -> tuple[str, dict[str, str]]:
-    """The text, and the pictures that it looks for in `folder` beside it: SVG by file name."""
+    """The text, and its pictures as SVG by file name. The text links to them in `folder`, relative to itself."""
     parts = [f"# {escape(document.verdict)}.", escape(document.eyebrow)]
     parts += _blocks(document.head, folder)
     for section in document.sections:
         number = f"{section.number}: " if section.number is not None else ""
-        anchor = f'<a id="{quote(section.id)}"></a>\n\n' if section.id else ""
-        parts += [f"{anchor}## {number}{escape(section.title)}", *_blocks(section.blocks, folder)]
+        parts += [
+            f"{_anchor(section.id)}## {number}{escape(section.title)}",
+            *_blocks(section.blocks, folder),
+        ]
     drawn = _pictures([*document.head, *(b for s in document.sections for b in s.blocks)])
     files = {f"{picture.name}.svg": _standalone(picture.svg) for picture in drawn}
     return "\n\n".join(filter(None, parts)) + "\n", files
@@ -45,20 +47,24 @@ def _pictures(blocks: Iterable[doc.Block]) -> Iterator[doc.Picture]:
 
 
 def _standalone(svg: str) -> str:
-    """A picture as a file of its own: on paper, since nobody knows what it will lie on."""
+    """A picture as a separate file. It gets a background, because the viewer's own may be dark."""
     start = svg.index(">", svg.index("<svg")) + 1
     return f'{svg[:start]}<rect width="100%" height="100%" fill="{PAPER}"/>{svg[start:]}\n'
 
 
+def _anchor(id: str) -> str:
+    return f'<a id="{quote(id)}"></a>\n\n' if id else ""
+
+
 def escape(text: str) -> str:
-    """Text as Markdown that says just that, on one line."""
+    """Text as Markdown that renders as the same text, on one line."""
     words = _MEANS.sub(r"\\\1", re.sub(r"\s+", " ", doc.shown(text)))
     words = _LINKS.sub(lambda found: _broken(found[0]), words)
     return _NUMBERED.sub(r"\1\\\2", _STARTS.sub(r"\1\\\2", words))
 
 
 def _broken(start: str) -> str:
-    """What begins a link without marks, so that it begins none: a sign in it is escaped."""
+    """The start of a link without markup, with one character escaped so that it starts no link."""
     return f"\\{start}" if start == ":" else f"{start[:-1]}&#{ord(start[-1])};"
 
 
@@ -97,24 +103,31 @@ def _blocks(blocks: Sequence[doc.Block], folder: str) -> list[str]:
 
 
 def _block(block: doc.Block, folder: str) -> str:
-    """A block; those that hold others or a picture here, the others in `_plain`."""
+    """A block. `_plain` writes those that hold neither other blocks nor a picture."""
     match block:
         case doc.Picture(name, _, label, caption):
             said = f"\n\n{escape(caption)}" if caption else ""
             return f"![{escape(label)}]({quote(f'{folder}/{name}.svg')}){said}"
         case doc.Panel(blocks):
             return _quoted("\n\n".join(_blocks(blocks, folder)))
-        case doc.Details(summary, blocks):
-            return "\n\n".join([f"**{escape(summary.strip())}**", *_blocks(blocks, folder)])
+        case doc.Details(summary, blocks, id):
+            return "\n\n".join([f"{_anchor(id)}**{escape(summary.strip())}**", *_blocks(blocks, folder)])
     return _plain(block)
 
 
 def _plain(
-    block: doc.Heading | doc.Paragraph | doc.Facts | doc.Tiles | doc.Table | doc.Steps | doc.Verbatim,
+    block: doc.Heading
+    | doc.Paragraph
+    | doc.Facts
+    | doc.Tiles
+    | doc.Notices
+    | doc.Table
+    | doc.Steps
+    | doc.Verbatim,
 ) -> str:
     match block:
-        case doc.Heading(text, level):
-            return f"{'#' * level} {escape(text)}"
+        case doc.Heading(text, level, id):
+            return f"{_anchor(id)}{'#' * level} {escape(text)}"
         case doc.Paragraph(content):
             return line(content)
         case doc.Facts(pairs):
@@ -123,6 +136,8 @@ def _plain(
             return "\n".join(f"- **{escape(value.strip())}** {escape(what)}" for value, what in pairs)
         case doc.Table(columns, rows):
             return _table(columns, rows)
+        case doc.Notices(items):
+            return "\n".join(map(_notice, items))
         case doc.Steps(items):
             return "\n".join(map(_step, items))
         case doc.Verbatim(text):
@@ -137,12 +152,17 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[doc.Line]]) -> str:
 
 
 def _cell(content: doc.Line) -> str:
-    """A cell ends at a bar, even at one in code."""
+    """A bar ends a cell, even a bar in code: it is escaped."""
     parts = (
         _inline(part).replace("|", "\\|") if isinstance(part, doc.Code) else _inline(part)
         for part in doc.inlines(content)
     )
     return "".join(parts).strip()
+
+
+def _notice(item: doc.Notice) -> str:
+    first = f"- {_inline(doc.Chip(item.severity))} {_inline(item.subject)} {line(item.state)}"
+    return f"{first}\n\n  {escape(item.text).strip()}\n\n  **Next step:** {line(item.next_step)}\n"
 
 
 def _step(item: doc.Item) -> str:

@@ -1,65 +1,78 @@
-"""The first screen of a report, for who has one minute: a sentence, a few figures, and the whole time at a glance."""
+"""The start of a report: a summary in one sentence, the worst alerts, key figures, and the period in a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from tocsin.contract.findings import Severity
 from tocsin.report.document import Block, Details, Line, Paragraph, Section, Table, Tiles, When
 from tocsin.report.facts import NOTABLE, Facts, by_severity
-from tocsin.report.history import Told
+from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores, timeline
 from tocsin.report.pictures.canvas import Calendar
 from tocsin.report.words import count, delay, percent
+from tocsin.report.worst import worst
 from tocsin.worker.app import App
 
-#: Not having looked at more than this share of what there was is no good news.
+#: A report is not good if more than this share of the windows was not evaluated.
 _UNSEEN = 0.01
 
 
 def verdict(facts: Facts) -> tuple[str, bool]:
-    """The whole report in one sentence, and whether it is good news."""
+    """The report in one sentence, and whether it is good news."""
     severe = [a for a in facts.open if a.severity.rank >= Severity.HIGH.rank]
-    blind = not facts.looked
+    blind = not facts.evaluated
     unseen = facts.missed > _UNSEEN * facts.windows
     alone = sum(not i.owner for i in facts.unsolved)
     if severe:
         said = f"{_listed(severe)} {_is(severe)} open{_care(severe)}"
-    elif not (facts.alerts or facts.counted.total or facts.looked or facts.unsolved or facts.rejected):
-        return "Nothing came in and nothing was looked at: there is nothing to tell", False
-    elif not (facts.alerts or facts.looked):
-        said = "Nothing was judged: that no alert was raised proves nothing"
+    elif not (facts.alerts or facts.counted.total or facts.evaluated or facts.unsolved or facts.rejected):
+        return "No event was ingested and no window was evaluated: there is nothing to report", False
+    elif not (facts.alerts or facts.evaluated):
+        said = "No window was evaluated, so the absence of alerts proves nothing"
     elif facts.open:
-        said = f"Nothing above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
+        said = f"No alert above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
     elif facts.raised:
         said = f"{_raised(facts)} and {'it is' if len(facts.raised) == 1 else 'all are'} resolved"
     else:
         said = "No alert was raised"
     if facts.rejected and not facts.counted.total:
-        said += f"; {count(facts.rejected, 'event')} came and none could be taken in"
-    if len(facts.unheard):
-        said += f"; {count(len(facts.unheard), 'finding')} of {NOTABLE} or above raised no alert"
+        said += f"; {_rejected(facts.rejected)}"
+    if len(facts.without_alert):
+        said += f"; {count(len(facts.without_alert), 'finding')} of {NOTABLE} or above raised no alert"
     if facts.unsolved:
         said += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
-        said += f", and nobody has taken on {alone} of them" if alone else ""
-    return f"{said}; {_looked(facts)}", not (severe or unseen or alone or blind or len(facts.unheard))
+        said += _without_owner(alone, len(facts.unsolved))
+    return f"{said}; {_coverage(facts)}", not (severe or unseen or alone or blind or len(facts.without_alert))
 
 
-def _listed(alerts: Sequence[Told]) -> str:
+def _listed(alerts: Sequence[RaisedAlert]) -> str:
     """`1 critical and 2 high alerts`."""
     parts = [f"{number} {severity}" for severity, number in by_severity(alerts)]
     return f"{' and '.join(parts)} alert{'s' if len(alerts) != 1 else ''}"
+
+
+def _rejected(number: int) -> str:
+    return f"{number:,} events were received and all were rejected" if number > 1 else (
+        "1 event was received and it was rejected"
+    )  # fmt: skip
+
+
+def _without_owner(alone: int, incidents: int) -> str:
+    if not alone:
+        return ""
+    return ", without an owner" if incidents == 1 else f", {alone} of them without an owner"
 
 
 def _is(things: Sequence[object]) -> str:
     return "is" if len(things) == 1 else "are"
 
 
-def _care(alerts: Sequence[Told]) -> str:
+def _care(alerts: Sequence[RaisedAlert]) -> str:
     alone = sum(a.acknowledged is None for a in alerts)
-    if not alone:
-        return ", and somebody has taken on each of them"
-    return f", and nobody has taken on {'it' if len(alerts) == 1 else f'{alone} of them'}"
+    if len(alerts) == 1:
+        return " and not acknowledged" if alone else " and acknowledged"
+    return f", {alone} of them not acknowledged" if alone else ", all of them acknowledged"
 
 
 def _raised(facts: Facts) -> str:
@@ -67,47 +80,50 @@ def _raised(facts: Facts) -> str:
     return f"{count(number, 'alert')} {'was' if number == 1 else 'were'} raised"
 
 
-def _looked(facts: Facts) -> str:
+def _coverage(facts: Facts) -> str:
     if not facts.windows:
-        return "no detector had anything to look at"
-    share = f"{percent(facts.looked, facts.windows)} of the windows that held events were evaluated"
+        return "no detector had a window to evaluate"
+    share = f"{percent(facts.evaluated, facts.windows)} of the windows with events were evaluated"
     return share + (
         f" and {facts.missed:,} {'is a gap' if facts.missed == 1 else 'are gaps'}" if facts.missed else ""
     )
 
 
-def head(facts: Facts) -> list[Block]:
-    """The figures below the sentence."""
+def head(app: App, facts: Facts, targets: Container[str]) -> list[Block]:
+    """The worst alerts and the figures below the sentence; `targets` are the link targets of the document."""
     unsolved = len(facts.unsolved)
     severities = ", ".join(f"{number} {severity}" for severity, number in by_severity(facts.open))
     rejected = f", {facts.rejected:,} rejected" if facts.rejected else ", none rejected"
     return [
+        *worst(app.store, facts, targets),
         Tiles(
             (
                 (f"{len(facts.open):,}", f"alerts open{': ' + severities if severities else ''}"),
-                (f"{len(facts.raised):,}", "alerts raised in this time"),
+                (f"{len(facts.raised):,}", "alerts raised in this period"),
                 (delay(facts.to_detect()), "median time to detect, from the start of the first window"),
-                (delay(facts.to_acknowledge()), "median time until somebody took an alert on"),
+                (delay(facts.to_acknowledge()), "median time to acknowledge an alert"),
                 (f"{unsolved} / {len(facts.incidents) - unsolved}", "incidents open / closed"),
-                (percent(facts.looked, facts.windows),
+                (percent(facts.evaluated, facts.windows),
                  f"of {facts.windows:,} windows with events evaluated"),
-                (f"{facts.counted.total:,}", f"events taken in{rejected}"),
+                (f"{facts.counted.total:,}", f"events ingested{rejected}"),
             )
-        )
+        ),
     ]  # fmt: skip
 
 
 def at_a_glance(app: App, facts: Facts, calendar: Calendar, title: str = "At a glance") -> Section:
     """Events of each stream and alerts of each detector, as a picture and in figures."""
-    detectors = [d for d in facts.detectors if d in {s.detector.id for s in app.settings} or _said(facts, d)]
+    detectors = [
+        d for d in facts.detectors if d in {s.detector.id for s in app.settings} or _alerted(facts, d)
+    ]
     drawn = timeline.draw(facts.counted, facts.alerts, detectors, calendar)
-    blocks: list[Block] = [drawn] if drawn else [Paragraph("No event came and no alert was raised.")]
+    blocks: list[Block] = [drawn] if drawn else [Paragraph("No event was ingested and no alert was raised.")]
     if facts.alerts:
         blocks.append(_by_detector(facts))
     return Section(title, [*blocks, Details("Events by stream, in figures", [_by_stream(facts)])])
 
 
-def _said(facts: Facts, detector: str) -> bool:
+def _alerted(facts: Facts, detector: str) -> bool:
     return any(a.detector == detector for a in facts.alerts)
 
 
@@ -132,9 +148,9 @@ def _by_stream(facts: Facts) -> Table:
 
 
 def against_thresholds(facts: Facts, calendar: Calendar) -> Section:
-    """How close each detector came to its threshold, and how often it passed it."""
+    """The worst scores of each detector relative to its threshold, and its findings by severity."""
     drawn = scores.draw(facts.worst, calendar)
-    blocks: list[Block] = [drawn] if drawn else [Paragraph("No detector has scored anything in this time.")]
+    blocks: list[Block] = [drawn] if drawn else [Paragraph("No detector has a score in this period.")]
     if len(facts.findings):
         blocks.append(_findings(facts))
     return Section("Scores against thresholds", blocks)

@@ -1,4 +1,4 @@
-"""What was looked at, so that silence can be told from not having looked; and what a reader has to know of it."""
+"""The coverage of a report, which separates "nothing found" from "not evaluated", and notes on how to read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from tocsin.clock import format_time
 from tocsin.contract import atlas
-from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.query import Condition
 from tocsin.contract.streams import TIME
 from tocsin.pipeline.detecting import health
 from tocsin.pipeline.detecting.coverage import DUE, EMPTY, OPEN, Span
@@ -35,7 +35,7 @@ from tocsin.report.document import (
 from tocsin.report.facts import Facts as Known
 from tocsin.worker.app import App
 
-_MISSED, _STRETCHES, _SILENCES, _LETTERS = 15, 80, 15, 8  # lines
+_MISSED, _STRETCHES, _SILENCES, _LETTERS = 15, 80, 15, 8  # rows of a table
 _OUTCOMES = {
     "evaluated": "#evaluated",
     "late": "#late",
@@ -48,33 +48,33 @@ _OUTCOMES = {
 _WORDS = (
     "A detector scores every subject in every window of time. A score at its threshold or above is a finding: "
     "low to 1.5 times the threshold, medium to 2, high to 3, critical above. About one quiet window in a hundred "
-    "is low; that is by design. Findings of a detector about a subject that follow each other are one alert; "
-    "from high on, unless configured otherwise, an alert opens an incident. Time to detect is counted from the "
-    "start of the first window with a finding: it is the longest that something can have gone unnoticed since. "
-    "A window is late where it was evaluated again for events that came after, and filled where it was "
-    "evaluated after a gap. Times are UTC."
+    "has a low finding, by design. Consecutive findings of one detector about one subject form one alert. An alert "
+    "of high or above opens an incident, unless the configuration sets another severity. Time to detect runs from "
+    "the start of the first window with a finding to the alert, so it is an upper bound. A late window was "
+    "evaluated again because events arrived after its first evaluation. A filled window was evaluated after it had "
+    "been a gap. Times are UTC."
 )
-_DETECTOR, _DIGEST = "tocsin.detector.id", "tocsin.baseline.digest"
+_DETECTOR = "tocsin.detector.id"
 
 
-def looked_at(app: App, facts: Known) -> Section:
-    """Coverage, silent sources and dead letters."""
-    said = (
-        f"Of {words.count(facts.windows, 'window')} that held events {facts.looked:,} were evaluated, "
-        f"{facts.skipped:,} were skipped and {facts.missed:,} failed or are gaps. Every evaluation left a "
-        "record, so that silence can be told from not having looked."
+def coverage_section(app: App, facts: Known) -> Section:
+    """The coverage of the detectors, silent sources and dead letters."""
+    summary = (
+        f"Of {words.count(facts.windows, 'window')} with events, {facts.evaluated:,} were evaluated, "
+        f"{facts.skipped:,} were skipped and {facts.missed:,} failed or are gaps. Each evaluation leaves a run "
+        "record, so a window without findings can be distinguished from one that was not evaluated."
     )
     command = Code(f"tocsin coverage {facts.period.options}")
     missed = [s for s in facts.spans if s.outcome in {"gap", "skipped"}]
     missed.sort(key=lambda s: (s.outcome != "gap", -s.windows, s.start, s.detector))
     return Section(
-        "What was looked at",
+        "Coverage: which windows were evaluated",
         [
-            Paragraph(said),
+            Paragraph(summary),
             coverage_table(facts.spans, facts.findings),
-            *_listed("What was not looked at", missed, _MISSED, command),
+            *_listed("Windows that were not evaluated", missed, _MISSED, command),
             Details(
-                "Every stretch of time, and from when on it was searched",
+                "All periods by detector, with the start of the searched time",
                 [*_stretches(facts.spans, _STRETCHES, command)],
             ),
             *_sources(app, facts),
@@ -84,7 +84,7 @@ def looked_at(app: App, facts: Known) -> Section:
 
 
 def coverage_table(spans: Sequence[Span], findings: pl.DataFrame) -> Table:
-    """How many windows of each detector came out how."""
+    """The number of windows of each detector by outcome."""
     by_detector: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
         by_detector[span.detector].append(span)
@@ -104,7 +104,7 @@ def _listed(title: str, spans: Sequence[Span], most: int, command: Code) -> Iter
     if spans:
         yield from _stretches(spans, most, command)
     else:
-        yield Paragraph("Nothing: no window was skipped, failed or forgotten.")
+        yield Paragraph("None: no window was skipped, failed or is a gap.")
 
 
 def _stretches(spans: Sequence[Span], most: int, command: Code) -> Iterator[Block]:
@@ -121,14 +121,16 @@ def _stretches(spans: Sequence[Span], most: int, command: Code) -> Iterator[Bloc
         )
         for s in ended[:most]
     ]
-    yield Table(("detector", "time", "outcome", "#windows", "#events read", "searched back to", "why"), rows)
+    yield Table(
+        ("detector", "time", "outcome", "#windows", "#events read", "searched back to", "reason"), rows
+    )
     left = words.more(most, ended, "line", "see ")
     if left:
         yield Paragraph((left, command))
 
 
 def _sources(app: App, facts: Known) -> Iterator[Block]:
-    """Sources that were silent for longer than they ever are, and when each was heard last."""
+    """Sources whose silence exceeded the usual one, and the last event of each source."""
     yield Heading("Sources")
     where = [
         Condition(_DETECTOR, "==", health.ID),
@@ -140,9 +142,9 @@ def _sources(app: App, facts: Known) -> Iterator[Block]:
     rhythms = app.rhythms.all()
     if silent.is_empty():
         yield Paragraph(
-            "No source was silent for longer than it ever is."
+            "No source was silent for longer than usual."
             if rhythms
-            else "No source has a rhythm that is known yet."
+            else "No source has delivered enough events yet to know its usual intervals."
         )
     else:
         last = silent.group_by("tocsin.subject.id", maintain_order=True).agg(
@@ -152,59 +154,58 @@ def _sources(app: App, facts: Known) -> Iterator[Block]:
             (id or "", When(first), f"{n:,}", why or "")
             for id, n, first, why in last.head(_SILENCES).iter_rows()
         ]
-        yield Table(("source that fell silent", "first noticed", "#times said", "how long in the end"), rows)
+        yield Table(("silent source", "first found", "#findings", "newest finding"), rows)
         left = words.more(_SILENCES, last, "source", "see ")  # type: ignore[arg-type]
         if left:
             yield Paragraph((left, Code(f"tocsin findings --detector health {facts.period.options}")))
     if rhythms:
-        heard = [
-            (r.source, When(r.last), words.delay(r.longest) if r.longest else "not known yet")
-            for r in rhythms
+        last_events = [
+            (r.source, When(r.last), words.delay(r.longest) if r.longest else "unknown") for r in rhythms
         ]
         yield Details(
-            "When each source was heard last",
-            [Table(("source", "last heard", "longest silence so far"), heard)],
+            "The last event of each source",
+            [Table(("source", "last event", "longest silence so far"), last_events)],
         )
 
 
 def _letters(app: App, facts: Known) -> Iterator[Block]:
     yield Heading("Dead letters")
     if facts.letters.is_empty():
-        yield Paragraph("Every event that came could be taken in.")
+        yield Paragraph("None: no received event was rejected.")
         return
     rows = [
         (stream or "unknown", source or "–", f"{n:,}")
         for stream, source, n in facts.letters.head(_LETTERS).iter_rows()
     ]
+    were = "was" if facts.rejected == 1 else "were"
     yield Paragraph(
-        f"{words.count(facts.rejected, 'event')} could not be taken in; each is kept with its reason."
+        f"{words.count(facts.rejected, 'event')} {were} rejected. The stream dead_letter stores each with its reason."
     )
-    yield Table(("meant for", "source", "#events"), rows)
+    yield Table(("stream", "source", "#events"), rows)
     columns = [TIME, "tocsin.dead_letter.position", "error.message", "event.id"]
     some = app.store.scan("dead_letter", facts.period.start, facts.period.end, columns)
     few = some.bottom_k(_LETTERS, by=[TIME, "event.id"]).collect().sort(TIME, "event.id")
-    why = [(When(time), place or "–", reason or "") for time, place, reason, _ in few.iter_rows()]
-    yield Details("The first of them", [Table(("when", "where", "why"), why)])
+    reasons = [(When(time), place or "–", reason or "") for time, place, reason, _ in few.iter_rows()]
+    yield Details("The first rejected events", [Table(("time", "position", "reason"), reasons)])
     left = words.more(len(few), facts.rejected, "event", "see ")
     if left:
         yield Paragraph((left, Code(f"tocsin events dead_letter {facts.period.options}")))
 
 
 def how_to_read(app: App, facts: Known) -> Section:
-    """What the words mean, what no detector can see, and what this report was made from."""
+    """The terms, the blind spots of the detectors, and the origin of the report."""
     return Section(
         "How to read this",
         [
             Paragraph(_WORDS),
-            Heading("What Tocsin cannot see"),
+            Heading("Blind spots"),
             Paragraph(
-                "Each detector knows its blind spots. What no collector ships cannot be seen by any of them."
+                "Each detector documents its blind spots. No detector sees events that no collector ships."
             ),
-            Table(("detector", "sees", "is blind to"), [*_blind(app)]),
-            *_baselines(app, facts),
-            Heading("What this was made from"),
+            Table(("detector", "detects", "blind spots"), [*_blind(app)]),
+            Heading("Origin of this report"),
             Facts([*_origin(app, facts)]),
-            Paragraph("Everything above can be asked again:"),
+            Paragraph("These commands show the same data:"),
             Verbatim("\n".join(_commands(app, facts))),
         ],
     )
@@ -213,38 +214,7 @@ def how_to_read(app: App, facts: Known) -> Section:
 def _blind(app: App) -> Iterator[Sequence[Line]]:
     for setting in app.settings:
         id = setting.detector.id
-        yield id, words.purpose(app, id) or "–", words.part(app, id, "Blind spots") or "it does not say"
-
-
-def _baselines(app: App, facts: Known) -> Iterator[Block]:
-    """The baselines that windows of the period were compared with."""
-    yield Heading("Baselines in use")
-    end = None if facts.period.open else facts.period.end
-    used = app.store.summarize("run", facts.period.start, end, [_DETECTOR, _DIGEST], [COUNT])
-    used = (  # a window may have been compared with two of them, a pinned and a rolling one
-        used.with_columns(pl.col(_DIGEST).str.split(","))
-        .explode(_DIGEST)
-        .filter(pl.col(_DIGEST).is_not_null() & (pl.col(_DIGEST) != ""))
-        .group_by(_DETECTOR, _DIGEST)
-        .agg(pl.col("count").sum())
-        .sort(_DETECTOR, _DIGEST)
-    )
-    if used.is_empty():
-        yield Paragraph("No window of this time was compared with a baseline.")
-        return
-    known = {(v.detector, v.digest): v for v in app.detect.baselines.versions()}
-    rows: list[tuple[tuple[str, int], Sequence[Line]]] = []
-    for detector, digest, number in used.iter_rows():
-        found = known.get((detector, digest))
-        which: tuple[Line, Line] = ("–", "no longer kept")
-        if found is not None:
-            kind = "pinned" if found.pinned else "rolling"
-            which = (When(found.start, found.end - found.start), f"{found.number}, {kind}")
-        rank = detector, found.number if found else 0
-        rows.append((rank, (detector, *which, f"{number:,}", Code(digest))))
-    rows.sort(key=lambda row: row[0])
-    columns = ("detector", "learned from", "version", "#windows compared", "digest")
-    yield Table(columns, [row for _, row in rows])
+        yield id, words.purpose(app, id) or "–", words.part(app, id, "Blind spots") or "not documented"
 
 
 def _origin(app: App, facts: Known) -> Iterator[tuple[str, Line]]:
@@ -253,12 +223,12 @@ def _origin(app: App, facts: Known) -> Iterator[tuple[str, Line]]:
     yield "written", format_time(app.clock.now())
     yield "store", Code(app.store.place)
     yield "namespace", Code(app.store.namespace)
-    yield "configuration", Code(str(app.config.path)) if app.config.path else "all defaults"
+    yield "configuration", Code(str(app.config.path)) if app.config.path else "defaults"
     yield from versions().items()
 
 
 def versions() -> Mapping[str, Any]:
-    """What made the report, and of which version it was."""
+    """The versions of the software and of the ATLAS data that made the report."""
     found = {"Python": platform.python_version(), "ATLAS": atlas.version()}
     for package in ("tocsin", "polars", "scikit-learn", "matplotlib"):
         try:
@@ -270,7 +240,7 @@ def versions() -> Mapping[str, Any]:
 
 def _commands(app: App, facts: Known) -> Iterator[str]:
     config = f" -c {shlex.quote(str(app.config.path))}" if app.config.path else ""
-    for asked in ("findings --severity medium", "coverage", "runs"):
-        yield f"tocsin{config} {asked} {facts.period.options}"
-    for asked in ("alerts --all", "incidents --all", "baseline list"):
-        yield f"tocsin{config} {asked}"
+    for command in ("findings --severity medium", "coverage", "runs"):
+        yield f"tocsin{config} {command} {facts.period.options}"
+    for command in ("alerts --all", "incidents --all", "baseline list"):
+        yield f"tocsin{config} {command}"

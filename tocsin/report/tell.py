@@ -1,4 +1,4 @@
-"""The report of a period: gathered, laid out, written."""
+"""The report of a period: reads the facts, arranges the sections, writes the files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 
 from tocsin.errors import InputError
 from tocsin.report import html, markdown, overview, proof
+from tocsin.report.appendix import Appendix
 from tocsin.report.cases import Cases
 from tocsin.report.counts import period
 from tocsin.report.document import Document, minute
@@ -26,31 +27,33 @@ def report(
     until: datetime | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Document:
-    """What a store tells of a time; without one, of the last 30 days.
+    """The report of a store for a period, by default the last 30 days.
 
     Raises:
-        InputError: the time ends before it begins.
+        InputError: the period ends before it begins.
         TocsinError: matplotlib is not installed.
         StoreError: the store cannot be read.
     """
     canvas.check()
     facts = gather(app, period(app.store, app.clock, since, until), progress)
     calendar = Calendar(facts.period.start, facts.period.end)
-    said, good = overview.verdict(facts)
+    summary, good = overview.verdict(facts)
     progress("drawing")
-    cases = Cases(app, facts, calendar)
+    appendix = Appendix()
+    cases = Cases(app, facts, calendar, appendix)
     return Document(
         eyebrow=f"Tocsin · report on {app.store.namespace} · {_time(facts)}",
-        verdict=said,
+        verdict=summary,
         good=good,
-        head=overview.head(facts),
+        head=overview.head(app, facts, cases.targets),
         sections=[
             overview.at_a_glance(app, facts, calendar),
             overview.against_thresholds(facts, calendar),
             cases.incidents(),
             cases.alone(),
-            proof.looked_at(app, facts),
+            proof.coverage_section(app, facts),
             proof.how_to_read(app, facts),
+            appendix.section(app, facts),
         ],
     )
 
@@ -63,10 +66,10 @@ def write(document: Document, path: Path, format: Format = "html") -> list[Path]
     """Write a document: one HTML file, or a Markdown file with a folder of pictures beside it.
 
     Returns:
-        What was written, the document first.
+        The files written, the document first.
 
     Raises:
-        InputError: it cannot be written there.
+        InputError: a file cannot be written.
     """
     try:
         if format == "html":

@@ -1,4 +1,4 @@
-"""How a report says things: lengths of time, numbers of things, techniques, what a detector is for."""
+"""Readable forms of durations, counts, ratios, ATLAS techniques and detector descriptions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tocsin.contract.findings import Subject
 from tocsin.worker.app import App
 
 
-def count(number: int, what: str) -> str:
-    """A number of things: `1 finding`, `2,000 findings`."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+def count(number: int, what: str, plural: str = "") -> str:
+    """A number with its noun: `1 finding`, `2,000 findings`. `plural` is for nouns that do not add an s."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {plural or f'{what}s'}"
 
 
 def delay(length: timedelta | None) -> str:
-    """A time that something took: `2 d 3 h`, `20 h 17 min`, `45 s`."""
+    """A duration: `2 d 3 h`, `20 h 17 min`, `45 s`."""
     if length is None:
         return "–"
     seconds = round(length.total_seconds())
@@ -30,7 +30,7 @@ def delay(length: timedelta | None) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share, never rounded up to everything: `99.9 %` of nearly all."""
+    """A share. It is rounded up to 99.9 % at most, so that `100 %` always means all."""
     if not whole:
         return "–"
     if part == whole:
@@ -58,12 +58,12 @@ def technique(id: str) -> str:
 
 
 def purpose(app: App, detector: str) -> str:
-    """The first sentence of a detector's own description; empty where it is not turned on."""
+    """The first line of a detector's docstring; empty if the detector is not enabled."""
     return _docs(app, detector).partition("\n")[0]
 
 
 def part(app: App, detector: str, heading: str) -> str:
-    """What stands under a heading of a detector's description, such as `Blind spots`."""
+    """The text under a heading of a detector's docstring, such as `Blind spots`."""
     lines = _docs(app, detector).split("\n")
     if heading not in lines:
         return ""
@@ -81,6 +81,6 @@ def _docs(app: App, detector: str) -> str:
 
 
 def more(shown: int, of: Sequence[object] | int, what: str, command: str) -> str:
-    """What a list leaves out, and how to see it; empty if that is nothing."""
+    """How many items a shortened list omits, and the command that shows them; empty if it omits none."""
     left = (of if isinstance(of, int) else len(of)) - shown
     return f"{count(left, 'more ' + what)}: {command}" if left > 0 else ""

@@ -1,1 +1,1 @@
-"""The pictures of the demo that know the truth of its story, one a module."""
+"""The pictures of the demo, one per module. They use facts about the attacks that no detector has."""

@@ -1,4 +1,4 @@
-"""The copied model: the extracting principal among its peers, and how good its copy became."""
+"""The model extraction: the attacker among the other principals, and the fidelity of the copy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _USER = "user.id"
-_NAMED = 4  # peers with the most queries whose names are written
-_LOWEST, _UNJUDGED = 0.05, 0.02  # where scores near zero stand, and principals without any
-_HINT = 0.53  # height of the words beside the line, as fidelity
+_NAMED = 4  # peers with the most queries, labelled by name
+_LOWEST, _UNJUDGED = 0.05, 0.02  # y of scores near zero, and of principals without a score
+_HINT = 0.53  # y of the label beside the line
 
 
 def draw(
@@ -29,25 +29,25 @@ def draw(
     rogue: Subject,
     time: tuple[datetime, datetime],
     fidelity: Sequence[tuple[int, float]],
-    asked: int | None,
+    queries_sent: int | None,
 ) -> Picture:
     """Principals by different queries and worst score over a time; fidelity of the copy against queries.
 
-    `asked` is how many queries the extraction had asked when it was found.
+    `queries_sent` is the number of queries before the extraction was found.
     """
     peers = _queries(store, *time).join(_scores(store, detector, *time), on=_USER, how="left")
     own, others = peers.filter(pl.col(_USER) == rogue.id), peers.filter(pl.col(_USER) != rogue.id)
     with canvas.figure(11, 4.0) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
         _peers(left, own, others, detector)
-        _fidelity(right, fidelity, asked)
-        return canvas.picture(figure, "extraction", _words(own, others, fidelity, asked), _CAPTION)
+        _fidelity(right, fidelity, queries_sent)
+        return canvas.picture(figure, "extraction", _words(own, others, fidelity, queries_sent), _CAPTION)
 
 
 _CAPTION = (
-    "Left: every principal of that week, by how many different queries it asked and by its worst score; one "
-    "that asks too little on any day is not judged. Right: how often the copy decides as the model does, on "
-    "applicants that neither has seen."
+    "Left: the different queries and the worst score of every principal in that week. A principal with too few "
+    "queries on every day has no score. Right: the share of applicants, unseen by both, on which the copy decides "
+    "as the model does."
 )
 
 
@@ -62,12 +62,12 @@ def _scores(store: Store, detector: str, start: datetime, end: datetime) -> pl.D
 
 
 def _words(
-    own: pl.DataFrame, others: pl.DataFrame, fidelity: Sequence[tuple[int, float]], asked: int | None
+    own: pl.DataFrame, others: pl.DataFrame, fidelity: Sequence[tuple[int, float]], queries_sent: int | None
 ) -> str:
     said = [f"{len(own) + len(others)} principals by queries and score."]
     for name, queries, ratio in own.drop_nulls().iter_rows():
         said.append(
-            f"{name} asked {queries:,} different queries, its score is {ratio:.1f} times the threshold."
+            f"{name} sent {queries:,} different queries, its score is {ratio:.1f} times the threshold."
         )
     judged = others["ratio"].drop_nulls().to_list()
     if judged:
@@ -75,7 +75,7 @@ def _words(
     if fidelity:
         count, share = fidelity[-1]
         said.append(f"After {count:,} queries the copy agrees with the model in {share:.1%} of cases.")
-    return " ".join([*said, f"It was found after {asked:,} queries." if asked else ""])
+    return " ".join([*said, f"It was found after {queries_sent:,} queries." if queries_sent else ""])
 
 
 def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -> None:
@@ -87,7 +87,7 @@ def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -
     axes.plot(own["queries"], own["ratio"].fill_null(_UNJUDGED), "*", color=canvas.RED, markersize=16,
               markeredgecolor=canvas.INK)  # fmt: skip
     for place, (name, queries, ratio) in enumerate(judged.sort("queries").tail(_NAMED).iter_rows()):
-        aside = (0, -15 if place % 2 else 8)  # neighbors' names do not meet
+        aside = (0, -15 if place % 2 else 8)  # names of neighbors do not overlap
         _name(axes, name, (queries, max(ratio, _LOWEST)), aside, ha="center", fontsize=8, color=canvas.SOFT)
     for name, queries, ratio in own.fill_null(_UNJUDGED).iter_rows():
         _name(axes, name, (queries, ratio), (-11, -4), ha="right", fontweight="bold")
@@ -95,7 +95,7 @@ def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -
     axes.set_yscale("log")
     axes.minorticks_off()
     axes.set_ylim(_UNJUDGED / 1.5, max([5.0, *own["ratio"].drop_nulls(), *judged["ratio"]]) * 2)
-    axes.set_yticks([_UNJUDGED, _LOWEST, 0.1, 1, 10], ["not judged", f"≤ {_LOWEST}", "0.1", "1", "10"])
+    axes.set_yticks([_UNJUDGED, _LOWEST, 0.1, 1, 10], ["no score", f"≤ {_LOWEST}", "0.1", "1", "10"])
     ticks = [10**power * digit for power in range(6) for digit in (1, 2, 5)]
     most, least = others["queries"].max(), others["queries"].min()
     axes.set_xticks(ticks)
@@ -112,18 +112,18 @@ def _name(
     axes.annotate(canvas.label(text), place, aside, textcoords="offset points", **style)
 
 
-def _fidelity(axes: Axes, fidelity: Sequence[tuple[int, float]], asked: int | None) -> None:
+def _fidelity(axes: Axes, fidelity: Sequence[tuple[int, float]], queries_sent: int | None) -> None:
     counts, shares = [count for count, _ in fidelity], [share for _, share in fidelity]
     axes.plot(counts, shares, "o-", color=canvas.RED, markersize=7, linewidth=2)
     for count, share in fidelity:
         _name(axes, f"{share:.1%}", (count, share), (7, -15), fontsize=9)
-    if asked:
-        axes.axvline(asked, color=canvas.GREEN, linewidth=2, linestyle="--")
-        axes.text(asked, _HINT, f"  found after\n  {asked:,} queries", color=canvas.GREEN)
+    if queries_sent:
+        axes.axvline(queries_sent, color=canvas.GREEN, linewidth=2, linestyle="--")
+        axes.text(queries_sent, _HINT, f"  found after\n  {queries_sent:,} queries", color=canvas.GREEN)
     axes.set_xlim(0, max([1, *counts]) * 1.15)
     axes.set_ylim(0.5, 1.02)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(axis="y")
-    axes.set_xlabel("queries asked")
+    axes.set_xlabel("queries sent")
     axes.set_title("Fidelity of the copy")

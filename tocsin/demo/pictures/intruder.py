@@ -1,4 +1,4 @@
-"""The intruder's path: what a stolen account touched in one night, against its usual hours."""
+"""The accesses of a stolen account in one night, compared with the usual hours of the account."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _ACTION, _RESOURCE, _ADDRESS = "event.action", "tocsin.resource.id", "source.ip"
 _COLORS = (canvas.RED, canvas.BLUE, canvas.GREEN, canvas.PURPLE, canvas.ORANGE)
 _SIGNS = "oXsD^"
-_RESOURCES = 12  # the others share the last line
+_RESOURCES = 12  # further resources share the last row
 
 
 def draw(store: Store, victim: Subject, since: datetime, night: tuple[datetime, datetime]) -> Picture | None:
-    """The accesses of a night, and the hours of the account's accesses from `since` to then."""
+    """The accesses of a night, and the hours of the account's accesses from `since` to that night."""
     where = [Condition("user.id", "==", victim.id)]
     columns = [TIME, _ACTION, _RESOURCE, _ADDRESS, "user_agent.original"]
     path = store.scan("access", *night, columns, where).sort(TIME).collect()
@@ -83,7 +83,7 @@ def _path(axes: Axes, path: pl.DataFrame) -> None:
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
     axes.set_xlabel(f"time of day, {path[TIME][0]:%d %B} (UTC)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
-    axes.set_title("The path through the registry")
+    axes.set_title("Accesses to the registry")
 
 
 def _ordered(actions: pl.Series) -> list[str]:

@@ -1,4 +1,4 @@
-"""The poisoned feed: labels of the ring's kind of applicant by week, and what they taught the model."""
+"""The poisoned feed: the labels of the ring's kind of applicant by week, and their effect on the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def draw(store: Store, poisoned: Poisoned | None, attacked: int) -> Picture | None:
-    """Labels of applicants two months behind, by week; fraud that is approved before and after."""
+    """Labels of applicants two months behind, by week; approved fraud without and with the poisoned feed."""
     weeks = _labels(store)
     if not weeks and poisoned is None:
         return None
@@ -37,14 +37,14 @@ def draw(store: Store, poisoned: Poisoned | None, attacked: int) -> Picture | No
 
 
 _CAPTION = (
-    "Left: the labels that the feed gave to applicants who are two months or more behind with their "
-    "payments. Right: defaulters of this kind, never seen in training, whom the model approves when it is "
-    "trained on the clean feed and on the poisoned one."
+    "Left: the feed's labels of applicants who are two months or more behind with their payments. Right: how many "
+    "defaulters of this kind, unseen in training, the model approves after training on the clean feed and on the "
+    "poisoned one."
 )
 
 
 def _labels(store: Store) -> dict[int, tuple[int, int]]:
-    """For each week of a delivery: how many of the ring's kind were called default, and how many good."""
+    """The number of labels "default" and "good" for the ring's kind of applicant, by week of delivery."""
     source, found = StoreSource(store), {}
     snapshots = store.scan("dataset", columns=[TIME, "tocsin.dataset.digest"]).sort(TIME).collect()
     for time, digest in snapshots.iter_rows():
@@ -60,9 +60,7 @@ def _words(weeks: dict[int, tuple[int, int]], poisoned: Poisoned | None, attacke
     said = ""
     if attacked in weeks:
         bad, good = weeks[attacked]
-        said = (
-            f"In week {attacked + 1} {bad} applicants two months behind are called default and {good} good. "
-        )
+        said = f"In week {attacked + 1} {bad} applicants two months behind are labelled default and {good} good. "
     if poisoned:
         said += f"Of {poisoned.defaulters} defaulters the model approves {poisoned.approved_before} "
         said += f"without the poison and {poisoned.approved_after} with it."

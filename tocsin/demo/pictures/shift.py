@@ -1,4 +1,4 @@
-"""The shift: distributions before and after, of the features that moved most and of the model's answers."""
+"""The shift: distributions before and after, of the features that changed most and of the model's answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMES, _VALUES, _SCORE = "tocsin.features.names", "tocsin.features.values", "to
 
 
 class _Pair(NamedTuple):
-    """A quantity before and after, and the distance of its distribution functions, 0 to 1."""
+    """The values of a feature before and after, and the distance of their distributions, 0 to 1."""
 
     name: str
     before: Floats
@@ -53,9 +53,9 @@ def draw(store: Store, before: Time, after: Time) -> Picture | None:
 
 
 _CAPTION = (
-    "The three features whose distribution moved most from the trusted weeks to the week of the shift, and "
-    "the model's answers. The distance is Kolmogorov and Smirnov's: 0 % is the same distribution, 100 % has "
-    "nothing in common."
+    "The three features whose distribution changed most from the trusted weeks to the week of the shift, and "
+    "the model's answers. The distance is Kolmogorov and Smirnov's: 0 % means equal distributions, 100 % means "
+    "distributions without overlap."
 )
 
 
@@ -85,7 +85,7 @@ def _pair(name: str, before: pl.Series, after: pl.Series) -> _Pair | None:
 
 
 def _title(name: str) -> str:
-    return "answer of the model" if name == _SCORE else canvas.label(name)
+    return "the model's answer" if name == _SCORE else canvas.label(name)
 
 
 def _panel(axes: Axes, pair: _Pair) -> None:

@@ -1,1 +1,1 @@
-"""The pictures of a report, one a module: what a store holds, drawn as SVG."""
+"""The pictures of a report as SVG, one per module."""

@@ -1,9 +1,9 @@
-"""What all pictures share: colors that follow the page's light or dark theme, and figures as SVG.
+"""Colors, time axes and SVG output for all pictures.
 
-A picture is drawn in the colors below. On a page each of them becomes a CSS variable that the page
-sets, so that one picture serves both themes; as a file of its own it keeps them. The colors are those of
-Okabe and Ito (2008), which people with any kind of color vision tell apart; what a color says is always
-said by a shape or a word too.
+A picture is drawn in the colors below. On a page each color becomes a CSS variable, so that one picture fits
+the light and the dark theme; a picture in a separate file keeps the colors. They are the palette of Okabe and
+Ito (2008), which readers with any kind of color vision can distinguish. A shape or a word always repeats what a
+color means.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ SEVERITY: Mapping[Severity, tuple[str, str]] = {
 }
 
 _STYLE: Any = {
-    "svg.fonttype": "path",  # looks the same wherever it is read, whatever fonts are there
-    "text.parse_math": False,  # a dollar sign in a log is no formula
+    "svg.fonttype": "path",  # looks the same with any installed fonts
+    "text.parse_math": False,  # a dollar sign in a log does not start a formula
     "svg.hashsalt": "tocsin",
     "path.simplify_threshold": 0.5,
     "font.family": "DejaVu Sans",
@@ -79,7 +79,7 @@ _ID = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
 
 
 def check() -> None:
-    """Look whether pictures can be drawn, before much is read for them.
+    """Check that pictures can be drawn, before the store is read for them.
 
     Raises:
         TocsinError: matplotlib is not installed.
@@ -94,7 +94,7 @@ def check() -> None:
 
 @contextmanager
 def figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches, drawn in the report's style.
+    """A figure of this size in inches, in the style of the report.
 
     Raises:
         TocsinError: matplotlib is not installed.
@@ -108,16 +108,18 @@ def figure(width: float, height: float) -> Iterator[Figure]:
 
 
 def picture(drawn: Figure, name: str, label: str, caption: str = "") -> Picture:
-    """A drawn figure as a part of a document. `label` says in words what it shows, `name` is unique."""
+    """A drawn figure as a part of a document. `label` describes it in a sentence, `name` is unique."""
     written = io.StringIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a sign that the font lacks is a box
+        warnings.filterwarnings(
+            "ignore", "Glyph", UserWarning
+        )  # a character that the font lacks becomes a box
         drawn.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     text = written.getvalue()
     text = text[text.index("<svg") :]
     text = text[: text.index("<metadata>")] + text[text.index("</metadata>") + 11 :]
     text = _COMMENT.sub("", text)
-    # Matplotlib makes ids of positions to the last digit, which are not the same each time: they are numbered.
+    # Matplotlib derives ids from exact positions, which differ between runs: numbers replace them.
     known: dict[str, int] = {}
     text = _ID.sub(lambda found: f"{found[1]}{name}-{known.setdefault(found[2], len(known))}", text)
     return Picture(name, text, label, caption)
@@ -128,7 +130,7 @@ def picture(drawn: Figure, name: str, label: str, caption: str = "") -> Picture:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of time that pictures shade. It is named in words or by a number, which stands for `name`."""
+    """A shaded time in pictures. If it has a `number`, small pictures show that in place of `name`."""
 
     start: datetime
     end: datetime
@@ -138,16 +140,16 @@ class Band:
 
     @property
     def middle(self) -> float:
-        """Halfway, as matplotlib counts time."""
+        """The middle in matplotlib's unit of time, days."""
         return (day(self.start) + day(self.end)) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The time that a report is about, as its pictures show it.
+    """The period of a report, with the bands and ticks of its pictures.
 
-    `ticks` are written below the time axis; left out, they follow from the length. `note` says in a
-    caption what the bands are.
+    `ticks` are the labels of the time axis; without them they follow from the length of the period. `note`
+    explains the bands in captions.
     """
 
     start: datetime
@@ -157,14 +159,14 @@ class Calendar:
     note: str = ""
 
     def caption(self, words: str) -> str:
-        """A caption, with the note on bands where there are some."""
+        """A caption followed by the note on the bands."""
         return f"{words} {self.note}".rstrip()
 
 
 _STEPS = tuple(timedelta(hours=h) for h in (1, 3, 6, 12)) + tuple(
     timedelta(days=d) for d in (1, 2, 7, 14, 28, 91, 364)
 )
-_MOST = 12  # ticks below the widest axis
+MOST_TICKS = 12  # below the widest axis
 
 
 def shade(axes: Axes, calendar: Calendar) -> None:
@@ -176,10 +178,10 @@ def shade(axes: Axes, calendar: Calendar) -> None:
             axes.axvline(edge, color=PAPER, linewidth=1.5, zorder=0.5)
 
 
-def time_axis(axes: Axes, calendar: Calendar, *, named: bool = True, most: int = _MOST) -> None:
-    """An x axis over the time of a calendar, with at most so many ticks; `named` writes their words."""
+def time_axis(axes: Axes, calendar: Calendar, *, named: bool = True, most: int = MOST_TICKS) -> None:
+    """An x axis over the period of a calendar with at most `most` ticks; `named` writes their labels."""
     axes.set_xlim(day(calendar.start), day(calendar.end))
-    ticks = calendar.ticks if calendar.ticks and most >= _MOST else _ticks(calendar, most)
+    ticks = calendar.ticks if calendar.ticks and most >= MOST_TICKS else _ticks(calendar, most)
     axes.set_xticks([day(time) for time, _ in ticks], [words if named else "" for _, words in ticks])
     axes.tick_params(axis="x", length=0)
 
@@ -194,18 +196,18 @@ def _ticks(calendar: Calendar, most: int) -> list[tuple[datetime, str]]:
 
 
 def day(time: datetime) -> float:
-    """A time as matplotlib counts it: days since 1970-01-01 UTC."""
+    """A time in matplotlib's unit: days since 1970-01-01 UTC."""
     return (time - EPOCH) / timedelta(days=1)
 
 
 def marker(severity: Severity) -> dict[str, Any]:
-    """How a severity's marker is drawn: with an edge, so that every color stands out, worse ones larger."""
+    """The style of a severity's marker. An edge separates every color from the ground; critical is larger."""
     size = 11 if severity is Severity.CRITICAL else 7
     return {"markersize": size, "markeredgecolor": INK, "markeredgewidth": 0.8, "linestyle": "none"}
 
 
 def label(text: str) -> str:
-    """Text from a log, short and on one line, fit to stand in a picture."""
+    """Text from a log for a picture: printable, on one line, at most 28 characters."""
     shown = "".join(c if c.isprintable() else "\ufffd" for c in text[:29])
     return shown if len(text) <= 28 else f"{shown[:27]}…"
 

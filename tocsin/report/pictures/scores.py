@@ -1,4 +1,4 @@
-"""Scores against thresholds: how close each detector came to its threshold, and one subject through time."""
+"""Scores divided by thresholds: for every detector, and for one subject over time."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 _TYPE, _SUBJECT = "tocsin.subject.type", "tocsin.subject.id"
 _SCORE, _THRESHOLD = "tocsin.score", "tocsin.threshold"
-_LOWEST, _HIGHEST = 0.05, 30.0  # scores beyond stand at the edge
+_LOWEST, _HIGHEST = 0.05, 30.0  # ratios beyond these are drawn at the edge
 _RATIO = pl.when(pl.col(_THRESHOLD) > 0).then(pl.col(_SCORE) / pl.col(_THRESHOLD)).alias("ratio")
 
 
 def newest(store: Store, detector: str, start: datetime, end: datetime, *more: Condition) -> pl.DataFrame:
-    """The newest score of a detector for every window in a time and every subject: its `ratio` to the threshold."""
+    """The newest `ratio` of score to threshold for every subject and window of a detector in a period."""
     key = [_START, _END, _TYPE, _SUBJECT]
     where = [
         Condition(_DETECTOR, "==", detector),
@@ -43,8 +43,8 @@ def newest(store: Store, detector: str, start: datetime, end: datetime, *more: C
 
 
 def worst(store: Store, start: datetime, end: datetime) -> pl.DataFrame:
-    """The worst ratio of each detector's window in a time, as it was evaluated last. Scores are only streamed past:
-    a row for each evaluation is kept, however many subjects it judged.
+    """The worst ratio of each window of each detector, from the newest evaluation. The query aggregates scores to one
+    row per evaluation, whatever the number of subjects.
     """
     where = [Condition(_START, "<", end), Condition(_END, ">", start)]
     columns = [_DETECTOR, _START, _END, _SCORE, _THRESHOLD, FENCE]
@@ -55,7 +55,7 @@ def worst(store: Store, start: datetime, end: datetime) -> pl.DataFrame:
 
 
 def draw(ratios: pl.DataFrame, calendar: Calendar) -> Picture | None:
-    """Small multiples of what `worst` found, one a detector that judged something."""
+    """One small chart for each detector in the rows that `worst` returned."""
     detectors = sorted(ratios[_DETECTOR].unique())
     if not detectors:
         return None
@@ -72,8 +72,8 @@ def draw(ratios: pl.DataFrame, calendar: Calendar) -> Picture | None:
 
 
 _SCALE = (
-    "From the line on it is a finding: low to 1.5, medium to 2, high to 3, critical above. "
-    f"Points at the lower edge are {_LOWEST} or less, at the upper {_HIGHEST:g} or more."
+    "A ratio of 1 or more is a finding: low to 1.5, medium to 2, high to 3, critical above. "
+    f"Points at the lower edge are {_LOWEST} or less, at the upper edge {_HIGHEST:g} or more."
 )
 _CAPTION = (
     "Each point is the worst score of one window divided by its threshold (the line at 1; logarithmic "
@@ -83,14 +83,14 @@ _CAPTION = (
 
 def _words(ratios: pl.DataFrame) -> str:
     most = ratios.group_by(_DETECTOR).agg(pl.col("ratio").max()).sort(_DETECTOR)
-    said = ", ".join(f"{detector} {ratio:.2g}" for detector, ratio in most.iter_rows())
-    return f"Worst score of each window divided by its threshold, by detector. The largest: {said}."
+    largest = ", ".join(f"{detector} {ratio:.2g}" for detector, ratio in most.iter_rows())
+    return f"Worst score of each window divided by its threshold, by detector. The largest: {largest}."
 
 
 def draw_subject(
     store: Store, detector: str, subject: Subject, calendar: Calendar, name: str
 ) -> Picture | None:
-    """One subject's score through a time, window by window."""
+    """The score of one subject in each window of a period."""
     own = Condition(_TYPE, "==", subject.type), Condition(_SUBJECT, "==", subject.id)
     rows = newest(store, detector, calendar.start, calendar.end, *own)
     if rows.is_empty():
@@ -102,14 +102,14 @@ def draw_subject(
         _legend(figure)
         top = rows.row(int(rows["ratio"].arg_max() or 0), named=True)
         above = int((rows["ratio"] >= 1).sum())
-        said = (
+        label = (
             f"Score of {subject.type} {subject.id} by {detector} divided by its threshold, in {len(rows)} windows: "
             f"{above} at the threshold or above, the worst {top['ratio']:.2g} times on {top[_START]:%d %B}."
         )
         caption = (
             f"The score of this subject in each window, divided by the threshold (the line at 1). {_SCALE}"
         )
-        return canvas.picture(figure, name, said, caption)
+        return canvas.picture(figure, name, label, caption)
 
 
 def _legend(figure: Figure) -> None:
