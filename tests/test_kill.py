@@ -26,6 +26,8 @@ from tests.faults.scenario import sink
 from tests.stores import default_store
 from tocsin.contract.streams import ID
 
+pytestmark = pytest.mark.full
+
 KILLS = 20
 TOCSIN = Path(sys.executable).with_name("tocsin")
 HOURS = 24

@@ -156,7 +156,7 @@ def test_evaluate_says_what_is_wrong_with_an_argument(detector: Any, arguments: 
 
 
 def test_evaluate_names_the_detectors_that_are_installed() -> None:
-    with pytest.raises(PluginError, match=r"no such detector; there are: .*feature_drift"):
+    with pytest.raises(PluginError, match=r"no such detector; known: .*feature_drift"):
         evaluate("nothing_of_that_name", {"inference": CALLS})
 
 

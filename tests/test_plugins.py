@@ -220,7 +220,7 @@ def test_two_of_one_id_are_an_error_that_names_both(tmp_path: Path, monkeypatch:
             (ROOT / "examples/plugin/tocsin_failed_calls/failed_calls.py").read_text()
         )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(PluginError, match=r"both twice\.one and twice\.two"):
+    with pytest.raises(PluginError, match=r"declared in twice\.one and in twice\.two"):
         discovery.collect(["twice"])
 
 

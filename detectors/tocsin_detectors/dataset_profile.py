@@ -167,7 +167,10 @@ def _group(name: Name) -> str:
 
 
 def _reason(departed: Sequence[_Departed], schema: dict[str, list[str]], stranger: str | None) -> str:
-    words = [f"columns {how}: {listed(list(columns), _NAMED)}" for how, columns in schema.items()]
+    words = [
+        f"{'column' if len(columns) == 1 else 'columns'} {how}: {listed(list(columns), _NAMED)}"
+        for how, columns in schema.items()
+    ]
     if departed and (departed[0].score >= 1 or not words):
         words.append(f"{departed[0].name} is {figure(departed[0].now)}, usually {figure(departed[0].usual)}")
     more = sum(d.score >= 1 for d in departed[1:])

@@ -195,10 +195,10 @@ def _describe(
 
 def _reason(model: str, worst: _Test, moved: int, features: int) -> str:
     if not moved:
-        return f"{model} receives inputs as before: none of {count(features, 'feature')} changed"
+        return f"{model} receives inputs as before: 0 of {count(features, 'feature')} changed"
     what = {
         "values": "is shifted",
-        "counts": "has other values",
+        "counts": "has its values in other shares",
         "relation": "no longer fits the other features",
     }[worst.kind]
     others = f"; {moved} of {count(features, 'feature')} changed" if moved > 1 else ""

@@ -25,7 +25,7 @@ from tocsin.contract.findings import Family, Json
 from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
 from tocsin.stats.encoding import Encoder
-from tocsin.stats.reference import Nulls, Reference
+from tocsin.stats.reference import Nulls, Reference, Sign
 from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
 from tocsin_detectors._words import count
 
@@ -208,11 +208,15 @@ class LabelPoisoning(Detector[Params]):
             **worst.facts,
             "suspicious": suspicious.to_dicts(),
         }
+        return Score(
+            subject, max(worst.value, 0.0), self._reason(snapshot, subject.id, worst, len(new)), evidence
+        )
+
+    def _reason(self, snapshot: Snapshot, name: str, worst: Sign, new: int) -> str:
         by = f", written by {snapshot.writer}" if snapshot.writer else ""
-        reason = f"{subject.id}{by}: {worst.words}"
         if worst.value < (self.floor if self.threshold is None else self.threshold):
-            reason = f"{subject.id}{by}: {count(len(new), 'new row')} like the trusted rows"
-        return Score(subject, max(worst.value, 0.0), reason, evidence)
+            return f"{name}{by}: {count(new, 'new row')} like the trusted rows"
+        return f"{name}{by}: {worst.words}"
 
     def _reference(
         self, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, Any], missing: Sequence[str]

@@ -28,14 +28,14 @@ from tocsin_detectors._words import count
 
 #: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000
-#: What the queries are, by the statistic that departs most.
+#: How the queries differ from honest ones, by the statistic that departs most.
 _LIKE = {
-    "unseen": "with values that no other client has ever sent",
-    "step": "that repeat earlier queries with small changes in many features",
-    "probe": "that put a never-seen value into an earlier query",
-    "alone": "unlike those of any other client",
-    "scatter": "further apart than those of any other client",
-    "boundary": "for which the model is least sure of its answer",
+    "unseen": "with more values that the baseline does not have than honest clients send",
+    "step": "that repeat earlier queries with small changes, more often than honest clients do",
+    "probe": "that put new values into earlier queries, more often than honest clients do",
+    "alone": "that are further from the baseline's queries than those of honest clients",
+    "scatter": "that are further apart than those of honest clients",
+    "boundary": "for which the model is unsure, more often than honest clients do",
 }
 
 
@@ -142,7 +142,9 @@ class ModelExtraction(Detector[Params]):
             queried = count(len(rows), "distinct query", "distinct queries")
             reason = f"{user} sent {queried} to {model}: too few to judge"
             return Score(subject, 0.0, reason, {"model": model, "distinct queries": len(rows)})
-        reason = f"{user} sent {count(len(rows), 'query', 'queries')} to {model}, like those of other clients"
+        reason = (
+            f"{user} sent {count(len(rows), 'query', 'queries')} to {model}, like those of honest clients"
+        )
         if verdict.z >= (self.floor if self.threshold is None else self.threshold):
             run = verdict.run.stop - verdict.run.start
             reason = f"{user} sent {count(run, 'query', 'queries')} to {model} {_LIKE[verdict.statistic]}"

@@ -238,9 +238,10 @@ def _reason(model: str, p: float, worst: str, before: _Outputs, now: _Outputs) -
     output, _, test = worst.partition(" ")
     what = f"{model} returns another mix of labels than before"
     if test == "counts":
-        what = f"{model} returns {output} values that were rare before"
+        what = f"{model} returns {output} values in other shares than before"
     elif test:
-        was, is_now = (outputs.numbers[output].values.mean() for outputs in (before, now))
-        what = f"{model} returns another {output} than before: mean {is_now:.3g}, before {was:.3g}"
+        was, is_now = (f"{outputs.numbers[output].values.mean():.3g}" for outputs in (before, now))
+        means = f"mean {is_now}, before {was}" if is_now != was else f"the same mean {is_now}, another spread"
+        what = f"{model} returns another {output} than before: {means}"
     new = [version for version in now.versions if version not in before.versions]
     return what + (f"; new model version {', '.join(new)}" if new else "")

@@ -113,8 +113,8 @@ class Pyod(Detector[Params]):
             yield Score(
                 Subject(self.params.subject_type, str(subject)),
                 value,
-                reason=f"{subject}: the {count} most unusual of {group.height:,} rows are as rare as one in "
-                f"{math.exp(value):,.0f} baseline rows",
+                reason=f"{subject}: rows as rare as one in {math.exp(value):,.0f} of the baseline; the worst "
+                f"{count} of {group.height:,} rows count",
                 evidence={
                     "estimator": self.params.estimator,
                     "columns": list(self.params.columns),

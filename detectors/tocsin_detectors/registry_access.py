@@ -235,6 +235,7 @@ class RegistryAccess(Detector[Params]):
             "accesses": sums["accesses"],
             "failures": sums["failures"],
             "resources": len(touches),
+            "resources_new": sum(touch.fresh for touch in touches),
             "downloaded": sums["artifacts"],
             "addresses": session.values("address")[:10],
             "agents": session.values("agent")[:10],

@@ -50,7 +50,8 @@ def test_plugins_check_shows_them_if_asked(tmp_path: Path) -> None:
     module = folder / "tocsin_raising" / "raising.py"
     raising = "    def score(self, window):\n        1 / 0\n\n    def other(self"
     module.write_text(module.read_text().replace("    def score(self", raising))
-    shown = CliRunner().invoke(tocsin, ["plugins", "check", str(folder), "--traceback"]).stdout
-    assert "ZeroDivisionError: division by zero" in shown
-    assert 'raising.py", line' in shown
-    assert "Traceback" not in CliRunner().invoke(tocsin, ["plugins", "check", str(folder)]).stdout
+    asked = CliRunner().invoke(tocsin, ["plugins", "check", str(folder), "--traceback"])
+    assert "ZeroDivisionError: division by zero" in asked.stdout
+    assert 'raising.py", line' in asked.stderr
+    plain = CliRunner().invoke(tocsin, ["plugins", "check", str(folder)])
+    assert "Traceback" not in plain.stdout + plain.stderr and "--traceback" in plain.stderr

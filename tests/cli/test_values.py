@@ -102,9 +102,9 @@ def test_detect_ends_with_a_summary() -> None:
     ]
 
 
-def _round(*told: tuple[str, str, int], receivers: dict[str, Any] | None = None) -> tuple[Any, Any]:
+def _round(*notifications: tuple[str, str, int], receivers: dict[str, Any] | None = None) -> tuple[Any, Any]:
     counts = SimpleNamespace(accepted=1, rejected=0, spooled=0)
-    alerts = SimpleNamespace(failed=0, retried=0, told=told)
+    alerts = SimpleNamespace(failed=0, retried=0, notifications=notifications)
     app = SimpleNamespace(config=SimpleNamespace(alerting={"receivers": receivers} if receivers else {}))
     return app, SimpleNamespace(
         counts=counts, runs=[_run("query_budget", 0, Outcome.EVALUATED)], alerts=alerts

@@ -16,6 +16,8 @@ from tests.stores import ON_ELASTICSEARCH
 from tocsin.demo.data import applications, cache_path
 from tocsin.errors import InputError
 
+pytestmark = pytest.mark.full
+
 SEEDS = (1,) if ON_ELASTICSEARCH else (1, 2, 3)
 
 

@@ -20,6 +20,8 @@ from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Store
 
+pytestmark = pytest.mark.full
+
 Open = Callable[[ScriptedClock], Store]
 DAYS, LATE = 6, timedelta(days=3)
 

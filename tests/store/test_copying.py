@@ -27,6 +27,8 @@ from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Store
 
+pytestmark = pytest.mark.full
+
 Make = Callable[[str], Store]
 PAIRS = [("delta", "delta"), ("delta", "elastic"), ("elastic", "delta")]
 

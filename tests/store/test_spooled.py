@@ -361,6 +361,7 @@ assert len(set(bench.ids())) == 5000
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.full
 def test_kill_9_while_spooling_loses_nothing(tmp_path: Path) -> None:
     """A process prints what it has spooled and is killed. Everything that it printed is in the spool, in order."""
     program = """
