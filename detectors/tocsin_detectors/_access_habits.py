@@ -66,11 +66,11 @@ def rates(log: Log, period: float) -> dict[str, Any]:
         result["gaps"][pool] = _gaps(part, period)
         result["resources"][pool], result["bytes"][pool] = map(_spread, _volumes(part, period))
         result["hours"][pool] = _hours(part).tolist()
-    result["unheard"] = _unheard(log)
+    result["unheard"] = _first_touch_rates(log)
     return result
 
 
-def unheard(log: Log, learned: Rates, actions: Ints) -> Floats:
+def first_touch_rates(log: Log, learned: Rates, actions: Ints) -> Floats:
     """How often each action meets a resource that nobody touched before."""
     known = learned["unheard"]
     names = list(log.names["action"])
@@ -235,7 +235,7 @@ def _hours(log: Log) -> Floats:
     return counted((keys // max(len(log.pools), 1)) % HOURS, HOURS)
 
 
-def _unheard(log: Log) -> dict[str, float]:
+def _first_touch_rates(log: Log) -> dict[str, float]:
     first = np.zeros(len(log), dtype=bool)
     first[np.unique(log.codes["resource"], return_index=True)[1]] = True
     first &= np.floor(log.time) > np.floor(log.time[0])
