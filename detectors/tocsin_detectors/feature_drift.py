@@ -34,7 +34,9 @@ class Params:
 
     min_rows: int = param(200, ge=50, doc="a model with fewer calls in the window is not judged")
     row_limit: int = param(
-        5000, ge=200, doc="a window with more calls is judged as if it had this many: only the size of a change matters"
+        5000,
+        ge=200,
+        doc="a window with more calls is judged as if it had this many: only the size of a change matters",
     )
     chunk_rows: int = param(
         1000, ge=50, doc="number of calls in each part of the baseline that calibrates the threshold"

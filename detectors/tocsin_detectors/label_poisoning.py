@@ -39,7 +39,10 @@ class Params:
     """Settings of `label_poisoning`."""
 
     share: float = param(
-        0.05, ge=0.001, le=0.3, doc="share of flipped labels that the tests assume; they detect other shares too"
+        0.05,
+        ge=0.001,
+        le=0.3,
+        doc="share of flipped labels that the tests assume; they detect other shares too",
     )
     trusted_rows: int = param(
         20_000, ge=500, doc="maximum number of rows of a dataset that are fitted on and judged"

@@ -45,7 +45,9 @@ class Params:
 
     min_queries: int = param(20, ge=20, doc="a principal with fewer queries is not judged")
     reference_rows: int = param(2000, ge=100, le=5000, doc="number of honest queries stored for each model")
-    sub_windows: int = param(20, ge=3, doc="number of sub-windows of each size that are judged for each principal")
+    sub_windows: int = param(
+        20, ge=3, doc="number of sub-windows of each size that are judged for each principal"
+    )
 
 
 class ModelExtraction(Detector[Params]):

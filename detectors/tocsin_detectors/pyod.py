@@ -182,7 +182,9 @@ def _decided(estimator: Any, values: Floats) -> Floats:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = np.concatenate([np.asarray(estimator.decision_function(part), dtype=float) for part in parts])
-    return -found if type(estimator).__module__.startswith("sklearn.") else found  # in scikit-learn, lower is worse
+    return (
+        -found if type(estimator).__module__.startswith("sklearn.") else found
+    )  # in scikit-learn, lower is worse
 
 
 def _estimator(name: str) -> Any:
