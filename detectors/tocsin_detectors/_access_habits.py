@@ -1,7 +1,8 @@
-"""How unusual a principal's window is beside its own past and its pool's, resources apart: in nats.
+"""How unusual a principal's window is, compared with the past of the principal and its pool, in nats.
 
-Each part is log(q / rate) where that is positive: how much likelier an intruder shows it (q) than the
-quiet principal-windows of the baseline (rate). What is common where Tocsin runs therefore weighs nothing.
+Each part is log(q / rate) if that is positive: the rate of the behavior among intruders (q) divided by its
+rate in the baseline's quiet principal-windows. Behavior that is common in the baseline adds nothing.
+Resources are judged elsewhere (`tocsin.stats.surprise`).
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from tocsin_detectors._access_log import UNKNOWN, Log, Session
 Flags = npt.NDArray[np.bool_]
 Rates = Mapping[str, Any]
 
-#: How often an intruder's session comes from a new address, with a new program, does what is new.
+#: Share of intruders' sessions with a new address, a new program or a new action.
 NOVEL: Mapping[str, float] = MappingProxyType({"address": 0.5, "agent": 0.5, "action": 0.2})
-#: How often it uses an account that is new, nobody's, or was left alone for long.
+#: Share of intruders' sessions with a new account, an unknown account or a dormant account.
 NEWCOMER, NOBODY, DORMANT = 0.05, 0.5, 0.05
-#: How often it keeps the principal's own hours.
+#: Share of intruders' sessions in the principal's usual hours.
 IN_HOURS = 0.5
-#: Own windows and hours that those of the pool are worth.
+#: Weight of the pool's windows and hours, in the principal's own windows and hours.
 STRENGTH = 10.0
-#: The robust z from which volume counts: many do sweep over resources at times.
+#: The robust z above which volume adds nats. It is high because many principals sometimes scan resources.
 UNUSUAL: Mapping[str, float] = MappingProxyType({"resources": 4.0, "bytes": 3.0})
-#: The most nats that volume gives.
+#: Maximum nats of volume.
 MOST = 6.0
-#: The most nats of any other part: none makes a finding by itself.
+#: Maximum nats of any other part, so that no part alone makes a finding.
 SINGLE = 3.0
-#: Share of activity that may fall in any hour whatever the habit.
+#: Share of activity that is spread evenly over all hours.
 EVEN = 0.05
-#: Stands for all pools together, where the baseline has not seen a pool.
+#: All pools together: used if the baseline does not contain a pool.
 ALL = "*"
 _OTHERS = ("newcomer", "unknown", "gaps", "resources", "bytes", "hours")
 _GAPS = 500
@@ -47,7 +48,7 @@ _GAPS = 500
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """One part of a score: what, how many nats, and the facts behind it."""
+    """One part of a score: its name, its nats, and its facts."""
 
     name: str
     nats: float
@@ -55,7 +56,7 @@ class Oddity:
 
 
 def rates(log: Log, period: float) -> dict[str, Any]:
-    """What quiet principal-windows of `period` days show, by pool: plain JSON for the baseline."""
+    """Rates in quiet principal-windows of `period` days, by pool: plain JSON for the baseline."""
     result: dict[str, Any] = {field: {} for field in (*NOVEL, *_OTHERS)}
     for pool, rows in pools(log):
         for field in NOVEL:
@@ -66,21 +67,21 @@ def rates(log: Log, period: float) -> dict[str, Any]:
         result["gaps"][pool] = _gaps(part, period)
         result["resources"][pool], result["bytes"][pool] = map(_spread, _volumes(part, period))
         result["hours"][pool] = _hours(part).tolist()
-    result["unheard"] = _unheard(log)
+    result["unheard"] = _first_touch_rates(log)
     return result
 
 
-def unheard(log: Log, learned: Rates, actions: Ints) -> Floats:
-    """How often each action meets a resource that nobody touched before."""
+def first_touch_rates(log: Log, learned: Rates, actions: Ints) -> Floats:
+    """How often each action touches a resource that no principal touched before."""
     known = learned["unheard"]
     names = list(log.names["action"])
     return np.asarray([known.get(names[a] if a >= 0 else "", known[ALL]) for a in actions.tolist()])
 
 
 def oddities(session: Session, learned: Rates) -> list[Oddity]:
-    """What is odd about a principal's window, given what `rates` learned.
+    """The unusual parts of a principal's window, given the rates that `rates` returned.
 
-    Who is new, unknown or back after long, and what is new about it, is told even where that is common.
+    New, unknown and dormant principals and new values are reported even if they are common (0 nats).
     """
     mine = {
         name: by_pool.get(session.pool, by_pool[ALL])
@@ -111,7 +112,7 @@ def _news(session: Session, mine: Rates) -> Iterator[Oddity]:
 
 
 def _dormant(session: Session, mine: Rates) -> Oddity | None:
-    """Rare is an absence of which half would be rare: so that a day more than ever before is none."""
+    """The rate is that of half the absence, so that one day longer than ever before is not rare."""
     rate = (sum(gap >= session.absent / 2 for gap in mine["gaps"]) + 1) / (len(mine["gaps"]) + 1)
     nats = _nats(DORMANT, rate)
     last = session.now - session.past.time[-1]
@@ -119,7 +120,7 @@ def _dormant(session: Session, mine: Rates) -> Oddity | None:
 
 
 def _off_hours(session: Session, mine: Rates) -> Oddity:
-    """How much less active the principal is than at any hour, in the hours of what it did that is surprising."""
+    """How unusual the hours are, weighted by how surprising the accesses in each hour are."""
     own = shrunk(_hours(session.past), hour_density(np.asarray(mine["hours"])), STRENGTH)
     hour = np.floor(session.today.time * HOURS).astype(np.int64) % HOURS
     weight = np.asarray([session.nats[code] for code in session.today.codes["resource"].tolist()])
@@ -170,7 +171,7 @@ def _rate(hits: Ints, windows: Ints) -> float:
 
 
 def _rate_of_new(log: Log, rows: Flags, field: str, period: float) -> float:
-    """Share of principal-windows with a new value, the principal's first window apart."""
+    """Share of principal-windows with a new value, without each principal's first window."""
     value = log.codes[field]
     rows = rows & (value >= 0)
     pair = np.where(rows, log.codes["principal"] * (len(log.names[field]) + 1) + value, -1)
@@ -182,7 +183,7 @@ def _rate_of_new(log: Log, rows: Flags, field: str, period: float) -> float:
 
 
 def _rate_of_unknown(log: Log, period: float) -> float:
-    """Share of principal-windows in which nobody knows who the principal is."""
+    """Share of principal-windows whose principal is unknown."""
     unknown = np.asarray([name.startswith(UNKNOWN) for name in log.names["principal"]], dtype=bool)
     windows = windows_of(log, period)
     return _rate(windows[unknown[log.codes["principal"]]], windows)
@@ -197,12 +198,12 @@ def _rate_of_newcomers(log: Log, rows: Flags, period: float) -> float:
 
 
 def active(log: Log, period: float) -> Ints:
-    """The windows in which anybody was active."""
+    """The windows in which any principal was active."""
     return np.unique(np.floor(log.time / period).astype(np.int64))
 
 
 def _gaps(log: Log, period: float) -> list[float]:
-    """How many of its pool's active windows a principal stayed away, or quantiles of very many."""
+    """Lengths of absences, in active windows of the pool. Very many lengths are reduced to quantiles."""
     keys = np.unique(windows_of(log, period))
     who, window = keys % len(log.pools), np.searchsorted(active(log, period), keys // len(log.pools))
     order = np.lexsort((window, who))
@@ -221,7 +222,7 @@ def _volumes(log: Log, period: float) -> tuple[Floats, Floats]:
 
 
 def _spread(values: Floats) -> tuple[float, float] | None:
-    """Median and robust standard deviation from the median deviation, the latter at least a third."""
+    """Median, and robust standard deviation (from the median absolute deviation) of at least 1/3."""
     if not len(values):
         return None
     middle = float(np.median(values))
@@ -235,7 +236,7 @@ def _hours(log: Log) -> Floats:
     return counted((keys // max(len(log.pools), 1)) % HOURS, HOURS)
 
 
-def _unheard(log: Log) -> dict[str, float]:
+def _first_touch_rates(log: Log) -> dict[str, float]:
     first = np.zeros(len(log), dtype=bool)
     first[np.unique(log.codes["resource"], return_index=True)[1]] = True
     first &= np.floor(log.time) > np.floor(log.time[0])

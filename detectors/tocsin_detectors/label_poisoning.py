@@ -25,7 +25,7 @@ from tocsin.contract.findings import Family, Json
 from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
 from tocsin.stats.encoding import Encoder
-from tocsin.stats.reference import Nulls, Reference, Sign
+from tocsin.stats.reference import Nulls, Reference
 from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
 from tocsin_detectors._words import count
 
@@ -172,8 +172,8 @@ class LabelPoisoning(Detector[Params]):
 
     def _judge(self, window: Window, subject: Subject, facts: Mapping[str, Any], snapshot: Snapshot) -> Score:
         def not_judged(reason: str) -> Score:
-            evidence: dict[str, Json] = {"snapshot": snapshot.digest}
-            return Score(subject, 0.0, f"{subject.id} was not judged: {reason}", evidence)
+            text = f"{subject.id} was not judged: {reason}"
+            return Score(subject, 0.0, text, {"snapshot": snapshot.digest})
 
         try:
             rows = read(window, snapshot, facts["label"], self.params.trusted_rows)
@@ -181,19 +181,14 @@ class LabelPoisoning(Detector[Params]):
             return not_judged(str(error))
         if rows is None:
             return not_judged(f"the snapshot has no column {facts['label']}")
-        assert window.baseline is not None
-        frames = window.baseline.frames
-        reference = self._reference(frames, facts, ())
-        missing = reference.encoder.missing(rows)
-        if len(missing) == len(reference.encoder.texts):
+        reference, missing = self._suited(window, facts, rows)
+        if reference is None:
             return not_judged("the snapshot has none of the columns of the trusted rows")
-        if missing:
-            reference = self._reference(frames, facts, missing)
         encoded, codes = reference.encoder.encode(rows), reference.codes(rows[LABEL])
         new = np.flatnonzero(~reference.known(encoded, codes))
         if len(new) < self.params.min_batch:
-            few = f"{count(len(new), 'new row')} with a label"
-            return not_judged(f"the snapshot has {few}; at least {self.params.min_batch} are needed")
+            least = f"at least {self.params.min_batch} are needed"
+            return not_judged(f"the snapshot has {count(len(new), 'new row')} with a label; {least}")
         signs, own = reference.signs(encoded[new], codes[new], self.params.share)
         worst = max(signs, key=lambda sign: sign.value)
         shown = worst.rows[:_EXAMPLES]
@@ -208,15 +203,22 @@ class LabelPoisoning(Detector[Params]):
             **worst.facts,
             "suspicious": suspicious.to_dicts(),
         }
-        return Score(
-            subject, max(worst.value, 0.0), self._reason(snapshot, subject.id, worst, len(new)), evidence
-        )
-
-    def _reason(self, snapshot: Snapshot, name: str, worst: Sign, new: int) -> str:
+        quiet = worst.value < (self.floor if self.threshold is None else self.threshold)
+        words = f"{count(len(new), 'new row')} like the trusted rows" if quiet else worst.words
         by = f", written by {snapshot.writer}" if snapshot.writer else ""
-        if worst.value < (self.floor if self.threshold is None else self.threshold):
-            return f"{name}{by}: {count(new, 'new row')} like the trusted rows"
-        return f"{name}{by}: {worst.words}"
+        return Score(subject, max(worst.value, 0.0), f"{subject.id}{by}: {words}", evidence)
+
+    def _suited(
+        self, window: Window, facts: Mapping[str, Any], rows: pl.DataFrame
+    ) -> tuple[Reference | None, list[str]]:
+        """The reference on the columns that the rows have, and the missing columns. None if all are missing."""
+        assert window.baseline is not None
+        frames = window.baseline.frames
+        reference = self._reference(frames, facts, ())
+        missing = list(reference.encoder.missing(rows))
+        if len(missing) == len(reference.encoder.texts):
+            return None, missing
+        return self._reference(frames, facts, missing) if missing else reference, missing
 
     def _reference(
         self, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, Any], missing: Sequence[str]

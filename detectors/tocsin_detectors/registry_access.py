@@ -15,7 +15,7 @@ from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.surprise import surprise
-from tocsin_detectors._access_habits import Oddity, active, oddities, pools, rates, unheard
+from tocsin_detectors._access_habits import Oddity, active, first_touch_rates, oddities, pools, rates
 from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
 from tocsin_detectors._access_points import Hit, learn, of_session, weighed
 from tocsin_detectors._access_rules import evaluated, hits, sorted_by_kind
@@ -202,7 +202,7 @@ class RegistryAccess(Detector[Params]):
         who, what = today.codes["principal"], today.codes["resource"]
         pairs, first = np.unique(who * size + what, return_index=True)
         actions = today.codes["action"][first]
-        news = unheard(today, memory.rates, actions)
+        news = first_touch_rates(today, memory.rates, actions)
         nats = surprise(known, pairs // size, pairs % size, news, now, self.params.half_life)
         nats = _MOST * (1 - np.exp(-nats / _MOST))
         fresh = ~np.isin(pairs, known.pair)

@@ -26,19 +26,20 @@ alerting:
 FINDINGS: tuple[tuple[str, Subject, str, float, float, str, str, dict[str, Any]], ...] = (
     (
         "registry_access", Subject("principal", "maria"), "critical", 50.18, 6.0, "registry-intrusion", "AML.T0012",
-        {"reason": "62 accesses to 7 resources, 1 of them never touched before; strangest: search of (model); mass "
-                   "download, unfamiliar role, strange session, many bytes, first seen address, off hours",
+        {"reason": "maria made 62 accesses to 7 resources and downloaded 24 artifacts; unusual: mass download, "
+                   "unfamiliar role, strange session and 6 more",
          "accesses": 62, "addresses": ["10.20.0.132", "203.0.113.66"],
          "rules": [{"rule": "mass_download", "detail": "downloaded 24 artifacts; the most so far was 0", "at": None},
                    {"rule": "off_hours", "nats": 1.805, "new": True}]},
     ),
     (
         "query_budget", Subject("principal", "broker-13"), "high", 2.39, 1.0, "model-extraction", "AML.T0024.002",
-        {"reason": "478 different queries to credit in 15 days, budget 200", "budget": 200.0, "different queries": 478},
+        {"reason": "broker-13 sent 478 different queries to credit in 15 days; the budget is 200",
+         "budget": 200.0, "different queries": 478},
     ),
     (
         "prediction_drift", Subject("model", "credit"), "low", 4.82, 3.44, "model-drift", "AML.T0031",
-        {"reason": "the score has moved, mean 0.216 to 0.275 (adjusted p 7e-07)", "mean": [0.216, 0.275]},
+        {"reason": "credit returns another score than before: mean 0.275, before 0.216", "mean": [0.216, 0.275]},
     ),
 )  # fmt: skip
 

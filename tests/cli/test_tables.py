@@ -90,8 +90,8 @@ def test_piped_a_row_is_one_line(invoke: Invoke) -> None:
 
 def test_the_sentence_is_below_its_row_on_a_narrow_terminal(invoke: Invoke) -> None:
     narrow, wide = (invoke("findings", width=width).stdout.splitlines() for width in (119, 140))
-    assert narrow[2].startswith("  the score has moved")
-    assert "the score has moved" in wide[1]
+    assert narrow[2].startswith("  credit returns another score")
+    assert "credit returns another score" in wide[1]
 
 
 def test_severities_are_colored_on_a_terminal_and_only_there(invoke: Invoke) -> None:

@@ -77,7 +77,10 @@ def test_what_compose_mounts_is_built() -> None:
 
 
 def test_build_elsewhere_says_where_it_belongs(tmp_path: Path) -> None:
-    assert "start this in Tocsin's repository, or write --to FOLDER" in run(tmp_path, "build", code=1).stderr
+    assert (
+        "start this command in Tocsin's repository, or use --to FOLDER"
+        in run(tmp_path, "build", code=1).stderr
+    )
 
 
 def test_diff_and_push_agree(folder: Path, stub: Stub) -> None:

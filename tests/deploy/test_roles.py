@@ -71,8 +71,8 @@ def _calls() -> set[str]:
     """Every call of the client in the store's modules."""
     found = set()
     clients = re.compile(r"(?:^|\.)_?(?:client|raw|writing)\.((?:indices\.)?\w+)$")
-    for path in (ROOT / "tocsin" / "store").glob("*.py"):
-        where = "state" if path.stem == "elastic_state" else "streams"
+    for path in (ROOT / "tocsin" / "store" / "cluster").glob("*.py"):
+        where = "state" if path.stem == "state" else "streams"
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 call = clients.search(re.sub(r"\.options\([^()]*\)", "", ast.unparse(node.func)))

@@ -97,17 +97,10 @@ def live(folder: Path, seed: int, say: Callable[[str], None], cluster: str = "")
 
 
 def _week(
-    week: int,
-    lender: Lender,
-    app: App,
-    story: Story,
-    extraction: Extraction,
-    say: Callable[[str], None],
+    week: int, lender: Lender, app: App, story: Story, extraction: Extraction, say: Callable[[str], None]
 ) -> list[Attack]:
     start, feed = week_start(START, week), lender.feeds[week]
-    title = _TITLES.get(
-        week, "collecting normal data for the baselines" if week < TRUSTED else "a quiet week"
-    )
+    title = _TITLES.get(week, _NORMAL if week < TRUSTED else "a quiet week")
     attacks: list[Attack] = []
     if week == POISON:
         feed = poison(lender, week)
@@ -140,6 +133,7 @@ def _week(
     return attacks
 
 
+_NORMAL = "collecting normal data for the baselines"
 _TITLES = {
     POISON: "the partner feed is poisoned",
     EXTRACT: "a client copies the model",

@@ -1,4 +1,4 @@
-"""How far a figure departs from its own past, when part of the scatter is mere sampling error."""
+"""How far a figure departs from its own past, if part of the scatter is sampling error."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-_TRIMMED = 0.1  # share of the past, rounded up, that is taken for earlier incidents
+_TRIMMED = 0.1  # share of the past, rounded up, that is treated as earlier incidents
 
 
 class Figure(NamedTuple):
-    """A number, its standard error from sampling alone, and how people read it."""
+    """A number, its standard error from sampling alone, and the value to display."""
 
     value: float
     error: float
@@ -21,7 +21,7 @@ class Figure(NamedTuple):
 
 
 class Departure(NamedTuple):
-    """Deviation in standard errors of prediction, the degrees of freedom behind them, and the median."""
+    """Deviation in standard errors of prediction, their degrees of freedom, and the median."""
 
     z: float
     freedom: float
@@ -37,12 +37,12 @@ def share(count: float, total: float) -> Figure:
 def departure(now: Figure, past: Sequence[Figure]) -> Departure:
     """How far `now` lies from the median of the past (at least three figures).
 
-    The scatter of the past is the standard deviation about the median after its most extreme tenth is
-    trimmed, corrected for that. What it has beyond the figures' sampling errors is taken as real. The
-    sampling error of `now` counts for no less than theirs: a sample of a heavy-tailed column that lacks
-    its rare large values believes itself too exact. The degrees of freedom follow (Satterthwaite 1946):
-    a short past counts as well known where sampling explains its scatter, and else does not. Without
-    any scatter a change is infinite.
+    The scatter of the past is the standard deviation about the median without the most extreme tenth,
+    corrected for this trimming. The part beyond the figures' sampling errors counts as real variation. The
+    sampling error of `now` is at least the mean sampling error of the past: a sample of a heavy-tailed column
+    without its rare large values underestimates its error. The degrees of freedom are Satterthwaite's (1946):
+    they are large if sampling error explains the scatter, and small if a short past shows real variation.
+    Without any scatter, a change is infinite.
     """
     values = np.array([figure.value for figure in past])
     median = float(np.median(values))

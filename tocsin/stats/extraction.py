@@ -1,7 +1,8 @@
-"""How far the queries of one principal lie beyond those of honest ones.
+"""How far the queries of one principal differ from honest queries.
 
-Every statistic of a run of queries is the mean over queries of what exceeds a limit, and rises with what
-attacks do. So runs of one length are comparable, and honest queries mixed in dilute but do not hide.
+Every statistic of a run of queries is the mean excess of its queries over a limit. Attack queries raise it.
+Runs of one length are therefore comparable, and added honest queries lower the statistic but do not hide
+an attack.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What trusted, labeled rows say of a batch: which labels do not fit, which combinations are new."""
+"""Tests of a batch against trusted, labeled rows: labels that do not fit, combinations that are new."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tocsin.stats.threads import one_thread
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-_FOLDS = 6  # with fewer, models of the folds know less than the one that judges, and the null is off
+_FOLDS = 6  # with fewer, the folds' models are weaker than the model that judges, and the null is wrong
 _SCANNED = 5_000  # trusted rows in which combinations are counted
-_BATCHES, _BATCH = 30, 500  # quiet batches that say how odd the oddest combination usually is
-_DISTINCT = 0.9  # where so many trusted rows are unique, an equal row is taken for the same row
-_UNLIKELY = 5.2  # the least such z: one in ten million, since many thousands are compared
-_MOVED = 0.2  # a column with more of the batch outside its trusted range has moved: it is not scanned
-_UNHEARD = 5.0  # z of a label that no trusted row has
+_BATCHES, _BATCH = 30, 500  # quiet batches that calibrate the deviate of combinations
+_DISTINCT = 0.9  # if this share of trusted rows is unique, an equal row counts as the same row
+_UNLIKELY = 5.2  # minimum of this z: one in ten million, because many thousands are compared
+_MOVED = 0.2  # a column is not scanned if a larger share of the batch is outside its trusted range
+_UNSEEN = 5.0  # z of a label that no trusted row has
 _ALPHA = 0.01  # share of quiet batches in which any of the flip tests reaches its unit
 
 
 class Nulls(NamedTuple):
-    """What is usual among trusted rows; plain numbers, to be kept with them."""
+    """Null distributions of the tests on trusted rows: plain numbers that are stored with the rows."""
 
     flips: FlipNull
     usual: tuple[
@@ -53,16 +53,16 @@ class Nulls(NamedTuple):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` wrote."""
+        """Read the result of `to_dict`."""
         arrays = ("bias", "inflation", "between", "priors", "correlation")
         flips = FlipNull(**{key: np.asarray(values[key]) for key in arrays}, rows=values["rows"])
         return cls(flips, tuple((mean, least) for mean, least in values["usual"]))
 
 
 class Sign(NamedTuple):
-    """One test of a batch. `value` is in units that quiet batches seldom reach.
+    """One test of a batch. `value` is in units that quiet batches rarely reach.
 
-    `rows` are those that the test speaks of, the least probable labels first.
+    `rows` are the suspicious rows, the least probable labels first.
     """
 
     value: float
@@ -94,14 +94,14 @@ class Reference:
         nulls: Nulls | None = None,
         without: Sequence[str] = (),
     ) -> Self:
-        """Fit on trusted rows, deterministic. Without `nulls` they are found by cross-fitting.
+        """Fit on trusted rows, deterministically. Without `nulls`, cross-fitting estimates them.
 
         Args:
             trusted: the feature columns, plain (`tocsin.stats.encoding`).
             labels: their labels as text, none of them null, at least two different ones.
             snapshot: which snapshot each row comes from.
-            share: share of flipped rows for which the flip tests are made.
-            nulls: as found before for the same rows and columns.
+            share: share of flipped rows that the flip tests assume.
+            nulls: an earlier estimate for the same rows and columns.
             without: columns not to use.
         """
         encoder = Encoder.of(trusted, without)
@@ -114,7 +114,7 @@ class Reference:
         return cls(encoder, classes, rows, codes, nulls, _model(rows, codes), scan)
 
     def codes(self, labels: pl.Series) -> Codes:
-        """Codes of labels; -1 for a label that the trusted rows do not hold."""
+        """Codes of labels; -1 for a label that the trusted rows do not contain."""
         return ranks(labels, self.classes).astype(np.intp)
 
     @functools.cached_property
@@ -127,7 +127,7 @@ class Reference:
         return keys if len(keys) >= _DISTINCT * len(self.rows) else frozenset()
 
     def known(self, rows: Floats, codes: Codes) -> NDArray[np.bool_]:
-        """Which rows are trusted ones over again, label and all; none where equal rows are common."""
+        """Which rows equal a trusted row, label included. None do if equal rows are common."""
         return np.array([key in self._trusted for key in _keys(rows, codes)], dtype=np.bool_)
 
     def words(self, found: ItemSet) -> dict[str, str | float | list[float | None]]:
@@ -147,16 +147,16 @@ class Reference:
 
     @one_thread
     def signs(self, rows: Floats, codes: Codes, share: float) -> tuple[list[Sign], Floats]:
-        """Test a batch of encoded rows for flips into each class, flips among all, odd combinations of
-        values, and labels unheard of; with the probability of each row's own label.
+        """Test a batch of encoded rows for flips into each class, flips among all classes, unusual combinations
+        of values, and unseen labels. Also returns the probability of each row's own label.
         """
         p = _probabilities(self.model, rows, len(self.classes.categories))
         own = np.where(codes >= 0, p[np.arange(len(p)), codes], 0.0)
-        heard = np.flatnonzero(codes >= 0)
-        signs = [*self._unheard(codes)]
-        if len(heard):
-            signs += self._flips(p[heard], codes[heard], heard, own, share)
-            signs += self._combinations(rows[heard], codes[heard], heard, own)
+        seen = np.flatnonzero(codes >= 0)
+        signs = [*self._unseen(codes)]
+        if len(seen):
+            signs += self._flips(p[seen], codes[seen], seen, own, share)
+            signs += self._combinations(rows[seen], codes[seen], seen, own)
         return signs, own
 
     def _flips(self, p: Floats, codes: Codes, places: Codes, own: Floats, share: float) -> Iterator[Sign]:
@@ -192,18 +192,18 @@ class Reference:
                 f"{len(combination.rows)} of {len(rows):,} new rows have the same {', '.join(named)}; "
                 f"so do {combination.trusted} of {self.scan.size:,} trusted rows"
             )
-            # Below the unit quiet batches lie close together; above it five of their standard deviations are one.
+            # Below 1 the value is z / least. Above 1, five standard deviations of quiet batches are one unit.
             value = max(combination.z / least, (combination.z - mean) / (least - mean))
             yield Sign(value, words, _ordered(places[combination.rows], own), facts)
 
-    def _unheard(self, codes: Codes) -> Iterator[Sign]:
+    def _unseen(self, codes: Codes) -> Iterator[Sign]:
         rows = np.flatnonzero(codes < 0)
         if not len(rows):
             return
         one, none = np.full(1, float(len(rows))), np.zeros(1)
         z = float(excess(one, none, len(codes), len(self.labels), none)[0])
         words = f"{len(rows)} of {len(codes):,} new rows have a label that no trusted row has"
-        yield Sign(z / _UNHEARD, words, rows, {"test": "unheard labels", "rows_unheard": len(rows)})
+        yield Sign(z / _UNSEEN, words, rows, {"test": "unheard labels", "rows_unheard": len(rows)})
 
     def _moved(self, rows: Floats) -> set[int]:
         low, high = np.fmin.reduce(self.rows, axis=0), np.fmax.reduce(self.rows, axis=0)
@@ -255,9 +255,10 @@ def _out_of_fold(rows: Floats, codes: Codes, classes: int) -> Floats:
 
 
 def _usual(rows: Floats, codes: Codes) -> tuple[tuple[float, float], ...]:
-    """Of each kind of combination the mean of the oddest in quiet batches, and five standard deviations above.
+    """For each kind of combination: mean z of the most unusual in quiet batches, and mean + 5 standard deviations.
 
-    The largest of many deviates has Gumbel's tail: five are passed once in a thousand, ten once in a million.
+    The largest of many deviates has a Gumbel tail: it exceeds five standard deviations once in a thousand, and
+    ten once in a million.
     """
     rows, codes = _first(rows, codes, _SCANNED)
     cut = len(rows) // 4

@@ -1,11 +1,12 @@
 """How much better an intruder explains an access than its principal's own past does.
 
-For an access of principal p to resource r the surprise is log(1 + Q(r) / P(r | p)), in nats. Q is an
-intruder who goes for what is popular. P is the principal: its own decayed history, of which the last days
-count more (a cache; Kuhn and De Mori 1990), discounted in favor of what it never touched (Witten and
-Bell 1991; absolute discounting, Ney and Essen 1991), and there what is touched lately, what is lately
-touched for the first time (Kneser and Ney 1995), and what goes together with the other resources of the day
-or, for a lone access, with the principal's own (item-to-item collaborative filtering, Linden et al. 2003).
+For an access of principal p to resource r the surprise is log(1 + Q(r) / P(r | p)), in nats. Q is the
+distribution of an intruder, who picks popular resources. P is the distribution of the principal: its own
+decayed history, in which the last days have more weight (a cache; Kuhn and De Mori 1990), discounted in
+favor of resources that it never touched (Witten and Bell 1991; absolute discounting, Ney and Essen 1991).
+The discounted share goes to three groups of resources: those touched recently, those first touched recently
+(Kneser and Ney 1995), and those that occur together with the other resources of the day or, for a single
+access, with the principal's own resources (item-to-item collaborative filtering, Linden et al. 2003).
 With even prior odds the surprise is the negative log of the probability that the access is the principal's.
 """
 
@@ -20,19 +21,19 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: What each distinct resource gives of its count to those never touched.
+#: Discount: the part of each distinct resource's count that goes to resources never touched.
 DISCOUNT = 0.6
-#: Share of an intruder's accesses that go to resources which nobody touched before.
-UNHEARD = 0.002
-#: How attention to untouched resources divides: touched lately, first touched lately, in company.
+#: Share of an intruder's accesses that go to resources which no principal touched before.
+FIRST_TOUCH = 0.002
+#: Weights of the groups of untouched resources: touched recently, first touched recently, co-occurring.
 LATE, FIRST, COMPANY = 0.3, 0.2, 0.5
-#: Days after which a touch counts half in what happens lately.
+#: Half-life of a touch in the recent history, in days.
 LATELY = 30.0
-#: Days after which it does in what its principal is at just now, and that habit's share.
+#: Half-life of a touch in the principal's current activity, in days, and the weight of this activity.
 NOW, AT_NOW = 7.0, 0.3
-#: Recent touches that the lasting popularity is worth.
+#: Weight of the long-term popularity, in recent touches.
 PRIOR = 5.0
-#: A lone access is held against so many of its principal's most touched resources.
+#: Number of the principal's most touched resources with which a single access is compared.
 OWN = 50
 
 
@@ -46,7 +47,7 @@ class Touches:
     """Who touched what on which day: a row for each principal, resource and day, oldest first.
 
     `time` is in days; `principal` and `resource` are codes from 0; `pool` holds the pool of each
-    principal (human, service, …), with which alone it is compared in what happens lately.
+    principal (human, service, …). The recent history of a principal contains only its own pool.
     """
 
     time: Floats
@@ -74,19 +75,19 @@ def surprise(
     past: Touches,
     principal: Ints,
     resource: Ints,
-    unheard: Floats,
+    first_touch: Floats,
     now: float,
     half_life: float = 365.0,
 ) -> Floats:
     """The surprise of each access of a window, in nats, at least 0.
 
     Args:
-        past: what was touched before the window.
-        principal: who, in the codes of `past`; the accesses of one principal are one session.
-        resource: what, in the codes of `past`; each pair of principal and resource stands once.
-        unheard: for each access, how often its kind of access meets a resource nobody touched before.
-        now: when the window begins, in days.
-        half_life: days after which a touch counts half.
+        past: the touches before the window.
+        principal: code of each access's principal in `past`; the accesses of one principal are one session.
+        resource: code of each access's resource in `past`; each pair of principal and resource occurs once.
+        first_touch: for each access, how often its action touches a resource that no principal touched before.
+        now: start of the window, in days.
+        half_life: days after which a touch has half its weight.
     """
     weight = 0.5 ** ((now - past.time) / half_life)
     popular = counted(past.resource, past.resources, weight)
@@ -99,18 +100,18 @@ def surprise(
     own = (1 - AT_NOW) * own + AT_NOW * _Habits.of(past, principal, busy).share(pair, principal)[0]
     total, spread = habits.total[principal], DISCOUNT * habits.distinct[principal] + 0.5
     new = spread / (total + spread)
-    heard = popular[resource] > 0
+    seen = popular[resource] > 0
     elsewhere = _lately(past, habits, popular, principal, resource, now)
     elsewhere += COMPANY * _company(past, weight, habits, popular, principal, resource)
     usual = (1 - new) * own + new * popular[resource]
-    unusual = new * np.where(heard, (1 - unheard) * elsewhere, unheard)
-    intruder = np.where(heard, (1 - UNHEARD) * popular[resource], UNHEARD)
+    unusual = new * np.where(seen, (1 - first_touch) * elsewhere, first_touch)
+    intruder = np.where(seen, (1 - FIRST_TOUCH) * popular[resource], FIRST_TOUCH)
     return np.asarray(np.log1p(intruder / np.maximum(np.where(known, usual, unusual), 1e-9)))
 
 
 @dataclass(frozen=True)
 class _Habits:
-    """What is known of the principals that are judged."""
+    """The history of the principals that are judged."""
 
     pair: Ints  # every pair that was touched, sorted
     principal: Ints  # its two halves
@@ -153,7 +154,7 @@ class _Habits:
 def _lately(
     past: Touches, habits: _Habits, popular: Floats, principal: Ints, resource: Ints, now: float
 ) -> Floats:
-    """Probability of an untouched resource from what its principal's pool touches lately."""
+    """Probability of an untouched resource, from the recent touches of its principal's pool."""
     result = np.zeros(len(principal))
     left, recent = habits.untouched(popular), 0.5 ** ((now - past.time) / LATELY)
     pools = past.pool[past.principal]
@@ -170,7 +171,7 @@ def _lately(
 def _company(
     past: Touches, weight: Floats, habits: _Habits, popular: Floats, principal: Ints, resource: Ints
 ) -> Floats:
-    """Probability of a resource beside the others of its session, or beside the principal's own."""
+    """Probability of a resource, given the others of its session or the principal's own resources."""
     groups: list[tuple[Ints, Floats, Ints]] = []
     for one in np.unique(principal):
         here = np.flatnonzero(principal == one)

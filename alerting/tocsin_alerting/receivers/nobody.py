@@ -9,7 +9,8 @@ from tocsin.contract.plugin import NoParams, Receiver, Stability
 class Nobody(Receiver[NoParams]):
     """Discards notifications: for alerts that are stored and listed but send no notification to people.
 
-    Delivery: none. alert_history records that the notification was passed to this receiver.
+    Delivery: at most once, and no person gets it: each notification is discarded. alert_history records that the
+    notification was passed to this receiver.
     """
 
     id = "nobody"
