@@ -292,9 +292,8 @@ def _reason(
     principal: str, touches: Sequence[_Touch], signs: Sequence[str], sums: Mapping[str, Any], *, quiet: bool
 ) -> str:
     accesses = count(sums["accesses"], "access", "accesses")
-    did = f"{principal} made {accesses} to {count(len(touches), 'resource')}"
-    if sums["artifacts"]:
-        did += f" and downloaded {count(sums['artifacts'], 'artifact')}"
+    taken = f" and downloaded {count(sums['artifacts'], 'artifact')}" if sums["artifacts"] else ""
+    did = f"{principal} made {accesses} to {count(len(touches), 'resource')}{taken}"
     if quiet:
         return f"{did}, much as usual"
     strangest = f"{touches[0].action or 'access'} of {touches[0].resource}"

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tocsin.clock import EPOCH
 from tocsin.contract.findings import Severity, Subject
 from tocsin.contract.incidents import Incident, StepState
 from tocsin.contract.query import Condition
@@ -47,10 +48,10 @@ class _Case:
 
     @property
     def rank(self) -> tuple[bool, int, bool, float, str]:
-        """Open cases first, then by severity; of equal ones those without an owner, then the newest."""
-        began = self.incident.opened if self.incident else self.alerts[0].raised
+        """Open cases first, then by severity; of equal ones those without an owner, then the latest findings."""
+        latest = max((a.ended for a in self.alerts), default=self.incident.opened if self.incident else EPOCH)
         id = self.incident.id if self.incident else self.alerts[0].fingerprint
-        return not self.open, -self.severity.rank, self.owned, -began.timestamp(), id
+        return not self.open, -self.severity.rank, self.owned, -latest.timestamp(), id
 
 
 def incident_id(incident: Incident) -> str:
