@@ -31,7 +31,7 @@ def open_alerts(severity: str) -> Panel:
     """How many alerts of a severity are open."""
     condition = f"{ACTIVE} AND tocsin.severity:{severity}"
     return number(
-        f"Open, {severity}",
+        severity.capitalize(),
         f"Alerts of severity {severity} that are open or acknowledged. Above 0: open the table below, start with the "
         "oldest, and acknowledge what you work on (tocsin ack).",
         ask("alerts", condition, [count()], [filters({"open": "*"})]),

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.dashboards import lint_fields, lint_links, lint_looks
+from tests.dashboards import lint_fields, lint_links, lint_looks, lint_sizes
 from tests.dashboards.built import WAITING, dashboards, fresh
 from tests.dashboards.datasources import of_tocsin
 from tests.dashboards.lint import CHECKS, lint
 from tests.dashboards.samples import ALERTS, CALLS, sampled
 
 SOURCES = of_tocsin()
-EVERY = (*CHECKS, *lint_fields.CHECKS, *lint_links.CHECKS, *lint_looks.CHECKS)
+EVERY = (*CHECKS, *lint_fields.CHECKS, *lint_links.CHECKS, *lint_looks.CHECKS, *lint_sizes.CHECKS)
 Boards = dict[str, Any]
 
 
@@ -133,6 +133,7 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("colors_are_safe", lambda b: _defaults(b).pop("color"), "no color scheme"),
     ("colors_are_safe", lambda b: _panel(b).update(type="heatmap"), "heatmap's scheme"),
     ("colors_are_safe", lambda b: _event(b).update(iconColor="rgba(255, 0, 0, 1)"), "palette"),
+    ("titles_fit", lambda b: _panel(b).update(title="Calls of every principal to every model " * 2), "fit its width"),
 ]  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Own alerts open",
+                "Tocsin's open alerts",
                 "Sources that went silent, plug-ins that fail, clocks that disagree, a dead letter that grows. Above 0: the table below says which.",
                 ask("alerts", f"{_OWN} AND {ACTIVE}", [count()], _EVERYTHING),
                 _UP,
@@ -57,7 +57,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Windows nobody judged",
+                "Windows not evaluated",
                 "Gaps and failures of this time, whether filled since or not. See tocsin coverage for what is still missing.",
                 ask("run", "event.action:(gap OR failed)", [unique("event.id")], _EVERYTHING),
                 _UP,
@@ -78,7 +78,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Workers that are well",
+                "Healthy workers",
                 "Workers whose jobs are done in time, by their metrics. Fewer than you run: see docs/operations.md, Worker down.",
                 promised("sum(tocsin_up)", "workers"),
                 _UP,

@@ -44,7 +44,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Nobody has taken on",
+                "Incidents without owner",
                 "Incidents that are open and have no owner. Take one on: tocsin ack INCIDENT --by NAME.",
                 ask("incidents", "tocsin.incident.state:open", [count()], _EVERYTHING),
                 _UP,
@@ -54,7 +54,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Being worked",
+                "Incidents in progress",
                 "Incidents that have an owner and are not closed. More than people can work at once: close what is answered.",
                 ask("incidents", "tocsin.incident.state:acknowledged", [count()], _EVERYTHING),
                 _UP,
@@ -64,7 +64,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Time to close, median",
+                "Median time to close",
                 "From opening to closing, of the incidents that were closed. Long ones: see in the timeline which step waited.",
                 ask(
                     "incidents",
@@ -82,7 +82,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Notifications that failed",
+                "Failed notifications",
                 "Pages that were given up after their retries. Above 0: a receiver is broken; correct it in tocsin.yaml and tell people by other means.",
                 ask(
                     "alert_history",

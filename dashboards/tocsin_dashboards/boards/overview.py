@@ -38,12 +38,12 @@ def build() -> Board:
 
 def _now(board: Board) -> None:
     board.row(
-        "Now",
-        *((3, open_alerts(severity)) for severity in ("critical", "high", "medium", "low")),
+        "Open alerts by severity, incidents and times",
+        *((6, open_alerts(severity)) for severity in ("critical", "high", "medium", "low")),
         (
-            4,
+            8,
             number(
-                "Incidents to work",
+                "Open incidents",
                 "Incidents that are open or acknowledged. Open the board of incidents and take the next step of the playbook.",
                 ask(
                     "incidents",
@@ -56,17 +56,17 @@ def _now(board: Board) -> None:
             ),
         ),
         (
-            4,
+            8,
             _duration(
-                "Time to detect, median",
+                "Median time to detect",
                 "tocsin.alert.time_to_detect",
                 "From the start of the first window with a finding to the alert. If it is longer than the window, a worker is behind: see Tocsin's health.",
             ),
         ),
         (
-            4,
+            8,
             _duration(
-                "Time to acknowledge, median",
+                "Median time to acknowledge",
                 "tocsin.alert.time_to_acknowledge",
                 "From the alert to the name of whoever took it on. If it grows, pages do not reach people: look at the receivers and at who is on call.",
             ),
