@@ -11,20 +11,10 @@ from tocsin.contract.panels import Panel as Declared
 from tocsin.contract.plugin import Detector
 from tocsin.errors import InputError
 from tocsin_dashboards.asking import AUTO, ask, count, ranges, terms
-from tocsin_dashboards.kinds import (
-    ACCESS,
-    BEHAVIOR,
-    DATASETS,
-    HEALTH,
-    OVERVIEW,
-    USAGE,
-    heat,
-    listing,
-    network,
-    to,
-)
+from tocsin_dashboards.kinds import ACCESS, BEHAVIOR, DATASETS, HEALTH, OVERVIEW, USAGE, heat, network, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import scores
+from tocsin_dashboards.tables import listing
 
 #: Where the panels of a family stand.
 BOARDS: Mapping[Family, str] = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import AUTO, STEP, ask, count, lowest, terms, total, unique
-from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, listing, matrix, network, to
+from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, network, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import family_alerts, scores
+from tocsin_dashboards.tables import listing, matrix
 
 _BY = "user.id:$principal"
 _ONE = to(PRINCIPAL, "Everything about a principal")

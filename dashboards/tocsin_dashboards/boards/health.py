@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import ask, count, filters, raw, terms, unique
-from tocsin_dashboards.kinds import HEALTH, INCIDENTS, OVERVIEW, lines, listing, number, promised, to
+from tocsin_dashboards.kinds import HEALTH, INCIDENTS, OVERVIEW, lines, number, promised, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import ACTIVE, alert_table
+from tocsin_dashboards.tables import listing
 
 _OWN = "tocsin.detector.family:health"
 _UP, _TOLD = to(OVERVIEW, "SOC overview"), to(INCIDENTS, "Incidents and playbooks")
@@ -15,7 +16,7 @@ _RUNS = {
     "@timestamp": "window end",
     "tocsin.detector.id": "detector",
     "event.action": "state",
-    "error.type": "how",
+    "error.type": "cause",
     "event.reason": "why",
 }
 _LETTERS = {
@@ -184,7 +185,7 @@ def _one_by_one(board: Board) -> None:
     board.row(
         "One by one",
         (
-            8,
+            24,
             listing(
                 "Windows that failed or were skipped",
                 "Why a window was not judged. Skipped for want of a baseline heals itself; failed is a plug-in's fault or a store's.",
@@ -195,7 +196,7 @@ def _one_by_one(board: Board) -> None:
             ),
         ),
         (
-            8,
+            16,
             listing(
                 "Rejected events",
                 "Why and where. Mend the source and send the events again: nothing is counted twice.",
