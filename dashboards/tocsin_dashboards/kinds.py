@@ -126,11 +126,12 @@ def bars(
 
 
 def heat(title: str, doc: str, target: Any, link: build.DashboardLink, *, unit: str = "none") -> Panel:
-    """How a number is distributed over time: the darker, the more events."""
+    """How a number is distributed over time: the brighter, the more events. `unit` is of the number; cells are counts."""
     panel = heatmap.Panel().calculate(False).datasource(source_of(target)).with_target(target)  # noqa: FBT003
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Viridis").steps(64))
     panel.y_axis(heatmap.YAxisConfig().unit(unit)).exemplars_color(looks.GREY)
-    return described(panel, title, doc, unit, link)
+    panel.cell_values(heatmap.CellValues().unit("short").decimals(0))
+    return described(panel, title, doc, "short", link).decimals(0)
 
 
 def network(

@@ -7,7 +7,6 @@ from typing import Any
 from tocsin.contract.findings import Family
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import (
-    AUTO,
     STEP,
     ask,
     count,
@@ -152,7 +151,7 @@ def answers(where: str, link: Link) -> Panel:
         "Distribution of answers",
         "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is "
         "drift, even while the mean stands still: compare with its deployments.",
-        ask("inference", where, [count()], [ranges("tocsin.output.score", 0, 1, 0.05)], over=AUTO),
+        ask("inference", where, [count()], [ranges("tocsin.output.score", 0, 1, 0.05)], over=STEP),
         link,
         unit="percentunit",
     )

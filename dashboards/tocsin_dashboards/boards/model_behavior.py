@@ -60,7 +60,7 @@ def _answers(board: Board) -> None:
                     _CALLS,
                     [count()],
                     [ranges("tocsin.output.confidence", 0, 1, 0.05)],
-                    over=AUTO,
+                    over=STEP,
                 ),
                 _ONE,
                 unit="percentunit",
