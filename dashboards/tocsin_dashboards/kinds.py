@@ -31,6 +31,10 @@ OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH, DATASETS, BEHAVIOR, USAGE,
     "tocsin-overview", "tocsin-alert", "tocsin-model", "tocsin-principal", "tocsin-incidents", "tocsin-health",
     "tocsin-data-integrity", "tocsin-model-behavior", "tocsin-usage", "tocsin-access",
 )  # fmt: skip
+#: What legends call percentiles.
+_PERCENTILES = {
+    5: "lowest 5 %", 25: "lowest quarter", 50: "median", 75: "highest quarter", 95: "highest 5 %", 99: "highest 1 %",
+}  # fmt: skip
 KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
 
 
@@ -98,6 +102,12 @@ def lines(
         panel.show_points(looks_model.VisibilityMode.AUTO).span_nulls(True).line_width(2)  # noqa: FBT003
     if at_least:
         panel.interval(at_least)
+    for target in targets:
+        for metric in getattr(target.build(), "metrics", None) or ():
+            if metric.type_val == "percentiles":
+                for percent, said in _PERCENTILES.items():
+                    named = [model.DynamicConfigValue("displayName", said)]
+                    panel.override_by_regexp(rf"/^p{percent}\.0 /", named)
     for word, color in looks.NAMED.items():
         panel.override_by_name(word, looks.fixed(color))
     panel.override_by_name("threshold", looks.fixed(looks.RED))

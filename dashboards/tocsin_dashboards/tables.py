@@ -29,11 +29,13 @@ def listing(
     units: Mapping[str, str] | None = None,
     gone: Sequence[str] = (),
     only: bool = False,
+    newest: str = "",
     unit: str = "locale",
 ) -> Panel:
     """A table of buckets or documents: `columns` gives headings by field in the order shown, `units` a heading's unit.
 
     Fields that are `gone` are requested and not shown; with `only`, documents show `columns` and no other field.
+    With `newest`, the rows are in the order of the column under that heading, the latest first.
     A table with the kind of each subject links each subject to the board of its kind.
     """
     panel = _table(target)
@@ -47,6 +49,8 @@ def listing(
     if only:
         tidy["includeByName"] = dict.fromkeys(shown, True)
     panel.with_transformation(_step("organize", tidy))
+    if newest:
+        panel.with_transformation(_step("sortBy", {"sort": [{"field": newest, "desc": True}]}))
     panel.mappings(looks.words()).filterable(True)  # noqa: FBT003
     wide = _widest(list(columns.values()))
     for heading in shown.values():

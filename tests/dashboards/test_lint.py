@@ -74,6 +74,12 @@ def _stated(boards: Boards) -> None:
     _panel(boards, 1)["datasource"].update(uid="tocsin-alerts")
 
 
+def _shares(boards: Boards) -> None:
+    """A heat map whose counts are written as shares."""
+    _panel(boards).update(type="heatmap")
+    _defaults(boards).update(unit="percentunit")
+
+
 def _override(panel: Any, heading: str, id: str, value: object) -> None:
     matcher = {"id": "byName", "options": heading}
     panel["fieldConfig"]["overrides"].append({"matcher": matcher, "properties": [{"id": id, "value": value}]})
@@ -160,7 +166,7 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("colors_are_safe", lambda b: _panel(b).update(type="heatmap"), "heatmap's scheme"),
     ("colors_are_safe", lambda b: _event(b).update(iconColor="rgba(255, 0, 0, 1)"), "palette"),
     ("heat_maps_count", lambda b: _panel(b).update(type="heatmap"), "a pixel"),
-    ("heat_maps_count", lambda b: (_panel(b).update(type="heatmap"), _defaults(b).update(unit="percentunit")), "'percentunit'"),
+    ("heat_maps_count", _shares, "percentunit"),
     ("tables_have_no_footer", lambda b: _panel(b, 1)["options"].update(footer={}), "options.footer"),
     ("titles_fit", lambda b: _panel(b).update(title="Calls of every principal to every model " * 2), "fit its width"),
     ("columns_fit", lambda b: _columns(b, "principal", 700), "need 1560 pixels"),

@@ -121,7 +121,7 @@ def _new_pairs_and_refusals(board: Board) -> None:
             12,
             listing(
                 "Pairs by when they were first seen in this time",
-                "Who touched what for the first time, when, and how often since: the newest pairs of each principal first, which are what registry_access judges.",
+                "Who touched what for the first time, when, and how often since: the newest pairs first, which are what registry_access judges.",
                 ask(
                     "access",
                     _BY,
@@ -141,6 +141,7 @@ def _new_pairs_and_refusals(board: Board) -> None:
                     "Count": "times",
                 },
                 units={"first seen": "dateTimeAsIso"},
+                newest="first seen",
             ),
         ),
         (

@@ -73,6 +73,7 @@ def _now(board: Board) -> None:
                 "Events that could not be taken in. Each is kept with its reason and place: tocsin events dead_letter.",
                 ask("dead_letter", "", [count()], _EVERYTHING),
                 _UP,
+                empty="0",  # before the first rejected event there is no index to count in
                 steps=((None, looks.GREEN), (1, looks.YELLOW), (1000, looks.RED)),
             ),
         ),
