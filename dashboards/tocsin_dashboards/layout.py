@@ -127,4 +127,5 @@ def _annotations() -> list[Builder[model.AnnotationQuery]]:
 def _annotation(name: str, source: str, where: str, color: str) -> build.AnnotationQuery:
     target = ask(source, where, [raw(200)])
     found = build.AnnotationQuery().name(name).datasource(ref_of(source)).icon_color(color).target(target)
-    return found.enable(True)  # noqa: FBT003
+    # Alerts are many: drawn by default, their lines hide thin bars. The reader switches them on above the panels.
+    return found.enable(name != "Alerts")
