@@ -10,21 +10,11 @@ from tocsin.contract.panels import MOST_BUCKETS, Distribution, Network, ScoreOve
 from tocsin.contract.panels import Panel as Declared
 from tocsin.contract.plugin import Detector
 from tocsin.errors import InputError
-from tocsin_dashboards.asking import AUTO, ask, count, ranges, terms
-from tocsin_dashboards.kinds import (
-    ACCESS,
-    BEHAVIOR,
-    DATASETS,
-    HEALTH,
-    OVERVIEW,
-    USAGE,
-    heat,
-    listing,
-    network,
-    to,
-)
+from tocsin_dashboards.asking import STEP, ask, count, ranges, terms
+from tocsin_dashboards.kinds import ACCESS, BEHAVIOR, DATASETS, HEALTH, OVERVIEW, USAGE, heat, network, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import scores
+from tocsin_dashboards.tables import listing
 
 #: Where the panels of a family stand.
 BOARDS: Mapping[Family, str] = {
@@ -40,12 +30,13 @@ BOARDS: Mapping[Family, str] = {
 def add(boards: Mapping[str, Board], detectors: Sequence[type[Detector[Any]]]) -> None:
     """Add a row for each detector that declares panels."""
     for detector in sorted(detectors, key=lambda d: d.id):
-        panels = [(12, _panel(detector.id, declared)) for declared in detector.panels]
+        over = "1h" if BOARDS[detector.family] == HEALTH else STEP  # that board has no choice of a width
+        panels = [(12, _panel(detector.id, declared, over)) for declared in detector.panels]
         if panels:
             boards[BOARDS[detector.family]].row(f"Plug-in {detector.id}", *panels)
 
 
-def _panel(detector: str, declared: Declared) -> Any:
+def _panel(detector: str, declared: Declared, over: str) -> Any:
     link = to(OVERVIEW, "Alerts that came of it")
     title, doc = declared.title, declared.description
     match declared:
@@ -62,7 +53,7 @@ def _panel(detector: str, declared: Declared) -> Any:
                 "",
                 [count()],
                 [ranges(declared.field, declared.least, declared.most, declared.step)],
-                over=AUTO,
+                over=over,
             )
             return heat(title, doc, target, link, unit=declared.unit)
         case ValueTable():

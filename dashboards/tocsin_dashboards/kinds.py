@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -12,7 +12,6 @@ from grafana_foundation_sdk.builders import (
     nodegraph,
     prometheus,
     stat,
-    table,
     timeseries,
 )
 from grafana_foundation_sdk.builders import dashboard as build
@@ -32,31 +31,22 @@ OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH, DATASETS, BEHAVIOR, USAGE,
     "tocsin-overview", "tocsin-alert", "tocsin-model", "tocsin-principal", "tocsin-incidents", "tocsin-health",
     "tocsin-data-integrity", "tocsin-model-behavior", "tocsin-usage", "tocsin-access",
 )  # fmt: skip
-_KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
+#: What legends call percentiles.
+_PERCENTILES = {
+    5: "lowest 5 %", 25: "lowest quarter", 50: "median", 75: "highest quarter", 95: "highest 5 %", 99: "highest 1 %",
+}  # fmt: skip
+KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
 
 
 def to(uid: str, title: str) -> build.DashboardLink:
     """A link to another dashboard, of the same namespace and over the same time."""
-    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{_KEEP}")
+    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{KEEP}")
 
 
-_CELL = "${__value.raw:percentencode}"
-#: What a column leads to, wherever it stands in a table.
-_LEADS: Mapping[str, Sequence[tuple[str, str, str]]] = {
-    "alert": ((ALERT, "Everything about this alert", "alert"),),
-    "model": ((MODEL, "Everything about this model", "model"),),
-    "principal": ((PRINCIPAL, "Everything about this principal", "principal"),),
-    "about": (
-        (PRINCIPAL, "Open as a principal", "principal"),
-        (MODEL, "Open as a model", "model"),
-        (DATASETS, "Open as a dataset", "dataset"),
-    ),
-}
-
-
-def _common(
+def described(
     panel: Panel, title: str, doc: str, unit: str, link: build.DashboardLink, empty: str = QUIET
 ) -> Panel:
+    """The panel with what every panel has."""
     return panel.title(title).description(doc).unit(unit).links([link]).no_value(empty)
 
 
@@ -75,7 +65,7 @@ def number(
     panel = stat.Panel().thresholds(looks.thresholds(*steps)).color_scheme(looks.by_threshold())
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields(f"/^{column}$/"))
     panel.color_mode(looks_model.BigValueColorMode.VALUE).graph_mode(looks_model.BigValueGraphMode.NONE)
-    return _common(panel, title, doc, unit, link, empty).datasource(_ref(target)).with_target(target)
+    return described(panel, title, doc, unit, link, empty).datasource(source_of(target)).with_target(target)
 
 
 def lines(
@@ -93,7 +83,10 @@ def lines(
     `at_least` is the least width of an automatic bucket of time.
     """
     panel = (
-        timeseries.Panel().color_scheme(looks.one_hue()).datasource(_ref(targets[0])).targets(list(targets))
+        timeseries.Panel()
+        .color_scheme(looks.one_hue())
+        .datasource(source_of(targets[0]))
+        .targets(list(targets))
     )
     panel.legend(
         common.VizLegendOptions()
@@ -109,10 +102,16 @@ def lines(
         panel.show_points(looks_model.VisibilityMode.AUTO).span_nulls(True).line_width(2)  # noqa: FBT003
     if at_least:
         panel.interval(at_least)
+    for target in targets:
+        for metric in getattr(target.build(), "metrics", None) or ():
+            if metric.type_val == "percentiles":
+                for percent, said in _PERCENTILES.items():
+                    named = [model.DynamicConfigValue("displayName", said)]
+                    panel.override_by_regexp(rf"/^p{percent}\.0 /", named)
     for word, color in looks.NAMED.items():
         panel.override_by_name(word, looks.fixed(color))
     panel.override_by_name("threshold", looks.fixed(looks.RED))
-    return _common(panel, title, doc, unit, link)
+    return described(panel, title, doc, unit, link)
 
 
 def bars(
@@ -123,7 +122,7 @@ def bars(
         barchart.Panel()
         .color_scheme(looks.one_hue())
         .x_field(along)
-        .datasource(_ref(target))
+        .datasource(source_of(target))
         .with_target(target)
     )
     panel.orientation(looks_model.VizOrientation.HORIZONTAL).show_value(looks_model.VisibilityMode.AUTO)
@@ -133,88 +132,16 @@ def bars(
         .placement(looks_model.LegendPlacement.BOTTOM)
         .show_legend(False)  # noqa: FBT003
     )
-    return _common(panel, title, doc, unit, link)
+    return described(panel, title, doc, unit, link)
 
 
 def heat(title: str, doc: str, target: Any, link: build.DashboardLink, *, unit: str = "none") -> Panel:
-    """How a number is distributed over time: the darker, the more events."""
-    panel = heatmap.Panel().calculate(False).datasource(_ref(target)).with_target(target)  # noqa: FBT003
+    """How a number is distributed over time: the brighter, the more events. `unit` is of the number; cells are counts."""
+    panel = heatmap.Panel().calculate(False).datasource(source_of(target)).with_target(target)  # noqa: FBT003
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Viridis").steps(64))
     panel.y_axis(heatmap.YAxisConfig().unit(unit)).exemplars_color(looks.GREY)
-    return _common(panel, title, doc, unit, link)
-
-
-def listing(
-    title: str,
-    doc: str,
-    target: Any,
-    link: build.DashboardLink,
-    *,
-    columns: Mapping[str, str],
-    units: Mapping[str, str] | None = None,
-    gone: Sequence[str] = (),
-    only: bool = False,
-    unit: str = "locale",
-) -> Panel:
-    """A table of buckets or documents: `columns` gives headings by field in the order shown, `units` a heading's unit.
-
-    Fields that are `gone` are asked for and not shown; with `only` nothing but `columns` is, of documents that have more.
-    """
-    order = {field: place for place, field in enumerate(columns)}
-    tidy = {"renameByName": dict(columns), "indexByName": order, "excludeByName": dict.fromkeys(gone, True)}
-    if only:
-        tidy["includeByName"] = dict.fromkeys(columns, True)
-    panel = _table(target)
-    panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=tidy))
-    panel.mappings(looks.words()).filterable(True)  # noqa: FBT003
-    for heading in columns.values():
-        if heading in {"severity", "state"}:
-            panel.override_by_name(
-                heading, [model.DynamicConfigValue("custom.cellOptions", {"type": "color-text"})]
-            )
-        if heading in _LEADS:
-            found = [
-                {"title": said, "url": f"/d/{uid}?{_KEEP}&var-{name}={_CELL}"}
-                for uid, said, name in _LEADS[heading]
-            ]
-            panel.override_by_name(heading, [model.DynamicConfigValue("links", found)])
-    for heading, own in (units or {}).items():
-        panel.override_by_name(heading, [model.DynamicConfigValue("unit", own)])
-    return _common(panel, title, doc, unit, link)
-
-
-def matrix(
-    title: str,
-    doc: str,
-    target: Any,
-    link: build.DashboardLink,
-    *,
-    row: str,
-    column: str,
-    value: str = "Count",
-    split: tuple[str, str] | None = None,
-) -> Panel:
-    """A table with a row for each value of one field and a column for each of another.
-
-    With `split` a field is first taken apart by the named groups of a regular expression.
-    """
-    cross = {"rowField": row, "columnField": column, "valueField": value, "emptyValue": "empty"}
-    panel = _table(target)
-    if split:
-        parts = {"source": split[0], "format": "regexp", "regExp": split[1], "replace": False}
-        panel.with_transformation(model.DataTransformerConfig(id_val="extractFields", options=parts))
-    panel.with_transformation(model.DataTransformerConfig(id_val="groupingToMatrix", options=cross))
-    panel.thresholds(looks.thresholds((None, "transparent"), (1, looks.SKY), (100, looks.BLUE)))
-    panel.color_scheme(looks.by_threshold())
-    panel.cell_options(looks_model.TableColoredBackgroundCellOptions())
-    return _common(panel, title, doc, "locale", link)
-
-
-def _table(target: Any) -> Panel:
-    """A table whose empty cells are a dash, and whose texts stay as they are where they look like numbers."""
-    panel = table.Panel().datasource(_ref(target)).with_target(target)
-    panel.override_by_regexp("/.*/", [model.DynamicConfigValue("noValue", "–")])
-    return panel.override_by_field_type("string", [model.DynamicConfigValue("unit", "string")])
+    panel.cell_values(heatmap.CellValues().unit("short").decimals(0))
+    return described(panel, title, doc, "short", link).decimals(0)
 
 
 def network(
@@ -231,7 +158,7 @@ def network(
     The panel looks for fields *named* source, target, id and mainstat: renaming would only change what they are called.
     """
     target = ask(source, where, [count()], [terms(pair[0], edges // 5), terms(pair[1], edges // 2)])
-    panel = nodegraph.Panel().datasource(_ref(target)).with_target(target)
+    panel = nodegraph.Panel().datasource(source_of(target)).with_target(target)
     once = {
         "left": {"matcher": {"id": "byName", "options": "Count"}},
         "operator": "*",
@@ -248,7 +175,7 @@ def network(
     )
     for id, options in steps:
         panel.with_transformation(model.DataTransformerConfig(id_val=id, options=options))
-    return _common(panel, title, doc, "short", link)
+    return described(panel, title, doc, "short", link)
 
 
 def _copied(field: str, name: str) -> tuple[str, dict[str, Any]]:
@@ -268,6 +195,7 @@ def promised(expr: str, legend: str = "", ref: str = "A") -> Any:
     return found.legend_format(legend) if legend else found
 
 
-def _ref(target: Any) -> DataSourceRef:
+def source_of(target: Any) -> DataSourceRef:
+    """The data source of a query."""
     found: DataSourceRef = target.build().datasource
     return found

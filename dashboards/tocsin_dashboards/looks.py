@@ -15,6 +15,8 @@ STATES = {
     "success": GREEN, "failure": ORANGE, "unknown": GREY,
 }  # fmt: skip
 NAMED = SEVERITIES | STATES
+#: States with the number that sorts them in a table.
+SORTED = ("1 open", "2 acknowledged", "3 resolved", "3 closed")
 
 
 def one_hue() -> build.FieldColor:
@@ -37,10 +39,12 @@ def thresholds(*steps: tuple[float | None, str]) -> build.ThresholdsConfig:
 
 
 def words() -> list[model.ValueMapping]:
-    """Severities and states in their colors, wherever a cell says one."""
+    """Severities and states in their colors, wherever a cell says one; the number that a state is sorted by is not shown."""
+    named = {word: (word, color) for word, color in NAMED.items()}
+    named |= {word: (word[2:], NAMED[word[2:]]) for word in SORTED}
     options = {
-        word: model.ValueMappingResult(text=word, color=color, index=n)
-        for n, (word, color) in enumerate(NAMED.items())
+        word: model.ValueMappingResult(text=text, color=color, index=n)
+        for n, (word, (text, color)) in enumerate(named.items())
     }
     return [model.ValueMap(options=options)]
 

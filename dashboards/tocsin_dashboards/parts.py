@@ -7,7 +7,6 @@ from typing import Any
 from tocsin.contract.findings import Family
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import (
-    AUTO,
     STEP,
     ask,
     count,
@@ -19,11 +18,18 @@ from tocsin_dashboards.asking import (
     terms,
     unique,
 )
-from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, heat, lines, listing, number, to
+from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, heat, lines, number, to
 from tocsin_dashboards.layout import Board
+from tocsin_dashboards.tables import listing
 
 Panel = Any
 Link = Any
+#: The order of states in tables. Grafana sorts these names, and `looks` takes the numbers away.
+_BY_STATE = {
+    "1 open": "tocsin.alert.status:open",
+    "2 acknowledged": "tocsin.alert.status:acknowledged",
+    "3 resolved": "NOT tocsin.alert.status:(open OR acknowledged)",
+}
 ACTIVE = "tocsin.alert.status:(open OR acknowledged)"
 
 
@@ -31,7 +37,7 @@ def open_alerts(severity: str) -> Panel:
     """How many alerts of a severity are open."""
     condition = f"{ACTIVE} AND tocsin.severity:{severity}"
     return number(
-        f"Open, {severity}",
+        severity.capitalize(),
         f"Alerts of severity {severity} that are open or acknowledged. Above 0: open the table below, start with the "
         "oldest, and acknowledge what you work on (tocsin ack).",
         ask("alerts", condition, [count()], [filters({"open": "*"})]),
@@ -41,26 +47,29 @@ def open_alerts(severity: str) -> Panel:
 
 
 def alert_table(title: str, where: str, hint: str = "") -> Panel:
-    """Alerts as they are now, worst first."""
+    """Alerts as they are now: the open ones, the acknowledged ones, then the others, each worst first."""
     fields = (
         "tocsin.alert.id",
         "tocsin.severity",
-        "tocsin.alert.status",
-        "tocsin.detector.id",
+        "event.reason",
         "tocsin.subject.type",
         "tocsin.subject.id",
-        "event.reason",
+        "tocsin.detector.id",
     )
     worst, *rest = fields
-    buckets = [terms(worst, 100, "1"), *(terms(field, 1) for field in rest)]
-    shown = ("alert", "severity", "state", "detector", "of", "about", "what was seen")
+    buckets = [filters(_BY_STATE), terms(worst, 100, "1"), *(terms(field, 1) for field in rest)]
+    columns = {
+        "tocsin.severity": "severity", "filter": "state", "event.reason": "what was seen", "tocsin.subject.type": "kind",
+        "tocsin.subject.id": "subject", "tocsin.detector.id": "detector", "Min": "since", "tocsin.alert.id": "alert",
+    }  # fmt: skip
     return listing(
         title,
-        "The alerts that were active in this time, the worst hundred first. Follow the alert to its evidence, timeline and "
+        "The alerts that were active in this time: open ones first, then acknowledged and resolved ones, the worst hundred "
+        "of each. Follow the alert to its evidence, timeline and "
         "playbook; follow the subject to everything about it. " + hint,
         ask("alerts", where, [highest("event.severity"), lowest("@timestamp")], buckets),
         to(INCIDENTS, "Incidents and playbooks"),
-        columns={**dict(zip(fields, shown, strict=True)), "Min": "since"},
+        columns=columns,
         units={"since": "dateTimeFromNow"},
         gone=("Max",),
     )
@@ -92,7 +101,7 @@ def family_alerts(board: Board, family: Family, title: str, about: str, hint: st
     """The row that a family's board begins with: its alerts and its findings `about` what the reader chose."""
     condition = f"tocsin.detector.family:{family.value} AND {about}"
     table = alert_table(title, f"{condition} AND tocsin.severity:$severity", hint)
-    board.row("Alerts", (16, table), (8, findings_over_time(condition)), height=9)
+    board.row("Alerts", (24, table), (24, findings_over_time(condition)))
 
 
 def scores(detector: str, where: str = "", title: str = "", doc: str = "") -> Panel:
@@ -123,7 +132,7 @@ def history(where: str, title: str = "What happened, and who did what") -> Panel
     """Transitions of alerts, incidents and notifications."""
     columns = {
         "@timestamp": "when", "event.action": "what", "tocsin.severity": "severity", "tocsin.detector.id": "detector",
-        "tocsin.subject.id": "about", "user.name": "by", "tocsin.receiver": "told", "event.reason": "why",
+        "tocsin.subject.id": "subject", "user.name": "by", "tocsin.receiver": "receiver", "event.reason": "why",
     }  # fmt: skip
     return listing(
         title,
@@ -142,7 +151,7 @@ def answers(where: str, link: Link) -> Panel:
         "Distribution of answers",
         "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is "
         "drift, even while the mean stands still: compare with its deployments.",
-        ask("inference", where, [count()], [ranges("tocsin.output.score", 0, 1, 0.05)], over=AUTO),
+        ask("inference", where, [count()], [ranges("tocsin.output.score", 0, 1, 0.05)], over=STEP),
         link,
         unit="percentunit",
     )

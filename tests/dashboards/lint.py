@@ -175,9 +175,9 @@ CHECKS: tuple[Check, ...] = (
 
 def lint(dashboards: Mapping[str, Json], sources: Mapping[str, Source]) -> list[Flaw]:
     """All flaws of all dashboards."""
-    from tests.dashboards import lint_fields, lint_links, lint_looks
+    from tests.dashboards import lint_fields, lint_links, lint_looks, lint_sizes
 
-    checks = (*CHECKS, *lint_fields.CHECKS, *lint_links.CHECKS, *lint_looks.CHECKS)
+    checks = (*CHECKS, *lint_fields.CHECKS, *lint_links.CHECKS, *lint_looks.CHECKS, *lint_sizes.CHECKS)
     return [
         Flaw(uid, check.__name__, where, what)
         for uid, json in dashboards.items()

@@ -13,6 +13,8 @@ from tests.dashboards.lint import Board, Check, Found, Json, name
 
 _DASHBOARD = re.compile(r"^(?:\$\{__url\.\w+\})?/d/([^/?#]+)")
 
+_BY_FIELD = re.compile(r"^/d/\$\{__data\.fields\.(\w+)\.text\}")
+
 
 def links(panel: Json) -> list[Json]:
     """A panel's links: its own, its fields' and those of single fields."""
@@ -69,6 +71,15 @@ def check_links_lead_somewhere(board: Board) -> Found:
         url = str(link.get("url") or "")
         if not link.get("title"):
             yield where, f"the link {url!r} has no title"
+        hidden = _BY_FIELD.match(url)
+        if hidden and hidden[1] not in _texts(board):
+            yield where, f"the link {url!r} reads a field that no mapping turns into a dashboard"
+        if hidden:
+            yield from (
+                (where, f"links to the dashboard {uid!r}, which does not exist")
+                for uid in sorted(_texts(board).get(hidden[1], set()) - set(board.others))
+            )
+            continue
         found = _DASHBOARD.match(url)
         if found is None:
             if not re.match(r"https?://|\$\{__value\.raw\}|/explore|/alerting", url):
@@ -77,6 +88,18 @@ def check_links_lead_somewhere(board: Board) -> Found:
             yield where, f"links to the dashboard {found[1]!r}, which does not exist"
         else:
             yield from ((where, text) for text in _unknown(url, found[1], board.others[found[1]]))
+
+
+def _texts(board: Board) -> dict[str, set[str]]:
+    """What the mappings of each column of the board's tables turn its values into."""
+    found: dict[str, set[str]] = {}
+    for panel in panels(board.json):
+        for override in (panel.get("fieldConfig") or {}).get("overrides") or ():
+            for one in (m for p in override["properties"] if p["id"] == "mappings" for m in p["value"]):
+                results = one["options"].values() if one["type"] == "value" else [one["options"]["result"]]
+                texts = {str(result["text"]) for result in results}
+                found.setdefault(str(override["matcher"].get("options")), set()).update(texts)
+    return found
 
 
 def _unknown(url: str, uid: str, target: Mapping[str, Any]) -> Iterator[str]:

@@ -127,6 +127,24 @@ def _modes(panel: Json) -> Iterator[str]:
             yield str(color["mode"])
 
 
+def check_heat_maps_count(board: Board) -> Found:
+    """Their cells are counts of events in bars that the reader chooses, not in a share and in a pixel's width."""
+    for panel in (p for p in board.asking if p["type"] == "heatmap"):
+        unit = ((panel.get("fieldConfig") or {}).get("defaults") or {}).get("unit")
+        if unit not in ("short", "none", "locale"):
+            yield name(panel), f"counts in the unit {unit!r}"
+        for bucket in (b for t in panel["targets"] for b in t.get("bucketAggs") or ()):
+            if bucket["type"] == "date_histogram" and bucket["settings"].get("interval", "auto") == "auto":
+                yield name(panel), "its bars of time are as wide as a pixel"
+
+
+def check_tables_have_no_footer(board: Board) -> Found:
+    """Grafana 13 does not know the option."""
+    for panel in board.asking:
+        if panel["type"] == "table" and "footer" in (panel.get("options") or {}):
+            yield name(panel), "has options.footer"
+
+
 CHECKS: tuple[Check, ...] = (
     check_panels_say_what_to_do,
     check_panels_have_a_unit,
@@ -135,4 +153,6 @@ CHECKS: tuple[Check, ...] = (
     check_empty_cells_say_nothing,
     check_networks_have_their_fields,
     check_colors_are_safe,
+    check_heat_maps_count,
+    check_tables_have_no_footer,
 )

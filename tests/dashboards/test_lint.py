@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.dashboards import lint_fields, lint_links, lint_looks
+from tests.dashboards import lint_fields, lint_links, lint_looks, lint_sizes
 from tests.dashboards.built import WAITING, dashboards, fresh
 from tests.dashboards.datasources import of_tocsin
 from tests.dashboards.lint import CHECKS, lint
 from tests.dashboards.samples import ALERTS, CALLS, sampled
 
 SOURCES = of_tocsin()
-EVERY = (*CHECKS, *lint_fields.CHECKS, *lint_links.CHECKS, *lint_looks.CHECKS)
+EVERY = (*CHECKS, *lint_fields.CHECKS, *lint_links.CHECKS, *lint_looks.CHECKS, *lint_sizes.CHECKS)
 Boards = dict[str, Any]
 
 
@@ -58,6 +58,38 @@ def _event(boards: Boards) -> Any:
 
 def _terms(boards: Boards) -> Any:
     return _target(boards)["bucketAggs"][0]
+
+
+def _columns(boards: Boards, heading: str, width: int) -> None:
+    """A column of the table with a width."""
+    panel = _panel(boards, 1)
+    panel["transformations"][0]["options"]["renameByName"][heading] = heading
+    _override(panel, heading, "custom.width", width)
+
+
+def _stated(boards: Boards) -> None:
+    """A table of alerts with their states, sorted by nothing."""
+    _columns(boards, "state", 100)
+    _columns(boards, "severity", 100)
+    _panel(boards, 1)["datasource"].update(uid="tocsin-alerts")
+
+
+def _shares(boards: Boards) -> None:
+    """A heat map whose counts are written as shares."""
+    _panel(boards).update(type="heatmap")
+    _defaults(boards).update(unit="percentunit")
+
+
+def _override(panel: Any, heading: str, id: str, value: object) -> None:
+    matcher = {"id": "byName", "options": heading}
+    panel["fieldConfig"]["overrides"].append({"matcher": matcher, "properties": [{"id": id, "value": value}]})
+
+
+def _by_kind(boards: Boards) -> None:
+    """A link to the dashboard that a mapping names, which there is not."""
+    _panel(boards)["links"][0].update(url="/d/${__data.fields.kind.text}")
+    mapping = {"type": "value", "options": {"x": {"text": "nowhere"}}}
+    _override(_panel(boards, 1), "kind", "mappings", [mapping])
 
 
 Break = Callable[[Boards], object]
@@ -133,6 +165,15 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("colors_are_safe", lambda b: _defaults(b).pop("color"), "no color scheme"),
     ("colors_are_safe", lambda b: _panel(b).update(type="heatmap"), "heatmap's scheme"),
     ("colors_are_safe", lambda b: _event(b).update(iconColor="rgba(255, 0, 0, 1)"), "palette"),
+    ("heat_maps_count", lambda b: _panel(b).update(type="heatmap"), "a pixel"),
+    ("heat_maps_count", _shares, "percentunit"),
+    ("tables_have_no_footer", lambda b: _panel(b, 1)["options"].update(footer={}), "options.footer"),
+    ("titles_fit", lambda b: _panel(b).update(title="Calls of every principal to every model " * 2), "fit its width"),
+    ("columns_fit", lambda b: _columns(b, "principal", 700), "need 1560 pixels"),
+    ("columns_fit", lambda b: _columns(b, "why", 100), "'why' has a fixed width"),
+    ("open_comes_first", _stated, "do not come first"),
+    ("links_lead_somewhere", lambda b: _panel(b)["links"][0].update(url="/d/${__data.fields.kind.text}"), "no mapping"),
+    ("links_lead_somewhere", _by_kind, "'nowhere', which does not exist"),
 ]  # fmt: skip
 
 

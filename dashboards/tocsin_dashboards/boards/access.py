@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import AUTO, STEP, ask, count, lowest, terms, total, unique
-from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, listing, matrix, network, to
+from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, network, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import family_alerts, scores
+from tocsin_dashboards.tables import listing, matrix
 
 _BY = "user.id:$principal"
 _ONE = to(PRINCIPAL, "Everything about a principal")
@@ -120,7 +121,7 @@ def _new_pairs_and_refusals(board: Board) -> None:
             12,
             listing(
                 "Pairs by when they were first seen in this time",
-                "Who touched what for the first time, when, and how often since: the newest pairs of each principal first, which are what registry_access judges.",
+                "Who touched what for the first time, when, and how often since: the newest pairs first, which are what registry_access judges.",
                 ask(
                     "access",
                     _BY,
@@ -140,6 +141,7 @@ def _new_pairs_and_refusals(board: Board) -> None:
                     "Count": "times",
                 },
                 units={"first seen": "dateTimeAsIso"},
+                newest="first seen",
             ),
         ),
         (

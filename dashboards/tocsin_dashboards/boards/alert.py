@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tocsin_dashboards.asking import STEP, ask, count, highest, lowest, raw, terms
-from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, lines, listing, to
+from tocsin_dashboards.kinds import ALERT, INCIDENTS, OVERVIEW, lines, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
+from tocsin_dashboards.tables import listing
 
 _ABOUT = 'tocsin.detector.id:"${detector}" AND tocsin.subject.id:"${subject}"'
 _UP = to(OVERVIEW, "SOC overview")
@@ -33,7 +34,7 @@ def _evidence(board: Board) -> None:
     board.row(
         "Evidence",
         (
-            12,
+            24,
             lines(
                 "Score against threshold",
                 "The detector's score of this subject before, during and after the alert; red is the threshold. A climb before the alert says when it really began.",
@@ -48,7 +49,7 @@ def _evidence(board: Board) -> None:
             ),
         ),
         (
-            12,
+            24,
             listing(
                 "Findings, newest first",
                 "What was seen in each window, with its evidence: a column for each fact, to the right. Check the evidence against the source before you act on it.",
@@ -85,6 +86,7 @@ def _subject(board: Board) -> None:
                         terms("tocsin.alert.id", 50),
                         terms("tocsin.severity", 1),
                         terms("tocsin.detector.id", 1),
+                        terms("event.reason", 1),
                     ],
                 ),
                 _UP,
@@ -92,9 +94,10 @@ def _subject(board: Board) -> None:
                     "tocsin.alert.id": "alert",
                     "tocsin.severity": "severity",
                     "tocsin.detector.id": "detector",
+                    "event.reason": "what was seen",
                     "Min": "since",
                 },
-                units={"since": "dateTimeAsIso"},
+                units={"since": "dateTimeFromNow"},
                 gone=("Max",),
             ),
         ),
@@ -111,8 +114,8 @@ def _subject(board: Board) -> None:
                 ),
                 _UP,
                 columns={
-                    "tocsin.subject.id": "about",
-                    "tocsin.subject.type": "of",
+                    "tocsin.subject.id": "subject",
+                    "tocsin.subject.type": "kind",
                 },
             ),
         ),
@@ -124,7 +127,7 @@ def _playbook_and_timeline(board: Board) -> None:
     board.row(
         "Playbook and timeline",
         (
-            10,
+            24,
             listing(
                 "Incident and its next step",
                 "The case that this alert belongs to. Take the next step, then write down what came of it: tocsin incidents ID --done STEP --by NAME.",
@@ -151,11 +154,11 @@ def _playbook_and_timeline(board: Board) -> None:
             ),
         ),
         (
-            14,
+            24,
             history(
                 'tocsin.alert.fingerprint:"${fingerprint}" OR tocsin.incident.id:"${incident}"',
                 "Timeline of the alert and its incident",
             ),
         ),
-        height=10,
+        height=7,
     )

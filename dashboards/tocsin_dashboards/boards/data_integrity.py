@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import STEP, ask, count, highest, raw, terms, unique
-from tocsin_dashboards.kinds import DATASETS, PRINCIPAL, lines, listing, matrix, to
+from tocsin_dashboards.kinds import DATASETS, PRINCIPAL, lines, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import family_alerts, scores
+from tocsin_dashboards.tables import listing, matrix
 
 _SNAPSHOTS = "tocsin.dataset.name:$dataset"
 _ABOUT = "tocsin.subject.id:$dataset"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import ask, count, filters, raw, terms, unique
-from tocsin_dashboards.kinds import HEALTH, INCIDENTS, OVERVIEW, lines, listing, number, promised, to
+from tocsin_dashboards.kinds import HEALTH, INCIDENTS, OVERVIEW, lines, number, promised, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import ACTIVE, alert_table
+from tocsin_dashboards.tables import listing
 
 _OWN = "tocsin.detector.family:health"
 _UP, _TOLD = to(OVERVIEW, "SOC overview"), to(INCIDENTS, "Incidents and playbooks")
@@ -15,7 +16,7 @@ _RUNS = {
     "@timestamp": "window end",
     "tocsin.detector.id": "detector",
     "event.action": "state",
-    "error.type": "how",
+    "error.type": "cause",
     "event.reason": "why",
 }
 _LETTERS = {
@@ -47,7 +48,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Own alerts open",
+                "Tocsin's open alerts",
                 "Sources that went silent, plug-ins that fail, clocks that disagree, a dead letter that grows. Above 0: the table below says which.",
                 ask("alerts", f"{_OWN} AND {ACTIVE}", [count()], _EVERYTHING),
                 _UP,
@@ -57,7 +58,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Windows nobody judged",
+                "Windows not evaluated",
                 "Gaps and failures of this time, whether filled since or not. See tocsin coverage for what is still missing.",
                 ask("run", "event.action:(gap OR failed)", [unique("event.id")], _EVERYTHING),
                 _UP,
@@ -72,13 +73,14 @@ def _now(board: Board) -> None:
                 "Events that could not be taken in. Each is kept with its reason and place: tocsin events dead_letter.",
                 ask("dead_letter", "", [count()], _EVERYTHING),
                 _UP,
+                empty="0",  # before the first rejected event there is no index to count in
                 steps=((None, looks.GREEN), (1, looks.YELLOW), (1000, looks.RED)),
             ),
         ),
         (
             6,
             number(
-                "Workers that are well",
+                "Healthy workers",
                 "Workers whose jobs are done in time, by their metrics. Fewer than you run: see docs/operations.md, Worker down.",
                 promised("sum(tocsin_up)", "workers"),
                 _UP,
@@ -184,7 +186,7 @@ def _one_by_one(board: Board) -> None:
     board.row(
         "One by one",
         (
-            8,
+            24,
             listing(
                 "Windows that failed or were skipped",
                 "Why a window was not judged. Skipped for want of a baseline heals itself; failed is a plug-in's fault or a store's.",
@@ -195,7 +197,7 @@ def _one_by_one(board: Board) -> None:
             ),
         ),
         (
-            8,
+            16,
             listing(
                 "Rejected events",
                 "Why and where. Mend the source and send the events again: nothing is counted twice.",

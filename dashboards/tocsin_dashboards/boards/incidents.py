@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import STEP, ask, count, filters, highest, lowest, percentiles, terms, unique
-from tocsin_dashboards.kinds import ALERT, HEALTH, INCIDENTS, OVERVIEW, bars, lines, listing, number, to
+from tocsin_dashboards.kinds import ALERT, HEALTH, INCIDENTS, OVERVIEW, bars, lines, number, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import history
+from tocsin_dashboards.tables import listing
 
 _OPEN = "tocsin.incident.state:(open OR acknowledged)"
 _LOUD = "tocsin.severity:$severity"
@@ -15,12 +16,15 @@ _EVERYTHING = [filters({"all": "*"})]
 _FIELDS = (
     "tocsin.incident.id",
     "tocsin.severity",
-    "tocsin.incident.state",
     "tocsin.playbook.id",
     "tocsin.subject.type",
     "tocsin.subject.id",
 )
-_SHOWN = ("incident", "severity", "state", "playbook", "of", "about")
+_BY_STATE = {
+    "1 open": "tocsin.incident.state:open",
+    "2 acknowledged": "tocsin.incident.state:acknowledged",
+    "3 closed": "NOT tocsin.incident.state:(open OR acknowledged)",
+}
 
 
 def build() -> Board:
@@ -44,7 +48,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Nobody has taken on",
+                "Incidents without owner",
                 "Incidents that are open and have no owner. Take one on: tocsin ack INCIDENT --by NAME.",
                 ask("incidents", "tocsin.incident.state:open", [count()], _EVERYTHING),
                 _UP,
@@ -54,7 +58,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Being worked",
+                "Incidents in progress",
                 "Incidents that have an owner and are not closed. More than people can work at once: close what is answered.",
                 ask("incidents", "tocsin.incident.state:acknowledged", [count()], _EVERYTHING),
                 _UP,
@@ -64,7 +68,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Time to close, median",
+                "Median time to close",
                 "From opening to closing, of the incidents that were closed. Long ones: see in the timeline which step waited.",
                 ask(
                     "incidents",
@@ -82,7 +86,7 @@ def _now(board: Board) -> None:
         (
             6,
             number(
-                "Notifications that failed",
+                "Failed notifications",
                 "Pages that were given up after their retries. Above 0: a receiver is broken; correct it in tocsin.yaml and tell people by other means.",
                 ask(
                     "alert_history",
@@ -103,10 +107,10 @@ def _incidents(board: Board) -> None:
     board.row(
         "Incidents",
         (
-            16,
+            24,
             listing(
                 "Incidents active in this time",
-                "The worst first. Steps left is how much of the playbook nobody has done or skipped yet; tocsin incidents INCIDENT says what each step is.",
+                "Open ones first, then those that have an owner, then closed ones; the worst first in each. Steps left is how much of the playbook nobody has done or skipped yet; tocsin incidents INCIDENT says what each step is.",
                 ask(
                     "incidents",
                     _LOUD,
@@ -116,12 +120,23 @@ def _incidents(board: Board) -> None:
                         highest("tocsin.incident.steps"),
                         highest("tocsin.incident.steps_left"),
                     ],
-                    [terms(_FIELDS[0], 100, "1"), *(terms(f, 1) for f in _FIELDS[1:])],
+                    [
+                        filters(_BY_STATE),
+                        terms(_FIELDS[0], 100, "1"),
+                        *(terms(f, 1) for f in _FIELDS[1:]),
+                        terms("tocsin.incident.next_step", 1, missing="none left"),
+                    ],
                 ),
                 _ONE,
                 columns={
-                    **dict(zip(_FIELDS, _SHOWN, strict=True)),
+                    "tocsin.severity": "severity",
+                    "filter": "state",
+                    "tocsin.incident.next_step": "next step",
+                    "tocsin.subject.type": "kind",
+                    "tocsin.subject.id": "subject",
+                    "tocsin.playbook.id": "playbook",
                     "Min": "since",
+                    "tocsin.incident.id": "incident",
                     "Max tocsin.incident.steps": "steps",
                     "Max tocsin.incident.steps_left": "left",
                 },
@@ -130,7 +145,7 @@ def _incidents(board: Board) -> None:
             ),
         ),
         (
-            8,
+            24,
             listing(
                 "Next steps that wait",
                 "The step that each incident waits for. One that stands here for days waits for an approval or for a person who is away.",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tocsin_dashboards.asking import AUTO, STEP, ask, count, highest, percentiles, raw, terms
-from tocsin_dashboards.kinds import ACCESS, BEHAVIOR, DATASETS, MODEL, OVERVIEW, USAGE, lines, listing, to
+from tocsin_dashboards.kinds import ACCESS, BEHAVIOR, DATASETS, MODEL, OVERVIEW, USAGE, lines, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, answers, classes, history
+from tocsin_dashboards.tables import listing
 
 _CALLS = 'tocsin.model.name:"${model}"'
 _ABOUT = 'tocsin.subject.id:"${model}"'
@@ -28,7 +29,7 @@ def build() -> Board:
 
 
 def _alerts(board: Board) -> None:
-    board.row("Alerts", (14, alert_table("Alerts about this model", _ABOUT)), (10, _scores()), height=9)
+    board.row("Alerts", (24, alert_table("Alerts about this model", _ABOUT)), (24, _scores()))
 
 
 def _answers(board: Board) -> None:
@@ -102,7 +103,7 @@ def _how_it_was_made(board: Board) -> None:
     board.row(
         "How it was made",
         (
-            12,
+            24,
             listing(
                 "Runs of its pipeline",
                 "When it was trained and deployed, by whom and from what. A version that answers and has no run here was not made by the pipeline.",
@@ -119,7 +120,7 @@ def _how_it_was_made(board: Board) -> None:
                 },
             ),
         ),
-        (12, history(_ABOUT)),
+        (24, history(_ABOUT)),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import AUTO, STEP, ask, count, percentiles, ranges, terms
-from tocsin_dashboards.kinds import BEHAVIOR, MODEL, heat, lines, listing, to
+from tocsin_dashboards.kinds import BEHAVIOR, MODEL, heat, lines, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import answers, classes, family_alerts, scores
+from tocsin_dashboards.tables import listing
 
 _CALLS = "tocsin.model.name:$model"
 _ABOUT = "tocsin.subject.id:$model"
@@ -59,7 +60,7 @@ def _answers(board: Board) -> None:
                     _CALLS,
                     [count()],
                     [ranges("tocsin.output.confidence", 0, 1, 0.05)],
-                    over=AUTO,
+                    over=STEP,
                 ),
                 _ONE,
                 unit="percentunit",

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from tocsin_dashboards import looks
 from tocsin_dashboards.asking import ALPHABET, STEP, ask, count, filters, highest, percentiles, terms, unique
-from tocsin_dashboards.kinds import (
-    ALERT,
-    DATASETS,
-    HEALTH,
-    INCIDENTS,
-    OVERVIEW,
-    bars,
-    lines,
-    listing,
-    matrix,
-    number,
-    to,
-)
+from tocsin_dashboards.kinds import ALERT, DATASETS, HEALTH, INCIDENTS, OVERVIEW, bars, lines, number, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import ACTIVE, alert_table, open_alerts
+from tocsin_dashboards.tables import listing, matrix
 
 _LOUD = "tocsin.severity:$severity"
 
@@ -38,12 +27,12 @@ def build() -> Board:
 
 def _now(board: Board) -> None:
     board.row(
-        "Now",
-        *((3, open_alerts(severity)) for severity in ("critical", "high", "medium", "low")),
+        "Open alerts by severity, incidents and times",
+        *((6, open_alerts(severity)) for severity in ("critical", "high", "medium", "low")),
         (
-            4,
+            8,
             number(
-                "Incidents to work",
+                "Open incidents",
                 "Incidents that are open or acknowledged. Open the board of incidents and take the next step of the playbook.",
                 ask(
                     "incidents",
@@ -56,17 +45,17 @@ def _now(board: Board) -> None:
             ),
         ),
         (
-            4,
+            8,
             _duration(
-                "Time to detect, median",
+                "Median time to detect",
                 "tocsin.alert.time_to_detect",
                 "From the start of the first window with a finding to the alert. If it is longer than the window, a worker is behind: see Tocsin's health.",
             ),
         ),
         (
-            4,
+            8,
             _duration(
-                "Time to acknowledge, median",
+                "Median time to acknowledge",
                 "tocsin.alert.time_to_acknowledge",
                 "From the alert to the name of whoever took it on. If it grows, pages do not reach people: look at the receivers and at who is on call.",
             ),
@@ -96,7 +85,7 @@ def _by_what_and_whom(board: Board) -> None:
             8,
             listing(
                 "Alerts by subject",
-                "The principals, models and datasets with the most and the worst alerts: several alerts about one subject are mostly one story.",
+                "The principals, models and datasets with the most and the worst alerts: several alerts about one subject are mostly one story. The worst severity is a number: 4 is critical, 3 high, 2 medium, 1 low.",
                 ask(
                     "alerts",
                     _LOUD,
@@ -105,10 +94,10 @@ def _by_what_and_whom(board: Board) -> None:
                 ),
                 to(ALERT, "One alert"),
                 columns={
-                    "tocsin.subject.id": "about",
-                    "tocsin.subject.type": "of",
+                    "tocsin.subject.id": "subject",
+                    "tocsin.subject.type": "kind",
                     "Count": "alerts",
-                    "Max": "worst (4 is critical)",
+                    "Max": "worst",
                 },
             ),
         ),
@@ -164,10 +153,10 @@ def _mitre_atlas(board: Board) -> None:
                 columns={
                     "tocsin.detector.family": "family",
                     "p50.0 tocsin.alert.time_to_detect": "median",
-                    "p95.0 tocsin.alert.time_to_detect": "95 of 100",
+                    "p95.0 tocsin.alert.time_to_detect": "slowest 5 %",
                     "Count": "alerts",
                 },
-                units={"median": "s", "95 of 100": "s"},
+                units={"median": "s", "slowest 5 %": "s"},
             ),
         ),
     )
@@ -211,7 +200,7 @@ def _coverage_what_was_looked_at(board: Board) -> None:
                     "tocsin.detector.id": "detector",
                     "event.action": "state",
                     "Unique Count": "windows",
-                    "Max": "most findings in one",
+                    "Max": "most findings",
                 },
             ),
         ),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tocsin_dashboards.asking import AUTO, STEP, ask, count, highest, lowest, raw, terms
-from tocsin_dashboards.kinds import ACCESS, DATASETS, OVERVIEW, PRINCIPAL, USAGE, lines, listing, to
+from tocsin_dashboards.kinds import ACCESS, DATASETS, OVERVIEW, PRINCIPAL, USAGE, lines, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import alert_table, history
+from tocsin_dashboards.tables import listing
 
 _BY = 'user.id:"${principal}"'
 _ABOUT = 'tocsin.subject.id:"${principal}"'
@@ -34,9 +35,9 @@ def build() -> Board:
 def _alerts(board: Board) -> None:
     board.row(
         "Alerts",
-        (14, alert_table("Alerts about this principal", _ABOUT)),
+        (24, alert_table("Alerts about this principal", _ABOUT)),
         (
-            10,
+            24,
             lines(
                 "Scores of every detector about it",
                 "Score by detector; each has its own scale, so look at the shape. What climbs for days is paced on purpose; what jumps is a night's work.",
@@ -54,7 +55,6 @@ def _alerts(board: Board) -> None:
                 unit="none",
             ),
         ),
-        height=9,
     )
 
 
@@ -145,7 +145,7 @@ def _one_by_one(board: Board) -> None:
     board.row(
         "One by one",
         (
-            14,
+            24,
             listing(
                 "Accesses, newest first",
                 "Every access of this time. Read it from the first strange one on: what was listed, then read, then taken?",
@@ -163,6 +163,6 @@ def _one_by_one(board: Board) -> None:
                 },
             ),
         ),
-        (10, history(_ABOUT)),
+        (24, history(_ABOUT)),
         height=10,
     )

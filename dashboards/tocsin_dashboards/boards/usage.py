@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import AUTO, ask, count, highest, terms, unique
-from tocsin_dashboards.kinds import PRINCIPAL, USAGE, bars, lines, listing, to
+from tocsin_dashboards.kinds import PRINCIPAL, USAGE, bars, lines, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import family_alerts, scores
+from tocsin_dashboards.tables import listing
 
 _CALLS = "tocsin.model.name:$model AND user.id:$principal"
 _ONE = to(PRINCIPAL, "Everything about a principal")
