@@ -22,7 +22,7 @@ from tocsin_alerting.groups import Group, Posting
 
 #: The wait after the first failure; it doubles with each failure up to the longest.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
-#: A notification that could not be delivered for this long is marked as failed.
+#: A notification is marked as failed when its next retry would be due this long after its creation, or later.
 OLDEST = timedelta(hours=24)
 
 

@@ -50,10 +50,10 @@ class Sources:
         """Ingest the available events of every source that no other worker is reading.
 
         Returns:
-            The counts, and how many sources could not be read or wait for the store.
+            The counts, and how many sources failed, could not be read, or wait for the store.
 
         Raises:
-            StoreError: the store rejected the events of a source. The other sources were ingested.
+            StoreError: the store rejected the events of a source. Tocsin still tried the other sources.
         """
         total, away = Counts(), 0
         refused: StoreError | None = None
