@@ -33,7 +33,7 @@ def deliver(context: Context, receivers: Mapping[str, Receiver[Any]]) -> int:
     as well, and each may cost a timeout.
 
     Returns:
-        How many receivers had a failed attempt that will be retried.
+        How many receivers had an attempt with a retryable failure, including one that was given up.
     """
     down: set[str] = set()
     for waiting in [group for group in context.groups.all() if group.outbox]:

@@ -88,8 +88,8 @@ class Sources:
     def _lease(self, source: str) -> Iterator[Callable[[], None] | None]:
         """Hold the lease of a source during collection. Yields a function that renews it, or None if another worker has it.
 
-        While the store is unavailable, no lease can be acquired. A worker that last read the source then continues without
-        one, and writes to the spool.
+        While the store is unavailable, no lease can be acquired. A worker with a spool then collects without a
+        lease, unless another worker held the lease at the last try.
         """
         offline = self._spool is not None and source not in self._held_elsewhere
         lease = None
