@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,9 +33,7 @@ OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH, DATASETS, BEHAVIOR, USAGE,
     "tocsin-data-integrity", "tocsin-model-behavior", "tocsin-usage", "tocsin-access",
 )  # fmt: skip
 #: What legends call percentiles.
-_PERCENTILES = {
-    5: "lowest 5 %", 25: "lowest quarter", 50: "median", 75: "highest quarter", 95: "highest 5 %", 99: "highest 1 %",
-}  # fmt: skip
+_PERCENTILES = {percent: f"{percent} % quantile" for percent in (5, 25, 75, 95, 99)} | {50: "median"}
 KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
 
 
@@ -77,14 +76,16 @@ def lines(
     unit: str = "short",
     stacked: bool = False,
     at_least: str = "",
+    subject: str = "",
 ) -> Panel:
-    """Series over time; stacked ones as bars. Series that are named after a severity or state have its color.
+    """Series over time; stacked ones as bars. Series with known names have fixed colors, the others a color by name.
 
-    `at_least` is the least width of an automatic bucket of time.
+    `at_least` is the least width of an automatic bucket of time. `subject` is the name of a series that stands out
+    against gray others.
     """
     panel = (
         timeseries.Panel()
-        .color_scheme(looks.one_hue())
+        .color_scheme(looks.gray() if subject else looks.by_name())
         .datasource(source_of(targets[0]))
         .targets(list(targets))
     )
@@ -102,16 +103,37 @@ def lines(
         panel.show_points(looks_model.VisibilityMode.AUTO).span_nulls(True).line_width(2)  # noqa: FBT003
     if at_least:
         panel.interval(at_least)
+    _name_percentiles(panel, targets)
+    for name, color in _known(targets).items():
+        panel.override_by_name(name, looks.fixed(color))
+    if subject:
+        panel.override_by_name(subject, looks.standing_out(looks.BLUE))
+    panel.override_by_name("threshold", looks.dashed(looks.RED))
+    return described(panel, title, doc, unit, link)
+
+
+def _name_percentiles(panel: Panel, targets: Sequence[Any]) -> None:
+    """A readable name and a color for each percentile that the targets compute."""
     for target in targets:
         for metric in getattr(target.build(), "metrics", None) or ():
             if metric.type_val == "percentiles":
                 for percent, said in _PERCENTILES.items():
-                    named = [model.DynamicConfigValue("displayName", said)]
+                    named = [
+                        model.DynamicConfigValue("displayName", said),
+                        *looks.fixed(looks.PERCENTILES[said]),
+                    ]
                     panel.override_by_regexp(rf"/^p{percent}\.0 /", named)
-    for word, color in looks.NAMED.items():
-        panel.override_by_name(word, looks.fixed(color))
-    panel.override_by_name("threshold", looks.fixed(looks.RED))
-    return described(panel, title, doc, unit, link)
+
+
+def _known(targets: Sequence[Any]) -> dict[str, str]:
+    """The fixed colors of the series that the targets may give, by the fields and labels in the names of the series."""
+    found: dict[str, str] = {}
+    for target in targets:
+        query = target.build()
+        named = getattr(query, "alias", None) or getattr(query, "legend_format", None) or ""
+        for field in re.findall(r"\{\{(?:term )?([\w.]+)\}\}", named):
+            found |= looks.SERIES.get(field, {})
+    return found
 
 
 def bars(

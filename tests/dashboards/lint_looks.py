@@ -16,7 +16,7 @@ PALETTE = frozenset({
 })  # fmt: skip
 #: Grafana's schemes that do not set red against green: one hue, or a way through blue.
 SCHEMES = frozenset(
-    {"fixed", "thresholds", "shades"}
+    {"fixed", "thresholds", "shades", "palette-classic-by-name"}
     | {
         f"continuous-{name}"
         for name in ("BlYlRd", "YlRd", "BlPu", "YlBl", "blues", "reds", "greens", "purples")
@@ -127,6 +127,31 @@ def _modes(panel: Json) -> Iterator[str]:
             yield str(color["mode"])
 
 
+def check_series_can_be_told_apart(board: Board) -> Found:
+    """Several series have a color by name, or one color each by overrides: not the shades of one hue."""
+    for panel in (p for p in board.asking if p["type"] == "timeseries" and _several(p)):
+        config = panel.get("fieldConfig") or {}
+        mode = ((config.get("defaults") or {}).get("color") or {}).get("mode")
+        own = [p for o in config.get("overrides") or () for p in o["properties"] if p["id"] == "color"]
+        if mode != "palette-classic-by-name" and not (mode == "fixed" and own):
+            yield name(panel), f"has several series in the color scheme {mode!r}"
+        for color in (p["value"].get("fixedColor") for p in own):
+            if color and str(color).lower() not in PALETTE:
+                yield name(panel), f"a series has the color {color!r}, which is not one of the palette"
+
+
+def _several(panel: Json) -> bool:
+    """Whether a panel may have more than one series."""
+    targets = panel.get("targets") or ()
+    split = ("terms", "filters")
+    return (
+        len(targets) > 1
+        or any(b["type"] in split for t in targets for b in t.get("bucketAggs") or ())
+        or any(m["type"] == "percentiles" for t in targets for m in t.get("metrics") or ())
+        or any("{{" in str(t.get("legendFormat") or "") for t in targets)
+    )
+
+
 def check_heat_maps_count(board: Board) -> Found:
     """Their cells are counts of events in bars that the reader chooses, not in a share and in a pixel's width."""
     for panel in (p for p in board.asking if p["type"] == "heatmap"):
@@ -153,6 +178,7 @@ CHECKS: tuple[Check, ...] = (
     check_empty_cells_say_nothing,
     check_networks_have_their_fields,
     check_colors_are_safe,
+    check_series_can_be_told_apart,
     check_heat_maps_count,
     check_tables_have_no_footer,
 )

@@ -46,7 +46,7 @@ def calls() -> dict[str, Any]:
     drawn = (
         timeseries.Panel().id(1).title("Calls").description(_ADVICE).datasource(source("inference")).unit("short")
         .no_value("No calls in this range").links([link]).grid_pos(m.GridPos(x=0, y=0, w=12, h=8))
-        .color_scheme(d.FieldColor().mode(m.FieldColorModeId.CONTINUOUS_BLUES))
+        .color_scheme(d.FieldColor().mode(m.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .with_target(over_time("tocsin.model.name:$model AND ${search:raw}", by="user.id"))
     )  # fmt: skip
     table_of = (

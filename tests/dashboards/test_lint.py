@@ -165,6 +165,8 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("colors_are_safe", lambda b: _defaults(b).pop("color"), "no color scheme"),
     ("colors_are_safe", lambda b: _panel(b).update(type="heatmap"), "heatmap's scheme"),
     ("colors_are_safe", lambda b: _event(b).update(iconColor="rgba(255, 0, 0, 1)"), "palette"),
+    ("series_can_be_told_apart", lambda b: _defaults(b)["color"].update(mode="shades"), "in the color scheme 'shades'"),
+    ("series_can_be_told_apart", lambda b: _override(_panel(b), "x", "color", {"fixedColor": "red"}), "color 'red'"),
     ("heat_maps_count", lambda b: _panel(b).update(type="heatmap"), "a pixel"),
     ("heat_maps_count", _shares, "percentunit"),
     ("tables_have_no_footer", lambda b: _panel(b, 1)["options"].update(footer={}), "options.footer"),
