@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -137,13 +137,21 @@ def _known(targets: Sequence[Any]) -> dict[str, str]:
 
 
 def bars(
-    title: str, doc: str, target: Any, link: build.DashboardLink, *, along: str, unit: str = "short"
+    title: str,
+    doc: str,
+    target: Any,
+    link: build.DashboardLink,
+    *,
+    along: str,
+    named: Mapping[str, str],
+    unit: str = "short",
 ) -> Panel:
-    """A bar for each bucket of `along`."""
+    """A bar for each bucket of `along`; `named` has the readable name of each field."""
     panel = (
         barchart.Panel()
         .color_scheme(looks.one_hue())
-        .x_field(along)
+        .x_field(named[along])
+        .with_transformation(model.DataTransformerConfig(id_val="organize", options={"renameByName": named}))
         .datasource(source_of(target))
         .with_target(target)
     )
@@ -197,6 +205,10 @@ def network(
     )
     for id, options in steps:
         panel.with_transformation(model.DataTransformerConfig(id_val=id, options=options))
+    shown = {"displayName": "events", "decimals": 0}
+    panel.override_by_name(
+        "mainstat", [model.DynamicConfigValue(name, value) for name, value in shown.items()]
+    )
     return described(panel, title, doc, "short", link)
 
 

@@ -83,6 +83,7 @@ def alerts() -> dict[str, Any]:
     raw = raw.metrics([e.RawData().id("1").settings(e.ElasticsearchRawDataSettings().size("50"))])
     shown = {
         "excludeByName": {"_id": True, "event.id": True},
+        "includeByName": {"tocsin.severity": True},
         "renameByName": {"tocsin.severity": "severity"},
     }
     link = d.DashboardLink("Calls").url(f"/d/{CALLS}?${{__url_time_range}}&var-model=$__all")

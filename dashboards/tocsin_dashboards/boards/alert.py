@@ -66,7 +66,7 @@ def _evidence(board: Board) -> None:
                 "What was seen in each window, with its evidence: a column for each fact, to the right. Check the evidence against the source before you act on it.",
                 ask("finding", _ABOUT, [raw(100)]),
                 _UP,
-                gone=("_id", "_index", "_type", "sort", "highlight"),
+                also="tocsin.evidence",
                 columns={
                     "tocsin.window.start": "window",
                     "tocsin.severity": "severity",

@@ -79,6 +79,7 @@ def _by_what_and_whom(board: Board) -> None:
                 ask("alerts", ACTIVE, [count()], [terms("tocsin.detector.family")]),
                 to(DATASETS, "Data integrity"),
                 along="tocsin.detector.family",
+                named={"tocsin.detector.family": "family", "Count": "alerts"},
             ),
         ),
         (
