@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from tests.dashboards.datasources import uid_of
 from tests.dashboards.lint import Board, Check, Found, Json, name
 from tests.dashboards.lint_links import links
 
@@ -152,6 +153,24 @@ def _several(panel: Json) -> bool:
     )
 
 
+def check_filters_name_their_limit(board: Board) -> Found:
+    """A panel of another data source than that of the ad-hoc filter says that the filter does not apply."""
+    filtered = {uid_of(v["datasource"]) for v in board.variables.values() if v["type"] == "adhoc"}
+    for panel in board.asking:
+        said = "ad-hoc filter does not apply" in str(panel.get("description"))
+        if filtered and said == (uid_of(panel.get("datasource")) in filtered):
+            yield name(panel), "is wrong about the ad-hoc filter"
+
+
+def check_annotations_leave_thin_bars(board: Board) -> Found:
+    for panel in (p for p in board.asking if p["type"] == "timeseries"):
+        custom = ((panel.get("fieldConfig") or {}).get("defaults") or {}).get("custom") or {}
+        settings = [b.get("settings") or {} for t in panel["targets"] for b in t.get("bucketAggs") or ()]
+        thin = custom.get("drawStyle") == "bars" and any(s.get("interval") == "auto" for s in settings)
+        if thin and any(a.get("enable") for a in board.annotations):
+            yield name(panel), "has thin bars under annotations that are on"
+
+
 def check_heat_maps_count(board: Board) -> Found:
     """Their cells are counts of events in bars that the reader chooses, not in a share and in a pixel's width."""
     for panel in (p for p in board.asking if p["type"] == "heatmap"):
@@ -179,6 +198,8 @@ CHECKS: tuple[Check, ...] = (
     check_networks_have_their_fields,
     check_colors_are_safe,
     check_series_can_be_told_apart,
+    check_filters_name_their_limit,
+    check_annotations_leave_thin_bars,
     check_heat_maps_count,
     check_tables_have_no_footer,
 )

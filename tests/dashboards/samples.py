@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models.elasticsearch import TermsOrder
 
 ALERTS, CALLS = "sample-alerts", "sample-calls"
 _ADVICE = "What it shows, and what whoever looks at it is to do about it next."
+_UNFILTERED = " The ad-hoc filter does not apply to this panel."
 
 
 def source(stream: str) -> m.DataSourceRef:
@@ -56,7 +57,7 @@ def calls() -> dict[str, Any]:
         .override_by_regexp("/.*/", [m.DynamicConfigValue("noValue", "–")])
     )  # fmt: skip
     up = (
-        stat.Panel().id(4).title("Workers").description(_ADVICE).unit("short").no_value("No worker is scraped")
+        stat.Panel().id(4).title("Workers").description(_ADVICE + _UNFILTERED).unit("short").no_value("No worker is scraped")
         .datasource(m.DataSourceRef(type_val="prometheus", uid="tocsin-prometheus")).links([link])
         .with_target(prometheus.Dataquery().ref_id("A").expr("sum(tocsin_up)").instant())
         .grid_pos(m.GridPos(x=0, y=9, w=6, h=4))
