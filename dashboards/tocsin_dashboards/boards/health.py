@@ -158,7 +158,7 @@ def _judging(board: Board) -> None:
                 [
                     promised(
                         "histogram_quantile(0.95, sum by (le) (rate(tocsin_window_duration_seconds_bucket[15m])))",
-                        "95 of 100",
+                        "95 % quantile",
                     )
                 ],
                 _UP,
