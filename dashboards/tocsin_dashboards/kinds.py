@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -32,9 +33,7 @@ OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH, DATASETS, BEHAVIOR, USAGE,
     "tocsin-data-integrity", "tocsin-model-behavior", "tocsin-usage", "tocsin-access",
 )  # fmt: skip
 #: What legends call percentiles.
-_PERCENTILES = {
-    5: "lowest 5 %", 25: "lowest quarter", 50: "median", 75: "highest quarter", 95: "highest 5 %", 99: "highest 1 %",
-}  # fmt: skip
+_PERCENTILES = {percent: f"{percent} % quantile" for percent in (5, 25, 75, 95, 99)} | {50: "median"}
 KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
 
 
@@ -77,14 +76,16 @@ def lines(
     unit: str = "short",
     stacked: bool = False,
     at_least: str = "",
+    subject: str = "",
 ) -> Panel:
-    """Series over time; stacked ones as bars. Series that are named after a severity or state have its color.
+    """Series over time; stacked ones as bars. Series with known names have fixed colors, the others a color by name.
 
-    `at_least` is the least width of an automatic bucket of time.
+    `at_least` is the least width of an automatic bucket of time. `subject` is the name of a series that stands out
+    against gray others.
     """
     panel = (
         timeseries.Panel()
-        .color_scheme(looks.one_hue())
+        .color_scheme(looks.gray() if subject else looks.by_name())
         .datasource(source_of(targets[0]))
         .targets(list(targets))
     )
@@ -102,26 +103,55 @@ def lines(
         panel.show_points(looks_model.VisibilityMode.AUTO).span_nulls(True).line_width(2)  # noqa: FBT003
     if at_least:
         panel.interval(at_least)
+    _name_percentiles(panel, targets)
+    for name, color in _known(targets).items():
+        panel.override_by_name(name, looks.fixed(color))
+    if subject:
+        panel.override_by_name(subject, looks.standing_out(looks.BLUE))
+    panel.override_by_name("threshold", looks.dashed(looks.RED))
+    return described(panel, title, doc, unit, link)
+
+
+def _name_percentiles(panel: Panel, targets: Sequence[Any]) -> None:
+    """A readable name and a color for each percentile that the targets compute."""
     for target in targets:
         for metric in getattr(target.build(), "metrics", None) or ():
             if metric.type_val == "percentiles":
                 for percent, said in _PERCENTILES.items():
-                    named = [model.DynamicConfigValue("displayName", said)]
+                    named = [
+                        model.DynamicConfigValue("displayName", said),
+                        *looks.fixed(looks.PERCENTILES[said]),
+                    ]
                     panel.override_by_regexp(rf"/^p{percent}\.0 /", named)
-    for word, color in looks.NAMED.items():
-        panel.override_by_name(word, looks.fixed(color))
-    panel.override_by_name("threshold", looks.fixed(looks.RED))
-    return described(panel, title, doc, unit, link)
+
+
+def _known(targets: Sequence[Any]) -> dict[str, str]:
+    """The fixed colors of the series that the targets may give, by the fields and labels in the names of the series."""
+    found: dict[str, str] = {}
+    for target in targets:
+        query = target.build()
+        named = getattr(query, "alias", None) or getattr(query, "legend_format", None) or ""
+        for field in re.findall(r"\{\{(?:term )?([\w.]+)\}\}", named):
+            found |= looks.SERIES.get(field, {})
+    return found
 
 
 def bars(
-    title: str, doc: str, target: Any, link: build.DashboardLink, *, along: str, unit: str = "short"
+    title: str,
+    doc: str,
+    target: Any,
+    link: build.DashboardLink,
+    *,
+    along: str,
+    named: Mapping[str, str],
+    unit: str = "short",
 ) -> Panel:
-    """A bar for each bucket of `along`."""
+    """A bar for each bucket of `along`; `named` has the readable name of each field."""
     panel = (
         barchart.Panel()
         .color_scheme(looks.one_hue())
-        .x_field(along)
+        .x_field(named[along])
+        .with_transformation(model.DataTransformerConfig(id_val="organize", options={"renameByName": named}))
         .datasource(source_of(target))
         .with_target(target)
     )
@@ -175,6 +205,10 @@ def network(
     )
     for id, options in steps:
         panel.with_transformation(model.DataTransformerConfig(id_val=id, options=options))
+    shown = {"displayName": "events", "decimals": 0}
+    panel.override_by_name(
+        "mainstat", [model.DynamicConfigValue(name, value) for name, value in shown.items()]
+    )
     return described(panel, title, doc, "short", link)
 
 

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from tocsin.contract.streams import TIME
 from tocsin_dashboards import variables
-from tocsin_dashboards.asking import ask, raw, ref_of
+from tocsin_dashboards.asking import AUTO, ask, raw, ref_of
 from tocsin_dashboards.looks import BLUE, RED
 
 with warnings.catch_warnings():  # it says that v2 is preferred: standards ship v1, which 12 and 13 both load
@@ -24,6 +24,8 @@ WIDTH = 24
 #: Ids of headings begin here, so that a new one changes no panel's id.
 _FIRST_ROW = 1000
 TAG = "tocsin"
+#: What the description of a panel says that the reader's filters do not reach.
+UNFILTERED = "The ad-hoc filter does not apply to this panel."
 #: What happened when: alerts that began, and models that were trained or deployed.
 _HAPPENED = (
     ("Alerts", "alert_history", "event.action:firing", RED),
@@ -102,11 +104,30 @@ class Board:
                 panel["options"].pop(
                     "footer"
                 )  # the builders always write it, and Grafana 13 does not have it
+        _name_the_filters_limit(found)
+        thin = any(map(_has_thin_bars, found["panels"]))
         for annotation in found["annotations"]["list"]:
+            annotation["enable"] = annotation["enable"] and not thin
             # What the data source reads, and the builders do not know.
             annotation |= {"timeField": TIME, "textField": "message", "tagsField": "tags"}
             annotation["query"] = annotation["target"]["query"]
         return found
+
+
+def _name_the_filters_limit(board: dict[str, Any]) -> None:
+    """Grafana applies the reader's filters to one data source. Panels of another one say so."""
+    filtered = {v["datasource"]["uid"] for v in board["templating"]["list"] if v["type"] == "adhoc"}
+    for panel in board["panels"]:
+        if panel["type"] != "row" and panel["datasource"]["uid"] not in filtered:
+            panel["description"] += " " + UNFILTERED
+
+
+def _has_thin_bars(panel: dict[str, Any]) -> bool:
+    """Whether a panel draws bars of an automatic width, which the lines of annotations would hide."""
+    if panel["type"] != "timeseries" or panel["fieldConfig"]["defaults"]["custom"].get("drawStyle") != "bars":
+        return False
+    buckets = [b for target in panel["targets"] for b in target.get("bucketAggs") or ()]
+    return any((b.get("settings") or {}).get("interval") == AUTO for b in buckets)
 
 
 def _others() -> build.DashboardLink:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as model
 
-BLUE, SKY, GREEN, ORANGE, YELLOW, RED, GREY = (
-    "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#f0e442", "#d55e00", "#999999",
+BLUE, SKY, GREEN, ORANGE, YELLOW, RED, PURPLE, BLACK, GREY = (
+    "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#f0e442", "#d55e00", "#cc79a7", "#000000", "#999999",
 )  # fmt: skip
 SEVERITIES = {"critical": RED, "high": ORANGE, "medium": YELLOW, "low": SKY, "info": GREY}
 STATES = {
@@ -15,13 +15,39 @@ STATES = {
     "success": GREEN, "failure": ORANGE, "unknown": GREY,
 }  # fmt: skip
 NAMED = SEVERITIES | STATES
+#: Colors of series by the field or Prometheus label that names them. Series with other names get a color by name.
+DETECTORS = {
+    "registry_access": BLUE, "model_extraction": ORANGE, "query_budget": SKY, "prediction_drift": GREEN,
+    "feature_drift": YELLOW, "label_poisoning": PURPLE, "dataset_profile": GREY,
+}  # fmt: skip
+STREAMS = {
+    "inference": BLUE, "access": ORANGE, "dataset": GREEN, "pipeline": PURPLE, "score": SKY, "finding": YELLOW,
+    "dead_letter": RED,
+}  # fmt: skip
+INCIDENTS = {"incident_opened": ORANGE, "incident_closed": BLUE}
+PERCENTILES = {"5 % quantile": SKY, "25 % quantile": ORANGE, "median": BLUE, "75 % quantile": PURPLE,
+               "95 % quantile": GREEN, "99 % quantile": YELLOW}  # fmt: skip
+SERIES = {
+    "tocsin.detector.id": DETECTORS, "detector": DETECTORS, "stream": STREAMS, "tocsin.severity": SEVERITIES,
+    "event.action": STATES | INCIDENTS, "event.outcome": STATES,
+}  # fmt: skip
 #: States with the number that sorts them in a table.
 SORTED = ("1 open", "2 acknowledged", "3 resolved", "3 closed")
 
 
 def one_hue() -> build.FieldColor:
-    """Shades of one color: for series whose names nobody knows beforehand."""
+    """Shades of one color: for panels with one series."""
     return build.FieldColor().mode(model.FieldColorModeId.SHADES).fixed_color(BLUE)
+
+
+def by_name() -> build.FieldColor:
+    """A color for each series that depends on its name only: for series whose names come from the data."""
+    return build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+
+
+def gray() -> build.FieldColor:
+    """Gray for every series that has no color of its own."""
+    return build.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(GREY)
 
 
 def by_threshold() -> build.FieldColor:
@@ -52,3 +78,14 @@ def words() -> list[model.ValueMapping]:
 def fixed(color: str) -> list[model.DynamicConfigValue]:
     """An override that gives a series its color."""
     return [model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})]
+
+
+def standing_out(color: str) -> list[model.DynamicConfigValue]:
+    """An override for the one series that the panel is about: its color, and a thicker line."""
+    return [*fixed(color), model.DynamicConfigValue("custom.lineWidth", 3)]
+
+
+def dashed(color: str) -> list[model.DynamicConfigValue]:
+    """An override that draws a series as a dashed line in a color."""
+    line = {"fill": "dash", "dash": [10, 10]}
+    return [*fixed(color), model.DynamicConfigValue("custom.lineStyle", line)]

@@ -110,8 +110,8 @@ def scores(detector: str, where: str = "", title: str = "", doc: str = "") -> Pa
     return lines(
         title or f"{detector}: score against threshold",
         doc
-        or "The worst subjects of each window and, in red, the threshold. A line that climbs towards it is the time to "
-        "look, before there is an alert: open the subject and compare what changed.",
+        or "The worst subjects of each window; the dashed red line is the threshold. A line that climbs to it: look "
+        "before there is an alert: open the subject and compare what changed.",
         [
             ask(
                 "score",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from tocsin_dashboards.kinds import described, source_of
 
 Panel = Any
 _KIND = "tocsin.subject.type"
+#: What the header of a matrix calls its fields.
+_NAMES = {"user.id": "principal", "tocsin.resource.id": "resource", "tocsin.dataset.name": "dataset"}
 
 
 def listing(
@@ -30,12 +33,14 @@ def listing(
     gone: Sequence[str] = (),
     only: bool = False,
     newest: str = "",
+    also: str = "",
     unit: str = "locale",
 ) -> Panel:
     """A table of buckets or documents: `columns` gives headings by field in the order shown, `units` a heading's unit.
 
     Fields that are `gone` are requested and not shown; with `only`, documents show `columns` and no other field.
     With `newest`, the rows are in the order of the column under that heading, the latest first.
+    With `also`, documents show `columns` and the fields below this one, by their own short names.
     A table with the kind of each subject links each subject to the board of its kind.
     """
     panel = _table(target)
@@ -49,6 +54,12 @@ def listing(
     if only:
         tidy["includeByName"] = dict.fromkeys(shown, True)
     panel.with_transformation(_step("organize", tidy))
+    if also:
+        below = re.escape(f"{also}.")
+        headings = "|".join(columns.values())
+        kept = {"include": {"pattern": f"/^({headings}|{below}.+)$/"}}
+        panel.with_transformation(_step("filterFieldsByName", kept))
+        panel.with_transformation(_step("renameByRegex", {"regex": f"{below}(.+)", "renamePattern": "$1"}))
     if newest:
         panel.with_transformation(_step("sortBy", {"sort": [{"field": newest, "desc": True}]}))
     panel.mappings(looks.words()).filterable(True)  # noqa: FBT003
@@ -82,6 +93,8 @@ def matrix(
     if split:
         panel.with_transformation(_step("extractFields", _parts(*split)))
     panel.with_transformation(_step("groupingToMatrix", cross))
+    header = {f"{row}\\{column}": f"{_NAMES.get(row, row)} \\ {_NAMES.get(column, column)}"}
+    panel.with_transformation(_step("organize", {"renameByName": header}))
     panel.thresholds(looks.thresholds((None, "transparent"), (1, looks.SKY), (100, looks.BLUE)))
     panel.color_scheme(looks.by_threshold())
     panel.cell_options(looks_model.TableColoredBackgroundCellOptions())

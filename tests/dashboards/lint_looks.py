@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from tests.dashboards.datasources import uid_of
 from tests.dashboards.lint import Board, Check, Found, Json, name
 from tests.dashboards.lint_links import links
 
@@ -16,7 +17,7 @@ PALETTE = frozenset({
 })  # fmt: skip
 #: Grafana's schemes that do not set red against green: one hue, or a way through blue.
 SCHEMES = frozenset(
-    {"fixed", "thresholds", "shades"}
+    {"fixed", "thresholds", "shades", "palette-classic-by-name"}
     | {
         f"continuous-{name}"
         for name in ("BlYlRd", "YlRd", "BlPu", "YlBl", "blues", "reds", "greens", "purples")
@@ -127,6 +128,49 @@ def _modes(panel: Json) -> Iterator[str]:
             yield str(color["mode"])
 
 
+def check_series_can_be_told_apart(board: Board) -> Found:
+    """Several series have a color by name, or one color each by overrides: not the shades of one hue."""
+    for panel in (p for p in board.asking if p["type"] == "timeseries" and _several(p)):
+        config = panel.get("fieldConfig") or {}
+        mode = ((config.get("defaults") or {}).get("color") or {}).get("mode")
+        own = [p for o in config.get("overrides") or () for p in o["properties"] if p["id"] == "color"]
+        if mode != "palette-classic-by-name" and not (mode == "fixed" and own):
+            yield name(panel), f"has several series in the color scheme {mode!r}"
+        for color in (p["value"].get("fixedColor") for p in own):
+            if color and str(color).lower() not in PALETTE:
+                yield name(panel), f"a series has the color {color!r}, which is not one of the palette"
+
+
+def _several(panel: Json) -> bool:
+    """Whether a panel may have more than one series."""
+    targets = panel.get("targets") or ()
+    split = ("terms", "filters")
+    return (
+        len(targets) > 1
+        or any(b["type"] in split for t in targets for b in t.get("bucketAggs") or ())
+        or any(m["type"] == "percentiles" for t in targets for m in t.get("metrics") or ())
+        or any("{{" in str(t.get("legendFormat") or "") for t in targets)
+    )
+
+
+def check_filters_name_their_limit(board: Board) -> Found:
+    """A panel of another data source than that of the ad-hoc filter says that the filter does not apply."""
+    filtered = {uid_of(v["datasource"]) for v in board.variables.values() if v["type"] == "adhoc"}
+    for panel in board.asking:
+        said = "ad-hoc filter does not apply" in str(panel.get("description"))
+        if filtered and said == (uid_of(panel.get("datasource")) in filtered):
+            yield name(panel), "is wrong about the ad-hoc filter"
+
+
+def check_annotations_leave_thin_bars(board: Board) -> Found:
+    for panel in (p for p in board.asking if p["type"] == "timeseries"):
+        custom = ((panel.get("fieldConfig") or {}).get("defaults") or {}).get("custom") or {}
+        settings = [b.get("settings") or {} for t in panel["targets"] for b in t.get("bucketAggs") or ()]
+        thin = custom.get("drawStyle") == "bars" and any(s.get("interval") == "auto" for s in settings)
+        if thin and any(a.get("enable") for a in board.annotations):
+            yield name(panel), "has thin bars under annotations that are on"
+
+
 def check_heat_maps_count(board: Board) -> Found:
     """Their cells are counts of events in bars that the reader chooses, not in a share and in a pixel's width."""
     for panel in (p for p in board.asking if p["type"] == "heatmap"):
@@ -153,6 +197,9 @@ CHECKS: tuple[Check, ...] = (
     check_empty_cells_say_nothing,
     check_networks_have_their_fields,
     check_colors_are_safe,
+    check_series_can_be_told_apart,
+    check_filters_name_their_limit,
+    check_annotations_leave_thin_bars,
     check_heat_maps_count,
     check_tables_have_no_footer,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from tests.dashboards.datasources import uid_of
@@ -69,4 +71,56 @@ def check_open_comes_first(board: Board) -> Found:
                 yield name(panel), "open ones do not come first"
 
 
-CHECKS: tuple[Check, ...] = (check_titles_fit, check_columns_fit, check_open_comes_first)
+#: Names of fields and metrics, which are not for readers.
+_RAW = re.compile(r"\b(?:tocsin|event|user|source|user_agent|http|data_stream)\.[a-z_]|\btocsin_|\S\\\S")
+
+
+def check_no_raw_names_are_shown(board: Board) -> Found:
+    for panel in board.asking:
+        for shown in _shown(panel):
+            if _RAW.search(shown):
+                yield name(panel), f"shows the name of a field, {shown!r}"
+        matcher = {"id": "byName", "options": "mainstat"}
+        if panel["type"] == "nodeGraph" and not any(o["matcher"] == matcher for o in _overrides(panel)):
+            yield name(panel), "shows the name of a field, 'mainstat'"
+        raw = any(m["type"] == "raw_data" for t in panel["targets"] for m in t.get("metrics") or ())
+        steps = panel.get("transformations") or ()
+        chosen = any(s["id"] == "filterFieldsByName" or s["options"].get("includeByName") for s in steps)
+        if panel["type"] == "table" and raw and not chosen:
+            yield name(panel), "shows every field of its documents by its name"
+
+
+def _overrides(panel: Json) -> list[Json]:
+    return list((panel.get("fieldConfig") or {}).get("overrides") or ())
+
+
+def _shown(panel: Json) -> Iterator[str]:
+    """Legends, and the headings of tables and bars after their transformations."""
+    for properties in (o["properties"] for o in _overrides(panel)):
+        yield from (str(p["value"]) for p in properties if p["id"] == "displayName")
+    for target in panel.get("targets") or ():
+        said = str(target.get("legendFormat") or target.get("alias") or "")
+        if panel["type"] == "timeseries":
+            yield re.sub(r"\{\{.+?\}\}", "", said) or (str(target.get("expr") or "") if not said else "")
+    if panel["type"] in ("table", "barchart"):
+        yield from _headings(panel)
+
+
+def _headings(panel: Json) -> Iterator[str]:
+    steps = list(panel.get("transformations") or ())
+    cross = next((s["options"] for s in steps if s["id"] == "groupingToMatrix"), None)
+    names = {b["field"] for t in panel["targets"] for b in t.get("bucketAggs") or () if b["type"] == "terms"}
+    if cross:
+        names = {f"{cross['rowField']}\\{cross['columnField']}"}
+    for options in (s["options"] for s in steps if s["id"] == "organize"):
+        names -= {field for field, gone in (options.get("excludeByName") or {}).items() if gone}
+        names = {(options.get("renameByName") or {}).get(n, n) for n in names} | set(headings(panel))
+    yield from sorted(names)
+
+
+CHECKS: tuple[Check, ...] = (
+    check_titles_fit,
+    check_columns_fit,
+    check_open_comes_first,
+    check_no_raw_names_are_shown,
+)

@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models.elasticsearch import TermsOrder
 
 ALERTS, CALLS = "sample-alerts", "sample-calls"
 _ADVICE = "What it shows, and what whoever looks at it is to do about it next."
+_UNFILTERED = " The ad-hoc filter does not apply to this panel."
 
 
 def source(stream: str) -> m.DataSourceRef:
@@ -46,7 +47,7 @@ def calls() -> dict[str, Any]:
     drawn = (
         timeseries.Panel().id(1).title("Calls").description(_ADVICE).datasource(source("inference")).unit("short")
         .no_value("No calls in this range").links([link]).grid_pos(m.GridPos(x=0, y=0, w=12, h=8))
-        .color_scheme(d.FieldColor().mode(m.FieldColorModeId.CONTINUOUS_BLUES))
+        .color_scheme(d.FieldColor().mode(m.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .with_target(over_time("tocsin.model.name:$model AND ${search:raw}", by="user.id"))
     )  # fmt: skip
     table_of = (
@@ -56,7 +57,7 @@ def calls() -> dict[str, Any]:
         .override_by_regexp("/.*/", [m.DynamicConfigValue("noValue", "–")])
     )  # fmt: skip
     up = (
-        stat.Panel().id(4).title("Workers").description(_ADVICE).unit("short").no_value("No worker is scraped")
+        stat.Panel().id(4).title("Workers").description(_ADVICE + _UNFILTERED).unit("short").no_value("No worker is scraped")
         .datasource(m.DataSourceRef(type_val="prometheus", uid="tocsin-prometheus")).links([link])
         .with_target(prometheus.Dataquery().ref_id("A").expr("sum(tocsin_up)").instant())
         .grid_pos(m.GridPos(x=0, y=9, w=6, h=4))
@@ -83,6 +84,7 @@ def alerts() -> dict[str, Any]:
     raw = raw.metrics([e.RawData().id("1").settings(e.ElasticsearchRawDataSettings().size("50"))])
     shown = {
         "excludeByName": {"_id": True, "event.id": True},
+        "includeByName": {"tocsin.severity": True},
         "renameByName": {"tocsin.severity": "severity"},
     }
     link = d.DashboardLink("Calls").url(f"/d/{CALLS}?${{__url_time_range}}&var-model=$__all")

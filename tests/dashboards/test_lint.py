@@ -80,6 +80,12 @@ def _shares(boards: Boards) -> None:
     _defaults(boards).update(unit="percentunit")
 
 
+def _thin(boards: Boards) -> None:
+    """Bars of an automatic width on a board whose annotations are on."""
+    _defaults(boards)["custom"] = {"drawStyle": "bars"}
+    boards[CALLS]["annotations"] = boards[ALERTS]["annotations"]
+
+
 def _override(panel: Any, heading: str, id: str, value: object) -> None:
     matcher = {"id": "byName", "options": heading}
     panel["fieldConfig"]["overrides"].append({"matcher": matcher, "properties": [{"id": id, "value": value}]})
@@ -165,6 +171,15 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("colors_are_safe", lambda b: _defaults(b).pop("color"), "no color scheme"),
     ("colors_are_safe", lambda b: _panel(b).update(type="heatmap"), "heatmap's scheme"),
     ("colors_are_safe", lambda b: _event(b).update(iconColor="rgba(255, 0, 0, 1)"), "palette"),
+    ("series_can_be_told_apart", lambda b: _defaults(b)["color"].update(mode="shades"), "in the color scheme 'shades'"),
+    ("series_can_be_told_apart", lambda b: _override(_panel(b), "x", "color", {"fixedColor": "red"}), "color 'red'"),
+    ("no_raw_names_are_shown", lambda b: _target(b).update(alias="tocsin.model.name"), "'tocsin.model.name'"),
+    ("no_raw_names_are_shown", lambda b: _columns(b, "tocsin.score", 80), "'tocsin.score'"),
+    ("no_raw_names_are_shown", lambda b: _panel(b, 1).update(transformations=[]), "'user.id'"),
+    ("no_raw_names_are_shown", lambda b: _panel(b).update(type="nodeGraph"), "'mainstat'"),
+    ("no_raw_names_are_shown", lambda b: _target(b, 1)["metrics"][0].update(type="raw_data"), "every field"),
+    ("filters_name_their_limit", lambda b: _panel(b)["datasource"].update(uid="tocsin-access"), "ad-hoc filter"),
+    ("annotations_leave_thin_bars", _thin, "thin bars"),
     ("heat_maps_count", lambda b: _panel(b).update(type="heatmap"), "a pixel"),
     ("heat_maps_count", _shares, "percentunit"),
     ("tables_have_no_footer", lambda b: _panel(b, 1)["options"].update(footer={}), "options.footer"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tocsin.contract.findings import Family
 from tocsin_dashboards.asking import AUTO, STEP, ask, count, lowest, terms, total, unique
-from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, network, to
+from tocsin_dashboards.kinds import ACCESS, PRINCIPAL, lines, to
 from tocsin_dashboards.layout import Board
 from tocsin_dashboards.parts import family_alerts, scores
 from tocsin_dashboards.tables import listing, matrix
@@ -42,7 +42,7 @@ def _who_and_what(board: Board) -> None:
     board.row(
         "Who and what",
         (
-            12,
+            24,
             matrix(
                 "Who touched what",
                 "Accesses by principal and resource. A row that fills from left to right is somebody who takes everything. What is rarely touched is not among these 25 resources: see the new pairs below.",
@@ -50,17 +50,6 @@ def _who_and_what(board: Board) -> None:
                 _ONE,
                 row="user.id",
                 column="tocsin.resource.id",
-            ),
-        ),
-        (
-            12,
-            network(
-                "Principals and resources",
-                "The same as a picture. A node with many more edges than its like is a service account, or one that is used as one.",
-                "access",
-                ("user.id", "tocsin.resource.id"),
-                _BY,
-                _ONE,
             ),
         ),
         height=11,

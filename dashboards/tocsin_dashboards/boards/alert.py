@@ -9,6 +9,7 @@ from tocsin_dashboards.parts import alert_table, history
 from tocsin_dashboards.tables import listing
 
 _ABOUT = 'tocsin.detector.id:"${detector}" AND tocsin.subject.id:"${subject}"'
+_PEERS = 'tocsin.detector.id:"${detector}" AND NOT tocsin.subject.id:"${subject}"'
 _UP = to(OVERVIEW, "SOC overview")
 
 
@@ -37,8 +38,17 @@ def _evidence(board: Board) -> None:
             24,
             lines(
                 "Score against threshold",
-                "The detector's score of this subject before, during and after the alert; red is the threshold. A climb before the alert says when it really began.",
+                "The detector's score of this subject before, during and after the alert in blue, the ten highest other subjects in gray, the threshold dashed in red. A climb before the alert says when it really began.",
                 [
+                    ask(
+                        "score",
+                        _PEERS,
+                        [highest("tocsin.score")],
+                        [terms("tocsin.subject.id", 10, "1")],
+                        over=STEP,
+                        alias="{{term tocsin.subject.id}}",
+                        ref="C",
+                    ),
                     ask("score", _ABOUT, [highest("tocsin.score")], over=STEP, alias="score"),
                     ask(
                         "score", _ABOUT, [highest("tocsin.threshold")], over=STEP, alias="threshold", ref="B"
@@ -46,6 +56,7 @@ def _evidence(board: Board) -> None:
                 ],
                 _UP,
                 unit="none",
+                subject="score",
             ),
         ),
         (
@@ -55,7 +66,7 @@ def _evidence(board: Board) -> None:
                 "What was seen in each window, with its evidence: a column for each fact, to the right. Check the evidence against the source before you act on it.",
                 ask("finding", _ABOUT, [raw(100)]),
                 _UP,
-                gone=("_id", "_index", "_type", "sort", "highlight"),
+                also="tocsin.evidence",
                 columns={
                     "tocsin.window.start": "window",
                     "tocsin.severity": "severity",

@@ -129,7 +129,7 @@ def _taking_in(board: Board) -> None:
             lines(
                 "Spool",
                 "Bytes on disk while the store is away. Full, it makes collectors wait: bring the store back, or give the spool more room.",
-                [promised("tocsin_spool_bytes", "{{instance}}")],
+                [promised("tocsin_spool_bytes", "spool {{instance}}")],
                 _UP,
                 unit="bytes",
             ),
@@ -158,7 +158,7 @@ def _judging(board: Board) -> None:
                 [
                     promised(
                         "histogram_quantile(0.95, sum by (le) (rate(tocsin_window_duration_seconds_bucket[15m])))",
-                        "95 of 100",
+                        "95 % quantile",
                     )
                 ],
                 _UP,

@@ -177,6 +177,7 @@ def _over_time(board: Board) -> None:
                 ask("incidents", _LOUD, [count()], [terms("tocsin.playbook.id")]),
                 _UP,
                 along="tocsin.playbook.id",
+                named={"tocsin.playbook.id": "playbook", "Count": "incidents"},
             ),
         ),
         (

@@ -57,6 +57,7 @@ def _who_asks(board: Board) -> None:
                 ask("inference", _CALLS, [count()], [terms("user.id", 15)]),
                 _ONE,
                 along="user.id",
+                named={"user.id": "principal", "Count": "calls"},
             ),
         ),
         (
