@@ -166,8 +166,8 @@ def _check_names(panel: Json, shown: Sequence[Frame]) -> None:
 
 
 def data_fields(text: str) -> Iterator[str]:
-    r"""The names in `${__data.fields["a.b"]}`, also as they stand inside of JSON (`\"`)."""
+    r"""The names in `${__data.fields["a.b"]}`, also as they stand inside of JSON (`\"`); `.text` is the shown value."""
     for part in text.split("__data.fields[")[1:]:
         yield part.partition("]")[0].replace("\\", "").strip("\"'").partition(":")[0]
     for part in text.split("__data.fields.")[1:]:
-        yield part.partition("}")[0].partition(":")[0]
+        yield part.partition("}")[0].partition(":")[0].removesuffix(".text").removesuffix(".numeric")
