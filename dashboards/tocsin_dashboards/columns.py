@@ -14,7 +14,7 @@ WIDTHS: Mapping[str, int] = {
     "severity": 90, "state": 125, "kind": 95, "detector": 150, "subject": 180, "since": 130, "principal": 150,
     "alert": 95, "incident": 95, "digest": 95, "run": 95, "baseline": 95,
     "when": 170, "window": 170, "window end": 170, "first seen": 170,
-    "what": 160, "action": 105, "by": 110, "receiver": 120, "address": 120, "step": 100, "version": 80, "cause": 140,
+    "what": 160, "action": 105, "receiver": 120, "address": 120, "step": 100, "version": 80, "cause": 140,
     "score": 80, "threshold": 90, "highest score": 115,
     "steps": 65, "left": 65, "events": 80, "times": 75, "calls": 85, "accesses": 90, "addresses": 95, "programs": 95,
     "models": 80, "rows": 85, "snapshots": 95, "alerts": 75, "worst": 80, "windows": 85, "most findings": 110,

@@ -148,7 +148,7 @@ def test_names(folder, make, committed, name, expected):
         pl.DataFrame({"a": [1]}).write_parquet(path)
     else:
         content = (folder / "x.csv").read_bytes()
-        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        path.write_bytes(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
     committed.take(make(Dataset, path))
     assert committed.events[0]["tocsin.dataset.name"] == expected
     committed.take(make(Dataset, path, name="given"))
@@ -207,7 +207,7 @@ def test_datasets_without_rows_are_events(folder, make, committed):
         ("a.csv", b"a,b\n1,2,3\n"),
         ("a.csv", b"a\n\xff\xfe\n" * 5),
         ("a.csv.gz", b"no gzip"),
-        ("a.csv.gz", gzip.compress(b"a\n1\n" * 9999)[:-9]),
+        ("a.csv.gz", gzip.compress(b"a\n1\n" * 9999, mtime=0)[:-9]),
         ("a.parquet", b""),
         ("a.parquet", b"PAR1" + b"\0" * 50 + b"PAR1"),
         ("a.parquet", b"a,b\n1,2\n"),
