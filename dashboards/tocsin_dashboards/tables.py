@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard as build
@@ -55,11 +55,7 @@ def listing(
         tidy["includeByName"] = dict.fromkeys(shown, True)
     panel.with_transformation(_step("organize", tidy))
     if also:
-        below = re.escape(f"{also}.")
-        headings = "|".join(columns.values())
-        kept = {"include": {"pattern": f"/^({headings}|{below}.+)$/"}}
-        panel.with_transformation(_step("filterFieldsByName", kept))
-        panel.with_transformation(_step("renameByRegex", {"regex": f"{below}(.+)", "renamePattern": "$1"}))
+        _add_fields_below(panel, also, columns.values())
     if newest:
         panel.with_transformation(_step("sortBy", {"sort": [{"field": newest, "desc": True}]}))
     panel.mappings(looks.words()).filterable(True)  # noqa: FBT003
@@ -71,6 +67,14 @@ def listing(
         if found:
             panel.override_by_name(heading, found)
     return described(panel, title, doc, unit, link)
+
+
+def _add_fields_below(panel: Panel, field: str, headings: Iterable[str]) -> None:
+    """Show the fields below a field, too, by their own short names."""
+    below = re.escape(f"{field}.")
+    kept = {"include": {"pattern": f"/^({'|'.join(headings)}|{below}.+)$/"}}
+    panel.with_transformation(_step("filterFieldsByName", kept))
+    panel.with_transformation(_step("renameByRegex", {"regex": f"{below}(.+)", "renamePattern": "$1"}))
 
 
 def matrix(
