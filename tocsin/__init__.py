@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tocsin import _moved
 
 if TYPE_CHECKING:
+    from tocsin.contract.aspects import changed, not_judged
     from tocsin.contract.findings import Family, Finding, Score, Severity, Subject
     from tocsin.contract.panels import Distribution, Network, ScoreOverTime, ValueTable
     from tocsin.contract.plugin import (
@@ -53,6 +54,7 @@ _HOME = {
         "StoreError",
         "TocsinError",
     ),
+    "tocsin.contract.aspects": ("changed", "not_judged"),
     "tocsin.contract.findings": ("Family", "Finding", "Score", "Severity", "Subject"),
     "tocsin.contract.panels": ("Distribution", "Network", "ScoreOverTime", "ValueTable"),
     "tocsin.contract.plugin": (
@@ -106,6 +108,8 @@ __all__ = [
     "TocsinError",
     "ValueTable",
     "Window",
+    "changed",
+    "not_judged",
     "param",
     "record",
 ]

@@ -132,9 +132,18 @@ class Alerting:
         )
 
     def alerts(self) -> list[Alert]:
-        """All alerts: firing first, then by severity, newest first."""
+        """All alerts: firing first, then by severity, aspects last, then newest first."""
         found = Table(self._store, "alert", Alert).all()
-        return sorted(found, key=lambda a: (not a.firing, -a.severity.rank, -a.window_end.timestamp(), a.id))
+        return sorted(
+            found,
+            key=lambda a: (
+                not a.firing,
+                -a.severity.rank,
+                bool(a.aspect),
+                -a.window_end.timestamp(),
+                a.id,
+            ),
+        )
 
     def incidents(self) -> list[Incident]:
         """All incidents: open ones first, then newest first."""

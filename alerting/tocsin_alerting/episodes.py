@@ -100,7 +100,7 @@ def join(
 
 def _opened(known: Sequence[Alert], episode: Episode, namespace: str, now: datetime) -> Alert:
     first = episode.findings[0]
-    key = fingerprint(namespace, first.detector, first.subject)
+    key = fingerprint(namespace, first.detector, first.subject, first.aspect)
     id = f"{key}-{first.window_start:%Y%m%dT%H%M%S}"
     same = sum(alert.id.startswith(id) for alert in known)  # late data may have split one alert into two
     alert = Alert(
@@ -109,6 +109,7 @@ def _opened(known: Sequence[Alert], episode: Episode, namespace: str, now: datet
         namespace=namespace,
         detector=first.detector,
         subject=first.subject,
+        aspect=first.aspect,
         state=AlertState.FIRING,
         severity=episode.severity,
         started=first.window_start,

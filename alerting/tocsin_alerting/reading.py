@@ -21,7 +21,7 @@ from tocsin.contract.alerts import Alert, fingerprint
 from tocsin.contract.findings import DONE, WITHDRAWN, Family, Finding, Severity, Subject
 from tocsin.contract.frames import NEWEST_LAST
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ID, INGESTED, SILENT
+from tocsin.contract.streams import ASPECT, ID, INGESTED, SILENT
 from tocsin.store.protocol import Store
 from tocsin_alerting.episodes import Episode, Verdict, episodes
 
@@ -54,7 +54,7 @@ def read(store: Store, position: Position, alerts: Sequence[Alert]) -> Changes:
     """
     new = (_EVALUATED, Condition(INGESTED, ">", position.runs - store.overlap))
     runs = store.scan("run", columns=[_DETECTOR, SILENT, INGESTED], where=new).filter(_NOT_SILENT).collect()
-    columns = [_DETECTOR, _TYPE, _SUBJECT, _START, INGESTED]
+    columns = [_DETECTOR, _TYPE, _SUBJECT, ASPECT, _START, INGESTED]
     where = [Condition(INGESTED, ">", position.findings - store.overlap)]
     findings = store.scan("finding", columns=columns, where=where).collect()
     since = _since(store.namespace, set(runs[_DETECTOR]), findings, alerts)
@@ -74,7 +74,7 @@ def _since(
             since[alert.fingerprint] = (alert.detector, alert.window_start)
     for row in findings.iter_rows(named=True):
         detector, start = row[_DETECTOR], row[_START]
-        key = fingerprint(namespace, detector, _subject(row))
+        key = fingerprint(namespace, detector, _subject(row), row[ASPECT] or "")
         starts = [a.started for a in known[key] if a.started <= start < (a.resolved or a.window_end)]
         starts += [a.window_start for a in known[key] if a.firing]
         if key in since:
@@ -93,7 +93,7 @@ def _evaluated(
     windows = _windows(runs.filter(_NOT_SILENT).select(_DETECTOR, _START, _END))
     found: dict[str, list[Verdict]] = defaultdict(list)
     for row in _revisions(store, where):
-        key = fingerprint(store.namespace, row[_DETECTOR], _subject(row))
+        key = fingerprint(store.namespace, row[_DETECTOR], _subject(row), row[ASPECT] or "")
         if key in since and row[_START] >= since[key][1]:
             found[key].append(Verdict(row[_START], row[_END], _finding(row)))
     return {
@@ -146,6 +146,7 @@ def _finding(row: Mapping[str, Any]) -> Finding | None:
         playbook=row["tocsin.playbook.id"] or "",
         baseline=row["tocsin.baseline.digest"] or "",
         family=row["tocsin.detector.family"] or Family.OTHER.value,
+        aspect=row[ASPECT] or "",
     )
 
 

@@ -103,7 +103,9 @@ def detect(
 def _report(runs: Sequence[Run], *, verbose: bool) -> None:
     """The windows (all, or those that failed), the findings, and a summary."""
     listed = runs if verbose else [run for run in runs if run.outcome in {Outcome.FAILED, Outcome.GAP}]
-    found = sorted((f for run in runs for f in run.findings), key=lambda f: -f.severity.rank)
+    found = sorted(
+        (f for run in runs for f in run.findings), key=lambda f: (-f.severity.rank, bool(f.aspect))
+    )
     for rows, columns in ((map(_run, listed), _RUN), ([f.to_dict() for f in found], _FINDING)):
         shown = list(rows)
         if shown:
@@ -234,6 +236,7 @@ def finding_row(row: dict[str, Any]) -> dict[str, Any]:
         "window.end": row["tocsin.window.end"],
         "techniques": row["threat.technique.id"],
         "reason": row["event.reason"],
+        "aspect": row["tocsin.aspect"],
         "evidence": json.loads(row["tocsin.evidence"] or "{}"),
         "playbook": row["tocsin.playbook.id"],
         "baseline": row["tocsin.baseline.digest"],

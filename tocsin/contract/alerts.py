@@ -118,6 +118,7 @@ class Alert:
     acknowledged: Acknowledgement | None = None
     incident: str = ""
     settled: bool = False
+    aspect: str = ""
     unwritten: tuple[Transition, ...] = ()
 
     @property
@@ -172,6 +173,7 @@ class Alert:
             "score": self.score,
             "threshold": self.threshold,
             "reason": self.reason,
+            "aspect": self.aspect or None,
             "evidence": self.evidence,
             "techniques": list(self.techniques),
             "family": self.family,
@@ -228,9 +230,13 @@ def worst(severities: Iterable[Severity]) -> Severity:
     return max(severities, key=lambda severity: severity.rank)
 
 
-def fingerprint(namespace: str, detector: str, subject: Subject) -> str:
-    """The key that assigns findings to an alert: 16 hexadecimal digits, as in Alertmanager."""
-    return digest(namespace, detector, *subject)[:16]
+def fingerprint(namespace: str, detector: str, subject: Subject, aspect: str = "") -> str:
+    """The key that assigns findings to an alert: 16 hexadecimal digits, as in Alertmanager.
+
+    Each aspect of a subject has an alert of its own, so that it never hides a finding about the same subject.
+    """
+    more = (aspect,) if aspect else ()
+    return digest(namespace, detector, *subject, *more)[:16]
 
 
 def digest(*parts: str) -> str:

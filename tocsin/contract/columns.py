@@ -74,6 +74,7 @@ INGESTED = "event.ingested"
 LONGEST_KEYWORD = 8_191
 FENCE = "tocsin.run.fence"
 SILENT = "tocsin.run.silent"
+ASPECT = "tocsin.aspect"
 TIME = "@timestamp"
 ID = "event.id"
 

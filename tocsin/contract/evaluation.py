@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tocsin.clock import format_time
+from tocsin.contract import aspects
 from tocsin.contract.findings import Finding, Score, Subject, finding_id, severity_of
 from tocsin.contract.plugin import Detector
 from tocsin.contract.results import checked_baseline, checked_score, checked_scores
@@ -57,7 +58,7 @@ def fit(detector: Detector[Any], window: Window, false_alarms: float) -> Baselin
 
 
 def _calibrated(detector: Detector[Any], chunks: Iterable[Window], false_alarms: float) -> float:
-    scores = [s.value for chunk in chunks for s in checked(detector, chunk)]
+    scores = [s.value for chunk in chunks for s in checked(detector, chunk) if not s.aspect]
     try:
         return calibrate(scores, false_alarms)
     except ValueError as error:
@@ -73,7 +74,7 @@ def _worst_of_windows(detector: Detector[Any], held_out: Window, false_alarms: f
     that are drawn at random do not show this correlation, so their scores alone give a threshold that is too low.
     """
     windows = list(held_out.tumble(detector.requires.window))
-    scores = [s.value for window in windows for s in checked(detector, window)]
+    scores = [s.value for window in windows for s in checked(detector, window) if not s.aspect]
     return calibrate(scores, false_alarms) if len(scores) >= MIN_SCORES else max(scores, default=0.0)
 
 
@@ -103,6 +104,8 @@ def threshold_of(detector: Detector[Any], baseline: Baseline | None) -> float:
 def judge(detector: Detector[Any], window: Window) -> Iterator[Judgement]:
     """Score a window and compare every score with the threshold.
 
+    Aspects come last and have a threshold of their own.
+
     Raises:
         BaselineError: the detector requires a baseline and the window has none.
         PluginError: the detector returned an invalid score.
@@ -110,8 +113,14 @@ def judge(detector: Detector[Any], window: Window) -> Iterator[Judgement]:
     if detector.requires.baseline is not None and window.baseline is None:
         raise BaselineError(f"detector {detector.id} has no baseline yet")
     threshold = threshold_of(detector, window.baseline)
+    beside: list[Score] = []
     for score in checked(detector, window):
-        yield Judgement(score, threshold, _finding(detector, window, score, threshold))
+        if score.aspect:
+            beside.append(score)
+        else:
+            yield Judgement(score, threshold, _finding(detector, window, score, threshold))
+    for score in aspects.collapsed(detector.id, beside):
+        yield Judgement(score, aspects.THRESHOLD, _finding(detector, window, score, aspects.THRESHOLD))
 
 
 def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
@@ -119,7 +128,7 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
 
     Raises:
         PluginError: the detector returned something other than a Score, a value that is not finite or below 0, or
-            evidence that is not JSON, or it scored a subject twice.
+            evidence that is not JSON, or it scored a subject twice with the same aspect.
     """
     seen = set()
     for given in checked_scores(detector, detector.score(window)):
@@ -128,11 +137,11 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
             raise PluginError(
                 detector.id, f"score {score.value!r} of {score.subject}: must be finite and at least 0"
             )
-        if score.subject in seen:
+        if (score.subject, score.aspect) in seen:
             raise PluginError(
                 detector.id, f"scored {score.subject} twice in one window; return one Score for each subject"
             )
-        seen.add(score.subject)
+        seen.add((score.subject, score.aspect))
         yield score
 
 
@@ -144,11 +153,11 @@ def _plain(detector: Detector[Any], given: Any) -> Score:
         evidence = msgspec.json.decode(msgspec.json.encode(score.evidence))
     except (TypeError, ValueError, RecursionError) as error:
         raise PluginError(detector.id, f"score of {score.subject}: {error}") from None
-    words = (*score.subject, score.reason) if isinstance(score.subject, Subject) else (None,)
+    words = (*score.subject, score.reason, score.aspect) if isinstance(score.subject, Subject) else (None,)
     if not all(isinstance(word, str) for word in words):
         raise PluginError(detector.id, f"score of {score.subject!r}: subject and reason must be text")
-    type_, id, reason = ("".join(word) for word in words)  # plain str, not a subclass of the plug-in
-    return Score(Subject(type_, id), value, reason, evidence)
+    type_, id, reason, aspect = ("".join(word) for word in words)  # plain str, not a subclass of the plug-in
+    return Score(Subject(type_, id), value, reason, evidence, aspect)
 
 
 def _finding(detector: Detector[Any], window: Window, score: Score, threshold: float) -> Finding | None:
@@ -156,7 +165,7 @@ def _finding(detector: Detector[Any], window: Window, score: Score, threshold: f
     if severity is None:
         return None
     return Finding(
-        id=finding_id(detector.id, window.start, window.end, score.subject),
+        id=finding_id(detector.id, window.start, window.end, score.subject, score.aspect),
         detector=detector.id,
         subject=score.subject,
         severity=severity,
@@ -170,4 +179,5 @@ def _finding(detector: Detector[Any], window: Window, score: Score, threshold: f
         playbook=detector.playbook,
         family=detector.family.value,
         baseline="" if window.baseline is None else window.baseline.digest,
+        aspect=score.aspect,
     )

@@ -74,7 +74,7 @@ class Family(StrEnum):
 
 
 class Subject(NamedTuple):
-    """What a finding is about. `type` is model, dataset, principal, artifact or pipeline."""
+    """What a finding is about. `type` is model, dataset, principal, artifact, pipeline or detector."""
 
     type: str
     id: str
@@ -85,13 +85,15 @@ class Score:
     """A detector's score of one subject in one window. Detectors also return scores below the threshold.
 
     `value` is finite, at least 0, and on a ratio scale: higher is worse, and twice the threshold counts as twice as
-    bad (see `SEVERITY_TABLE`). `evidence` is plain JSON that lets a person verify the score.
+    bad (see `SEVERITY_TABLE`). `evidence` is plain JSON that lets a person verify the score. `aspect` is empty for
+    the score of a subject. It names what else is reported about the subject (see `tocsin.contract.aspects`).
     """
 
     subject: Subject
     value: float
     reason: str
     evidence: Mapping[str, Json] = field(default_factory=dict)
+    aspect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Finding:
     playbook: str = ""
     baseline: str = ""
     family: str = Family.OTHER.value
+    aspect: str = ""
 
     def to_dict(self) -> dict[str, Json]:
         """The finding under the keys that the command line's `--json` prints."""
@@ -127,6 +130,7 @@ class Finding:
             "window.end": format_time(self.window_end),
             "techniques": list(self.techniques),
             "reason": self.reason,
+            "aspect": self.aspect or None,
             "evidence": self.evidence,
             "family": self.family,
             "playbook": self.playbook,
@@ -138,7 +142,8 @@ class Finding:
 WITHDRAWN = "withdrawn"
 
 
-def finding_id(detector: str, start: datetime, end: datetime, subject: Subject) -> str:
-    """The id of a finding, which depends only on detector, window and subject."""
-    key = "\x1f".join((detector, format_time(start), format_time(end), *subject))
+def finding_id(detector: str, start: datetime, end: datetime, subject: Subject, aspect: str = "") -> str:
+    """The id of a finding, which depends only on detector, window, subject and aspect."""
+    more = (aspect,) if aspect else ()
+    key = "\x1f".join((detector, format_time(start), format_time(end), *subject, *more))
     return hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from tocsin.contract.columns import COMMON, FENCE, MESSAGE, SILENT, TAGS, Column, D, K, L, Stream, T, Type
+from tocsin.contract.columns import (
+    ASPECT,
+    COMMON,
+    FENCE,
+    MESSAGE,
+    SILENT,
+    TAGS,
+    Column,
+    D,
+    K,
+    L,
+    Stream,
+    T,
+    Type,
+)
 
 _FINDING_KEY = (
     Column("tocsin.detector.id", K, "id of the detector", required=True),
@@ -16,7 +30,11 @@ _CLAIM = Column(
 )
 _SILENT = Column(SILENT, Type.BOOLEAN, "true: written by a backfill that sends no notifications")
 _SUBJECT = (
-    Column("tocsin.subject.type", K, "type of the subject: model, dataset, principal, artifact or pipeline"),
+    Column(
+        "tocsin.subject.type",
+        K,
+        "type of the subject: model, dataset, principal, artifact, pipeline or detector",
+    ),
     Column("tocsin.subject.id", K, "id of the subject"),
 )
 _VERDICT = (
@@ -24,6 +42,11 @@ _VERDICT = (
     Column("tocsin.threshold", D, "threshold: a score at or above it is a finding"),
     Column("event.reason", T, "what the detector observed, in one sentence"),
     Column("tocsin.baseline.digest", K, "digest of the baseline that was used"),
+    Column(
+        ASPECT,
+        K,
+        "what is reported about the subject beside its score, such as events that could not be judged; else empty",
+    ),
 )
 
 INTERNAL_STREAMS = (

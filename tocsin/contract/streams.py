@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tocsin.contract.columns import (
+    ASPECT,
     FENCE,
     ID,
     INGESTED,
@@ -25,6 +26,7 @@ from tocsin.contract.internal_streams import INTERNAL_STREAMS
 from tocsin.contract.source_streams import SOURCE_STREAMS
 
 __all__ = [
+    "ASPECT",
     "FENCE",
     "ID",
     "INGESTED",

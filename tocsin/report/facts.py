@@ -14,6 +14,7 @@ from tocsin.contract.alerts import fingerprint
 from tocsin.contract.findings import DONE, WITHDRAWN, Outcome, Severity, Subject
 from tocsin.contract.incidents import Incident
 from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.streams import ASPECT
 from tocsin.pipeline.detecting.coverage import Span, coverage, recorded
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import history
@@ -147,9 +148,9 @@ def _without_alert(
     )
     alerted = {a.fingerprint for a in alerts} | history.raised_later(store, period, notable)
     prints = [
-        fingerprint(store.namespace, detector, Subject(type or "", id or ""))
-        for detector, type, id in notable.select(
-            _DETECTOR, "tocsin.subject.type", "tocsin.subject.id"
+        fingerprint(store.namespace, detector, Subject(type or "", id or ""), aspect or "")
+        for detector, type, id, aspect in notable.select(
+            _DETECTOR, "tocsin.subject.type", "tocsin.subject.id", ASPECT
         ).iter_rows()
     ]
     return notable.filter(~pl.Series("alerted", [p in alerted for p in prints], dtype=pl.Boolean))

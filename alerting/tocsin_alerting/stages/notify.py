@@ -41,8 +41,8 @@ def _notified(group: Group, items: list[Routed], context: Context) -> Group:
     return group.notify(alerts, reason, context.now) if reason else group
 
 
-def _order(alert: Alert) -> tuple[bool, int, str]:
-    return not alert.firing, -alert.severity.rank, alert.id
+def _order(alert: Alert) -> tuple[bool, int, bool, str]:
+    return not alert.firing, -alert.severity.rank, bool(alert.aspect), alert.id
 
 
 def _mark_settled(routed: list[Routed], context: Context) -> None:

@@ -88,7 +88,8 @@ class _Round:
         return [
             (run.start, run.end)
             for _, run in self.unrecorded
-            if run.detector == detector and any(f.severity.rank >= SUSPECT.rank for f in run.findings)
+            if run.detector == detector
+            and any(f.severity.rank >= SUSPECT.rank and not f.aspect for f in run.findings)
         ]
 
 

@@ -20,7 +20,7 @@ from tocsin.contract.evaluation import Judgement, fit, judge
 from tocsin.contract.findings import Outcome, Severity
 from tocsin.contract.plugin import Detector
 from tocsin.contract.query import COUNT, Condition
-from tocsin.contract.streams import TIME
+from tocsin.contract.streams import ASPECT, TIME
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError
 from tocsin.pipeline.detecting.baselines import Baselines, Version
@@ -102,12 +102,13 @@ class Evaluator:
         worst: dict[Any, Judgement] = {}
         for baseline in baselines:
             for judged in judge(detector, window.with_baseline(baseline)):
-                other = worst.get(judged.score.subject)
+                key = (judged.score.subject, judged.score.aspect)
+                other = worst.get(key)
                 if (
                     other is None
                     or judged.score.value / judged.threshold > other.score.value / other.threshold
                 ):
-                    worst[judged.score.subject] = judged
+                    worst[key] = judged
         return iter(worst.values())
 
     def _in_force(self, setting: Setting, window: Window, suspect: Sequence[Interval]) -> list[Version]:
@@ -175,7 +176,7 @@ class Evaluator:
                 Condition("tocsin.window.end", ">", start),
                 Condition("tocsin.window.start", "<", end),
             ],
-        ).filter(pl.col("tocsin.severity").is_in(bad))
+        ).filter(pl.col("tocsin.severity").is_in(bad), pl.col(ASPECT).is_null())
         pairs = rows.select("tocsin.window.start", "tocsin.window.end").unique().sort("tocsin.window.start")
         return tuple(pairs.iter_rows())
 

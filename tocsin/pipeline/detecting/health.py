@@ -10,16 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import polars as pl
+
 from tocsin.clock import Clock, floor_time, format_length, format_time, parse_time
+from tocsin.contract.alerts import worst as worst_of
 from tocsin.contract.evaluation import judge
-from tocsin.contract.findings import Family, Json, Outcome, Score, Subject
+from tocsin.contract.findings import Family, Json, Outcome, Score, Severity, Subject
 from tocsin.contract.frames import empty
 from tocsin.contract.plugin import Detector, NoParams, Requires
-from tocsin.contract.query import COUNT
+from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.streams import ASPECT, INGESTED
 from tocsin.contract.windows import FrameSource, Window
 from tocsin.errors import StoreError
 from tocsin.pipeline.detecting.ledger import Ledger
-from tocsin.pipeline.detecting.records import Run, write_runs
+from tocsin.pipeline.detecting.records import Run, newest_findings, write_runs
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.ingesting.rhythm import Rhythms
 from tocsin.store.protocol import Store
@@ -32,6 +36,8 @@ _WORKER, _LAST = "worker", "last"
 _SKEW = timedelta(seconds=30)
 _USUAL = timedelta(days=7)  # the period that the dead letters of the last hour are compared with
 _FEW = 20  # fewer dead letters in an hour raise no finding
+_RECENT = timedelta(days=1)  # the period of the aspects that health reports
+_NAMED = 3  # aspects in the sentence
 _GONE = timedelta(days=1)  # a worker that has not reported for this long is removed
 
 
@@ -99,6 +105,7 @@ class HealthCheck:
             *modules,
             *self._detectors(settings),
             *self._rhythms.scores(sources),
+            *self._aspects(settings),
             self._dead_letters(),
             clocks,
         ]
@@ -123,6 +130,29 @@ class HealthCheck:
             )
             evidence: dict[str, Json] = {"window.start": format_time(worst.start), "attempts": worst.attempts}
             yield Score(Subject("plugin", id), float(min(worst.attempts, 2)), reason, evidence)
+
+    def _aspects(self, settings: Sequence[Setting]) -> Iterator[Score]:
+        """The detectors that reported aspects in the last day, such as "not judged"; a score of 1 from `medium` on."""
+        since = [Condition(INGESTED, ">=", self._clock.now() - _RECENT), Condition(ASPECT, "not_null")]
+        try:
+            found = newest_findings(self._store, since, short=True)
+        except StoreError as error:
+            yield Score(Subject("stream", "finding"), 2.0, f"cannot be read: {error}")
+            return
+        for setting in settings:
+            id = setting.detector.id
+            rows = found.filter(pl.col("tocsin.detector.id") == id)
+            if rows.is_empty():
+                continue
+            worst = worst_of(map(Severity, rows["tocsin.severity"]))
+            aspects = sorted(set(rows[ASPECT]))
+            reason = f"could not judge everything in the last day: {', '.join(aspects[:_NAMED])}"
+            evidence: dict[str, Json] = {
+                "findings": len(rows),
+                "severity": worst.value,
+                "aspects": aspects[:20],
+            }
+            yield Score(Subject("detector", id), float(worst.rank >= Severity.MEDIUM.rank), reason, evidence)
 
     def _dead_letters(self) -> Score:
         """The events rejected in the last hour, compared with an average hour of the week before."""

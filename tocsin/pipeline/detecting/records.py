@@ -18,7 +18,7 @@ from tocsin.contract.evaluation import Judgement
 from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
 from tocsin.contract.frames import NEWEST_LAST, conform
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import FENCE, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
+from tocsin.contract.streams import ASPECT, FENCE, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
 from tocsin.store.protocol import Store
 
 TRACEBACK = "error.stack_trace"  # ECS's name, in a run's `tocsin.unmapped`
@@ -102,6 +102,7 @@ _SHORT = (
     "tocsin.subject.type",
     "tocsin.subject.id",
     "tocsin.severity",
+    ASPECT,
 )
 
 
@@ -202,8 +203,9 @@ def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
         "event.reason": score.reason,
         "tocsin.baseline.digest": run.baseline,
     }
-    row["event.id"] = _digest(*row.values(), *_own(run))
-    return {**row, FENCE: run.fence}
+    more = [score.aspect] if score.aspect else []
+    row["event.id"] = _digest(*row.values(), *more, *_own(run))
+    return {**row, ASPECT: score.aspect or None, FENCE: run.fence}
 
 
 def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
@@ -222,6 +224,7 @@ def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
         "tocsin.detector.family": finding.family,
         "tocsin.baseline.digest": finding.baseline,
         "threat.technique.id": list(finding.techniques),
+        ASPECT: finding.aspect or None,
         FENCE: run.fence,
         SILENT: run.silent or None,
     }
