@@ -17,11 +17,15 @@ from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits
 from tocsin.stats.tails import Tail
+from tocsin_detectors._alignment import Aligned, Shape, align
+from tocsin_detectors._spelling import pooled
 
 STREAM = "inference"
 USER, MODEL = "user.id", "tocsin.model.name"
 NAMES, VALUES, CONFIDENCE = "tocsin.features.names", "tocsin.features.values", "tocsin.output.confidence"
-KNOWN = (Condition(USER, "not_null"), Condition(MODEL, "not_null"), Condition(VALUES, "not_null"))
+KNOWN = (Condition(MODEL, "not_null"), Condition(VALUES, "not_null"))
+#: The principal as the event names it. `user.id` holds the canonical form, under which queries are pooled.
+SPELLING = "spelling"
 
 SCORE, LABEL = "tocsin.output.score", "tocsin.output.label"
 
@@ -31,7 +35,9 @@ _SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).th
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
 )
 _WIDTH = pl.col(VALUES).list.len()
-_MODELS = pl.Schema({"names": pl.String(), "width": pl.Int64(), "doubt": pl.Float64()})
+_MODELS = pl.Schema(
+    {"names": pl.String(), "width": pl.Int64(), "doubt": pl.Float64(), "unaligned": pl.Float64()}
+)
 _DOMAINS = pl.Schema(
     {"low": pl.Float64(), "high": pl.Float64(), "whole": pl.Boolean(), "closed": pl.List(pl.Float64())}
 )
@@ -56,9 +62,11 @@ Matrix = NDArray[np.float64]
 def distinct(window: Window, length: timedelta | None = None, where: Where = ()) -> pl.DataFrame:
     """A window's calls by principal and model, in order, without repetitions of a principal's own.
 
-    With a length, a repetition counts again in each stretch of that length, as it does when detectors run.
+    With a length, a repetition counts again in each stretch of that length, as it does when detectors run. The
+    spellings of one principal are pooled, and so are calls without a principal.
     """
     calls = window.rows(STREAM, _COLUMNS, (*KNOWN, *where))
+    calls = calls.with_columns(pl.col(USER).alias(SPELLING), pooled(calls[USER]).alias(USER))
     stretch = (
         pl.lit(0) if length is None else pl.col(TIME).dt.epoch("us") // (length // timedelta(microseconds=1))
     )
@@ -70,22 +78,28 @@ def distinct(window: Window, length: timedelta | None = None, where: Where = ())
     )
 
 
+def as_events(calls: pl.DataFrame) -> pl.DataFrame:
+    """Calls with the principals' names as the events have them."""
+    return calls.with_columns(pl.col(SPELLING).alias(USER))
+
+
 def sampled(window: Window, limit: int) -> Where:
     """The condition that leaves at most `limit` calls, whole principals in an order that follows no name."""
     counts = window.summary(STREAM, [USER], [COUNT], KNOWN).sort(pl.col(USER).hash(seed=0), USER)
     if counts["count"].sum() <= limit:
         return ()
-    fits = counts.filter(pl.col("count") <= limit // 5)
+    fits = counts.filter(pl.col(USER).is_not_null(), pl.col("count") <= limit // 5)
     chosen = fits.filter(pl.col("count").cum_sum() <= limit)[USER].to_list()
     return (Condition(USER, "in", chosen),)
 
 
 @dataclass(frozen=True)
 class HonestQueries:
-    """Honest queries to one model. Vectors of other `names` or `width` cannot be compared with them."""
+    """Honest queries to one model. `unaligned` is the share of calls whose vectors do not fit the shape."""
 
     names: str | None
     width: int
+    unaligned: float
     honest: Honest
     reference: Reference
     rows: pl.DataFrame
@@ -99,14 +113,15 @@ class HonestQueries:
         """
         shapes = calls.group_by(NAMES, _WIDTH.alias("width")).len().sort("len", NAMES, "width")
         names, width = shapes.row(-1)[:2]
-        calls = _of_shape(calls, names, width)
+        everything, calls = calls, _of_shape(calls, names, width)
+        unaligned = len(align(everything, Shape(names, width)).rest) / len(everything)
         plain = _without_edits(calls)
         rows = plain[drawn_in_turn(plain[USER].to_list(), limit)]
         known = domains(_matrix(plain))
         reference = Reference(_matrix(rows), rows[USER].to_list(), known)
         doubt = rows[CONFIDENCE].quantile(DOUBT, "lower")
         honest = learn([queries for queries, _ in _placed(calls, reference)], doubt or 0.0)
-        return cls(names, width, honest, reference, rows.select(USER, VALUES), known)
+        return cls(names, width, unaligned, honest, reference, rows.select(USER, VALUES), known)
 
     def frames(self, model: str) -> dict[str, pl.DataFrame]:
         """What to keep, each frame with the model's name."""
@@ -125,7 +140,9 @@ class HonestQueries:
             for statistic, norm in of_size.items()
         ]
         frames = {
-            "models": pl.DataFrame([(self.names, self.width, self.honest.doubt)], _MODELS, orient="row"),
+            "models": pl.DataFrame(
+                [(self.names, self.width, self.honest.doubt, self.unaligned)], _MODELS, orient="row"
+            ),
             "reference": self.rows,
             "domains": pl.DataFrame(known, _DOMAINS, orient="row"),
             "norms": pl.DataFrame(norms, _NORMS, orient="row"),
@@ -135,7 +152,8 @@ class HonestQueries:
     @classmethod
     def kept(cls, baseline: Baseline) -> Iterator[tuple[str, HonestQueries]]:
         """What `frames` kept, model by model."""
-        for names, width, doubt, model in baseline.frames["models"].iter_rows():
+        for row in baseline.frames["models"].iter_rows(named=True):
+            model = row[MODEL]
             part = {name: f.filter(pl.col(MODEL) == model).drop(MODEL) for name, f in baseline.frames.items()}
             known = [
                 Domain(low, high, whole, None if closed is None else tuple(closed))
@@ -145,18 +163,28 @@ class HonestQueries:
             for size, statistic, limit, start, excess, principals, values in part["norms"].iter_rows():
                 own = dict(zip(principals, values, strict=True))
                 norms.setdefault(size, {})[statistic] = Norm(limit, Tail(start, excess), own)
-            rows = part["reference"]
+            rows = part["reference"].with_columns(pooled(part["reference"][USER]).alias(USER))
             reference = Reference(_matrix(rows), rows[USER].to_list(), known)
-            yield model, cls(names, width, Honest(doubt, norms), reference, rows, known)
+            honest = Honest(row["doubt"], norms)
+            unaligned = row.get("unaligned") or 0.0  # older baselines do not have it
+            yield model, cls(row["names"], row["width"], unaligned, honest, reference, rows, known)
+
+    def aligned(self, calls: pl.DataFrame) -> Aligned:
+        """The distinct calls of this model in the baseline's shape, and those that cannot be aligned."""
+        found = align(calls, Shape(self.names, self.width))
+        if not found.reshaped:
+            return found
+        again = found.calls.sort(USER, TIME, ID).with_columns(key=pl.col(VALUES).hash())
+        again = again.unique([USER, "stretch", "key"], keep="first", maintain_order=True).drop("key")
+        return Aligned(again, found.reshaped, found.rest)
 
     def queries(self, calls: pl.DataFrame, stretches: int) -> Iterator[tuple[Queries, pl.DataFrame]]:
         """Calls of this model, principal by principal: as numbers, and the rows that these are of.
 
         Args:
-            calls: distinct calls, sorted by principal.
+            calls: distinct calls in the baseline's shape, sorted by principal.
             stretches: how many stretches of 500 are taken of a principal that has more.
         """
-        calls = _of_shape(calls, self.names, self.width)
         kept = [
             start + np.arange(run.start, run.stop)
             for start, stop in _runs(calls[USER])
@@ -196,7 +224,13 @@ def _placed(calls: pl.DataFrame, reference: Reference) -> Iterator[tuple[Queries
         confidence = rows[CONFIDENCE].fill_null(np.nan).to_numpy()
         for start, stop in batch:
             part = slice(start - batch[0][0], stop - batch[0][0])
-            yield Queries(calls[USER][start], placed.part(part), confidence[part]), calls[start:stop]
+            owner = _owner(calls[SPELLING][start:stop], calls[USER][start])
+            yield Queries(owner, placed.part(part), confidence[part]), calls[start:stop]
+
+
+def _owner(spellings: pl.Series, canonical: str) -> str:
+    """The name whose history counts: the spelling, or all of them. A new spelling inherits no history."""
+    return "\n".join(spellings.unique().sort().fill_null(canonical))
 
 
 def _matrix(calls: pl.DataFrame) -> Matrix:

@@ -9,7 +9,19 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import polars as pl
 
-from tocsin import COUNT, Baseline, Condition, Detector, Requires, Score, Stability, Subject, Window, param
+from tocsin import (
+    COUNT,
+    Baseline,
+    Condition,
+    Detector,
+    Requires,
+    Score,
+    Stability,
+    Subject,
+    Window,
+    not_judged,
+    param,
+)
 from tocsin.clock import format_time
 from tocsin.contract.findings import Family, Json
 from tocsin.contract.streams import TIME
@@ -17,17 +29,25 @@ from tocsin.stats.extraction import RUNS, SIZES, STATISTICS, Queries, Verdict, p
 from tocsin_detectors._honest_queries import (
     KNOWN,
     MODEL,
+    NAMES,
+    SPELLING,
     STREAM,
     USER,
     VALUES,
     HonestQueries,
+    as_events,
     distinct,
     sampled,
 )
+from tocsin_detectors._spelling import NOBODY, canonical, pooled
 from tocsin_detectors._words import count
 
 #: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000
+#: A condition names at most so many principals; of more, all calls are read.
+_MOST_NAMED = 10_000
+#: A model without a baseline counts as so many events that are not judged: severity `medium`.
+_NEW_MODEL = 10
 #: How the queries differ from honest ones, by the statistic that departs most.
 _LIKE = {
     "unseen": "with more values that the baseline does not have than honest clients send",
@@ -93,7 +113,7 @@ class ModelExtraction(Detector[Params]):
         """The earlier half of each principal's queries to fit on, the later half to calibrate on."""
         calls = distinct(window, self.requires.window, sampled(window, BASELINE_CALLS))
         earlier = pl.int_range(pl.len()).over(USER, MODEL) < pl.len().over(USER, MODEL) // 2
-        first, second = calls.filter(earlier), calls.filter(~earlier)
+        first, second = as_events(calls.filter(earlier)), as_events(calls.filter(~earlier))
         return window.with_rows({STREAM: first}), window.with_rows({STREAM: second})
 
     def fit(self, window: Window) -> Baseline | None:
@@ -116,27 +136,70 @@ class ModelExtraction(Detector[Params]):
                 for k, stretch in enumerate(_stretches(calls["stretch"], size)):
                     chunks.setdefault((size, k), []).append(calls[stretch])
         for key in sorted(chunks):
-            yield window.with_rows({STREAM: pl.concat(chunks[key])})
+            yield window.with_rows({STREAM: as_events(pl.concat(chunks[key]))})
 
     def score(self, window: Window) -> Iterator[Score]:
         if window.baseline is None:
             return
-        counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
-        users = counts.filter(pl.col("count") >= self.params.min_queries)[USER].unique().to_list()
-        calls = distinct(window, where=[Condition(USER, "in", users)])
-        best: dict[str, Score] = {}
         if window.baseline not in self._read:
             self._read[window.baseline] = list(HonestQueries.kept(window.baseline))
-        for model, known in self._read[window.baseline]:
-            of_model = calls.filter(pl.col(MODEL) == model)
-            for queries, rows in known.queries(of_model, self.params.sub_windows):
+        models = self._read[window.baseline]
+        calls = self._calls(window)
+        best: dict[str, Score] = {}
+        for model, known in models:
+            found = known.aligned(calls.filter(pl.col("of") == canonical(model)))
+            for queries, rows in known.queries(found.calls, self.params.sub_windows):
                 score = self._judge(queries, rows, model, known)
-                if queries.owner not in best or score.value > best[queries.owner].value:
-                    best[queries.owner] = score
+                user = score.subject.id
+                if user not in best or score.value > best[user].value:
+                    best[user] = score
+            yield from self._unaligned(found.rest, calls, model, known)
         yield from (best[user] for user in sorted(best))
+        yield from self._unknown(calls, [model for model, _ in models])
+
+    def _calls(self, window: Window) -> pl.DataFrame:
+        """The distinct calls of principals with enough calls; `of` is the canonical form of the model's name."""
+        counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
+        counts = counts.with_columns(pooled(counts[USER]).alias("pool"), pooled(counts[MODEL]).alias("of"))
+        total = pl.col("count").sum().over("pool", "of")
+        users = counts.filter(total >= self.params.min_queries)[USER].unique()
+        few = len(users) <= _MOST_NAMED and users.null_count() == 0
+        calls = distinct(window, where=[Condition(USER, "in", users.to_list())] if few else ())
+        return calls.with_columns(pooled(calls[MODEL]).alias("of"))
+
+    def _unaligned(
+        self, rest: pl.DataFrame, calls: pl.DataFrame, model: str, known: HonestQueries
+    ) -> Iterator[Score]:
+        """The principals whose vectors have a shape that cannot be compared with the model's."""
+        sent = dict(calls.group_by(USER).len().iter_rows())
+        for (user,), rows in rest.group_by([USER], maintain_order=True):
+            if len(rows) < self.params.min_queries:
+                continue
+            who, usual = _who(rows), known.unaligned * sent[user]
+            queried = count(len(rows), "query", "queries")
+            reason = f"{who} sent {queried} to {model} with other features than its baseline has"
+            facts: dict[str, Json] = {
+                "model": model,
+                "features": rows[NAMES].drop_nulls().unique().sort().head(3).to_list(),
+                "lengths": rows[VALUES].list.len().unique().sort().head(10).to_list(),
+            }
+            subject = Subject("principal", who)
+            yield not_judged(subject, f"features of {model}", reason, len(rows), usual, facts)
+
+    def _unknown(self, calls: pl.DataFrame, models: list[str]) -> Iterator[Score]:
+        """The models that the baseline does not have."""
+        others = calls.filter(~pl.col("of").is_in([canonical(model) for model in models]))
+        for (model,), rows in others.group_by([MODEL], maintain_order=True):
+            users = rows[USER].n_unique()
+            queried = (
+                f"{count(len(rows), 'distinct query', 'distinct queries')} of {count(users, 'principal')}"
+            )
+            reason = f"{model} received {queried}; its baseline has no such model"
+            yield not_judged(Subject("model", str(model)), "no baseline", reason, _NEW_MODEL)
 
     def _judge(self, queries: Queries, rows: pl.DataFrame, model: str, known: HonestQueries) -> Score:
-        user, subject = queries.owner, Subject("principal", queries.owner)
+        user = _who(rows)
+        subject = Subject("principal", user)
         verdict = known.honest.judge(queries, self.params.sub_windows)
         if verdict is None:
             queried = count(len(rows), "distinct query", "distinct queries")
@@ -148,7 +211,13 @@ class ModelExtraction(Detector[Params]):
         if verdict.z >= (self.floor if self.threshold is None else self.threshold):
             run = verdict.run.stop - verdict.run.start
             reason = f"{user} sent {count(run, 'query', 'queries')} to {model} {_LIKE[verdict.statistic]}"
-        return Score(subject, verdict.z, reason, _evidence(user, model, rows, verdict, known))
+        return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
+
+
+def _who(rows: pl.DataFrame) -> str:
+    """The commonest spelling of the principal's name."""
+    commonest = rows.group_by(SPELLING).len().sort("len", SPELLING, descending=[True, False], nulls_last=True)
+    return commonest[SPELLING][0] or NOBODY
 
 
 def _stretches(windows: pl.Series, size: int) -> list[slice]:
@@ -181,6 +250,7 @@ def _evidence(
     return {
         "model": model,
         "distinct queries": len(rows),
+        "spellings": rows[SPELLING].drop_nulls().unique().sort().head(10).to_list(),
         "queries": len(run),
         "from": format_time(run[TIME][0]),
         "to": format_time(run[TIME][-1]),

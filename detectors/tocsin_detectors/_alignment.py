@@ -1,0 +1,99 @@
+"""Aligns feature vectors of any shape with the features of a baseline.
+
+The caller of a model chooses the order, spelling and number of features. Vectors that name the baseline's features are
+aligned by name, and vectors of the same length by place. Only the others cannot be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tocsin_detectors._spelling import canonical
+from tocsin_detectors._vectors import NAMES, VALUES, plain
+
+_WIDTH = "width"
+#: Share of the baseline's features that a vector must name to be aligned by name.
+_ENOUGH = 0.5
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The shape of a baseline's vectors: feature names joined by commas (None: without names), and their number."""
+
+    names: str | None
+    width: int
+
+    def places(self, names: str | None, width: int) -> Places | None:
+        """For each feature of this shape its place in a vector of another shape; -1 if the vector lacks the feature.
+
+        Returns:
+            None if vectors of the other shape cannot be aligned.
+        """
+        if (names, width) == (self.names, self.width):
+            return np.arange(self.width)
+        ours, theirs = _features(self.names, self.width), _features(names, width)
+        if ours and theirs:
+            found = {name: place for place, name in reversed(list(enumerate(theirs)))}
+            places = np.array([found.get(name, -1) for name in ours], dtype=np.int64)
+            if np.count_nonzero(places >= 0) >= _ENOUGH * self.width:
+                return places
+        return np.arange(self.width) if width == self.width else None
+
+
+def _features(names: str | None, width: int) -> list[str]:
+    """Canonical feature names; empty if there are no names or their number is wrong."""
+    features = [canonical(plain(name.strip())) for name in names.split(",")] if names else []
+    return features if len(features) == width else []
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """Calls whose vectors have the baseline's shape; how many had another shape; and the calls that cannot be aligned."""
+
+    calls: pl.DataFrame
+    reshaped: int
+    rest: pl.DataFrame
+
+
+def align(calls: pl.DataFrame, shape: Shape) -> Aligned:
+    """Give the vectors of calls the shape of a baseline. A feature that a vector lacks is null; others are left out.
+
+    The cost grows with the number of values and of different shapes.
+    """
+    calls = calls.with_columns(pl.col(VALUES).list.len().cast(pl.Int64).alias(_WIDTH))
+    same = pl.col(NAMES).eq_missing(pl.lit(shape.names, pl.String)) & pl.col(_WIDTH).eq(shape.width)
+    others = calls.filter(~same.fill_null(value=False))
+    if others.is_empty():
+        return Aligned(calls.drop(_WIDTH), 0, others.drop(_WIDTH))
+    shapes = others.select(NAMES, _WIDTH).unique(maintain_order=True)
+    places = [shape.places(names, width or 0) for names, width in shapes.iter_rows()]
+    fits = pl.Series("fits", [found is not None for found in places])
+    others = others.join(
+        shapes.with_columns(fits), on=[NAMES, _WIDTH], nulls_equal=True, maintain_order="left"
+    )
+    rest = others.filter(~pl.col("fits")).drop(_WIDTH, "fits")
+    reshaped = _reshaped(others.filter("fits"), shapes.filter(fits), [p for p in places if p is not None])
+    kept = pl.concat([calls.filter(same), reshaped.select(calls.columns)])
+    return Aligned(kept.drop(_WIDTH), len(reshaped), rest)
+
+
+def _reshaped(calls: pl.DataFrame, shapes: pl.DataFrame, places: Sequence[Places]) -> pl.DataFrame:
+    if calls.is_empty():
+        return calls
+    code = calls.join(
+        shapes.with_row_index("code"), on=[NAMES, _WIDTH], nulls_equal=True, maintain_order="left"
+    )
+    flat = calls[VALUES].explode().to_numpy()
+    begin = calls[_WIDTH].cum_sum().to_numpy() - calls[_WIDTH].to_numpy()
+    taken = np.stack(places)[code["code"].to_numpy()]
+    found = np.where(taken < 0, np.nan, flat[begin[:, None] + np.maximum(taken, 0)])
+    columns = [pl.Series(str(place), column).fill_nan(None) for place, column in enumerate(found.T)]
+    values = pl.select(pl.concat_list(columns).alias(VALUES))[VALUES]
+    return calls.with_columns(values)
