@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,9 @@ import polars as pl
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Window
+from tocsin_detectors._spelling import canonical, pooled
+
+T = TypeVar("T")
 
 STREAM = "inference"
 MODEL = "tocsin.model.name"
@@ -19,11 +23,29 @@ _CHUNKS = 100
 
 
 def by_model(window: Window, columns: Sequence[str]) -> dict[str, pl.DataFrame]:
-    """The window's calls of each model in event-time order, the models in the order of their names."""
+    """The window's calls of each model in event-time order, the models in the order of their names.
+
+    Calls whose model names differ only in spelling belong to one model. Its name is the commonest spelling.
+    """
     named = (Condition(MODEL, "not_null"),)
     rows = window.rows(STREAM, list(dict.fromkeys((TIME, ID, MODEL, *columns))), named)
+    rows = rows.with_columns(_commonest(rows[MODEL]))
     parts = rows.partition_by(MODEL, as_dict=True, maintain_order=True)
     return {str(key[0]): parts[key] for key in sorted(parts)}
+
+
+def _commonest(models: pl.Series) -> pl.Series:
+    counts = models.value_counts()
+    counts = counts.with_columns(of=pooled(counts[MODEL])).sort("count", MODEL, descending=[True, False])
+    names = counts.select(MODEL, name=pl.col(MODEL).first().over("of"))
+    return models.replace_strict(names[MODEL], names["name"], return_dtype=pl.String)
+
+
+def find(known: Mapping[str, T], model: str) -> T | None:
+    """What is known of a model, whatever the spelling of its name."""
+    if model in known:
+        return known[model]
+    return {canonical(name): value for name, value in known.items()}.get(canonical(model))
 
 
 def stretches(window: Window, columns: Sequence[str], size: int, least: int) -> Iterator[Window]:

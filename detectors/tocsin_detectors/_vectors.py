@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from tocsin_detectors._spelling import canonical
 
 NAMES = "tocsin.features.names"
 VALUES = "tocsin.features.values"
@@ -23,20 +26,50 @@ class Vectors:
     malformed: int
 
     @classmethod
-    def of(cls, rows: pl.DataFrame) -> Vectors:
-        """Read vectors; null is NaN. Without names the places are called `feature_0`, `feature_1`, …"""
+    def of(cls, rows: pl.DataFrame, known: Sequence[str] = ()) -> Vectors:
+        """Read vectors; null is NaN. Without names the places are called `feature_0`, `feature_1`, …
+
+        Args:
+            rows: calls with `NAMES` and `VALUES`.
+            known: the features of a baseline, in order. Another spelling of one of them is renamed to it. A vector of
+                the same length without any of these names is read by place.
+        """
+        spellings = {canonical(plain(name)): name for name in known}
         groups = rows.select(NAMES, VALUES, width=pl.col(VALUES).list.len()).partition_by(
             NAMES, "width", as_dict=True, maintain_order=True
         )
         blocks, malformed = [], 0
         for (names, width), group in groups.items():
             labels = names.split(",") if names else [f"feature_{place}" for place in range(width or 0)]
+            if known:
+                labels = [spellings.get(canonical(plain(label.strip())), label) for label in labels]
+                if width == len(known) and (
+                    len(labels) != width or spellings.keys().isdisjoint(map(canonical, map(plain, labels)))
+                ):
+                    labels = list(known)
             if not width or len(labels) != width:
                 malformed += len(group)
             else:
                 values = group[VALUES].explode().to_numpy().reshape(-1, width)
                 blocks.append((tuple(labels), values))
         return cls(tuple(blocks), malformed)
+
+    @property
+    def rows(self) -> int:
+        """Number of vectors, with those that fit no schema."""
+        return self.malformed + sum(len(matrix) for _, matrix in self.blocks)
+
+    def commonest(self, limit: int) -> Vectors:
+        """Only the `limit` schemas that most vectors have, in the same order; the others count as malformed."""
+        sizes = sorted((len(matrix) for _, matrix in self.blocks), reverse=True)
+        if len(sizes) <= limit:
+            return self
+        blocks = tuple(block for block in self.blocks if len(block[1]) >= sizes[limit - 1])[:limit]
+        return Vectors(blocks, self.rows - sum(len(matrix) for _, matrix in blocks))
+
+    def lacking(self, name: str) -> int:
+        """Number of vectors without a feature."""
+        return self.rows - sum(len(matrix) for names, matrix in self.blocks if name in names)
 
     @property
     def names(self) -> list[str]:

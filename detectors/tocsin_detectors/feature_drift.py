@@ -18,12 +18,15 @@ from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
+from tocsin_detectors._schema_changes import no_baseline, schema_changes
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
 from tocsin_detectors._words import count
 
 Floats = NDArray[np.float64]
 
 _COLUMNS = (model_rows.VERSION, NAMES, VALUES)
+_SCHEMAS = 100  # schemas of a model that a baseline learns: the commonest
+_LISTED = 50  # added features in the evidence
 _TOP = 5  # features that the evidence describes
 _SIGNIFICANT = 0.01
 
@@ -105,7 +108,7 @@ class FeatureDrift(Detector[Params]):
     def fit(self, window: Window) -> Baseline | None:
         rows: list[dict[str, object]] = []
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
-            vectors = Vectors.of(model_rows.thinned(calls, self.params.max_rows))
+            vectors = Vectors.of(model_rows.thinned(calls, self.params.max_rows)).commonest(_SCHEMAS)
             versions = model_rows.versions(calls)
             if sum(len(matrix) for _, matrix in vectors.blocks) >= self.params.min_rows:
                 rows += [{"model": model, "versions": versions, **row} for row in learn(vectors)]
@@ -118,17 +121,27 @@ class FeatureDrift(Detector[Params]):
             self._read[window.baseline] = Features.by_model(window.baseline.frames["features"])
         known = self._read[window.baseline]
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
-            if len(calls) >= self.params.min_rows and model in known:
-                yield self._judge(model, calls, known[model])
+            if len(calls) < self.params.min_rows:
+                continue
+            normal = model_rows.find(known, model)
+            if normal is None:
+                yield no_baseline(model, len(calls))
+                continue
+            judged = model_rows.thinned(calls, self.params.max_rows)
+            vectors = Vectors.of(judged, list(normal.samples))
+            yield self._judge(model, calls, judged, vectors, normal)
+            yield from schema_changes(model, vectors, normal)
 
-    def _judge(self, model: str, calls: pl.DataFrame, normal: Features) -> Score:
-        judged = model_rows.thinned(calls, self.params.max_rows)
-        vectors = Vectors.of(judged)
+    def _judge(
+        self, model: str, calls: pl.DataFrame, judged: pl.DataFrame, vectors: Vectors, normal: Features
+    ) -> Score:
         samples = {name: Sample.of(vectors.column(name)) for name in vectors.names if name in normal.samples}
         samples = {name: sample for name, sample in samples.items() if sample.rows >= self.params.min_rows}
         tests = [*self._shifts(samples, normal), *self._relations(vectors, normal)]
         if not tests:
-            return Score(Subject("model", model), 0.0, f"not judged: the baseline has no feature of {model}")
+            return Score(
+                Subject("model", model), 0.0, f"{model} has too few vectors with the baseline's features"
+            )
         adjusted = benjamini_hochberg([test.p for test in tests]).tolist()
         ranked = sorted(zip(adjusted, tests, strict=True))
         smallest, worst = ranked[0]
@@ -142,7 +155,7 @@ class FeatureDrift(Detector[Params]):
             "tests": len(tests),
             "moved": sorted(plain(name) for name in moved),
             "features": [_describe(name, samples.get(name), normal.samples[name], ranked) for name in top],
-            "added": [plain(name) for name in vectors.names if name not in normal.samples],
+            "added": [plain(name) for name in vectors.names if name not in normal.samples][:_LISTED],
             "removed": [plain(name) for name in normal.samples if name not in vectors.names],
             "malformed": vectors.malformed,
             "versions": model_rows.versions(calls),

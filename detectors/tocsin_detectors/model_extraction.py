@@ -19,7 +19,6 @@ from tocsin import (
     Stability,
     Subject,
     Window,
-    not_judged,
     param,
 )
 from tocsin.clock import format_time
@@ -29,7 +28,6 @@ from tocsin.stats.extraction import RUNS, SIZES, STATISTICS, Queries, Verdict, p
 from tocsin_detectors._honest_queries import (
     KNOWN,
     MODEL,
-    NAMES,
     SPELLING,
     STREAM,
     USER,
@@ -39,15 +37,14 @@ from tocsin_detectors._honest_queries import (
     distinct,
     sampled,
 )
-from tocsin_detectors._spelling import NOBODY, canonical, pooled
+from tocsin_detectors._spelling import canonical, pooled
+from tocsin_detectors._unjudged_queries import commonest, unaligned, unknown_models, without_features
 from tocsin_detectors._words import count
 
 #: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000
 #: A condition names at most so many principals; of more, all calls are read.
 _MOST_NAMED = 10_000
-#: A model without a baseline counts as so many events that are not judged: severity `medium`.
-_NEW_MODEL = 10
 #: How the queries differ from honest ones, by the statistic that departs most.
 _LIKE = {
     "unseen": "with more values that the baseline does not have than honest clients send",
@@ -82,7 +79,10 @@ class ModelExtraction(Detector[Params]):
         Six statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
         (Sadeghzadeh et al. 2022). Each statistic is the mean excess of a run over the limit of honest
         queries, standardized by the tail of honest runs of the same length. The score is the largest of the
-        six.
+        six. Vectors of another shape are aligned with the baseline's by feature name, or by place if they have
+        the same length. The spellings of a principal's name are pooled. Calls that cannot be compared are
+        reported as "not judged". The cost grows with the number of calls, and of principals with at least
+        `min_queries` of them; of a principal's queries, `sub_windows` runs of 500 are judged.
     Blind spots
         Random real rows, and interpolations rounded to values that occur in real rows: such queries do not
         differ from honest queries, and only `query_budget` detects them. Many colluding accounts with fewer
@@ -97,7 +97,7 @@ class ModelExtraction(Detector[Params]):
     """
 
     id = "model_extraction"
-    requires = Requires(STREAM, window="1d", baseline="28d")
+    requires = Requires(STREAM, window="1d", baseline="28d", history="7d")
     atlas = ("AML.T0024.002", "AML.T0005.001")
     playbook = "model-extraction"
     family = Family.USAGE
@@ -153,9 +153,10 @@ class ModelExtraction(Detector[Params]):
                 user = score.subject.id
                 if user not in best or score.value > best[user].value:
                     best[user] = score
-            yield from self._unaligned(found.rest, calls, model, known)
+            yield from unaligned(found.rest, calls, model, known.unaligned, self.params.min_queries)
         yield from (best[user] for user in sorted(best))
-        yield from self._unknown(calls, [model for model, _ in models])
+        yield from unknown_models(calls, [model for model, _ in models])
+        yield from without_features(window, [model for model, _ in models], self.params.min_queries)
 
     def _calls(self, window: Window) -> pl.DataFrame:
         """The distinct calls of principals with enough calls; `of` is the canonical form of the model's name."""
@@ -167,38 +168,8 @@ class ModelExtraction(Detector[Params]):
         calls = distinct(window, where=[Condition(USER, "in", users.to_list())] if few else ())
         return calls.with_columns(pooled(calls[MODEL]).alias("of"))
 
-    def _unaligned(
-        self, rest: pl.DataFrame, calls: pl.DataFrame, model: str, known: HonestQueries
-    ) -> Iterator[Score]:
-        """The principals whose vectors have a shape that cannot be compared with the model's."""
-        sent = dict(calls.group_by(USER).len().iter_rows())
-        for (user,), rows in rest.group_by([USER], maintain_order=True):
-            if len(rows) < self.params.min_queries:
-                continue
-            who, usual = _who(rows), known.unaligned * sent[user]
-            queried = count(len(rows), "query", "queries")
-            reason = f"{who} sent {queried} to {model} with other features than its baseline has"
-            facts: dict[str, Json] = {
-                "model": model,
-                "features": rows[NAMES].drop_nulls().unique().sort().head(3).to_list(),
-                "lengths": rows[VALUES].list.len().unique().sort().head(10).to_list(),
-            }
-            subject = Subject("principal", who)
-            yield not_judged(subject, f"features of {model}", reason, len(rows), usual, facts)
-
-    def _unknown(self, calls: pl.DataFrame, models: list[str]) -> Iterator[Score]:
-        """The models that the baseline does not have."""
-        others = calls.filter(~pl.col("of").is_in([canonical(model) for model in models]))
-        for (model,), rows in others.group_by([MODEL], maintain_order=True):
-            users = rows[USER].n_unique()
-            queried = (
-                f"{count(len(rows), 'distinct query', 'distinct queries')} of {count(users, 'principal')}"
-            )
-            reason = f"{model} received {queried}; its baseline has no such model"
-            yield not_judged(Subject("model", str(model)), "no baseline", reason, _NEW_MODEL)
-
     def _judge(self, queries: Queries, rows: pl.DataFrame, model: str, known: HonestQueries) -> Score:
-        user = _who(rows)
+        user = commonest(rows[SPELLING])
         subject = Subject("principal", user)
         verdict = known.honest.judge(queries, self.params.sub_windows)
         if verdict is None:
@@ -212,12 +183,6 @@ class ModelExtraction(Detector[Params]):
             run = verdict.run.stop - verdict.run.start
             reason = f"{user} sent {count(run, 'query', 'queries')} to {model} {_LIKE[verdict.statistic]}"
         return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
-
-
-def _who(rows: pl.DataFrame) -> str:
-    """The commonest spelling of the principal's name."""
-    commonest = rows.group_by(SPELLING).len().sort("len", SPELLING, descending=[True, False], nulls_last=True)
-    return commonest[SPELLING][0] or NOBODY
 
 
 def _stretches(windows: pl.Series, size: int) -> list[slice]:

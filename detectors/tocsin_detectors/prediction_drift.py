@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
+from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.chi_squared import chi_squared
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.location import mean_shift_p_value
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors._schema_changes import no_baseline
 
 _LABEL = "tocsin.output.label"
 _NUMBERS = {"score": "tocsin.output.score", "confidence": "tocsin.output.confidence"}
@@ -63,15 +65,18 @@ class _Outputs:
     @classmethod
     def of(cls, calls: pl.DataFrame) -> _Outputs:
         numbers = {name: Sample.of(calls[column].to_numpy()) for name, column in _NUMBERS.items()}
-        labels = calls.group_by(_LABEL).len().sort(_LABEL)
+        labels = calls.group_by(canonical_labels(calls[_LABEL])).len().sort(_LABEL)
         return cls(model_rows.versions(calls), numbers, dict(labels.iter_rows()))
 
     @classmethod
     def read(cls, baseline: Baseline, model: str) -> _Outputs | None:
-        numbers = baseline.frames["numbers"].filter(pl.col("model") == model)
-        labels = baseline.frames["labels"].filter(pl.col("model") == model)
-        if numbers.is_empty():
+        models = baseline.frames["numbers"]["model"].unique().to_list()
+        known = model_rows.find({name: name for name in models}, model)
+        if known is None:
             return None
+        numbers = baseline.frames["numbers"].filter(pl.col("model") == known)
+        labels = baseline.frames["labels"].filter(pl.col("model") == known)
+        labels = labels.group_by(canonical_labels(labels["label"]).alias("label")).agg(pl.col("count").sum())
         columns = zip(numbers["output"], numbers["values"], numbers["missing"], strict=True)
         return cls(
             numbers["versions"][0].to_list(),
@@ -155,8 +160,12 @@ class PredictionDrift(Detector[Params]):
         if window.baseline is None:
             return
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
+            if len(calls) < self.params.min_rows:
+                continue
             before = _Outputs.read(window.baseline, model)
-            if before is not None and len(calls) >= self.params.min_rows:
+            if before is None:
+                yield no_baseline(model, len(calls))
+            else:
                 judged = model_rows.thinned(calls, self.params.max_rows)
                 yield self._judge(model, len(calls), before, _Outputs.of(judged))
 

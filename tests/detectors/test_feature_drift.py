@@ -86,11 +86,37 @@ def test_two_schemas_in_one_window_share_their_features(baseline):
 
 
 @pytest.mark.parametrize("names", [None, "one,two", ",".join(f"other_{k}" for k in range(6))])
-def test_vectors_that_cannot_be_compared_are_no_crash(baseline, names):
+def test_vectors_without_the_baseline_s_names_are_judged_by_place(baseline, names):
+    for change, found in ((None, False), ("units", True)):
+        events = calls(1000, seed=2, day=DAY, **({"change": change, "share": 0.1} if change else {}))
+        renamed = events.with_columns(pl.lit(names, dtype=pl.String).alias(SCHEMA))
+        assert judged(renamed, baseline) == judged(events, baseline)
+        assert (judged(renamed, baseline)[0] >= 2.576) is found
+
+
+@pytest.mark.parametrize("names", [None, "one,two", "x,y,z"])
+def test_vectors_of_another_length_are_reported_as_not_judged(baseline, names):
     events = calls(500, seed=8, day=DAY).with_columns(pl.lit(names, dtype=pl.String).alias(SCHEMA))
-    score, _, reason = judged(events, baseline)
-    assert score == 0
-    assert "not judged: the baseline has no feature of credit" in reason
+    short = events.with_columns(pl.col(VALUES).list.head(3))
+    result = evaluate("feature_drift", {"inference": short}, baseline=baseline)
+    assert {(f.aspect, f.severity.value) for f in result.findings} >= {("missing features", "high")}
+    assert "not judged: 500 calls to credit lack the feature" in result.findings[0].reason
+
+
+def test_no_form_of_the_vectors_hides_a_shift(baseline):
+    events = calls(1000, seed=2, day=DAY, change="units", share=0.1)
+    names = events[SCHEMA][0].split(",")
+    turned = events.with_columns(
+        pl.lit(",".join(reversed(names))).alias(SCHEMA), pl.col(VALUES).list.reverse()
+    )
+    spelled = events.with_columns(pl.lit(",".join(f" {n.upper()}" for n in names)).alias(SCHEMA))
+    padded = events.with_columns(
+        pl.lit(",".join([*names, "dummy"])).alias(SCHEMA), pl.concat_list(VALUES, pl.lit(0.0))
+    )
+    mixed = pl.concat([turned.head(300), spelled.slice(300, 300), padded.tail(400)])
+    score = judged(events, baseline)[0]
+    for form in (turned, spelled, padded, mixed):
+        assert judged(form, baseline)[0] == pytest.approx(score)
 
 
 def test_vectors_of_every_kind():

@@ -82,11 +82,12 @@ def unusual(count: int, usual: float) -> float:
 
 
 def collapsed(detector: str, scores: Iterable[Score]) -> list[Score]:
-    """The `LIMIT` worst aspects; the others become one score about the detector, with their number.
+    """The `LIMIT` worst aspects that reach the threshold; the others become one score about the detector.
 
     A flood of subjects that cannot be judged must not hide the other findings of a window.
     """
-    ranked = sorted(scores, key=lambda s: (-s.value, s.subject, s.aspect))
+    reached = (score for score in scores if score.value >= THRESHOLD)
+    ranked = sorted(reached, key=lambda s: (-s.value, s.subject, s.aspect))
     if len(ranked) <= LIMIT:
         return ranked
     rest = ranked[LIMIT:]

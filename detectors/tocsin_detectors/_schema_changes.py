@@ -1,0 +1,46 @@
+"""What changed in the form of a model's calls: a model without a baseline, missing features, new features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tocsin.contract.aspects import changed, not_judged
+from tocsin.contract.findings import Score, Subject
+from tocsin_detectors._feature_baseline import Features
+from tocsin_detectors._vectors import Vectors, plain
+from tocsin_detectors._words import count, listed
+
+_NAMED = 3  # features in a sentence
+_LISTED = 50  # features in the evidence
+
+
+def no_baseline(model: str, calls: int) -> Score:
+    """A model that the baseline does not have: severity `low`."""
+    reason = f"{model} answered {count(calls, 'call')}; its baseline has no such model"
+    return not_judged(Subject("model", model), "no baseline", reason)
+
+
+def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:
+    """Features that calls lack and the baseline has, and features that only the calls have."""
+    subject, most = Subject("model", model), max(sample.rows for sample in normal.samples.values())
+    lacking = [
+        (vectors.lacking(name), (1 - sample.rows / most) * vectors.rows, plain(name))
+        for name, sample in normal.samples.items()
+    ]
+    missing = [(calls, usual, name) for calls, usual, name in lacking if calls > usual]
+    if missing:
+        calls, usual, name = max(missing, key=lambda found: found[0] - found[1])
+        others = f" and {count(len(missing) - 1, 'more feature')}" if len(missing) > 1 else ""
+        reason = f"{count(calls, 'call')} to {model} lack the feature {name}{others}"
+        yield not_judged(
+            subject,
+            "missing features",
+            reason,
+            calls,
+            usual,
+            {"features": [f for *_, f in missing][:_LISTED]},
+        )
+    added = [plain(name) for name in vectors.names if name not in normal.samples]
+    if added:
+        reason = f"{model} receives features that its baseline does not have: {listed(added, _NAMED)}"
+        yield changed(subject, "new features", reason, evidence={"features": added[:_LISTED]})
