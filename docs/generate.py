@@ -45,11 +45,12 @@ def streams() -> Iterator[str]:
     yield "## Views of alerts and incidents\n"
     yield (
         "The keyed state holds the current alerts and incidents. On an Elasticsearch cluster, dashboards read them "
-        "through the following aliases. The embedded store has no views.\n"
+        "through the following aliases. A dashboard shows the records that were active at any time within the dashboard's "
+        "time range. The embedded store has no views.\n"
     )
     for view in VIEWS.values():
         yield f"### {view.alias('<namespace>')}\n\n{view.doc}"
-        yield f"The date range `{view.active}` is the time during which the record is active.\n"
+        yield f"The column `{view.active}` (a date range) is the time during which the record is active.\n"
         yield "| column | type | description |\n|---|---|---|"
         yield from (f"| `{c.name}` | {c.type.value} | {c.doc}. |" for c in view.columns)
         yield ""
@@ -145,10 +146,18 @@ def command_line() -> Iterator[str]:
     """docs/commands.md."""
     yield "# Commands\n"
     yield (
-        "Every command and its options. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 a finding "
-        "at or above `--fail-on`. Times are in UTC. Every command that prints a list has the option `--json`, which "
-        "prints one JSON object on each line.\n"
+        "Every command and its options. Every command that prints a list has the option `--json`, which prints one JSON "
+        "object on each line.\n"
     )
+    yield (
+        "A TIME is written like `2026-11-23` or `2026-11-23T06:00:00Z`. A time without a zone is UTC. With `--from` and "
+        "`--to`, a command that works on windows covers every window that overlaps this time.\n"
+    )
+    yield "| exit code | meaning |\n|---|---|"
+    yield "| 0 | success |"
+    yield "| 1 | failure, or the condition that the command's description names (such as a difference in `diff`) |"
+    yield "| 2 | wrong usage or configuration |"
+    yield "| 3 | a finding at or above the severity of `--fail-on`, or a gap with `--fail-on-gap` |\n"
     for name, command in _walk("tocsin", commands):
         context = click.Context(command, info_name=name, terminal_width=100)
         yield f"## {name}\n\n```\n{command.get_help(context)}\n```\n"

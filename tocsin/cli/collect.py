@@ -15,9 +15,13 @@ from tocsin.errors import ConfigError
 @click.command()
 @click.argument("kind")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--stream", help="The stream to fill, for collectors that can fill any stream (ndjson).")
+@click.option("--stream", help="The stream to append to. Only for ndjson, which can append to any stream.")
 @click.option(
-    "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A setting of the collector (value as YAML)."
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the collector; VALUE is YAML (may be repeated).",
 )
 @json_option
 @click.pass_context
@@ -29,9 +33,10 @@ def collect(
     pairs: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Collect the new events in PATHS with the collector KIND: ndjson, access_log, cloudtrail, dataset, …
+    """Collect the new events in PATHS with the collector KIND, such as ndjson or access_log.
 
-    A second run continues where the first one ended: no event is lost, none is stored twice.
+    `tocsin plugins list` shows all collectors. A second run continues where the first one ended: it misses no event and
+    stores no event twice.
     """
     settings: dict[str, Any] = {"paths": list(paths)}
     if stream:

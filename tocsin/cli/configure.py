@@ -48,7 +48,7 @@ alerting:
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=".")
 def init(directory: Path) -> None:
-    """Write a tocsin.yaml with comments, as a start."""
+    """Write a commented tocsin.yaml to start from."""
     path = directory / "tocsin.yaml"
     if path.exists():
         raise ConfigError("the file exists already; it was not changed", path)
@@ -63,7 +63,7 @@ def init(directory: Path) -> None:
 @click.command()
 @click.pass_context
 def check(ctx: click.Context) -> None:
-    """Check the configuration: every setting, plug-in, secret and route."""
+    """Check every setting, plug-in, secret and route of the configuration."""
     app = open_app(ctx)
     app.config.at(("alerting",), app.alerting.check)
     for module, why in app.catalogue.failures.items():

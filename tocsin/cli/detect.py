@@ -56,8 +56,10 @@ _RUN = (
 @click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
 @from_option
 @to_option
-@click.option("--page", is_flag=True, help="With --from or --to: raise alerts and send notifications.")
-@click.option("-v", "--verbose", is_flag=True, help="List every window, with those that have no finding.")
+@click.option(
+    "--page", is_flag=True, help="With --from or --to: raise alerts and send notifications for the findings."
+)
+@click.option("-v", "--verbose", is_flag=True, help="List every window, including windows without a finding.")
 @fail_on_option
 @json_option
 @click.pass_context
@@ -71,9 +73,10 @@ def detect(
     fail_on: str | None,
     as_json: bool,
 ) -> None:
-    """Evaluate every window that is due; with --from or --to, evaluate every window of that time again.
+    """Evaluate every window that is due, or with --from or --to every window of that time (a backfill).
 
-    The findings of such a backfill are stored. They raise no alert and send no notification, unless --page is set.
+    A backfill evaluates every window that contains events, even if the window was evaluated before. Its findings are
+    stored. They raise no alert and send no notification, unless --page is set.
     """
     in_order(start, end)
     backfill = start is not None or end is not None
@@ -141,7 +144,7 @@ def by_severity(severities: Iterable[Severity]) -> str:
 
 
 @click.command()
-@click.option("--detector", required=True, help="The detector.")
+@click.option("--detector", required=True, help="Id of the detector.")
 @from_option
 @to_option
 @json_option
@@ -149,7 +152,7 @@ def by_severity(severities: Iterable[Severity]) -> str:
 def scores(
     ctx: click.Context, detector: str, start: datetime | None, end: datetime | None, as_json: bool
 ) -> None:
-    """Show the score of every subject in every window, those below the threshold too."""
+    """Show the score of every subject in every window, including scores below the threshold."""
     from tocsin.contract.frames import NEWEST_LAST
     from tocsin.contract.query import Condition
 
@@ -184,7 +187,9 @@ def scores(
 @click.command()
 @click.option("--detector", help="Only this detector.")
 @click.option(
-    "--severity", type=click.Choice([s.value for s in Severity]), help="Only this severity and higher ones."
+    "--severity",
+    type=click.Choice([s.value for s in Severity]),
+    help="Only findings of this severity or a higher one.",
 )
 @from_option
 @to_option
@@ -200,7 +205,7 @@ def findings(
     fail_on: str | None,
     as_json: bool,
 ) -> None:
-    """Show the findings, by window."""
+    """Show the findings, sorted by the time of their windows."""
     from tocsin.contract.query import Condition
     from tocsin.pipeline.detecting.records import newest_findings
 

@@ -41,14 +41,14 @@ _SENTENCES = ("message", "event.reason", "error.message")
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="How many of the newest events; 0 for all.",
+    help="Maximum number of events: the newest ones. 0 shows all.",
 )
 @json_option
 @click.pass_context
 def events(
     ctx: click.Context, stream: str, start: datetime | None, end: datetime | None, limit: int, as_json: bool
 ) -> None:
-    """Show the events of a STREAM, oldest first."""
+    """Show the events of STREAM, oldest first."""
     import polars as pl
 
     in_order(start, end)

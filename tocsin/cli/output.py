@@ -35,7 +35,7 @@ class Exit(IntEnum):
 
 
 class Time(click.ParamType[datetime]):
-    """A time on the command line, read as `tocsin.clock.parse_time` does."""
+    """A time on the command line, parsed by `tocsin.clock.parse_time`."""
 
     name = "time"
 
@@ -48,9 +48,9 @@ class Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-from_option = click.option("--from", "start", type=Time(), help="Only event times from this time on (UTC).")
-to_option = click.option("--to", "end", type=Time(), help="Only event times before this time (UTC).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
+from_option = click.option("--from", "start", type=Time(), help="Start of the event time to cover.")
+to_option = click.option("--to", "end", type=Time(), help="End of the event time to cover, exclusive.")
 fail_on_option = click.option(
     "--fail-on",
     type=click.Choice(["info", "low", "medium", "high", "critical"]),

@@ -26,7 +26,7 @@ _HINT = "run it with --traceback to see the lines of the plug-in that led to the
 
 @click.group()
 def plugins() -> None:
-    """List, write and check plug-ins: collectors, detectors and receivers."""
+    """List, create and check plug-ins: collectors, detectors and receivers."""
 
 
 @plugins.command(name="list")
@@ -56,7 +56,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 @click.option(
     "--baseline",
     is_flag=True,
-    help="Write a detector that learns what is normal: with `fit` and a calibrated threshold.",
+    help="Write a detector that is fitted on normal history, with a `fit` method and a calibrated threshold.",
 )
 @click.option(
     "--dir",
@@ -66,7 +66,10 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     help="Folder to create the package in. Default: the current folder.",
 )
 def new(kind: str, name: str, baseline: bool, directory: Path) -> None:
-    """Write a working package with one plug-in called NAME (lower_snake_case), its cases or tests, and a README."""
+    """Create a working package with one plug-in called NAME (lower_snake_case).
+
+    The package also has a README, and the cases of a detector or the tests of a collector or receiver.
+    """
     from tocsin.testing.template import write
 
     if baseline and kind != "detector":
@@ -83,9 +86,9 @@ def new(kind: str, name: str, baseline: bool, directory: Path) -> None:
 @json_option
 @click.pass_context
 def check(ctx: click.Context, path: Path, with_traceback: bool, as_json: bool) -> None:
-    """Run the conformance checks on the plug-ins of PATH: a package's folder, or one file.
+    """Run the conformance checks on the plug-ins in PATH: the folder of a package, or one file.
 
-    For the tracebacks of attempts that failed in operation, see `tocsin runs --outcome failed --traceback`.
+    `tocsin runs --outcome failed --traceback` shows the tracebacks of evaluations that failed in operation.
     """
     from tocsin.testing.package import run_checks
 

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--since", type=Time(), help="Start of the time that the report covers. Default: 30 days before its end."
+    "--since", type=Time(), help="Start of the time that the report covers. Default: 30 days before --until."
 )
 @click.option("--until", type=Time(), help="End of the time that the report covers. Default: now.")
 @click.option("--format", "format_", type=click.Choice(["html", "md"]), default="html", show_default=True,
-              help="One HTML page, or Markdown with a folder of pictures.")  # fmt: skip
+              help="One HTML page, or a Markdown file and a folder of charts.")  # fmt: skip
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write. Default: report.html or report.md in this folder.",
+    help="File to write. Default: report.html or report.md in the current folder.",
 )
 @click.pass_context
 def report(
     ctx: click.Context, since: datetime | None, until: datetime | None, format_: Format, output: Path | None
 ) -> None:
-    """Write a report for managers and auditors: alerts, incidents and coverage, with pictures.
+    """Write a report for managers and auditors: alerts, incidents and coverage, with charts.
 
     Requires matplotlib: pip install 'tocsin[report]'.
     """

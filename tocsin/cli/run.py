@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Do one round, then end: for cron and for tests.")
+@click.option("--once", is_flag=True, help="Run one round and exit: for cron jobs and tests.")
 @fail_on_option
 @click.pass_context
 def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
-    """Collect, detect and alert, at the intervals of the configuration, until stopped."""
+    """Collect, detect and alert at the configured intervals until stopped."""
     if fail_on and not once:
         raise click.UsageError("--fail-on requires --once")
     app = open_app(ctx)
@@ -64,7 +64,7 @@ def summary(app: App, tick: Tick) -> str:
 
 
 def warnings(app: App, tick: Tick) -> Iterator[str]:
-    """What the user should know or change."""
+    """Conditions that the user should correct or be aware of."""
     if tick.alerts is None:
         yield "another worker does the alerting; this round sent no notification"
         return
