@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ _NOTE = "<!-- Generated from the code by docs/generate.py. Do not edit; run `mak
 def streams() -> Iterator[str]:
     """docs/streams.md."""
     yield "# Streams\n"
-    yield (
+    yield _wrapped(
         "A stream is a named, append-only series of events with one schema. Column names are dotted ECS 9.4 names; "
         "Tocsin's own columns begin with `tocsin.`. Collected events may have nested or dotted fields. Fields that a "
         "stream does not define are stored in `tocsin.unmapped`.\n"
@@ -36,14 +37,15 @@ def streams() -> Iterator[str]:
     written = ", ".join(f"`{name}`" for name in SOURCES)
     yield f"Collectors append to {written}. Tocsin itself writes the other streams.\n"
     for stream in STREAMS.values():
-        yield f"## {stream.name}\n\n{stream.doc} Default retention: {stream.retention} (setting `store.retention`).\n"
+        yield f"## {stream.name}\n"
+        yield _wrapped(f"{stream.doc} Default retention: {stream.retention} (setting `store.retention`).\n")
         yield "| column | type | description |\n|---|---|---|"
         for column in stream.columns:
             needed = " **Required.**" if column.required else ""
             yield f"| `{column.name}` | {column.type.value} | {column.doc}.{needed} |"
         yield f"\n```json\n{json.dumps(dict(stream.example), indent=2, ensure_ascii=False)}\n```\n"
     yield "## Views of alerts and incidents\n"
-    yield (
+    yield _wrapped(
         "The keyed state holds the current alerts and incidents. On an Elasticsearch cluster, dashboards read them "
         "through the following aliases. A dashboard shows the records that were active at any time within the dashboard's "
         "time range. The embedded store has no views.\n"
@@ -54,6 +56,11 @@ def streams() -> Iterator[str]:
         yield "| column | type | description |\n|---|---|---|"
         yield from (f"| `{c.name}` | {c.type.value} | {c.doc}. |" for c in view.columns)
         yield ""
+
+
+def _wrapped(paragraph: str) -> str:
+    """A paragraph with lines of at most 140 characters, and an empty line after it."""
+    return textwrap.fill(paragraph, 140, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def configuration() -> Iterator[str]:
@@ -145,11 +152,11 @@ def _settings(type_: type[Any]) -> Iterator[str]:
 def command_line() -> Iterator[str]:
     """docs/commands.md."""
     yield "# Commands\n"
-    yield (
+    yield _wrapped(
         "Every command and its options. Every command that prints a list has the option `--json`, which prints one JSON "
         "object on each line.\n"
     )
-    yield (
+    yield _wrapped(
         "A TIME is written like `2026-11-23` or `2026-11-23T06:00:00Z`. A time without a zone is UTC. With `--from` and "
         "`--to`, a command that works on windows covers every window that overlaps this time.\n"
     )

@@ -15,7 +15,9 @@ from tocsin.errors import ConfigError
 @click.command()
 @click.argument("kind")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--stream", help="The stream to append to. Only for ndjson, which can append to any stream.")
+@click.option(
+    "--stream", help="The stream to append to. For collectors that can append to any stream, such as ndjson."
+)
 @click.option(
     "--set",
     "pairs",

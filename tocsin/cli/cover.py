@@ -123,7 +123,7 @@ def coverage(
     fail_on_gap: bool,
     as_json: bool,
 ) -> None:
-    """Show for each detector which windows it evaluated, and which windows it did not evaluate.
+    """Show which windows each detector evaluated, and which windows it did not evaluate.
 
     If no alert fires, this shows whether the detectors found nothing or evaluated nothing.
 

@@ -48,7 +48,7 @@ _SENTENCES = ("message", "event.reason", "error.message")
 def events(
     ctx: click.Context, stream: str, start: datetime | None, end: datetime | None, limit: int, as_json: bool
 ) -> None:
-    """Show the events of STREAM, oldest first."""
+    """Show the events of one stream, oldest first."""
     import polars as pl
 
     in_order(start, end)

@@ -143,7 +143,7 @@ SOURCE_STREAMS = (
             Column(
                 "tocsin.dataset.digest",
                 K,
-                "SHA-256 digest of the canonical content; CSV and Parquet files with equal values have equal digests",
+                "`sha256:` digest of the canonical content; CSV and Parquet files with equal values have equal digests",
                 required=True,
             ),
             Column("tocsin.dataset.format", K, "format of the file: csv or parquet"),

@@ -204,7 +204,7 @@ _NAMESPACES = View(
         Column(
             "tocsin.installation.views",
             L,
-            "version of the search fields that `tocsin store setup` last wrote",
+            "version of the search fields in the namespace's records",
         ),
     ),
     "tocsin.installation.active",
