@@ -55,7 +55,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
     "-c",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="TOCSIN_CONFIG",
-    help="Configuration file. Default: $TOCSIN_CONFIG, else ./tocsin.yaml. Without a file, all settings have their defaults.",
+    help="Configuration file. Default: $TOCSIN_CONFIG or ./tocsin.yaml. Without a file, all settings have their defaults.",
 )
 @click.version_option(package_name="tocsin")
 @click.pass_context
