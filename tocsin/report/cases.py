@@ -36,11 +36,8 @@ from tocsin.report.pictures.canvas import Calendar
 from tocsin.report.worst import alert_id, incident_id
 from tocsin.worker.app import App
 
-_INCIDENTS, _ALERTS, _EACH = (
-    8,
-    8,
-    3,
-)  # shown in full: incidents, alerts without an incident, alerts of each incident
+#: Shown in full: incidents, alerts without an incident, alerts of each incident.
+_INCIDENTS, _ALERTS, _EACH = 8, 8, 3
 _LISTED = 30  # rows of a table
 
 

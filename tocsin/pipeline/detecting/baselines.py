@@ -113,9 +113,7 @@ class Baselines:
             "frames": sorted(baseline.frames),
         }
         entry = self._store.put(KIND, _key(detector, number), value)
-        if (
-            entry is None
-        ):  # another process has stored a version with this number; its files are in another folder
+        if entry is None:  # another process has stored this number; its files are in another folder
             return self.save(detector, baseline, start, end)
         return _version(entry)
 
