@@ -38,7 +38,7 @@ def open_alerts(severity: str) -> Panel:
     condition = f"{ACTIVE} AND tocsin.severity:{severity}"
     return number(
         severity.capitalize(),
-        f"Alerts of severity {severity} that are open or acknowledged. If it is above 0, start with the oldest "
+        f"The number of {severity} alerts that are open or acknowledged. If the number is above 0, start with the oldest "
         "alert in the table below, and acknowledge the alert that you work on (tocsin ack).",
         ask("alerts", condition, [count()], [filters({"open": "*"})]),
         to(OVERVIEW, "All open alerts"),

@@ -87,7 +87,7 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Failed notifications",
-                "The number of notifications that failed permanently, after all retries. If it is above 0, a receiver is broken: correct the receiver in tocsin.yaml, and notify people by other means.",
+                "The number of notifications that a receiver refused, or that failed after all retries. If the number is above 0, a receiver is broken: correct the receiver in tocsin.yaml, and notify people by other means.",
                 ask(
                     "alert_history",
                     "event.action:notification_failed",

@@ -19,7 +19,7 @@ def build() -> Board:
     board = Board(
         BEHAVIOR,
         "Tocsin: model behavior",
-        "What models answer, how sure they are and how fast, and what they are asked about.",
+        "The answers, confidence and latency of models, and the features of their inputs.",
         ["model", "severity", "place", "step"],
         "now-30d",
         filtered="inference",
