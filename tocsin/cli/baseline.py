@@ -134,7 +134,8 @@ def pin(ctx: click.Context, detector: str, version: int | None, off: bool, by: s
     """Pin VERSION of a detector's baselines: the detector compares every window with it until you unpin it.
 
     A detector has at most one pinned version. With the setting `rolling`, which is on by default, the detector also
-    compares each window with a rolling baseline. It skips windows that overlap the pinned version's own time.
+    compares each window with a rolling baseline. The detector skips a window that overlaps the time that the pinned
+    version was fitted on.
     """
     if (version is None) != off:
         raise click.UsageError("name a VERSION to pin, or use --off")

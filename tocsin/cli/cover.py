@@ -63,7 +63,7 @@ def runs(
     traceback: bool,
     as_json: bool,
 ) -> None:
-    """Show every attempt to evaluate a window: its outcome, the events that it read, its findings, and its reason."""
+    """Show every attempt to evaluate a window, with its outcome, its numbers of events, scores and findings, and its reason."""
     from tocsin.contract.query import Condition
 
     in_order(start, end)
@@ -125,7 +125,7 @@ def coverage(
 ) -> None:
     """Show which windows each detector evaluated, and which windows it did not evaluate.
 
-    If no alert fires, this shows whether the detectors found nothing or evaluated nothing.
+    If no alert fires, the list shows whether the detectors found nothing or evaluated nothing.
 
     \b
     evaluated  the window was evaluated in time

@@ -41,7 +41,7 @@ _SENTENCES = ("message", "event.reason", "error.message")
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="Maximum number of events: the newest ones. 0 shows all.",
+    help="Show at most this many events, the newest ones. 0 shows all events.",
 )
 @json_option
 @click.pass_context
