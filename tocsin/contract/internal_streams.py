@@ -56,8 +56,8 @@ INTERNAL_STREAMS = (
     Stream(
         "finding",
         "A score at or above its threshold. A later evaluation of the window can append a new revision of a finding. Of "
-        "several revisions with the same `tocsin.finding.id`, the one with the highest `tocsin.run.fence` is valid, and of those "
-        "with the same number the newest.",
+        "several revisions with the same `tocsin.finding.id`, the one with the highest `tocsin.run.fence` is valid, and "
+        "of those with the same number the newest.",
         (
             *COMMON,
             *_FINDING_KEY,
