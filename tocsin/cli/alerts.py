@@ -70,7 +70,7 @@ def alerts(ctx: click.Context, id: str | None, everything: bool, as_json: bool) 
 @click.option("--all", "everything", is_flag=True, help="Show closed incidents as well.")
 @click.option("--done", metavar="STEP", help="Mark this step of INCIDENT as done.")
 @click.option("--skip", metavar="STEP", help="Mark this step of INCIDENT as skipped.")
-@click.option("--close", is_flag=True, help="Close INCIDENT. --note is required: the conclusion.")
+@click.option("--close", is_flag=True, help="Close INCIDENT. Requires --note with the conclusion.")
 @click.option("--by", default="", help="Your name. Required with --done, --skip and --close.")
 @click.option("--note", default="", help="The result of the step, the reason to skip it, or the conclusion.")
 @json_option

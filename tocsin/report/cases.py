@@ -68,7 +68,7 @@ class Cases:
         if not ranked:
             return Section("Incidents", [Paragraph("No incident was opened.")])
         first, *others = ranked[:_INCIDENTS]
-        intro = "An alert of high severity opens an incident with its own copy of a playbook’s steps. "
+        intro = "By default, an alert of severity high or above opens an incident with its own copy of a playbook’s steps. "
         state = "The table shows the current steps and owners." if self._facts.period.open else (
             f"Steps and owners are those at the time of writing, {minute(self._app.clock.now())}."
         )  # fmt: skip
