@@ -100,8 +100,7 @@ class RegistryAccess(Detector[Params]):
         history and scores lower every day, even with a pinned baseline. All versions count as one resource.
     False alarms
         A change of team, a scan of many resources, a release out of hours, a log that changed its names of
-        principals or resources. A rule that many principals, or repeatedly the same principal, broke in the baseline
-        adds nothing to the score.
+        principals or resources. A rule that many principals, or often the same one, broke in the baseline adds nothing.
     Respond
         Ask the owner about the accesses in the evidence. If the owner did not make them, revoke sessions and keys,
         list later downloads and changes, roll back promotions, and find other users of the address.
