@@ -60,7 +60,7 @@ class _Pending:
 
 
 class Dataset(Collector[Params]):
-    """Writes one event for each state of a dataset file. It does not read an unchanged file again.
+    """Writes one event for each state of a dataset file. An unchanged file is not read again.
 
     Delivery: at least once. Each combination of name, digest, path and time is stored once. The collector
     identifies the state of a file by path, size and time of the last change. If a file changes while the

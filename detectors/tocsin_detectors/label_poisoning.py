@@ -67,12 +67,12 @@ class LabelPoisoning(Detector[Params]):
     Method
         The detector fits a gradient-boosting model of the label on trusted snapshots. For each direction it
         computes the log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), minus the
-        ratio that each row's features lead to expect. It standardizes this ratio with the mean and the spread
-        that cross-fitting measures on the trusted rows. If the trusted snapshots differ by more than sampling
-        error (Cochran 1954), the detector widens the null distribution. To find triggers, the detector counts
-        pairs and triples of exact values and of quantile bins in the new rows and in the trusted rows. The
-        deviate of the most unusual combination, by likelihood ratio (Wilks 1938), is divided by a value that
-        batches without a trigger almost never reach. The score is the largest of all these values.
+        ratio that each row's features lead to expect. The detector standardizes this ratio with the mean and
+        the spread that cross-fitting measures on the trusted rows. If the trusted snapshots differ by more than
+        sampling error (Cochran 1954), the detector widens the null distribution. To find triggers, the detector
+        counts pairs and triples of exact values and of quantile bins in the new rows and in the trusted rows.
+        The deviate of the most unusual combination, by likelihood ratio (Wilks 1938), is divided by a value
+        that batches without a trigger almost never reach. The score is the largest of all these values.
     Blind spots
         Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or spread
         over wide ranges; poisoned rows that the baseline already contains; numeric targets. A snapshot that is

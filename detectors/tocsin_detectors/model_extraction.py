@@ -62,8 +62,8 @@ class ModelExtraction(Detector[Params]):
     Method
         Six statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
         (Sadeghzadeh et al. 2022). Each statistic is the mean amount by which the queries of a sub-window exceed
-        a limit that most honest queries do not exceed. It is standardized by the tail of the same statistic in
-        honest sub-windows of the same size. The score is the largest of the six.
+        a limit that most honest queries do not exceed. The statistic is standardized by its tail in honest
+        sub-windows of the same size. The score is the largest of the six.
     Blind spots
         Queries that are random real rows, or interpolations that are rounded to values of real rows: such
         queries do not differ from honest queries, and only `query_budget` detects them. Many colluding accounts

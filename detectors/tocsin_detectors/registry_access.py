@@ -89,18 +89,18 @@ class RegistryAccess(Detector[Params]):
     Method
         For each accessed resource, the detector computes the log-odds of two explanations: an intruder who picks
         popular resources, and the principal's own history, in which older accesses have less weight (Kneser-Ney and
-        item-to-item backoff, `tocsin.stats.surprise`). It sums the six largest log-odds, in nats. A new address,
-        program or action, and a long absence, each add the log of the ratio of two rates: the rate among intruders
-        and the rate in the baseline. Hours are compared with a circular kernel density that is shrunk to the
-        principal's pool (people, services), and volumes with a robust z. Calibration scores each window of the
-        baseline's later half against the accesses before it. A broken rule adds a multiple of the threshold.
+        item-to-item backoff, `tocsin.stats.surprise`). The six largest are summed, in nats. A new address, program
+        or action, and a long absence, each add the log of the ratio of two rates: the rate among intruders and the
+        rate in the baseline. Hours are compared with a circular kernel density that is shrunk to the principal's
+        pool (people, services), and volumes with a robust z. Calibration scores each window of the baseline's later
+        half against the accesses before it. A broken rule adds a multiple of the threshold.
     Blind spots
         An intruder who accesses only the usual resources of the account's owner, from the owner's machine, at the
         owner's hours; a new principal that is malicious from the first day. An ongoing intrusion becomes part of the
         history and scores lower every day, even with a pinned baseline. All versions count as one resource.
     False alarms
         A change of team, a scan of many resources, a release out of hours, a log that changed its names of
-        principals or resources. A rule that many principals, or often the same one, broke in the baseline adds nothing.
+        principals or resources. A rule that was broken often in the baseline adds nothing.
     Respond
         Ask the owner about the accesses in the evidence. If the owner did not make them, revoke sessions and keys,
         list later downloads and changes, roll back promotions, and find other users of the address.

@@ -63,9 +63,10 @@ class Webhook(Receiver[Params]):
     """Posts one request per notification and expects a 2xx response.
 
     At-least-once: `webhook-id` is the notification's key, so the recipient can drop duplicates. Tocsin retries
-    a notification after a failed connection and after a 5xx or 429 response. After 429 and 503, it waits at
-    least as long as the response's Retry-After header requests, but at most an hour. It does not retry after
-    another 4xx response. The receiver does not follow redirects and ignores proxy settings of the environment.
+    a notification after a failed connection and after a 5xx or 429 response. After 429 and 503, Tocsin waits at
+    least as long as the response's Retry-After header requests, but at most an hour. Tocsin does not retry
+    after another 4xx response. The receiver does not follow redirects and ignores proxy settings of the
+    environment.
     """
 
     id = "webhook"
