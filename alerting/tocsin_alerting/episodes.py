@@ -1,7 +1,7 @@
 """Derives a subject's alerts from its sequence of evaluated windows, with and without findings.
 
-Windows are ordered by event time, never by the time of their evaluation. So the order in which late data,
-re-evaluation or backfill evaluates windows does not matter.
+Windows are ordered by event time, never by the time of their evaluation. Late data, re-evaluation and backfill change
+only the results of their own windows.
 """
 
 from __future__ import annotations

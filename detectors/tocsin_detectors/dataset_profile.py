@@ -64,8 +64,8 @@ class DatasetProfile(Detector[Params]):
         The detector compares each figure of the profile (partition summaries, Shankar et al. 2023) with its
         median over up to 30 earlier snapshots, and divides the difference by the figure's standard error. The
         standard error combines the sampling error with the variation of the earlier snapshots that sampling
-        error does not explain; the most extreme tenth of the snapshots is left out. If this variation is known
-        from few snapshots only, the critical value is larger (Student's t, degrees of freedom after
+        error does not explain; the most extreme tenth of the snapshots is left out. If this variation is
+        estimated from few snapshots only, the critical value is larger (Student's t, degrees of freedom after
         Satterthwaite 1946). The target rate of false alarms is split equally between rows, labels and columns,
         and within each group between all figures (Bonferroni). The score is the largest ratio of a figure's
         deviation to its critical value.

@@ -37,7 +37,7 @@ class Params:
     subject_type: str = param("model", doc="type of the findings' subject")
     subject_column: str = param("tocsin.model.name", doc="column that contains the subject's id")
     top: float = param(
-        0.05, ge=0.0, le=1.0, doc="share of a subject's rows, the worst ones, whose mean is the score"
+        0.05, ge=0.0, le=1.0, doc="share of a subject's rows (the worst ones) whose mean rarity is the score"
     )
     min_rows: int = param(20, ge=1, doc="a subject with fewer rows in the window is not judged")
 

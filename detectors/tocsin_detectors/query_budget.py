@@ -1,4 +1,4 @@
-"""A principal sent more different queries than it or its peers usually send."""
+"""A principal sent more different queries than this principal or its peers usually send."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Params:
 
 
 class QueryBudget(Detector[Params]):
-    """A principal sent more different queries than it or its peers usually send.
+    """A principal sent more different queries than this principal or its peers usually send.
 
     What it sees
         The number of different feature vectors that each principal sent to each model in the window and the two
@@ -45,12 +45,12 @@ class QueryBudget(Detector[Params]):
     Method
         Budget accounting: a client that copies a model needs many different answers, whatever queries it sends.
         2,000 queries that are random real rows give a copy with 0.986 fidelity, and the content of these
-        queries does not differ from honest queries. The budget is a number from the configuration, or `margin`
-        times the usual number of queries, but at least `least_rows`. The usual number is the larger of two
-        numbers, both from the two weeks before the counted time: the principal's own different queries, and the
-        upper quartile of its peers' calls. The upper quartile is limited to three times the median of the
-        peers, so that a few batch accounts do not set the budget of all principals. The store counts the calls
-        first. The detector reads feature vectors only of principals whose calls reach half of the budget,
+        queries does not differ from honest queries. The budget is `budget_rows`, if set. Otherwise the budget
+        is `margin` times the usual number of queries, and at least `least_rows`. The usual number is the larger
+        of two numbers, both from the two weeks before the counted time: the principal's own different queries,
+        and the upper quartile of its peers' calls. The upper quartile is limited to three times the median of
+        the peers, so that a few batch accounts do not set the budget of all principals. The store counts the
+        calls first. The detector reads feature vectors only of principals whose calls reach half of the budget,
         computed without their own past.
     Blind spots
         Many colluding accounts with small budgets; an account whose queries increase slowly for a month; calls

@@ -96,7 +96,9 @@ class Recorder:
         return Call(self, principal, features, fields)
 
     def wrap(self, estimator: Any, names: Sequence[str] = ()) -> Any:
-        """Return a wrapper that records calls of `predict` and `predict_proba`, one event for each row.
+        """Return a wrapper of the estimator that records `predict` and `predict_proba`, with one event for each row.
+
+        In all other respects, the wrapper behaves as the estimator does.
 
         `names` are the feature names. The suffix `:category` marks a feature whose values are codes. Default: the names
         that the estimator was fitted with, or the column names of the frame that it is called with.

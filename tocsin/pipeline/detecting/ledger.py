@@ -205,9 +205,7 @@ class Ledger:
             found = False
             for pending in self._changing(detector, length):
                 found = True
-                self.forget(
-                    own
-                )  # held again below, if the record shows that this worker still has the claims
+                self.forget(own)  # `_hold` below restores the claims that the record still contains
                 kept = [c for c in own if pending.get(format_time(c.start), {}).get("token") == c.token]
                 for claim in kept:
                     key = format_time(claim.start)
