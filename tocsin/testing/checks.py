@@ -145,7 +145,7 @@ def check_streams(plugin: type[Detector[Any]]) -> None:
     """Each stream that the detector requires exists and is one that collectors fill."""
     requires = getattr(plugin, "requires", None)
     for stream in requires.streams if requires is not None else ():
-        _must(stream in SOURCES, f"unknown stream {stream!r}; the streams are {', '.join(SOURCES)}")
+        _must(stream in SOURCES, f"no collector fills {stream!r}; require one of {', '.join(SOURCES)}")
 
 
 def check_panels(plugin: type[Detector[Any]]) -> None:
@@ -191,7 +191,9 @@ def check_case(plugin: type[Detector[Any]], case: Case) -> None:
 def check_is_deterministic(plugin: type[Detector[Any]], case: Case) -> None:
     """A second fit and evaluation with the same rows give the same scores."""
     _same(
-        _result(plugin, case), case_files.run(case, plugin), "the same rows gave other scores the second time"
+        _result(plugin, case),
+        case_files.run(case, plugin),
+        "a second run with the same rows gave other scores",
     )
 
 
@@ -222,7 +224,10 @@ def check_empty_window(plugin: type[Detector[Any]], case: Case) -> None:
     window = Window(
         start, start + detector.requires.window, FrameSource.of({}), _result(plugin, case).baseline
     )
-    _must(not any(judged.finding for judged in judge(detector, window)), "an empty window gave a finding")
+    _must(
+        not any(judged.finding for judged in judge(detector, window)),
+        "a window without rows caused a finding",
+    )
 
 
 def check_evidence_is_json(plugin: type[Detector[Any]], case: Case) -> None:
