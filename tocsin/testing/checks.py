@@ -190,11 +190,8 @@ def check_case(plugin: type[Detector[Any]], case: Case) -> None:
 
 def check_is_deterministic(plugin: type[Detector[Any]], case: Case) -> None:
     """A second fit and evaluation with the same rows give the same scores."""
-    _same(
-        _result(plugin, case),
-        case_files.run(case, plugin),
-        "a second run with the same rows gave other scores",
-    )
+    second = case_files.run(case, plugin)
+    _same(_result(plugin, case), second, "a second run with the same rows gave other scores")
 
 
 def check_row_order_does_not_matter(plugin: type[Detector[Any]], case: Case) -> None:
