@@ -152,7 +152,7 @@ def test_nothing_is_raised_into_the_model_s_code(spool, caplog):
         pass
     recorder.close()
     assert (recorder.recorded, recorder.dropped) == (0, 3)
-    assert "3 calls were not recorded so far" in caplog.text
+    assert "3 rows were not recorded so far" in caplog.text
 
 
 def test_a_full_queue_drops_counts_and_tells(recorder, spool):
