@@ -47,9 +47,9 @@ def departure(now: Figure, past: Sequence[Figure]) -> Departure:
     values = np.array([figure.value for figure in past])
     median = float(np.median(values))
     trimmed = math.ceil(_TRIMMED * len(values))
-    kept = np.sort(np.abs(values - median))[: len(values) - trimmed]
-    freedom = len(kept) - 1
-    variance = float((kept**2).sum()) / freedom / _variance_left(trimmed / len(values))
+    deviations = np.sort(np.abs(values - median))[: len(values) - trimmed]
+    freedom = len(deviations) - 1
+    variance = float((deviations**2).sum()) / freedom / _variance_left(trimmed / len(values))
     sampling = float(np.mean([figure.error**2 for figure in past]))
     real = max(variance - sampling, 0.0)
     of_median = math.pi / 2 / len(values)
