@@ -145,7 +145,7 @@ def test_off_a_terminal_steps_are_lines_if_they_are_asked_for(
     with output.progress("running", plain=plain) as at:
         at.step("collecting")
         at.detail("first")
-        at.live("never")
+        at.update("never")
         at.step("alerting")
     assert capsys.readouterr().err == ("collecting\nalerting\n" if plain else "")
 

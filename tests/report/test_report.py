@@ -22,10 +22,10 @@ from tocsin.contract.findings import Subject, finding_id
 from tocsin.demo.weeks import week
 from tocsin.errors import InputError, TocsinError
 from tocsin.report import accounts, cases, facts, html, markdown
+from tocsin.report.build import report, write
 from tocsin.report.counts import Period, count, period
 from tocsin.report.document import Document
 from tocsin.report.overview import verdict
-from tocsin.report.tell import report, write
 from tocsin.worker.app import App
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -34,9 +34,9 @@ from tocsin.cli.output import Exit
 @click.pass_context
 def demo(ctx: click.Context, directory: Path, cluster: str, seed: int) -> None:
     """Simulate a lender's twelve weeks with four attacks, on real data, and write a report."""
-    from tocsin.demo.show import tell
+    from tocsin.demo.show import run_demo
 
-    if not tell(directory, seed, cluster):
+    if not run_demo(directory, seed, cluster):
         ctx.exit(Exit.FAILED)
 
 

@@ -33,8 +33,8 @@ from tocsin.testing.cases import BUDGET, KINDS, Case
 from tocsin.testing.evaluate import Evaluation, evaluate
 
 HEADINGS = ("What it sees", "Method", "Blind spots", "False alarms", "Respond")
-_TOLD = 40  # characters of a panel's description
-_SAID = 20  # characters under a heading of the docstring
+_SHORTEST_DESCRIPTION = 40  # characters of a panel's description
+_SHORTEST_BODY = 20  # characters under a heading of the docstring
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -128,8 +128,8 @@ def check_docstring(plugin: type[Plugin[Any]]) -> None:
     at = [lines.index(heading) for heading in HEADINGS]
     _must(at == sorted(at), "the docstring's headings are out of order")
     for start, end in zip(at, [*at[1:], len(lines)], strict=True):
-        said = " ".join(lines[start + 1 : end]).strip()
-        _must(len(said) >= _SAID, f"{said!r} under {lines[start]!r} says too little")
+        body = " ".join(lines[start + 1 : end]).strip()
+        _must(len(body) >= _SHORTEST_BODY, f"{body!r} under {lines[start]!r} says too little")
 
 
 def check_techniques(plugin: type[Detector[Any]]) -> None:
@@ -154,7 +154,7 @@ def check_panels(plugin: type[Detector[Any]]) -> None:
     for panel in plugin.panels:
         it, rows = f"panel {panel.title!r}", panel.buckets if isinstance(panel, Distribution) else 2
         _must(2 <= rows <= MOST_BUCKETS, f"{it} has {rows} rows; 2 to {MOST_BUCKETS} can be told apart")
-        _must(len(panel.description) >= _TOLD, f"{it} does not say what to do about it")
+        _must(len(panel.description) >= _SHORTEST_DESCRIPTION, f"{it} does not say what to do about it")
         stream, fields = panel_fields(panel)
         _must(not fields or stream in STREAMS, f"{it} shows stream {stream!r}; there is none")
         for field, fit in fields.items():
@@ -196,7 +196,7 @@ def check_is_deterministic(plugin: type[Detector[Any]], case: Case) -> None:
 
 def check_row_order_does_not_matter(plugin: type[Detector[Any]], case: Case) -> None:
     """Rows in another order give the same scores."""
-    shuffled = _again(
+    shuffled = _rerun(
         plugin, case, lambda frame: frame.sample(fraction=1.0, shuffle=True, seed=1), refit=True
     )
     _same(_result(plugin, case), shuffled, "rows in another order gave other scores")
@@ -204,14 +204,14 @@ def check_row_order_does_not_matter(plugin: type[Detector[Any]], case: Case) -> 
 
 def check_unknown_columns_are_ignored(plugin: type[Detector[Any]], case: Case) -> None:
     """A column that the stream does not have changes nothing."""
-    wider = _again(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.never.heard.of")))
+    wider = _rerun(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.unknown.column")))
     _same(_result(plugin, case), wider, "an unknown column changed the scores")
 
 
 def check_missing_columns(plugin: type[Detector[Any]], case: Case) -> None:
     """Events with nothing but their required fields are no reason to fail."""
     required = {c.name for s in STREAMS.values() for c in s.columns if c.required} | {"event.id"}
-    _again(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
+    _rerun(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
 
 
 def check_empty_window(plugin: type[Detector[Any]], case: Case) -> None:
@@ -255,7 +255,7 @@ def _result(plugin: type[Detector[Any]], case: Case) -> Evaluation:
     return case_files.run(case, plugin)
 
 
-def _again(
+def _rerun(
     plugin: type[Detector[Any]],
     case: Case,
     change: Callable[[pl.DataFrame], pl.DataFrame],
