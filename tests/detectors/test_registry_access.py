@@ -193,10 +193,10 @@ def test_a_baseline_survives_parquet_and_json(tmp_path: Path) -> None:
         frame.write_parquet(tmp_path / name)
         frames[name] = pl.read_parquet(tmp_path / name)
     values = msgspec.json.decode(msgspec.json.encode(baseline().values))
-    again = Baseline(frames, values, baseline().threshold)
+    copied = Baseline(frames, values, baseline().threshold)
     rows = session("ana", NIGHT, 24, address="203.0.113.9")
-    assert again.digest == baseline().digest
-    assert found(rows, again)["ana"] == found(rows)["ana"]
+    assert copied.digest == baseline().digest
+    assert found(rows, copied)["ana"] == found(rows)["ana"]
 
 
 @pytest.mark.parametrize(
