@@ -113,7 +113,7 @@ def _compare(
         return change("unchanged")
     if meta.get("provisioned"):
         return change("kept", "Grafana has it from a file: change that (`tocsin dashboards build`)", diff)
-    who = f"{newest.get('createdBy') or 'somebody'} at {newest.get('created') or 'an unknown time'}"
+    who = f"{newest.get('createdBy') or 'an unknown user'} at {newest.get('created') or 'an unknown time'}"
     if not ours and not overwrite:
         return change("kept", f"changed in Grafana by {who}", diff)
     why = "" if ours else f"replaces what {who} saved; Grafana's history keeps that"
@@ -142,7 +142,7 @@ def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, retr
             return (
                 now.apply()
                 if retry
-                else now.but("kept", "somebody else saves it all the time: push again later")
+                else now.but("kept", "other users keep saving it: push again later")
             )
         return now
     return done
@@ -165,6 +165,6 @@ def _delete(grafana: Grafana, change: Change) -> Change:
     """Delete, unless somebody has changed it since it was looked at."""
     newest = grafana.newest(change.uid)
     if newest and not _OURS.fullmatch(str(newest.get("message") or "")):
-        return change.but("kept", f"changed in Grafana by {newest.get('createdBy') or 'somebody'} just now")
+        return change.but("kept", f"changed in Grafana by {newest.get('createdBy') or 'an unknown user'} just now")
     grafana.delete(change.uid)
     return change.but("removed", "no longer built")

@@ -200,7 +200,7 @@ def _one_by_one(board: Board) -> None:
             16,
             listing(
                 "Rejected events",
-                "Why and where. Mend the source and send the events again: nothing is counted twice.",
+                "Reasons and positions of rejected events. Repair the source and send the events again: duplicates are dropped.",
                 ask("dead_letter", "", [raw(100)]),
                 _UP,
                 columns=_LETTERS,
@@ -230,7 +230,7 @@ def _one_by_one(board: Board) -> None:
             24,
             lines(
                 "Notifications by outcome",
-                "Deliveries by receiver and outcome. Failures that repeat are a receiver that is broken: people are not told.",
+                "Deliveries by receiver and outcome. Repeated failures mean that a receiver is broken and its recipients are not notified.",
                 [
                     promised(
                         "sum by (receiver, outcome) (increase(tocsin_notifications_total[30m]))",
