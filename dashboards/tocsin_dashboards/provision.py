@@ -139,11 +139,7 @@ def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, retr
         if now.state == "unchanged":  # it was this save, and its answer was lost; or another push of the same
             return done
         if now.apply is not None:
-            return (
-                now.apply()
-                if retry
-                else now.but("kept", "other users keep saving it: push again later")
-            )
+            return now.apply() if retry else now.but("kept", "other users keep saving it: push again later")
         return now
     return done
 
@@ -165,6 +161,8 @@ def _delete(grafana: Grafana, change: Change) -> Change:
     """Delete, unless somebody has changed it since it was looked at."""
     newest = grafana.newest(change.uid)
     if newest and not _OURS.fullmatch(str(newest.get("message") or "")):
-        return change.but("kept", f"changed in Grafana by {newest.get('createdBy') or 'an unknown user'} just now")
+        return change.but(
+            "kept", f"changed in Grafana by {newest.get('createdBy') or 'an unknown user'} just now"
+        )
     grafana.delete(change.uid)
     return change.but("removed", "no longer built")

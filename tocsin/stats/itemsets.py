@@ -23,7 +23,7 @@ _COLUMNS = 40  # maximum number of columns: those with the most different values
 _BINS = 16
 _VALUES = 100  # maximum number of exact values: those with the largest excess are used
 _LONGER = 20  # number of pairs that are extended by every third item
-_COMMON = 0.3  # items in a larger share of the batch are ignored
+_COMMON = 0.3  # items (other than labels) in a larger share of the batch are ignored
 
 
 class Item(NamedTuple):

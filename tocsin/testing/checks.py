@@ -129,7 +129,10 @@ def check_docstring(plugin: type[Plugin[Any]]) -> None:
     _must(at == sorted(at), "the docstring's headings are out of order")
     for start, end in zip(at, [*at[1:], len(lines)], strict=True):
         body = " ".join(lines[start + 1 : end]).strip()
-        _must(len(body) >= _SHORTEST_BODY, f"{body!r} under {lines[start]!r} has fewer than {_SHORTEST_BODY} characters")
+        _must(
+            len(body) >= _SHORTEST_BODY,
+            f"{body!r} under {lines[start]!r} has fewer than {_SHORTEST_BODY} characters",
+        )
 
 
 def check_techniques(plugin: type[Detector[Any]]) -> None:
