@@ -112,7 +112,7 @@ def _new_values(session: Session, mine: Rates) -> Iterator[Oddity]:
 
 
 def _dormant(session: Session, mine: Rates) -> Oddity | None:
-    """The rate is that of half the absence, so that one day longer than ever before is not rare."""
+    """A long absence. The rate is that of half its length, so that a slightly longer absence than before is not rare."""
     rate = (sum(gap >= session.absent / 2 for gap in mine["gaps"]) + 1) / (len(mine["gaps"]) + 1)
     nats = _nats(DORMANT, rate)
     last = session.now - session.past.time[-1]

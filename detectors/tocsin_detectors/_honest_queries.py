@@ -26,7 +26,7 @@ KNOWN = (Condition(USER, "not_null"), Condition(MODEL, "not_null"), Condition(VA
 SCORE, LABEL = "tocsin.output.score", "tocsin.output.label"
 
 _COLUMNS = (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
-#: The confidence of a classifier that returns only a probability: that of the more probable class.
+#: The confidence of a classifier that returns only a probability: the probability of the more probable class.
 _SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).then(
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
 )

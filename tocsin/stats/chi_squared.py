@@ -54,14 +54,14 @@ def chi_squared(first: ArrayLike, second: ArrayLike) -> ChiSquared:
 def _pooled(table: np.ndarray, least: float) -> np.ndarray:
     both = table.sum(axis=0)
     rare = both < least
-    kept = table[:, ~rare]
+    frequent = table[:, ~rare]
     rest = table[:, rare].sum(axis=1, keepdims=True)
     if rest.sum() == 0:
-        return kept
-    if rest.sum() >= least or kept.shape[1] == 0:
-        return np.hstack((kept, rest))
-    kept[:, [int(np.argmin(kept.sum(axis=0)))]] += rest
-    return kept
+        return frequent
+    if rest.sum() >= least or frequent.shape[1] == 0:
+        return np.hstack((frequent, rest))
+    frequent[:, [int(np.argmin(frequent.sum(axis=0)))]] += rest
+    return frequent
 
 
 def _upper_tail(statistic: float, freedom: int) -> float:

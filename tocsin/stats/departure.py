@@ -35,7 +35,7 @@ def share(count: float, total: float) -> Figure:
 
 
 def departure(now: Figure, past: Sequence[Figure]) -> Departure:
-    """How far `now` lies from the median of the past (at least three figures).
+    """The distance of `now` from the median of the past (at least three figures).
 
     The scatter of the past is the standard deviation about the median without the most extreme tenth,
     corrected for this trimming. The part beyond the figures' sampling errors counts as real variation. The

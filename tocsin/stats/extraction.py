@@ -49,7 +49,7 @@ _LEAST_RUNS, _LEAST_PRINCIPALS = 8, 3
 
 @dataclass(frozen=True)
 class Queries:
-    """Distinct queries of one principal to one model, in order; confidence is NaN where it is unknown."""
+    """Distinct queries of one principal to one model, in order; an unknown confidence is NaN."""
 
     owner: str
     placed: Placed
