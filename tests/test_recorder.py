@@ -169,8 +169,8 @@ def test_a_full_queue_drops_counts_and_tells(recorder, spool):
         pass
     recorder.flush()
     assert recorder.recorded == 13 - lost
-    told = [int(e["labels"]["recorder.dropped"]) for e in events(spool) if "labels" in e]
-    assert sum(told) == lost
+    counts = [int(e["labels"]["recorder.dropped"]) for e in events(spool) if "labels" in e]
+    assert sum(counts) == lost
 
 
 def test_a_full_spool_drops_until_there_is_room(spool, caplog):

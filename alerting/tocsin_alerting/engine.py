@@ -121,11 +121,11 @@ class Alerting:
                 for stage in STAGES:
                     routed = stage(routed, context)
                 retried = deliver(context, self._receivers)
-                said = write_history(context)
+                transitions = write_history(context)
                 self._forget(context)
             except Conflict:  # a person or another tick changed a record at the same time: start again
                 continue
-            return _result(said, retried)
+            return _result(transitions, retried)
         raise StoreError(
             f"alerting: the tick failed after {_ATTEMPTS} attempts, because other processes changed the same "
             "records; the next tick does the remaining work"
@@ -244,8 +244,8 @@ class Alerting:
 def _acknowledged(taken: Acknowledgement, alert: Alert) -> Alert:
     if not alert.firing:
         return alert
-    said = alert.transition(Action.ACKNOWLEDGED, taken.at, by=taken.by, reason=taken.reason)
-    return replace(alert, acknowledged=taken, unwritten=(*alert.unwritten, said))
+    transition = alert.transition(Action.ACKNOWLEDGED, taken.at, by=taken.by, reason=taken.reason)
+    return replace(alert, acknowledged=taken, unwritten=(*alert.unwritten, transition))
 
 
 def _named(id: str, known: Mapping[str, N], what: str) -> N:
@@ -261,9 +261,9 @@ def _named(id: str, known: Mapping[str, N], what: str) -> N:
     return found[0]
 
 
-def _result(said: list[Any], retried: int) -> TickResult:
-    counts = Counter(transition.action for transition in said)
-    sent = {(t.action, t.notification, t.receiver) for t in said if t.notification}
+def _result(transitions: list[Any], retried: int) -> TickResult:
+    counts = Counter(transition.action for transition in transitions)
+    sent = {(t.action, t.notification, t.receiver) for t in transitions if t.notification}
     outcomes = Counter(action for action, _, _ in sent)
     by_receiver = Counter((receiver, action.value) for action, _, receiver in sent)
     return TickResult(

@@ -167,20 +167,20 @@ def _amended(alert: Alert, episode: Episode, now: datetime, *, tail: bool) -> Al
 
 
 def _transitions(before: Alert, after: Alert, now: datetime) -> list[Transition]:
-    said = []
+    transitions = []
     if after.severity is not before.severity:
         reason = f"was {before.severity}: {after.reason}"
-        said.append(after.transition(Action.SEVERITY_CHANGED, now, reason=reason))
+        transitions.append(after.transition(Action.SEVERITY_CHANGED, now, reason=reason))
     if after.firing and not before.firing:
-        said.append(after.transition(Action.FIRING, now))
+        transitions.append(after.transition(Action.FIRING, now))
     if before.firing and after.resolved is not None:
         reason = f"no finding in the window that ended {format_time(after.resolved)}"
-        said.append(after.transition(Action.RESOLVED, now, reason=reason))
-    return said
+        transitions.append(after.transition(Action.RESOLVED, now, reason=reason))
+    return transitions
 
 
 def _withdrawn(alert: Alert, now: datetime) -> Alert:
     over = replace(alert, state=AlertState.RESOLVED, resolved=alert.window_end, changed=now)
     reason = "late data withdrew its findings"
-    said = over.transition(Action.RESOLVED, now, reason=reason)
-    return replace(over, unwritten=(*alert.unwritten, said))
+    transition = over.transition(Action.RESOLVED, now, reason=reason)
+    return replace(over, unwritten=(*alert.unwritten, transition))

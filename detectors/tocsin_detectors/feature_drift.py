@@ -102,7 +102,7 @@ class FeatureDrift(Detector[Params]):
         return window, window
 
     def chunks(self, window: Window) -> Iterator[Window]:
-        return model_rows.stretches(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
+        return model_rows.chunks(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
 
     def fit(self, window: Window) -> Baseline | None:
         rows: list[dict[str, object]] = []
@@ -167,9 +167,9 @@ class FeatureDrift(Detector[Params]):
             return
         if len(matrix) > self.params.row_limit:
             matrix = np.random.default_rng(0).choice(matrix, self.params.row_limit, replace=False)
-        left = normal.left(matrix)
+        residuals = normal.residuals_of(matrix)
         for place, name in enumerate(normal.related):
-            now = Sample.of(left[:, place])
+            now = Sample.of(residuals[:, place])
             yield _Test(shift(normal.residuals[place], now).counts_p, name, "relation")
 
 

@@ -26,7 +26,7 @@ from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
-from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
+from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, pool, read, split_pool
 from tocsin_detectors._words import count
 
 _EXAMPLES = 20  # rows listed in a finding
@@ -103,7 +103,7 @@ class LabelPoisoning(Detector[Params]):
         fitted: dict[str, pl.LazyFrame] = {}
         calibrating: dict[str, pl.LazyFrame] = {}
         for snapshots in labeled(window).values():
-            first, second = parted(window, snapshots, self.params.trusted_rows)
+            first, second = split_pool(window, snapshots, self.params.trusted_rows)
             fitted |= first
             calibrating |= second
         events = {"dataset": window.rows("dataset")}

@@ -114,8 +114,8 @@ class ModelExtraction(Detector[Params]):
         chunks: dict[tuple[int, int], list[pl.DataFrame]] = {}
         for calls in distinct(window, self.requires.window).partition_by(USER, MODEL, maintain_order=True):
             for size in SIZES:
-                for k, stretch in enumerate(_stretches(calls["stretch"], size)):
-                    chunks.setdefault((size, k), []).append(calls[stretch])
+                for k, run in enumerate(_whole_windows(calls["interval"], size)):
+                    chunks.setdefault((size, k), []).append(calls[run])
         for key in sorted(chunks):
             yield window.with_rows({STREAM: pl.concat(chunks[key])})
 
@@ -127,7 +127,7 @@ class ModelExtraction(Detector[Params]):
         calls = distinct(window, where=[Condition(USER, "in", users)])
         best: dict[str, Score] = {}
         if window.baseline not in self._read:
-            self._read[window.baseline] = list(HonestQueries.kept(window.baseline))
+            self._read[window.baseline] = list(HonestQueries.read(window.baseline))
         for model, known in self._read[window.baseline]:
             of_model = calls.filter(pl.col(MODEL) == model)
             for queries, rows in known.queries(of_model, self.params.sub_windows):
@@ -152,7 +152,7 @@ class ModelExtraction(Detector[Params]):
         return Score(subject, verdict.z, reason, _evidence(user, model, rows, verdict, known))
 
 
-def _stretches(windows: pl.Series, size: int) -> list[slice]:
+def _whole_windows(windows: pl.Series, size: int) -> list[slice]:
     """Runs of whole windows with at least `size` calls each, at most `RUNS` of them, evenly spread.
 
     Windows stay whole so that a query and the earlier query that it edits are in one run as often as in

@@ -129,7 +129,7 @@ class PredictionDrift(Detector[Params]):
         return window, window
 
     def chunks(self, window: Window) -> Iterator[Window]:
-        return model_rows.stretches(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
+        return model_rows.chunks(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
 
     def fit(self, window: Window) -> Baseline | None:
         numbers, labels = [], []

@@ -17,8 +17,8 @@ from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.surprise import surprise
 from tocsin_detectors._access_habits import Oddity, active, first_touch_rates, oddities, pools, rates
 from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
-from tocsin_detectors._access_points import Hit, learn, of_session, weighed
-from tocsin_detectors._access_rules import evaluated, hits, sorted_by_kind
+from tocsin_detectors._access_points import Hit, learn, session_hits, weigh
+from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_kind
 from tocsin_detectors._words import count, listed
 
 #: Upper bound for the nats of one access, so that a single new pair is not a finding.
@@ -163,9 +163,9 @@ class RegistryAccess(Detector[Params]):
         for session in self._sessions(past, today, touches, day_of(window.start)):
             name = session.principal
             odd = oddities(session, memory.rates)
-            found = of_session(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
+            found = session_hits(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
             if name in broken:
-                found += weighed(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
+                found += weigh(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
             yield self._score(session, touches[name], odd, found, sums[name], window.baseline.threshold)
 
     def _sessions(
@@ -267,17 +267,17 @@ def _broken(
     rows = rows.join(fresh, on=["principal", "resource"], how="left", maintain_order="left")
     rows = rows.with_columns(window=pl.lit(start))
     if rows["promote"].any():
-        rows = pl.concat([evaluated(past, start), rows], how="diagonal_relaxed")
+        rows = pl.concat([recent_evaluations(past, start), rows], how="diagonal_relaxed")
     found = hits(rows)
     return {str(name): part for (name,), part in found.partition_by("principal", as_dict=True).items()}
 
 
 def _sums(rows: pl.DataFrame) -> pl.DataFrame:
-    taken = pl.col("take") & ~pl.col("failed")
+    downloaded = pl.col("download") & ~pl.col("failed")
     return rows.group_by("principal").agg(
         accesses=pl.len(),
         failures=pl.col("failed").sum(),
-        artifacts=pl.struct("resource", "version").filter(taken).n_unique(),
+        artifacts=pl.struct("resource", "version").filter(downloaded).n_unique(),
     )
 
 

@@ -38,7 +38,7 @@ def test_good_ones_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("panel", "said"),
+    ("panel", "message"),
     [
         (
             Distribution("p", "short", "inference", "tocsin.output.score", 0.1),
@@ -53,11 +53,11 @@ def test_good_ones_pass() -> None:
         (ValueTable("p", TOLD, "inference", {"gen_ai.input.messages": "words"}), "cannot show"),
     ],
 )
-def test_bad_ones_are_named(panel: Any, said: str) -> None:
+def test_bad_ones_are_named(panel: Any, message: str) -> None:
     class Mine(Detector[NoParams]):
         panels = (panel,)
 
-    with pytest.raises(CheckError, match=said):
+    with pytest.raises(CheckError, match=message):
         check_panels(Mine)  # type: ignore[type-abstract]
 
 

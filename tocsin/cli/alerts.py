@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import json_option, print_lines, say, show
+from tocsin.cli.output import json_option, print_lines, print_text, show
 from tocsin.cli.tables import Column, wrap
 from tocsin.cli.values import clean
 
@@ -147,7 +147,7 @@ def ack(ctx: click.Context, id: str, by: str, reason: str) -> None:
     app = open_app(ctx)
     done = app.alerting.acknowledge(id, by, reason)
     app.audit("acknowledge", id, by, reason)
-    say(done)
+    print_text(done)
 
 
 COMMANDS = (alerts, incidents, ack)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, Time, in_order, json_option, progress, say, show
+from tocsin.cli.output import Exit, Time, in_order, json_option, print_text, progress, show
 from tocsin.cli.tables import Column
 from tocsin.cli.values import plain, text
 from tocsin.errors import BaselineError
@@ -68,7 +68,7 @@ def fit(
             except BaselineError as error:
                 if detectors:
                     raise
-                say(f"skipped: {error}", err=True)
+                print_text(f"skipped: {error}", err=True)
                 continue
             if pin:
                 version = app.detect.baselines.pin(version.detector, version.number) or version
@@ -116,7 +116,7 @@ def show_(ctx: click.Context, detector: str, version: int, as_json: bool) -> Non
         show([facts], (), as_json=True, empty="")
         return
     for key, value in facts.items():
-        say(f"{key}: {text(plain(value))}")
+        print_text(f"{key}: {text(plain(value))}")
 
 
 @baseline.command()
@@ -142,7 +142,7 @@ def pin(ctx: click.Context, detector: str, version: int | None, off: bool, by: s
     app = open_app(ctx)
     app.detect.baselines.pin(detector, version)
     app.audit("baseline unpin" if off else "baseline pin", f"{detector}/{version or ''}", by, reason)
-    say(f"{detector}: {'no version is pinned' if off else f'version {version} is pinned'}")
+    print_text(f"{detector}: {'no version is pinned' if off else f'version {version} is pinned'}")
 
 
 COMMANDS = (baseline,)

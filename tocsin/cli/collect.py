@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, json_option, progress, say, show
+from tocsin.cli.output import Exit, json_option, print_text, progress, show
 from tocsin.config.parsing import parse
 from tocsin.errors import ConfigError
 
@@ -53,11 +53,11 @@ def collect(
         show([counts._asdict()], (), as_json=True, empty="")
     else:
         listed = {name: value for name, value in counts._asdict().items() if value or name != "spooled"}
-        say(", ".join(f"{name} {value:,}" for name, value in listed.items()))
+        print_text(", ".join(f"{name} {value:,}" for name, value in listed.items()))
     if counts.rejected:
-        say("for the reasons: tocsin events dead_letter", err=True)
+        print_text("for the reasons: tocsin events dead_letter", err=True)
     if counts.spooled:
-        say("the next `collect` or `run` that reaches the cluster writes the spooled events", err=True)
+        print_text("the next `collect` or `run` that reaches the cluster writes the spooled events", err=True)
     ctx.exit(Exit.DONE)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, from_option, in_order, json_option, say, show, to_option
+from tocsin.cli.output import Exit, from_option, in_order, json_option, print_text, show, to_option
 from tocsin.cli.tables import Column
 from tocsin.clock import format_time
 from tocsin.contract.findings import Outcome
@@ -81,7 +81,7 @@ def runs(
     show(rows, _RUN, as_json=as_json, empty="no such attempt is recorded")
     for row in rows:
         if traceback and row["traceback"] and not as_json:
-            say(f"\n{row['detector']}, window {format_time(row['window.start'])}:\n{row['traceback']}")
+            print_text(f"\n{row['detector']}, window {format_time(row['window.start'])}:\n{row['traceback']}")
 
 
 def run_row(row: dict[str, Any]) -> dict[str, Any]:

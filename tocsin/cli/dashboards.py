@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import config_path
-from tocsin.cli.output import Exit, json_option, say, show
+from tocsin.cli.output import Exit, json_option, print_text, show
 from tocsin.cli.tables import Column
 from tocsin.cli.values import clean
 from tocsin.errors import InputError
@@ -169,9 +169,9 @@ def push(
         return
     for was, now in zip(changes, done, strict=True):
         if was.state != now.state:  # another push or a user changed it in between
-            say(f"{now.uid}: {now.state}: {now.reason}", err=True)
+            print_text(f"{now.uid}: {now.state}: {now.reason}", err=True)
     written = sum(_is_written(was, now) for was, now in zip(changes, done, strict=True))
-    say(f"{written} written" if written else "nothing to write", err=True)
+    print_text(f"{written} written" if written else "nothing to write", err=True)
 
 
 def _is_written(was: Change, now: Change) -> bool:
@@ -190,7 +190,7 @@ def _written(changes: Sequence[Change]) -> list[Change]:
             written = [was.uid for was, now in zip(changes, done, strict=False) if _is_written(was, now)]
             if written:
                 before = f"the push failed at {change.uid}; written before that: {', '.join(written)}"
-                say(f"{before}; another push writes the rest", err=True)
+                print_text(f"{before}; another push writes the rest", err=True)
             raise
     return done
 
@@ -218,7 +218,7 @@ def pull(ctx: click.Context, uid: str, output: Path | None) -> None:
         raise InputError(unknown(uid, built, "dashboard"))
     patch = provision.pull(_grafana(ctx, config), uid, built[uid])
     if not patch:
-        say(f"dashboard {uid} in Grafana is the same as the built one", err=True)
+        print_text(f"dashboard {uid} in Grafana is the same as the built one", err=True)
     if output is not None:
         output.write_text(patch, encoding="utf-8")
     elif patch:

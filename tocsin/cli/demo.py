@@ -37,9 +37,9 @@ def demo(ctx: click.Context, directory: Path, cluster: str, seed: int) -> None:
 
     The loan applications come from a public data set; the events and attacks are simulated.
     """
-    from tocsin.demo.show import tell
+    from tocsin.demo.show import run_demo
 
-    if not tell(directory, seed, cluster):
+    if not run_demo(directory, seed, cluster):
         ctx.exit(Exit.FAILED)
 
 

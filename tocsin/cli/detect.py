@@ -17,8 +17,8 @@ from tocsin.cli.output import (
     from_option,
     in_order,
     json_option,
+    print_text,
     progress,
-    say,
     show,
     to_option,
 )
@@ -111,8 +111,8 @@ def _report(runs: Sequence[Run], *, verbose: bool) -> None:
         shown = list(rows)
         if shown:
             show(shown, columns, as_json=False, empty="")
-            say("")
-    say("\n".join(summary(runs)))
+            print_text("")
+    print_text("\n".join(summary(runs)))
 
 
 def summary(runs: Sequence[Run]) -> Iterator[str]:

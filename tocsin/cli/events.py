@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import from_option, in_order, json_option, say, show, to_option
+from tocsin.cli.output import from_option, in_order, json_option, print_text, show, to_option
 from tocsin.cli.tables import Column
 from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME, UNMAPPED
 
@@ -57,7 +57,7 @@ def events(
     total = rows.select(pl.len()).collect().item()
     if limit and total > limit:
         rows = rows.top_k(limit, by=TIME)
-        say(f"the newest {limit:,} of {total:,} events; --limit 0 shows all", err=True)
+        print_text(f"the newest {limit:,} of {total:,} events; --limit 0 shows all", err=True)
     frame = rows.collect().sort(TIME, INGESTED)
     filled = [c for c in frame.columns if frame[c].null_count() < len(frame)]
     found = frame.iter_rows(named=True)

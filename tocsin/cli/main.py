@@ -25,7 +25,7 @@ from tocsin.cli import (
     run,
     store,
 )
-from tocsin.cli.output import Exit, say
+from tocsin.cli.output import Exit, print_text
 from tocsin.errors import ConfigError, PluginError, TocsinError
 
 _COMMANDS = (
@@ -90,16 +90,16 @@ def main() -> None:
         error.show()
         code = Exit.USAGE
     except click.exceptions.Abort:
-        say("stopped", err=True)
+        print_text("stopped", err=True)
         code = Exit.FAILED
     except (ConfigError, PluginError) as error:
-        say(f"error: {error}", err=True)
+        print_text(f"error: {error}", err=True)
         code = Exit.USAGE
     except TocsinError as error:
-        say(f"error: {error}", err=True)
+        print_text(f"error: {error}", err=True)
         code = Exit.FAILED
     except _store_faults() as error:
-        say(f"error: the store cannot be read: {str(error).partition(chr(10))[0]}", err=True)
+        print_text(f"error: the store cannot be read: {str(error).partition(chr(10))[0]}", err=True)
         code = Exit.FAILED
     except BrokenPipeError:  # `tocsin events … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

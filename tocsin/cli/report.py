@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Time, in_order, progress, say
+from tocsin.cli.output import Time, in_order, print_text, progress
 
 if TYPE_CHECKING:
-    from tocsin.report.tell import Format
+    from tocsin.report.build import Format
 
 
 @click.command()
@@ -36,16 +36,18 @@ def report(
 
     Requires matplotlib: pip install 'tocsin[report]'.
     """
-    from tocsin.report.tell import report as make
-    from tocsin.report.tell import write
+    from tocsin.report.build import report as make
+    from tocsin.report.build import write
 
     in_order(since, until, "--since", "--until")
     app = open_app(ctx)
     with progress("report") as at:
         document = make(app, since, until, at.detail)
     first, *pictures = write(document, output or Path(f"report.{format_}"), format_)
-    say(f"{document.verdict}.")
-    say(f"Report: {first}" + (f" and {len(pictures)} pictures in {pictures[0].parent}" if pictures else ""))
+    print_text(f"{document.verdict}.")
+    print_text(
+        f"Report: {first}" + (f" and {len(pictures)} pictures in {pictures[0].parent}" if pictures else "")
+    )
 
 
 COMMANDS = (report,)

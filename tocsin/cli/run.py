@@ -12,7 +12,7 @@ import click
 
 from tocsin.cli.context import config_path, open_app
 from tocsin.cli.detect import by_severity
-from tocsin.cli.output import Exit, fail_on_option, progress, say
+from tocsin.cli.output import Exit, fail_on_option, print_text, progress
 from tocsin.cli.tables import short_time
 from tocsin.cli.values import plural
 from tocsin.contract.alerts import Action
@@ -37,9 +37,9 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
         return
     with progress("running", plain=True) as at:
         tick = app.tick(at.step, lambda run: at.detail(_line(run)))
-    say(summary(app, tick))
+    print_text(summary(app, tick))
     for line in warnings(app, tick):
-        say(line, err=True)
+        print_text(line, err=True)
     if fail_on and any(f.severity.rank >= Severity(fail_on).rank for r in tick.runs for f in r.findings):
         ctx.exit(Exit.FOUND)
     missed = tick.alerts is not None and tick.alerts.failed + tick.alerts.retried

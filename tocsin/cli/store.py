@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import config_path
-from tocsin.cli.output import Exit, Progress, json_option, progress, say, show
+from tocsin.cli.output import Exit, Progress, json_option, print_text, progress, show
 from tocsin.cli.values import plural
 from tocsin.contract.streams import STREAMS
 
@@ -68,9 +68,9 @@ def diff(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         show([{"template": name, "diff": text} for name, text in found.items()], (), as_json=True, empty="")
     elif found:
-        say("\n\n".join(found.values()))
+        print_text("\n\n".join(found.values()))
     else:
-        say("every template is current")
+        print_text("every template is current")
     if found:
         ctx.exit(Exit.FAILED)
 
@@ -166,7 +166,7 @@ def _count(at: Progress, copied: Copied, total: int) -> None:
     if copied.read >= total:
         at.step(line)
     else:
-        at.live(line)
+        at.update(line)
 
 
 def _print(report: Report, *, as_json: bool) -> None:
@@ -179,12 +179,14 @@ def _print(report: Report, *, as_json: bool) -> None:
     if report.state is not None and not as_json:
         moved = report.state
         parts = (moved.records, "record"), (moved.files, "file"), (moved.checkpoints, "checkpoint")
-        say(f"state: {', '.join(plural(count, noun) for count, noun in parts)}")
+        print_text(f"state: {', '.join(plural(count, noun) for count, noun in parts)}")
     for copied in report.streams:
         for reason, count in copied.refused.items():
-            say(f"refused: {plural(count, 'row')} of {copied.stream}: {reason}", err=True)
+            print_text(f"refused: {plural(count, 'row')} of {copied.stream}: {reason}", err=True)
     if report.late:
-        say(f"the source received {plural(report.late, 'new row')} during the copy; copy again", err=True)
+        print_text(
+            f"the source received {plural(report.late, 'new row')} during the copy; copy again", err=True
+        )
 
 
 def _rows(report: Report, *, as_json: bool) -> Iterator[dict[str, Any]]:

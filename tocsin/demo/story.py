@@ -72,32 +72,34 @@ def prepare(folder: Path, cluster: str = "") -> Path:
     return config
 
 
-def live(folder: Path, seed: int, say: Callable[[str], None], cluster: str = "") -> tuple[App, Story]:
-    """Simulate the twelve weeks. `say` is called with the progress. Notifications go to the configured receivers.
+def simulate(
+    folder: Path, seed: int, progress: Callable[[str], None], cluster: str = ""
+) -> tuple[App, Story]:
+    """Simulate the twelve weeks. `progress` is called with the progress. Notifications go to the configured receivers.
 
     Raises:
         InputError: the data cannot be downloaded, or the folder contains other files.
     """
-    rows = applications(say)
+    rows = applications(progress)
     config = prepare(folder, cluster)
     clock = ScriptedClock(START)
-    say("training the first credit model")
+    progress("training the first credit model")
     lender = Lender(rows, folder / "sources", clock, seed)
     app = App(load(config), clock)
     story = Story(seed)
     attacks: list[Attack] = []
     extraction = Extraction(lender)
     for week in range(WEEKS):
-        attacks += _week(week, lender, app, story, extraction, say)
+        attacks += _week(week, lender, app, story, extraction, progress)
         if week == TRUSTED - 1:
-            _fit_baselines(app, say)
+            _fit_baselines(app, progress)
     lender.recorder.close(timeout=30)
     summarize(app, attacks, story)
     return app, story
 
 
 def _week(
-    week: int, lender: Lender, app: App, story: Story, extraction: Extraction, say: Callable[[str], None]
+    week: int, lender: Lender, app: App, story: Story, extraction: Extraction, progress: Callable[[str], None]
 ) -> list[Attack]:
     start, feed = week_start(START, week), lender.feeds[week]
     title = _TITLES.get(week, _NORMAL if week < TRUSTED else "a quiet week")
@@ -110,7 +112,7 @@ def _week(
         attacks.append(_shift(lender, start))
     for number in range(7):
         day = start + number * DAY
-        say(f"week {week + 1} of {WEEKS}, day {number + 1}: {title}")
+        progress(f"week {week + 1} of {WEEKS}, day {number + 1}: {title}")
         extra: list[Call] = []
         if number == 3:
             lender.deliver(week, feed)
@@ -168,12 +170,12 @@ def _acknowledge_incident(app: App) -> None:
         )
 
 
-def _fit_baselines(app: App, say: Callable[[str], None]) -> None:
+def _fit_baselines(app: App, progress: Callable[[str], None]) -> None:
     """Fit and pin a baseline of every detector that has one, on the trusted weeks."""
     end = week_start(START, TRUSTED)
     for setting in app.settings:
         if setting.detector.requires.baseline is not None:
-            say(f"fitting a baseline: {setting.detector.id}")
+            progress(f"fitting a baseline: {setting.detector.id}")
             version = app.detect.fit(setting, end, START)
             app.detect.baselines.pin(version.detector, version.number)
 

@@ -10,7 +10,14 @@ from tocsin.contract.incidents import Incident
 from tocsin.contract.query import Condition
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import history, words
-from tocsin.report.accounts import UNACKNOWLEDGED, alert_table, finding_table, history_blocks, saw, steps
+from tocsin.report.accounts import (
+    UNACKNOWLEDGED,
+    alert_table,
+    finding_panel,
+    finding_table,
+    history_blocks,
+    steps,
+)
 from tocsin.report.appendix import Appendix
 from tocsin.report.document import (
     Block,
@@ -177,7 +184,7 @@ class Cases:
         calendar = Calendar(start, self._calendar.end, self._calendar.bands)
         drawn = scores.draw_subject(self._app.store, alert.detector, alert.subject, calendar, name)
         return [
-            saw(self._app, row, _dates(alert)),
+            finding_panel(self._app, row, _dates(alert)),
             *([drawn] if drawn else []),
             Heading("Evidence", 4),
             *readable(row["tocsin.evidence"]),

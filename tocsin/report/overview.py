@@ -25,25 +25,27 @@ def verdict(facts: Facts) -> tuple[str, bool]:
     unseen = facts.missed > _UNSEEN * facts.windows
     alone = sum(not i.owner for i in facts.unsolved)
     if severe:
-        said = f"{_listed(severe)} {_is(severe)} open{_care(severe)}"
+        summary = f"{_listed(severe)} {_is(severe)} open{_care(severe)}"
     elif not (facts.alerts or facts.counted.total or facts.evaluated or facts.unsolved or facts.rejected):
         return "No event was ingested and no window was evaluated: there is nothing to report", False
     elif not (facts.alerts or facts.evaluated):
-        said = "No window was evaluated, so the absence of alerts proves nothing"
+        summary = "No window was evaluated, so the absence of alerts proves nothing"
     elif facts.open:
-        said = f"No alert above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
+        summary = f"No alert above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
     elif facts.raised:
-        said = f"{_raised(facts)} and {'it is' if len(facts.raised) == 1 else 'all are'} resolved"
+        summary = f"{_raised(facts)} and {'it is' if len(facts.raised) == 1 else 'all are'} resolved"
     else:
-        said = "No alert was raised"
+        summary = "No alert was raised"
     if facts.rejected and not facts.counted.total:
-        said += f"; {_rejected(facts.rejected)}"
+        summary += f"; {_rejected(facts.rejected)}"
     if len(facts.without_alert):
-        said += f"; {count(len(facts.without_alert), 'finding')} of {NOTABLE} or above raised no alert"
+        summary += f"; {count(len(facts.without_alert), 'finding')} of {NOTABLE} or above raised no alert"
     if facts.unsolved:
-        said += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
-        said += _without_owner(alone, len(facts.unsolved))
-    return f"{said}; {_coverage(facts)}", not (severe or unseen or alone or blind or len(facts.without_alert))
+        summary += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
+        summary += _without_owner(alone, len(facts.unsolved))
+    return f"{summary}; {_coverage(facts)}", not (
+        severe or unseen or alone or blind or len(facts.without_alert)
+    )
 
 
 def _listed(alerts: Sequence[RaisedAlert]) -> str:

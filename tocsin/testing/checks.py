@@ -33,8 +33,8 @@ from tocsin.testing.cases import BUDGET, KINDS, Case
 from tocsin.testing.evaluate import Evaluation, evaluate
 
 HEADINGS = ("What it sees", "Method", "Blind spots", "False alarms", "Respond")
-_PANEL = 40  # minimum number of characters of a panel's description
-_SECTION = 20  # minimum number of characters under a heading of the docstring
+_SHORTEST_DESCRIPTION = 40  # minimum number of characters of a panel's description
+_SHORTEST_BODY = 20  # minimum number of characters under a heading of the docstring
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -128,8 +128,8 @@ def check_docstring(plugin: type[Plugin[Any]]) -> None:
     at = [lines.index(heading) for heading in HEADINGS]
     _must(at == sorted(at), "the docstring's headings are out of order")
     for start, end in zip(at, [*at[1:], len(lines)], strict=True):
-        said = " ".join(lines[start + 1 : end]).strip()
-        _must(len(said) >= _SECTION, f"the text under {lines[start]!r} is too short: {said!r}")
+        body = " ".join(lines[start + 1 : end]).strip()
+        _must(len(body) >= _SHORTEST_BODY, f"the text under {lines[start]!r} is too short: {body!r}")
 
 
 def check_techniques(plugin: type[Detector[Any]]) -> None:
@@ -154,7 +154,10 @@ def check_panels(plugin: type[Detector[Any]]) -> None:
     for panel in plugin.panels:
         it, rows = f"panel {panel.title!r}", panel.buckets if isinstance(panel, Distribution) else 2
         _must(2 <= rows <= MOST_BUCKETS, f"{it} has {rows} rows; it must have 2 to {MOST_BUCKETS}")
-        _must(len(panel.description) >= _PANEL, f"{it}: the description is too short to state what to do")
+        _must(
+            len(panel.description) >= _SHORTEST_DESCRIPTION,
+            f"{it}: the description is too short to state what to do",
+        )
         stream, fields = panel_fields(panel)
         _must(not fields or stream in STREAMS, f"{it} shows the unknown stream {stream!r}")
         for field, fit in fields.items():
@@ -196,7 +199,7 @@ def check_is_deterministic(plugin: type[Detector[Any]], case: Case) -> None:
 
 def check_row_order_does_not_matter(plugin: type[Detector[Any]], case: Case) -> None:
     """Rows in another order give the same scores."""
-    shuffled = _again(
+    shuffled = _rerun(
         plugin, case, lambda frame: frame.sample(fraction=1.0, shuffle=True, seed=1), refit=True
     )
     _same(_result(plugin, case), shuffled, "rows in another order gave other scores")
@@ -204,14 +207,14 @@ def check_row_order_does_not_matter(plugin: type[Detector[Any]], case: Case) -> 
 
 def check_unknown_columns_are_ignored(plugin: type[Detector[Any]], case: Case) -> None:
     """An additional column that is not in the stream's schema does not change the scores."""
-    wider = _again(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.unknown.column")))
+    wider = _rerun(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.unknown.column")))
     _same(_result(plugin, case), wider, "an unknown column changed the scores")
 
 
 def check_missing_columns(plugin: type[Detector[Any]], case: Case) -> None:
     """Events that have only their required fields cause no error."""
     required = {c.name for s in STREAMS.values() for c in s.columns if c.required} | {"event.id"}
-    _again(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
+    _rerun(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
 
 
 def check_empty_window(plugin: type[Detector[Any]], case: Case) -> None:
@@ -258,7 +261,7 @@ def _result(plugin: type[Detector[Any]], case: Case) -> Evaluation:
     return case_files.run(case, plugin)
 
 
-def _again(
+def _rerun(
     plugin: type[Detector[Any]],
     case: Case,
     change: Callable[[pl.DataFrame], pl.DataFrame],
