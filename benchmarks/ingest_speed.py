@@ -25,7 +25,7 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def write(path: Path, events: int) -> int:
-    """Nested ECS inference events of about 600 bytes, 1 % of them said twice; gives the distinct ones."""
+    """Nested ECS inference events of about 600 bytes, 1 % of them duplicates twice; gives the distinct ones."""
     rng = random.Random(1)
     names = ",".join(f"f{i}" for i in range(FEATURES))
     distinct = 0
@@ -162,10 +162,10 @@ def main() -> None:
         return
     small, large = measure(arguments.events // 10), measure(arguments.events)
     rate = large["read"] / large["cpu"]
-    said = arguments.events - large["distinct"]
+    duplicates = arguments.events - large["distinct"]
     growth = large["peak"] / small["peak"]
     print(f"events            {large['read']:,.0f} of {large['bytes_in']:.0f} bytes")
-    print(f"duplicates        {large['duplicate']:,.0f} counted, {said:,.0f} written")
+    print(f"duplicates        {large['duplicate']:,.0f} counted, {duplicates:,.0f} written")
     print(f"ingest            {rate:,.0f} events per CPU-second (bar 120,000)")
     print(f"of typed decoding {large['decode'] / large['cpu']:.1%} (bar 15 %)")
     print(f"on disk           {large['bytes_out']:.1f} bytes an event beside its vector (bar 90)")

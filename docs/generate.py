@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ _NOTE = "<!-- Generated from the code by docs/generate.py. Do not edit; run `mak
 def streams() -> Iterator[str]:
     """docs/streams.md."""
     yield "# Streams\n"
-    yield (
+    yield _wrapped(
         "A stream is a named, append-only series of events with one schema. Column names are dotted ECS 9.4 names; "
         "Tocsin's own columns begin with `tocsin.`. Collected events may have nested or dotted fields. Fields that a "
         "stream does not define are stored in `tocsin.unmapped`.\n"
@@ -36,23 +37,30 @@ def streams() -> Iterator[str]:
     written = ", ".join(f"`{name}`" for name in SOURCES)
     yield f"Collectors append to {written}. Tocsin itself writes the other streams.\n"
     for stream in STREAMS.values():
-        yield f"## {stream.name}\n\n{stream.doc} Default retention: {stream.retention} (setting `store.retention`).\n"
+        yield f"## {stream.name}\n"
+        yield _wrapped(f"{stream.doc} Default retention: {stream.retention} (setting `store.retention`).\n")
         yield "| column | type | description |\n|---|---|---|"
         for column in stream.columns:
             needed = " **Required.**" if column.required else ""
             yield f"| `{column.name}` | {column.type.value} | {column.doc}.{needed} |"
         yield f"\n```json\n{json.dumps(dict(stream.example), indent=2, ensure_ascii=False)}\n```\n"
     yield "## Views of alerts and incidents\n"
-    yield (
+    yield _wrapped(
         "The keyed state holds the current alerts and incidents. On an Elasticsearch cluster, dashboards read them "
-        "through the following aliases. The embedded store has no views.\n"
+        "through the following aliases. A dashboard shows the records that were active at any time within the dashboard's "
+        "time range. The embedded store has no views.\n"
     )
     for view in VIEWS.values():
         yield f"### {view.alias('<namespace>')}\n\n{view.doc}"
-        yield f"The date range `{view.active}` is the time during which the record is active.\n"
+        yield f"The column `{view.active}` (a date range) is the time during which the record is active.\n"
         yield "| column | type | description |\n|---|---|---|"
         yield from (f"| `{c.name}` | {c.type.value} | {c.doc}. |" for c in view.columns)
         yield ""
+
+
+def _wrapped(paragraph: str) -> str:
+    """A paragraph with lines of at most 140 characters, and an empty line after it."""
+    return textwrap.fill(paragraph, 140, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def configuration() -> Iterator[str]:
@@ -144,11 +152,19 @@ def _settings(type_: type[Any]) -> Iterator[str]:
 def command_line() -> Iterator[str]:
     """docs/commands.md."""
     yield "# Commands\n"
-    yield (
-        "Every command and its options. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 a finding "
-        "at or above `--fail-on`. Times are in UTC. Every command that prints a list has the option `--json`, which "
-        "prints one JSON object on each line.\n"
+    yield _wrapped(
+        "Every command and its options. Every command that prints a list has the option `--json`, which prints one JSON "
+        "object on each line.\n"
     )
+    yield _wrapped(
+        "A TIME is written like `2026-11-23` or `2026-11-23T06:00:00Z`. A time without a zone is UTC. With `--from` and "
+        "`--to`, a command that works on windows covers every window that overlaps this time.\n"
+    )
+    yield "| exit code | meaning |\n|---|---|"
+    yield "| 0 | success |"
+    yield "| 1 | failure, or the condition that the command's description names (such as a difference in `diff`) |"
+    yield "| 2 | wrong usage or configuration |"
+    yield "| 3 | a finding at or above the severity of `--fail-on`, or a gap with `--fail-on-gap` |\n"
     for name, command in _walk("tocsin", commands):
         context = click.Context(command, info_name=name, terminal_width=100)
         yield f"## {name}\n\n```\n{command.get_help(context)}\n```\n"

@@ -29,10 +29,10 @@ def test_it_answers_in_both_families_of_addresses(host: str) -> None:
     with endpoint(f"{host}:0", {"/well": lambda: plain(""), "/ill": lambda: plain("no store")}) as url:
         assert urllib.request.urlopen(f"{url}/well", timeout=5).read() == b"ok\n"
         for path, status in (("/ill", 503), ("/other", 404)):
-            with pytest.raises(urllib.error.HTTPError) as told:
+            with pytest.raises(urllib.error.HTTPError) as raised:
                 urllib.request.urlopen(url + path, timeout=5)
-            assert told.value.code == status
-            told.value.close()
+            assert raised.value.code == status
+            raised.value.close()
 
 
 def test_an_address_that_cannot_be_listened_on_is_named() -> None:

@@ -146,11 +146,11 @@ schedule: {{collect: 1s, detect: 1s, alert: 1s, maintain: 2s}}
         finish(start(tmp_path, "run", "--once"))
     check_events(tmp_path, source)
 
-    told: dict[str, set[str]] = defaultdict(set)
+    notified: dict[str, set[str]] = defaultdict(set)
     for key, bodies in sink.taken.items():  # type: ignore[attr-defined]
         assert len({json.dumps([a["labels"] for a in body["alerts"]]) for body in bodies}) == 1
         for alert in bodies[0]["alerts"]:
             if alert["status"] == "firing":
-                told[alert["labels"]["subject_id"]].add(key)
-    assert sorted(told) == sorted(f"model-{hour}" for hour in range(KILLS + 1))
-    assert {subject: len(keys) for subject, keys in told.items()} == dict.fromkeys(told, 1)
+                notified[alert["labels"]["subject_id"]].add(key)
+    assert sorted(notified) == sorted(f"model-{hour}" for hour in range(KILLS + 1))
+    assert {subject: len(keys) for subject, keys in notified.items()} == dict.fromkeys(notified, 1)

@@ -189,7 +189,7 @@ def test_a_package_that_breaks_the_contract_is_told_how(tmp_path: Path) -> None:
     failed = {row["check"]: row["why"] for row in run_checks(folder) if row["outcome"] == "failed"}
     assert "Blind spots" in failed["check_docstring"]
     assert "AML.T9999" in failed["check_techniques"]
-    assert "no playbook 'none'" in failed["check_playbook"]
+    assert "unknown playbook 'none'; the playbooks are " in failed["check_playbook"]
     assert "was not expected" in failed["check_case[a few calls fail]"]
 
 

@@ -152,7 +152,7 @@ def test_nothing_is_raised_into_the_model_s_code(spool, caplog):
         pass
     recorder.close()
     assert (recorder.recorded, recorder.dropped) == (0, 3)
-    assert "3 calls were not recorded so far" in caplog.text
+    assert "3 rows were not recorded so far" in caplog.text
 
 
 def test_a_full_queue_drops_counts_and_tells(recorder, spool):
@@ -169,8 +169,8 @@ def test_a_full_queue_drops_counts_and_tells(recorder, spool):
         pass
     recorder.flush()
     assert recorder.recorded == 13 - lost
-    told = [int(e["labels"]["recorder.dropped"]) for e in events(spool) if "labels" in e]
-    assert sum(told) == lost
+    counts = [int(e["labels"]["recorder.dropped"]) for e in events(spool) if "labels" in e]
+    assert sum(counts) == lost
 
 
 def test_a_full_spool_drops_until_there_is_room(spool, caplog):

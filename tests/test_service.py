@@ -99,7 +99,7 @@ class Worker:
             with_pause(0.1)
         pytest.fail(f"not within {seconds} s:\n{self.log.read_text()[-3000:]}")
 
-    def said(self, event: str) -> list[dict[str, object]]:
+    def logged(self, event: str) -> list[dict[str, object]]:
         return [line for line in self.lines() if line["event"] == event]
 
 
@@ -136,23 +136,23 @@ def test_a_worker_is_watched(worker: Worker, heart: http.server.ThreadingHTTPSer
     worker.process.send_signal(signal.SIGTERM)
     assert worker.process.wait(30) == 0
     assert "secret" not in worker.log.read_text()
-    (collected,) = worker.said("collected")
+    (collected,) = worker.logged("collected")
     assert (collected["accepted"], collected["rejected"], collected["level"]) == (20, 1, "info")
-    assert worker.said("worker stopped")
+    assert worker.logged("worker stopped")
 
 
 def test_a_new_configuration_is_taken_and_a_wrong_one_changes_nothing(worker: Worker) -> None:
     worker.until(lambda: worker.metric("tocsin_windows_total", detector="calls"))
     worker.configure(CONFIG.replace("threshold: 0.5", "threshold: high"))
     worker.process.send_signal(signal.SIGHUP)
-    worker.until(lambda: worker.said("configuration rejected, the current one stays in force"))
-    (refused,) = worker.said("configuration rejected, the current one stays in force")
+    worker.until(lambda: worker.logged("configuration rejected, the current one stays in force"))
+    (refused,) = worker.logged("configuration rejected, the current one stays in force")
     assert str(refused["error"]).startswith("tocsin.yaml:8: ")
     assert worker.get("/readyz") == (200, "ok\n")
 
     worker.configure(CONFIG.replace("  calls:", "  others:"))
     worker.process.send_signal(signal.SIGHUP)
-    worker.until(lambda: worker.said("configuration reloaded"))
+    worker.until(lambda: worker.logged("configuration reloaded"))
     worker.until(lambda: worker.metric("tocsin_windows_total", detector="others"))
     worker.process.send_signal(signal.SIGTERM)
     assert worker.process.wait(30) == 0

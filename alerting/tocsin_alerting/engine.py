@@ -1,4 +1,4 @@
-"""The alert path as one object: `tick` for the scheduler, and the actions of people on alerts and incidents."""
+"""The alerting of one store: `tick`, which the scheduler calls, and the actions of people on alerts and incidents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tocsin_alerting.reading import Position
 from tocsin_alerting.records import Conflict, Table
 from tocsin_alerting.stages import STAGES
 
-#: How long a resolved alert stays listed. After that it is only in alert_history.
+#: How long a resolved alert stays listed. After that, only alert_history contains the alert.
 KEEP = timedelta(days=90)
 _ATTEMPTS = 20
 R = TypeVar("R", Alert, Incident)
@@ -37,8 +37,8 @@ N = TypeVar("N")
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
-    """What a tick did: alerts that began to fire or were resolved; notifications delivered, permanently failed
-    (`failed`), and receivers with a failed attempt that will be retried (`retried`).
+    """What a tick did: the numbers of alerts that began to fire (`firing`) or were resolved, of notifications that were
+    delivered (`notified`) or failed permanently (`failed`), and of receivers with a retryable failure (`retried`).
     """
 
     firing: int = 0
@@ -46,14 +46,14 @@ class TickResult:
     notified: int = 0
     failed: int = 0
     retried: int = 0
-    notifications: tuple[tuple[str, str, int], ...] = ()  # receiver, outcome, how many
+    notifications: tuple[tuple[str, str, int], ...] = ()  # receiver, outcome, number of notifications
 
 
 class Alerting:
     """Alerts, incidents and notifications of one store.
 
-    Nothing is held in memory between ticks. Every write is a separate record. A tick that is interrupted at any point
-    and run again does the remaining work: no notification is lost, and none is sent under two keys.
+    No state is in memory between ticks, and each write changes one record. If a tick is interrupted at any point, the
+    next tick does the remaining work: no notification is lost, and a notification that is sent twice has the same key.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Alerting:
         receivers: Mapping[str, Receiver[Any]],
         folder: Path,
     ) -> Self:
-        """Build the alert path from the `alerting` section of a configuration.
+        """Build the object from the `alerting` section of a configuration.
 
         Args:
-            store: holds the findings and the alert path's records.
-            clock: the time.
-            section: the mapping: `route`, `receivers`, `incidents`, `playbooks`.
+            store: contains the findings and the records of alerting.
+            clock: the source of the current time.
+            section: the section, a mapping with `route`, `receivers`, `incidents` and `playbooks`.
             receivers: the receivers of the section, by name.
             folder: the base of relative paths.
 
@@ -108,8 +108,8 @@ class Alerting:
         """Update alerts from new findings and runs, and send the notifications that are due.
 
         Args:
-            last: no tick follows soon (`tocsin run --once`), so `group_wait` is ignored.
-            guard: called before each notification; raises if another worker has taken over the lease.
+            last: whether `group_wait` is ignored, because no tick follows soon (`tocsin run --once`).
+            guard: called before each notification. It raises an exception if another worker took over the lease.
 
         Raises:
             StoreError: the store cannot be read or written.
@@ -121,14 +121,14 @@ class Alerting:
                 for stage in STAGES:
                     routed = stage(routed, context)
                 retried = deliver(context, self._receivers)
-                said = write_history(context)
+                transitions = write_history(context)
                 self._forget(context)
-            except Conflict:  # an acknowledgement or another tick changed a record: start again
+            except Conflict:  # a person or another tick changed a record at the same time: start again
                 continue
-            return _result(said, retried)
+            return _result(transitions, retried)
         raise StoreError(
-            f"alerting: the tick was given up after {_ATTEMPTS} attempts, because other processes changed the same "
-            "records; it is repeated at the next tick"
+            f"alerting: the tick failed after {_ATTEMPTS} attempts, because other processes changed the same "
+            "records; the next tick does the remaining work"
         )
 
     def alerts(self) -> list[Alert]:
@@ -154,14 +154,14 @@ class Alerting:
         """One incident, by its id or an unambiguous prefix of it.
 
         Raises:
-            InputError: no incident matches, or several do.
+            InputError: no incident matches, or more than one.
         """
         return _named(id, {i.id: i for i in self.incidents()}, "incident")
 
     def acknowledge(self, id: str, by: str, reason: str = "") -> str:
         """Acknowledge a firing alert, or an incident with all its firing alerts.
 
-        An acknowledged alert sends no repeat notifications until it is resolved.
+        Tocsin does not repeat the notification of an acknowledged alert.
 
         Args:
             id: an alert's fingerprint or id, an incident's id, or an unambiguous prefix of one.
@@ -169,10 +169,10 @@ class Alerting:
             reason: why, as free text.
 
         Returns:
-            A sentence that says what was done.
+            A sentence that states what was acknowledged.
 
         Raises:
-            InputError: no firing alert or open incident matches, or several do.
+            InputError: no firing alert or open incident matches, or more than one.
         """
         if not by.strip():
             raise InputError("an acknowledgement needs a name; give yours with --by")
@@ -238,7 +238,7 @@ class Alerting:
     def _forget(self, context: Context) -> None:
         """Delete alerts that were resolved long ago.
 
-        Alerts whose findings may be read again are not deleted, because the findings would create them again.
+        An alert is not deleted while a later tick may read its findings again: the findings would create the alert again.
         """
         before = context.now - KEEP
         if self._store.overlap:
@@ -253,8 +253,8 @@ class Alerting:
 def _acknowledged(taken: Acknowledgement, alert: Alert) -> Alert:
     if not alert.firing:
         return alert
-    said = alert.transition(Action.ACKNOWLEDGED, taken.at, by=taken.by, reason=taken.reason)
-    return replace(alert, acknowledged=taken, unwritten=(*alert.unwritten, said))
+    transition = alert.transition(Action.ACKNOWLEDGED, taken.at, by=taken.by, reason=taken.reason)
+    return replace(alert, acknowledged=taken, unwritten=(*alert.unwritten, transition))
 
 
 def _named(id: str, known: Mapping[str, N], what: str) -> N:
@@ -264,13 +264,15 @@ def _named(id: str, known: Mapping[str, N], what: str) -> N:
             f"no {what} has an id that begins with {id!r}; see `tocsin alerts` and `tocsin incidents`"
         )
     if len(found) > 1:
-        raise InputError(f"{id!r} is ambiguous: it matches {len(found)} of {what}; write more of the id")
+        raise InputError(
+            f"{id!r} is ambiguous: {len(found)} ids begin with it; write more characters of the id"
+        )
     return found[0]
 
 
-def _result(said: list[Any], retried: int) -> TickResult:
-    counts = Counter(transition.action for transition in said)
-    sent = {(t.action, t.notification, t.receiver) for t in said if t.notification}
+def _result(transitions: list[Any], retried: int) -> TickResult:
+    counts = Counter(transition.action for transition in transitions)
+    sent = {(t.action, t.notification, t.receiver) for t in transitions if t.notification}
     outcomes = Counter(action for action, _, _ in sent)
     by_receiver = Counter((receiver, action.value) for action, _, receiver in sent)
     return TickResult(

@@ -1,6 +1,6 @@
-"""Turns a subject's sequence of evaluated windows, with and without findings, into alerts.
+"""Derives a subject's alerts from its sequence of evaluated windows, with and without findings.
 
-Windows are ordered by event time, never by when they were evaluated. Late data, re-evaluation and backfill change
+Windows are ordered by event time, never by the time of their evaluation. Late data, re-evaluation and backfill change
 only the results of their own windows.
 """
 
@@ -18,7 +18,7 @@ from tocsin.contract.findings import Finding, Severity
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One evaluated window and its finding about one subject, or None."""
+    """One evaluated window, and its finding about one subject. `finding` is None if the window has no finding."""
 
     start: datetime
     end: datetime
@@ -27,32 +27,32 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Findings with no window without a finding between them, and the end of the first such window after them."""
+    """Findings of consecutive windows. `resolved`: the end of the first later window without a finding, or None."""
 
     findings: tuple[Finding, ...]
     resolved: datetime | None = None
 
     @property
     def start(self) -> datetime:
-        """The start of its first window."""
+        """The start of the window of the first finding."""
         return self.findings[0].window_start
 
     @property
     def end(self) -> datetime:
-        """The end of its last window with a finding."""
+        """The end of the window of the last finding."""
         return self.findings[-1].window_end
 
     @property
     def severity(self) -> Severity:
-        """The highest severity among its findings."""
+        """The highest severity of the findings."""
         return worst(finding.severity for finding in self.findings)
 
 
 def episodes(verdicts: Iterable[Verdict]) -> list[Episode]:
     """Cut a subject's verdicts, in any order, into episodes, oldest first.
 
-    A window without a finding ends an episode if it begins at or after the end of the last window with a finding. A
-    window that overlaps the last one does not end the episode.
+    A window without a finding ends an episode if the window begins at or after the end of the last window with a
+    finding. A window that overlaps the last window with a finding does not end the episode.
     """
     found: list[tuple[list[Finding], datetime | None]] = []
     for verdict in sorted(verdicts, key=lambda v: (v.end, v.start)):
@@ -72,18 +72,19 @@ def join(
 ) -> list[Alert]:
     """Update the recorded alerts of one fingerprint from the episodes of its windows.
 
-    An episode belongs to the newest alert that it overlaps and that no newer episode belongs to; otherwise it becomes a
-    new alert. A firing alert whose findings are all withdrawn is resolved.
+    Each alert belongs to at most one episode. From the newest episode to the oldest, each takes the newest remaining
+    alert that overlaps it. An episode without such an alert becomes a new alert. If late data withdrew all findings of
+    a firing alert, the alert is resolved.
 
     Args:
         known: the recorded alerts.
         found: the episodes of the windows from `since` on.
-        since: not after the start of the last window of any firing alert.
+        since: the start of the first window that was read. No firing alert's last window begins before it.
         namespace: the store's namespace.
         now: the time of the change.
 
     Returns:
-        The alerts that are new or changed, each with its transitions.
+        The new and changed alerts, each with its transitions.
     """
     free = sorted(known, key=lambda alert: (alert.started, alert.id), reverse=True)
     joined: list[Alert] = []
@@ -102,7 +103,9 @@ def _opened(known: Sequence[Alert], episode: Episode, namespace: str, now: datet
     first = episode.findings[0]
     key = fingerprint(namespace, first.detector, first.subject, first.aspect)
     id = f"{key}-{first.window_start:%Y%m%dT%H%M%S}"
-    same = sum(alert.id.startswith(id) for alert in known)  # late data may have split one alert into two
+    same = sum(
+        alert.id.startswith(id) for alert in known
+    )  # late data can split one alert into two with equal starts
     alert = Alert(
         id=f"{id}-{same}" if same else id,
         fingerprint=key,
@@ -137,7 +140,7 @@ def _newest(episode: Episode) -> dict[str, Any]:
 
 
 def _amended(alert: Alert, episode: Episode, now: datetime, *, tail: bool) -> Alert:
-    """Update an alert from its episode; `tail` means that only its newest windows were read again."""
+    """Update an alert from its episode. `tail` means that the episode contains only the newest windows of the alert."""
     over = episode.resolved is not None
     later = sum(finding.window_start > alert.window_start for finding in episode.findings)
     severity = worst((alert.severity, episode.severity)) if tail else episode.severity
@@ -150,9 +153,13 @@ def _amended(alert: Alert, episode: Episode, now: datetime, *, tail: bool) -> Al
         findings=alert.findings + later if tail else len(episode.findings),
         resolved=episode.resolved,
     )
-    if amended.firing and not alert.firing:  # acknowledgement and incident belong to the previous firing
+    if (
+        amended.firing and not alert.firing
+    ):  # acknowledgement and incident belong to the time before it was resolved
         amended = replace(amended, acknowledged=None, incident="", settled=False, raised=now)
-    if severity.rank > alert.severity.rank:  # a higher severity is reported even for a resolved alert
+    if (
+        severity.rank > alert.severity.rank
+    ):  # receivers are notified of a higher severity even if the alert is resolved
         amended = replace(amended, settled=False)
     if amended == alert:
         return alert
@@ -161,20 +168,20 @@ def _amended(alert: Alert, episode: Episode, now: datetime, *, tail: bool) -> Al
 
 
 def _transitions(before: Alert, after: Alert, now: datetime) -> list[Transition]:
-    said = []
+    transitions = []
     if after.severity is not before.severity:
         reason = f"was {before.severity}: {after.reason}"
-        said.append(after.transition(Action.SEVERITY_CHANGED, now, reason=reason))
+        transitions.append(after.transition(Action.SEVERITY_CHANGED, now, reason=reason))
     if after.firing and not before.firing:
-        said.append(after.transition(Action.FIRING, now))
+        transitions.append(after.transition(Action.FIRING, now))
     if before.firing and after.resolved is not None:
         reason = f"no finding in the window that ended {format_time(after.resolved)}"
-        said.append(after.transition(Action.RESOLVED, now, reason=reason))
-    return said
+        transitions.append(after.transition(Action.RESOLVED, now, reason=reason))
+    return transitions
 
 
 def _withdrawn(alert: Alert, now: datetime) -> Alert:
     over = replace(alert, state=AlertState.RESOLVED, resolved=alert.window_end, changed=now)
     reason = "late data withdrew its findings"
-    said = over.transition(Action.RESOLVED, now, reason=reason)
-    return replace(over, unwritten=(*alert.unwritten, said))
+    transition = over.transition(Action.RESOLVED, now, reason=reason)
+    return replace(over, unwritten=(*alert.unwritten, transition))

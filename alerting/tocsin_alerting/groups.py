@@ -67,8 +67,8 @@ class Group:
 
     def unreported(self, alert: Alert) -> bool:
         """Whether the alert, its new state or a higher severity has not been reported to the receiver yet."""
-        told = self.told.get(alert.id)
-        return told is None or told.state is not alert.state or alert.severity.rank > told.severity.rank
+        last = self.told.get(alert.id)
+        return last is None or last.state is not alert.state or alert.severity.rank > last.severity.rank
 
     def notify(self, alerts: Sequence[Alert], reason: str, now: datetime) -> Group:
         """Return the group with a notification about these alerts in the outbox and their reported states updated.
@@ -77,9 +77,9 @@ class Group:
         resolution of an alert that they have not seen firing. The next notification reports it as resolved.
         """
         alerts = [alert if alert.id in self.told else _as_firing(alert) for alert in alerts]
-        said = sorted(f"{alert.id} {alert.state} {alert.severity}" for alert in alerts)
+        states = sorted(f"{alert.id} {alert.state} {alert.severity}" for alert in alerts)
         started = format_time(self.created)
-        key = digest("notification", self.id, started, str(self.number), *said)
+        key = digest("notification", self.id, started, str(self.number), *states)
         notification = Notification(
             key=key,
             receiver=self.receiver,

@@ -9,7 +9,7 @@ gone); times of day come from the test. No masquerade is in the history of anoth
 An event's score is measured twice: by `tocsin.stats.surprise` alone, and by the detector in a window of
 one microsecond, which holds that access only. A session is six masquerades (drawn with replacement, or six
 different resources) on one principal's day, scored as a window of a day; its threshold is the 99 % quantile
-of the principal-days of the test without masquerades. Also told: what the calibrated threshold finds.
+of the principal-days of the test without masquerades. Also reported: the findings above the calibrated threshold.
 """
 
 from __future__ import annotations
@@ -95,10 +95,10 @@ class Stream:
             self.touches.pool,
             self.touches.resources,
         )
-        heard = self.rows[:now]["tocsin.resource.id"].n_unique() / max(now, 1)
+        first_touch = self.rows[:now]["tocsin.resource.id"].n_unique() / max(now, 1)
         who = np.asarray([self.codes["user.id"][principal]])
         what = np.asarray([self.codes["tocsin.resource.id"][resource]])
-        alone = surprise(past, who, what, np.asarray([heard]), time)
+        alone = surprise(past, who, what, np.asarray([first_touch]), time)
         return float(alone[0]), self.scores(attack.start, MOMENT, attack.rows)[principal]
 
     def real(self, rng: np.random.Generator) -> Attack:

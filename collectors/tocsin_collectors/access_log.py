@@ -66,10 +66,10 @@ class _Pending:
 class AccessLog(Collector[Params]):
     """Follows access logs in the common and combined formats (nginx, Apache, gunicorn) and in MLflow's format.
 
-    Delivery: at least once; each line is stored once. Paths of MLflow's REST API become registry actions.
-    For other paths the action is the HTTP method. The event keeps only query parameters that name a
-    resource, because other parameters may contain secrets. Blind spot: the log does not contain the body of
-    a POST request.
+    Delivery: at least once. A line that is read twice is stored once. A request to MLflow's REST API becomes a
+    registry action. For other requests the action is the HTTP method. The event contains only query parameters
+    that name a resource, because other parameters may contain secrets. Blind spot: the log does not contain the
+    body of a POST request.
     """
 
     id = "access_log"

@@ -60,10 +60,11 @@ class Unreadable(Exception):  # noqa: N818 - it describes a file, not a defect o
 class Cloudtrail(Collector[Params]):
     """Reads CloudTrail files from S3 and files that tools export: arrays, single events, ndjson.
 
-    Delivery: at least once; each `eventID` is stored once. The collector identifies a file by its content.
-    It never reads a completely committed file again, and it resumes a partly committed file at its
-    checkpoint. Every record of a file becomes an event or a rejection. A file that is not JSON or is
-    truncated becomes one rejection, and the collector continues with the next file.
+    Delivery: at least once. An event that is read twice is stored once, by its `eventID`. The collector
+    identifies a file by its content. If all events of a file are committed, the collector never reads the file
+    again. If some are committed, the collector resumes the file at its checkpoint. Every record of a file
+    becomes an event or a rejection. A file that is not JSON or is truncated becomes one rejection, and the
+    collector continues with the next file.
     """
 
     id = "cloudtrail"

@@ -60,12 +60,12 @@ class _Pending:
 
 
 class Dataset(Collector[Params]):
-    """One event for each state of a dataset file: an unchanged file is not read again.
+    """Writes one event for each state of a dataset file. An unchanged file is not read again.
 
-    Delivery: at least once; each combination of name, digest, path and time is stored once. The collector
-    identifies the state of a file by path, size and time of change. If a file changes during reading, the
-    collector skips it until the next run. Write a file under another name and rename it, so that the
-    collector never reads an incomplete file as a snapshot.
+    Delivery: at least once. Each combination of name, digest, path and time is stored once. The collector
+    identifies the state of a file by path, size and time of the last change. If a file changes while the
+    collector reads it, the collector skips the file until the next run. Write a new file under another name and
+    then rename it, so that the collector never reads an incomplete file as a snapshot.
     """
 
     id = "dataset"

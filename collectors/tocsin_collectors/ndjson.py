@@ -47,7 +47,7 @@ class Ndjson(Collector[Params]):
 
     Delivery: at least once. No line is lost. No line is stored twice, because the checkpoint is committed
     together with the rows. The order within a file is preserved. The collector reads an incomplete last line
-    when it is finished, or when the file has not changed for ten minutes.
+    when the line is complete, or when the file has not changed for ten minutes.
     """
 
     id = "ndjson"

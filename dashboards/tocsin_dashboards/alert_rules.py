@@ -105,10 +105,10 @@ def _group(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
 def _rule(
     rule: Mapping[str, Any], *, paused: bool, silent: str = "OK", holds: tuple[str, int] = _ANY
 ) -> dict[str, Any]:
-    """One rule. `silent` is its state where there is no answer.
+    """One rule. `silent` is its state without a result.
 
-    No rows are Prometheus' way to say that all is well. That it does not answer is said once, by TocsinUnwatched,
-    and not by every rule.
+    In Prometheus, an empty result means that the rule does not fire. If Prometheus does not answer, only
+    TocsinUnwatched fires, and not every rule.
     """
     return {
         "uid": _uid(rule["alert"]),
@@ -119,7 +119,7 @@ def _rule(
         "execErrState": silent,
         "for": rule.get("for", "0s"),
         "labels": {**rule["labels"], "service": "tocsin"},
-        "annotations": {key: _said(value) for key, value in rule["annotations"].items()},
+        "annotations": {key: _annotation_text(value) for key, value in rule["annotations"].items()},
         "dashboardUid": DASHBOARD,
         "panelId": PANEL,
         "isPaused": paused,
@@ -132,8 +132,8 @@ def _uid(alert: str) -> str:
     return words if words.startswith("tocsin-") else f"tocsin-{words}"
 
 
-def _said(text: str) -> str:
-    """A text for people: Prometheus' `$value` is the value of one expression here."""
+def _annotation_text(text: str) -> str:
+    """A text for people. Grafana's name of Prometheus' `$value` is the value of one expression."""
     return re.sub(r"\$value\b", "$values.B.Value", text)
 
 

@@ -272,10 +272,10 @@ class Grafana:
 
     def _refused(self, what: str, permission: str, error: GrafanaException) -> GrafanaError:
         body, status = error.response, error.status_code
-        said = body.get("message") or "" if isinstance(body, Mapping) else ""
+        message = body.get("message") or "" if isinstance(body, Mapping) else ""
         if status == 404 and not isinstance(body, Mapping):  # the answer of another server
             return self._page(what)
-        line = f"Grafana at {self.url} cannot {what}: {said or 'no reason given'} (HTTP status {status})"
+        line = f"Grafana at {self.url} cannot {what}: {message or 'no reason given'} (HTTP status {status})"
         if status == 401:
             return GrafanaError(f"{line}; check that grafana.token names a valid token of a service account")
         if status == 403:

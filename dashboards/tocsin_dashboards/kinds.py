@@ -117,10 +117,10 @@ def _name_percentiles(panel: Panel, targets: Sequence[Any]) -> None:
     for target in targets:
         for metric in getattr(target.build(), "metrics", None) or ():
             if metric.type_val == "percentiles":
-                for percent, said in _PERCENTILES.items():
+                for percent, readable in _PERCENTILES.items():
                     named = [
-                        model.DynamicConfigValue("displayName", said),
-                        *looks.fixed(looks.PERCENTILES[said]),
+                        model.DynamicConfigValue("displayName", readable),
+                        *looks.fixed(looks.PERCENTILES[readable]),
                     ]
                     panel.override_by_regexp(rf"/^p{percent}\.0 /", named)
 

@@ -142,7 +142,7 @@ def _others() -> build.DashboardLink:
 
 
 def _annotations() -> list[Builder[model.AnnotationQuery]]:
-    return [_annotation(*said) for said in _HAPPENED]
+    return [_annotation(*settings) for settings in _HAPPENED]
 
 
 def _annotation(name: str, source: str, where: str, color: str) -> build.AnnotationQuery:

@@ -34,12 +34,12 @@ ACTIVE = "tocsin.alert.status:(open OR acknowledged)"
 
 
 def open_alerts(severity: str) -> Panel:
-    """How many alerts of a severity are open."""
+    """The number of open alerts of a severity."""
     condition = f"{ACTIVE} AND tocsin.severity:{severity}"
     return number(
         severity.capitalize(),
-        f"Alerts of severity {severity} that are open or acknowledged. Above 0: open the table below, start with the "
-        "oldest, and acknowledge what you work on (tocsin ack).",
+        f"The number of {severity} alerts that are open or acknowledged. If the number is above 0, start with the oldest "
+        "alert in the table below, and acknowledge the alert that you work on (tocsin ack).",
         ask("alerts", condition, [count()], [filters({"open": "*"})]),
         to(OVERVIEW, "All open alerts"),
         steps=((None, looks.GREEN), (1, looks.SEVERITIES[severity])),
@@ -47,7 +47,7 @@ def open_alerts(severity: str) -> Panel:
 
 
 def alert_table(title: str, where: str, hint: str = "") -> Panel:
-    """Alerts as they are now: the open ones, the acknowledged ones, then the others, each worst first."""
+    """The current state of alerts: open, acknowledged, then resolved alerts. In each state, the worst alerts come first."""
     fields = (
         "tocsin.alert.id",
         "tocsin.severity",
@@ -64,9 +64,9 @@ def alert_table(title: str, where: str, hint: str = "") -> Panel:
     }  # fmt: skip
     return listing(
         title,
-        "The alerts that were active in this time: open ones first, then acknowledged and resolved ones, the worst hundred "
-        "of each. Follow the alert to its evidence, timeline and "
-        "playbook; follow the subject to everything about it. " + hint,
+        "The alerts that were active in this time range: open, then acknowledged, then resolved alerts. Each state lists "
+        "at most the hundred worst alerts. The link of an alert opens its evidence, timeline and playbook. The link of a "
+        "subject opens the board about the subject. " + hint,
         ask("alerts", where, [highest("event.severity"), lowest("@timestamp")], buckets),
         to(INCIDENTS, "Incidents and playbooks"),
         columns=columns,
@@ -76,12 +76,12 @@ def alert_table(title: str, where: str, hint: str = "") -> Panel:
 
 
 def findings_over_time(where: str) -> Panel:
-    """Findings by detector; a revision of one is not another."""
+    """Findings by detector. Several revisions of a finding count as one finding."""
     return lines(
         "Findings",
-        "Windows and subjects that reached their threshold, those that late data took back as well. "
-        "One bar that stands out is an incident; bars every day "
-        "are a baseline that no longer fits: look at the scores, then refit or adjust false_alarms.",
+        "The number of findings by detector, including findings that were withdrawn after late events arrived. A single "
+        "high bar suggests an incident. Bars on every day suggest a baseline that no longer fits: check the scores, then "
+        "fit a new baseline or change the setting false_alarms.",
         [
             ask(
                 "finding",
@@ -98,20 +98,20 @@ def findings_over_time(where: str) -> Panel:
 
 
 def family_alerts(board: Board, family: Family, title: str, about: str, hint: str) -> None:
-    """The row that a family's board begins with: its alerts and its findings `about` what the reader chose."""
+    """The first row of a family's board: its alerts and findings. `about` is the condition from the board's variables."""
     condition = f"tocsin.detector.family:{family.value} AND {about}"
     table = alert_table(title, f"{condition} AND tocsin.severity:$severity", hint)
     board.row("Alerts", (24, table), (24, findings_over_time(condition)))
 
 
 def scores(detector: str, where: str = "", title: str = "", doc: str = "") -> Panel:
-    """A detector's score of its worst subjects, with its threshold."""
+    """The scores of a detector's worst subjects, and the threshold."""
     condition = " AND ".join(filter(None, (f"tocsin.detector.id:{detector}", where)))
     return lines(
         title or f"{detector}: score against threshold",
         doc
-        or "The worst subjects of each window; the dashed red line is the threshold. A line that climbs to it: look "
-        "before there is an alert: open the subject and compare what changed.",
+        or "The scores of the ten worst subjects. The dashed red line is the threshold. If a line rises toward the "
+        "threshold, open the subject before an alert fires, and compare what changed.",
         [
             ask(
                 "score",
@@ -136,8 +136,8 @@ def history(where: str, title: str = "What happened, and who did what") -> Panel
     }  # fmt: skip
     return listing(
         title,
-        "Every transition as it was written, newest first: it cannot be edited. A page without an acknowledgement "
-        "that follows it is a page that nobody took.",
+        "Every transition of alerts, incidents and notifications, newest first. Users cannot edit these records. If no "
+        "acknowledgement follows a notification, no person has acknowledged the alert.",
         ask("alert_history", where, [raw(200)]),
         to(INCIDENTS, "Incidents and playbooks"),
         columns=columns,
@@ -146,11 +146,11 @@ def history(where: str, title: str = "What happened, and who did what") -> Panel
 
 
 def answers(where: str, link: Link) -> Panel:
-    """How a model's answers are distributed over time."""
+    """The distribution of a model's answers over time."""
     return heat(
         "Distribution of answers",
-        "Each column is the distribution of the model's answers at that time. A band that moves, splits or dries up is "
-        "drift, even while the mean stands still: compare with its deployments.",
+        "Each column shows the distribution of the model's answers at that time. A band that moves, splits or disappears is "
+        "drift, even if the mean does not change. Compare its start with the deployments of the model.",
         ask("inference", where, [count()], [ranges("tocsin.output.score", 0, 1, 0.05)], over=STEP),
         link,
         unit="percentunit",
@@ -158,11 +158,11 @@ def answers(where: str, link: Link) -> Panel:
 
 
 def classes(where: str, link: Link) -> Panel:
-    """How often a model gives each class."""
+    """The number of calls by predicted class."""
     return lines(
         "Answers by class",
-        "Calls by the class that was answered. An approval class that grows without a campaign is what a poisoned model "
-        "looks like from outside: look at the last training data.",
+        "The number of calls by the class that the model predicted. If approvals increase without a business reason, the "
+        "model may be poisoned: check the newest training data.",
         [
             ask(
                 "inference",

@@ -92,9 +92,9 @@ def pull(grafana: Grafana, uid: str, built: Dashboard) -> str:
 
 
 def _compare(
-    grafana: Grafana, uid: str, built: Dashboard, folder: Folder, *, overwrite: bool, again: bool = True
+    grafana: Grafana, uid: str, built: Dashboard, folder: Folder, *, overwrite: bool, retry: bool = True
 ) -> Change:
-    """What a push would do; with `again` a save that somebody is faster than looks and tries once more."""
+    """What a push would do; with `retry`, a save that conflicts with another save compares and saves once more."""
     change = partial(Change, "dashboard", uid, str(built.get("title", uid)))
     # In this order: what is saved after the first answer shows in the second, or is refused by its version.
     found = grafana.dashboard(uid)
@@ -103,7 +103,7 @@ def _compare(
             "added",
             f"{len(built.get('panels', ()))} panels",
             "",
-            partial(_save, grafana, uid, built, folder, again),
+            partial(_save, grafana, uid, built, folder, retry),
         )
     newest = grafana.newest(uid)
     ours = _OURS.fullmatch(str(newest.get("message") or ""))
@@ -113,18 +113,18 @@ def _compare(
         return change("unchanged")
     if meta.get("provisioned"):
         return change("kept", "Grafana has it from a file: change that (`tocsin dashboards build`)", diff)
-    who = f"{newest.get('createdBy') or 'somebody'} at {newest.get('created') or 'an unknown time'}"
+    who = f"{newest.get('createdBy') or 'an unknown user'} at {newest.get('created') or 'an unknown time'}"
     if not ours and not overwrite:
         return change("kept", f"changed in Grafana by {who}", diff)
     why = "" if ours else f"replaces what {who} saved; Grafana's history keeps that"
     # One that was moved stays where it was moved to.
     place = dataclasses.replace(folder, uid=str(meta.get("folderUid") or ""), there=True)
     over = {**built, "version": have["version"]}
-    return change("changed", why, diff, partial(_save, grafana, uid, over, place, again))
+    return change("changed", why, diff, partial(_save, grafana, uid, over, place, retry))
 
 
-def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, again: bool) -> Change:
-    """Save, unless somebody else did in the meantime: then look once more, and keep what an analyst saved."""
+def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, retry: bool) -> Change:
+    """Save. If another save came first, compare once more, and keep the changes of an analyst."""
     done = Change(
         "dashboard", uid, str(dashboard.get("title", uid)), "changed" if "version" in dashboard else "added"
     )
@@ -135,15 +135,11 @@ def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, agai
         if error.reason == "name-exists":
             raise GrafanaError(f"{error}; rename the other dashboard of this title") from None
         built = {key: value for key, value in dashboard.items() if key != "version"}
-        now = _compare(grafana, uid, built, folder, overwrite=False, again=False)
+        now = _compare(grafana, uid, built, folder, overwrite=False, retry=False)
         if now.state == "unchanged":  # it was this save, and its answer was lost; or another push of the same
             return done
         if now.apply is not None:
-            return (
-                now.apply()
-                if again
-                else now.but("kept", "somebody else saves it all the time: push again later")
-            )
+            return now.apply() if retry else now.but("kept", "other users keep saving it: push again later")
         return now
     return done
 
@@ -165,6 +161,8 @@ def _delete(grafana: Grafana, change: Change) -> Change:
     """Delete, unless somebody has changed it since it was looked at."""
     newest = grafana.newest(change.uid)
     if newest and not _OURS.fullmatch(str(newest.get("message") or "")):
-        return change.but("kept", f"changed in Grafana by {newest.get('createdBy') or 'somebody'} just now")
+        return change.but(
+            "kept", f"changed in Grafana by {newest.get('createdBy') or 'an unknown user'} just now"
+        )
     grafana.delete(change.uid)
     return change.but("removed", "no longer built")

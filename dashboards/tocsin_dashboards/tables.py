@@ -1,4 +1,4 @@
-"""Tables: lists of buckets or documents, and matrices."""
+"""Table panels: lists of buckets or documents, and matrices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tocsin_dashboards.kinds import described, source_of
 
 Panel = Any
 _KIND = "tocsin.subject.type"
-#: What the header of a matrix calls its fields.
+#: The names of fields in the header of a matrix.
 _NAMES = {"user.id": "principal", "tocsin.resource.id": "resource", "tocsin.dataset.name": "dataset"}
 
 
@@ -36,12 +36,20 @@ def listing(
     also: str = "",
     unit: str = "locale",
 ) -> Panel:
-    """A table of buckets or documents: `columns` gives headings by field in the order shown, `units` a heading's unit.
+    """A table of buckets or documents. If it has the column `kind`, each subject links to the board of its kind.
 
-    Fields that are `gone` are requested and not shown; with `only`, documents show `columns` and no other field.
-    With `newest`, the rows are in the order of the column under that heading, the latest first.
-    With `also`, documents show `columns` and the fields below this one, by their own short names.
-    A table with the kind of each subject links each subject to the board of its kind.
+    Args:
+        title: title of the panel.
+        doc: description of the panel.
+        target: the query.
+        link: link of the panel.
+        columns: maps each field to its heading, in the order of the columns.
+        units: maps a heading to the unit of its column.
+        gone: fields that the query returns and the table hides.
+        only: hide all fields of documents that are not in `columns`.
+        newest: heading of the column of times by which rows are sorted, the latest first.
+        also: a field of documents. The table also shows all fields below it, under their names without its prefix.
+        unit: unit of the columns that `units` does not name.
     """
     panel = _table(target)
     by_kind = columns.get(_KIND) == "kind"
@@ -70,7 +78,7 @@ def listing(
 
 
 def _add_fields_below(panel: Panel, field: str, headings: Iterable[str]) -> None:
-    """Show the fields below a field, too, by their own short names."""
+    """Also show all fields below a field. Their headings are their names without the prefix."""
     below = re.escape(f"{field}.")
     kept = {"include": {"pattern": f"/^({'|'.join(headings)}|{below}.+)$/"}}
     panel.with_transformation(_step("filterFieldsByName", kept))
@@ -90,7 +98,7 @@ def matrix(
 ) -> Panel:
     """A table with a row for each value of one field and a column for each of another.
 
-    With `split` a field is first taken apart by the named groups of a regular expression.
+    `split` is a field and a regular expression. Its named groups become fields before the matrix is made.
     """
     cross = {"rowField": row, "columnField": column, "valueField": value, "emptyValue": "empty"}
     panel = _table(target)
@@ -106,7 +114,7 @@ def matrix(
 
 
 def _widest(headings: Sequence[str]) -> str:
-    """The heading whose column gets the rest of the width, of a table in which every column would have a fixed width."""
+    """The heading of the column that gets the remaining width if all columns have fixed widths; otherwise empty."""
     if any(heading not in columns_.WIDTHS for heading in headings):
         return ""
     return next((heading for heading in headings if heading not in columns_.SHORT), headings[0])
@@ -117,12 +125,12 @@ def _step(id: str, options: Mapping[str, Any]) -> model.DataTransformerConfig:
 
 
 def _parts(field: str, pattern: str) -> dict[str, Any]:
-    """Options that add the named groups of a regular expression over a field as fields."""
+    """Options that match a regular expression against a field and add a field for each named group."""
     return {"source": field, "format": "regexp", "regExp": pattern, "replace": False}
 
 
 def _table(target: Any) -> Panel:
-    """A table whose empty cells are a dash, and whose texts stay as they are where they look like numbers."""
+    """A table that shows a dash in empty cells, and that does not format texts that look like numbers."""
     panel = table.Panel().datasource(source_of(target)).with_target(target)
     panel.override_by_regexp("/.*/", [model.DynamicConfigValue("noValue", "–")])
     return panel.override_by_field_type("string", [model.DynamicConfigValue("unit", "string")])

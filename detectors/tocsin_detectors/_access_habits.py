@@ -2,7 +2,7 @@
 
 Each part is log(q / rate) if that is positive: the rate of the behavior among intruders (q) divided by its
 rate in the baseline's quiet principal-windows. Behavior that is common in the baseline adds nothing.
-Resources are judged elsewhere (`tocsin.stats.surprise`).
+The resources of a window are scored in `tocsin.stats.surprise`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Rates = Mapping[str, Any]
 #: Share of intruders' sessions with a new address, a new program or a new action.
 NOVEL: Mapping[str, float] = MappingProxyType({"address": 0.5, "agent": 0.5, "action": 0.2})
 #: Share of intruders' sessions with a new account, an unknown account or a dormant account.
-NEWCOMER, NOBODY, DORMANT = 0.05, 0.5, 0.05
+NEWCOMER, UNIDENTIFIED, DORMANT = 0.05, 0.5, 0.05
 #: Share of intruders' sessions in the principal's usual hours.
 IN_HOURS = 0.5
 #: Weight of the pool's windows and hours, in the principal's own windows and hours.
@@ -90,12 +90,12 @@ def oddities(session: Session, learned: Rates) -> list[Oddity]:
     }
     found = [odd for odd in (_off_hours(session, mine), *_volume(session, mine)) if odd.nats > 0]
     if session.principal.startswith(UNKNOWN):
-        facts = "the source does not say who it was"
-        found.append(Oddity("unknown_principal", _nats(NOBODY, mine["unknown"]), facts))
+        facts = "the source does not identify the principal"
+        found.append(Oddity("unknown_principal", _nats(UNIDENTIFIED, mine["unknown"]), facts))
     elif len(session.past):
-        found += [odd for odd in (_dormant(session, mine), *_news(session, mine)) if odd]
+        found += [odd for odd in (_dormant(session, mine), *_new_values(session, mine)) if odd]
     else:
-        facts = f"{mine['newcomer']:.1%} of windows are a newcomer's first"
+        facts = f"{mine['newcomer']:.1%} of windows are the first window of a new principal"
         found.append(Oddity("first_seen_principal", _nats(NEWCOMER, mine["newcomer"]), facts))
     return found
 
@@ -104,7 +104,7 @@ def _nats(intruder: float, rate: float) -> float:
     return min(max(0.0, math.log(intruder / rate)), SINGLE)
 
 
-def _news(session: Session, mine: Rates) -> Iterator[Oddity]:
+def _new_values(session: Session, mine: Rates) -> Iterator[Oddity]:
     for field, often in NOVEL.items():
         new = session.values(field, new=True)
         if new and (session.past.codes[field] >= 0).any():
@@ -112,7 +112,7 @@ def _news(session: Session, mine: Rates) -> Iterator[Oddity]:
 
 
 def _dormant(session: Session, mine: Rates) -> Oddity | None:
-    """The rate is that of half the absence, so that one day longer than ever before is not rare."""
+    """A long absence. The rate is that of half its length, so that a slightly longer absence than before is not rare."""
     rate = (sum(gap >= session.absent / 2 for gap in mine["gaps"]) + 1) / (len(mine["gaps"]) + 1)
     nats = _nats(DORMANT, rate)
     last = session.now - session.past.time[-1]
@@ -143,11 +143,12 @@ def _volume(session: Session, mine: Rates) -> Iterator[Oddity]:
             middle = share * own_spread[0] + (1 - share) * middle
             spread = share * own_spread[1] + (1 - share) * spread
         z = (math.log1p(count) - middle) / spread
-        facts = f"{count:.0f} where about {math.expm1(middle):.0f} are usual"
+        facts = f"{count:.0f}; about {math.expm1(middle):.0f} are usual"
         yield Oddity(f"many_{name}", min(max(z - UNUSUAL[name], 0.0), MOST), facts)
 
 
 def pools(log: Log) -> Iterator[tuple[str, Flags]]:
+    """The rows of all pools together, and the rows of each pool."""
     pools = np.asarray(log.pools, dtype=object)[log.codes["principal"]]
     yield ALL, np.ones(len(log), dtype=bool)
     for pool in sorted(set(log.pools)):
@@ -160,7 +161,7 @@ def windows_of(log: Log, period: float) -> Ints:
 
 
 def _begin(log: Log, period: float, rows: Flags) -> Floats:
-    """The window of each row's principal in which it first had one of `rows`."""
+    """For each row, the window in which its principal first had one of `rows`."""
     begin = np.full(len(log.pools), np.inf)
     np.minimum.at(begin, log.codes["principal"][rows], np.floor(log.time[rows] / period))
     return np.asarray(begin[log.codes["principal"]])

@@ -1,4 +1,4 @@
-"""What a baseline remembers of the access stream: who did what to what, from where, hour by hour."""
+"""The access log in a baseline: principals, actions, resources and addresses, aggregated hour by hour."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tocsin.clock import EPOCH
 from tocsin.contract.streams import TIME
 from tocsin.stats.surprise import Floats, Ints, Touches
 
-#: The most rows that a baseline keeps, the newest ones.
+#: Maximum number of rows in a baseline. The newest rows are stored.
 ROWS = 200_000
-#: What is read of the access stream.
+#: The columns that are read from the access stream.
 COLUMNS = (
     TIME,
     "user.id",
@@ -36,16 +36,16 @@ COLUMNS = (
 _KEYS = ("principal", "pool", "resource", "action", "address", "agent")
 _CODED = ("principal", "resource", "action", "address", "agent")
 _DAY = timedelta(days=1)
-#: Begins the name of a principal that the source does not tell; its address follows.
+#: Prefix of the name of a principal that the source does not identify. The address follows.
 UNKNOWN = "unknown@"
 
 
 def named(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the access stream in a detector's words.
+    """The rows of the access stream under short column names.
 
-    Columns: time, principal (an unknown one goes by its address), pool (the principal's type or nothing),
-    resource (its id; where there is none, its type in brackets), version, action, address, agent, bytes,
-    failed.
+    Columns: time, principal (`UNKNOWN` and the address if the source does not identify it), pool (the
+    principal's type, or empty), resource (its id, or without an id its type in brackets), version, type,
+    action, address, agent, bytes, failed, unknown.
     """
     return rows.select(
         time=pl.col(TIME),
@@ -68,7 +68,7 @@ def named(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def compact(rows: pl.DataFrame, bin: timedelta) -> pl.DataFrame:
-    """Named rows with what is alike in one `bin` of time put together, oldest first, the newest `ROWS`."""
+    """Rows from `named`, aggregated by `bin` of time and by keys, oldest first; the newest `ROWS` of them."""
     return (
         rows.group_by(pl.col("time").dt.truncate(bin).alias("bin"), *_KEYS)
         .agg(pl.col("time").min(), pl.len().cast(pl.Int64).alias("count"), pl.col("bytes").sum())
@@ -80,7 +80,7 @@ def compact(rows: pl.DataFrame, bin: timedelta) -> pl.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """Compact rows as codes, oldest first. A code counts from 0 within its field; -1 stands for nothing."""
+    """Compact rows with integer codes for values, oldest first. Each field has codes from 0; -1 is null."""
 
     time: Floats  # days since 1970
     codes: Mapping[str, Ints]
@@ -91,7 +91,7 @@ class Log:
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Self:
-        """A log of compact rows."""
+        """The log of a frame from `compact`."""
         none, nothing = np.zeros(0), np.zeros(0, dtype=np.int64)
         empty = cls(none, dict.fromkeys(_CODED, nothing), {field: {} for field in _CODED}, (), nothing, none)
         return empty.extended(frame)
@@ -100,7 +100,7 @@ class Log:
         return len(self.time)
 
     def extended(self, frame: pl.DataFrame) -> Self:
-        """The log with later rows behind its own."""
+        """The log with later rows appended."""
         names = {field: dict(self.names[field]) for field in _CODED}
         codes = {}
         for field in _CODED:
@@ -117,15 +117,15 @@ class Log:
         )
 
     def before(self, now: float) -> Self:
-        """The rows before a time; codes stay what they are."""
+        """The rows before a time. Codes do not change."""
         return self.where(slice(0, int(np.searchsorted(self.time, now))))
 
     def since(self, row: int) -> Self:
-        """The rows from a place on."""
+        """The rows from a row number on."""
         return self.where(slice(row, None))
 
     def by_principal(self, principals: Ints) -> dict[int, Self]:
-        """The rows of each of these principals, in their order of time."""
+        """The rows of each of these principals, in order of time."""
         who = self.codes["principal"]
         wanted = np.zeros(len(self.pools), dtype=bool)
         wanted[principals] = True
@@ -135,14 +135,14 @@ class Log:
         return {int(p): mine.where(slice(*bounds[:, i])) for i, p in enumerate(principals)}
 
     def where(self, rows: slice | Ints | npt.NDArray[np.bool_]) -> Self:
-        """Some of the rows, as a slice, places or flags; codes stay what they are."""
+        """The rows that a slice, row numbers or flags select. Codes do not change."""
         codes = {field: values[rows] for field, values in self.codes.items()}
         return replace(
             self, time=self.time[rows], codes=codes, count=self.count[rows], bytes=self.bytes[rows]
         )
 
     def _pools(self, frame: pl.DataFrame, principals: Mapping[str, int]) -> tuple[str, ...]:
-        """The pool of each principal: the last one that a row names."""
+        """The pool of each principal: the last new one that its rows name."""
         pools = list(self.pools) + [""] * (len(principals) - len(self.pools))
         for principal, pool in frame.select("principal", "pool").unique(maintain_order=True).iter_rows():
             pools[principals[principal]] = pool or pools[principals[principal]]
@@ -150,12 +150,12 @@ class Log:
 
     @property
     def pool(self) -> Ints:
-        """A code of the pool of each principal."""
+        """The code of each principal's pool."""
         order = {pool: code for code, pool in enumerate(sorted(set(self.pools)))}
         return np.asarray([order[pool] for pool in self.pools], dtype=np.int64)
 
     def touches(self) -> Touches:
-        """Each principal, resource and day once."""
+        """One row for each principal, resource and day."""
         who, what = self.codes["principal"], self.codes["resource"]
         size = len(self.names["resource"])
         key = (np.floor(self.time).astype(np.int64) * len(self.pools) + who) * size + what
@@ -165,13 +165,13 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One principal's window, beside its past."""
+    """One principal's accesses in a window, and its earlier accesses."""
 
     principal: str
     past: Log
     today: Log
-    nats: Mapping[int, float]  # how surprising each resource is, by its code
-    absent: int  # windows since its last one in which others of its pool were active
+    nats: Mapping[int, float]  # the surprise of each resource, by its code
+    absent: int  # windows since the principal's last one in which its pool was active
     now: float  # start of the window, in days
     period: float  # length of the baseline's windows, in days
 
@@ -181,7 +181,7 @@ class Session:
         return self.today.pools[int(self.today.codes["principal"][0])]
 
     def values(self, field: str, *, new: bool = False) -> list[str]:
-        """What the window shows of a field; with `new` only what the past does not."""
+        """The window's values of a field; with `new`, only values that the past does not contain."""
         codes = np.unique(self.today.codes[field])
         if new:
             codes = np.setdiff1d(codes, self.past.codes[field])

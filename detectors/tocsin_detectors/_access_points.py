@@ -1,4 +1,4 @@
-"""What broken rules weigh, in thresholds: 1 makes a finding by itself, 2 a high one."""
+"""The points of broken rules, in thresholds: 1 is enough for a finding, 2 for a finding of high severity."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tocsin.stats.surprise import Floats, counted
 from tocsin_detectors._access_habits import Oddity, windows_of
 from tocsin_detectors._access_log import Log, Session
 from tocsin_detectors._access_rules import hits, kinds
+from tocsin_detectors._words import count
 
-#: What a hit weighs where nothing makes it worse.
+#: The points of a hit without further signs.
 POINTS: Mapping[str, float] = MappingProxyType(
     {
         "audit_disabled": 2.0,
@@ -30,20 +31,22 @@ POINTS: Mapping[str, float] = MappingProxyType(
         "strange_session": 2.0,
     }
 )
-#: Half a threshold more for each of these signs …
+#: Each of these signs adds half a threshold …
 SIGNS = ("first_seen_address", "first_seen_agent", "off_hours", "dormant_principal")
-#: … beside a hit of these rules, where the sign is worth so many nats.
+#: … to a hit of these rules, if the sign has at least `RARE` nats. A new principal adds half a threshold, too.
 WORSE = ("grant_then_use", "failures_then_success", "mass_download")
 RARE = 0.7
-#: A principal that broke a rule in so many windows of the baseline does so by habit.
+#: Hits add no points if the principal broke the rule in at least this number of windows of the baseline.
 HABIT = 2
-#: Nothing follows from a rule that so large a share of the baseline's windows breaks, of so many principals.
+#: Hits add no points if at least this share of the baseline's principal-windows broke the rule, and this number
+#: of principals.
 COMMON, MANY = 0.005, 3
-#: A download is massive from so many artifacts on, and so many times the most so far.
+#: A mass download has at least this number of artifacts, and this multiple of the usual maximum.
 MASS, TIMES = 10, 3
-#: A principal has a role after so many windows and accesses with no more than so many actions.
+#: A principal has a role if it has at least this number of windows and accesses, and at most this number of
+#: different actions.
 WINDOWS, ACCESSES, ACTIONS = 10, 20, 2
-_RIGHTS = frozenset({"take", "promote", "grant", "silence"})
+_RIGHTS = frozenset({"download", "promote", "grant", "disable_audit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,65 +64,68 @@ class Hit:
 
 
 def learn(rows: pl.DataFrame, log: Log, period: float) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """What the baseline shows: windows by principal and rule; which rules are common; usual downloads.
+    """Learn from the baseline: windows by principal and rule; which rules are common; usual downloads.
 
-    Promoting without an evaluation is common, too, where few promotions follow one.
+    Promotion without an evaluation is also common if fewer than three promotions follow an evaluation, or if more
+    than a tenth follow none.
     """
     found = hits(rows)
     by_rule = found.group_by("rule").agg(pl.len().alias("hits"), pl.col("principal").n_unique().alias("of"))
     total = len(np.unique(windows_of(log, period)))
     common = set(by_rule.filter(pl.col("hits") >= COMMON * total, pl.col("of") >= MANY)["rule"])
     promoted = rows.filter(pl.col("promote")).select("window", "principal").n_unique()
-    unvouched = len(found.filter(pl.col("rule") == "promote_without_evaluate"))
-    if promoted - unvouched < 3 or unvouched > 0.1 * promoted:
+    unevaluated = len(found.filter(pl.col("rule") == "promote_without_evaluate"))
+    if promoted - unevaluated < 3 or unevaluated > 0.1 * promoted:
         common.add("promote_without_evaluate")
-    taken = _taken(log, period)
-    usual = float(np.quantile(taken, 0.95)) if len(taken) else 0.0
+    downloads = _downloads(log, period)
+    usual = float(np.quantile(downloads, 0.95)) if len(downloads) else 0.0
     counts = found.group_by("principal", "rule").agg(pl.len().cast(pl.Int64).alias("windows"))
     return counts.sort("principal", "rule"), {"common": sorted(common), "downloads": usual}
 
 
-def weighed(
+def weigh(
     found: pl.DataFrame, odd: Sequence[Oddity], habits: Mapping[str, int], common: Sequence[str]
 ) -> list[Hit]:
-    """One principal's hits of the rules over rows, with what they weigh.
+    """One principal's hits of the rules over rows, with their points.
 
     Args:
         found: the principal's hits in the window.
-        odd: what else is odd about the window.
-        habits: in how many windows of the baseline the principal broke each rule.
-        common: rules that say nothing here.
+        odd: the unusual parts of the window.
+        habits: the number of the baseline's windows in which the principal broke each rule.
+        common: rules whose hits add no points.
     """
     result = []
     for rule, at, detail in found.select("rule", "at", "detail").iter_rows():
-        idle = rule in common or habits.get(rule, 0) >= HABIT
-        points = 0.0 if idle else POINTS[rule] + _worse(rule, odd)
-        result.append(Hit(rule, points, f"{detail} (usual here)" if idle else detail, format_time(at)))
+        usual = rule in common or habits.get(rule, 0) >= HABIT
+        points = 0.0 if usual else POINTS[rule] + _worse(rule, odd)
+        result.append(
+            Hit(rule, points, f"{detail} (usual in the baseline)" if usual else detail, format_time(at))
+        )
     return result
 
 
-def of_session(session: Session, artifacts: int, odd: Sequence[Oddity], usual: float) -> list[Hit]:
-    """The hits of rules that look at a principal's past.
+def session_hits(session: Session, artifacts: int, odd: Sequence[Oddity], usual: float) -> list[Hit]:
+    """The hits of the rules that compare a session with the principal's past.
 
     Args:
         session: the principal's window and past.
-        artifacts: different artifacts that it downloaded in the window.
-        odd: what else is odd about the window.
-        usual: what most principals download at most in a window.
+        artifacts: the number of different artifacts that the principal downloaded in the window.
+        odd: the unusual parts of the window.
+        usual: downloads of 95 % of principal-windows; applies while the principal has few windows.
     """
     past = session.past
     windows = len(np.unique(windows_of(past, session.period)))
-    most = max(_taken(past, session.period).max(initial=0), 0 if windows >= WINDOWS else usual)
+    most = max(_downloads(past, session.period).max(initial=0), 0 if windows >= WINDOWS else usual)
     serious = [action for action in session.values("action") if kinds(action) & _RIGHTS]
     new = [action for action in session.values("action", new=True) if action in serious]
     actions = len(np.unique(past.codes["action"][past.codes["action"] >= 0]))
     signs = [sign.name for sign in odd if sign.name in SIGNS and sign.nats >= RARE]
     found = {}
     if artifacts >= MASS and artifacts >= TIMES * most:
-        found["mass_download"] = f"downloaded {artifacts} artifacts; the most so far was {most:.0f}"
+        found["mass_download"] = f"downloaded {artifacts} artifacts; the usual maximum is {most:.0f}"
     if new and windows >= WINDOWS and past.count.sum() >= ACCESSES and 0 < actions <= ACTIONS:
         found["unfamiliar_role"] = (
-            f"{', '.join(new)} by a principal with no more than {actions} actions so far"
+            f"{', '.join(new)} by a principal that used only {count(actions, 'different action')} before"
         )
     if serious and len(signs) >= 3:
         found["strange_session"] = f"{', '.join(serious)} with {', '.join(signs)}"
@@ -133,9 +139,9 @@ def _worse(rule: str, odd: Sequence[Oddity]) -> float:
     return 0.5 * (new + sum(sign.name in SIGNS and sign.nats >= RARE for sign in odd))
 
 
-def _taken(log: Log, period: float) -> Floats:
-    """Downloads in each principal-window that has some."""
-    codes = [code for action, code in log.names["action"].items() if "take" in kinds(action)]
+def _downloads(log: Log, period: float) -> Floats:
+    """The number of downloads in each principal-window with at least one."""
+    codes = [code for action, code in log.names["action"].items() if "download" in kinds(action)]
     part = log.where(np.isin(log.codes["action"], codes))
     place = np.unique(windows_of(part, period), return_inverse=True)[1]
     return counted(place, 0, part.count.astype(np.float64))

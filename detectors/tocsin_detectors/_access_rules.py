@@ -1,7 +1,7 @@
-"""Rules over accesses: sequences and sums that an intruder shows and a principal hardly ever.
+"""Rules over sequences of accesses that are typical of an intruder and rare for an honest principal.
 
-They run over the baseline as over a window: a rule that a principal breaks habitually, or many in its
-pool do, says nothing about it.
+The rules are applied to the baseline as well. If a principal breaks a rule habitually, or if many principals
+break it, further hits add no points.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ _THINGS = r"(_(object|model|version|dataset|artifact|repository|image))*$"
 _RIGHTS = r"(policy|permission|permissions|acl)(_|$)"
 _WATCH = r"(audit|log|logs|logging|trail|detector|monitoring)(_|$)"
 
-#: Kinds of actions by the words in their names; `StopLogging` reads `stop_logging`.
+#: Patterns of action names by kind. They are applied in snake case: `StopLogging` becomes `stop_logging`.
 KINDS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
-        "take": re.compile(r"(^|_)(download|pull|export|get_object|get_secret_value)(_|$)"),
-        "remove": re.compile(r"^(delete|remove|purge)" + _THINGS),
-        "make": re.compile(r"^(create|upload|register|put|import|restore|copy)" + _THINGS),
+        "download": re.compile(r"(^|_)(download|pull|export|get_object|get_secret_value)(_|$)"),
+        "delete": re.compile(r"^(delete|remove|purge)" + _THINGS),
+        "create": re.compile(r"^(create|upload|register|put|import|restore|copy)" + _THINGS),
         "promote": re.compile(r"(^|_)(promote|transition)(_|$)"),
         "evaluate": re.compile(r"(^|_)(evaluate|validate|approve)(_|$)"),
         "grant": re.compile(
             r"^(grant(_|$)|(add|attach|put|set|create|update)_(.+_)?" + _RIGHTS + r"|add_.+_to_(group|role)$"
             r"|create_(access_key|login_profile)$)"
         ),
-        "silence": re.compile(r"^((disable|stop|delete|suspend)_(.+_)?" + _WATCH + r"|put_event_selectors$)"),
+        "disable_audit": re.compile(
+            r"^((disable|stop|delete|suspend)_(.+_)?" + _WATCH + r"|put_event_selectors$)"
+        ),
     }
 )
 _HITS = pl.Schema(
@@ -46,12 +48,12 @@ _HITS = pl.Schema(
         "detail": pl.String(),
     }
 )
-#: How soon a new privilege is used, and how close a burst of failures is.
+#: Maximum time from a grant to its use, and from the first failure of a burst to the success.
 SOON = timedelta(hours=1)
-#: Failures in a row that make a burst.
+#: Minimum number of consecutive failures in a burst.
 BURST = 5
-#: How long an evaluation vouches for what is promoted.
-VOUCHED = timedelta(days=30)
+#: Maximum age of the evaluation of a promoted resource.
+VALID = timedelta(days=30)
 
 
 def kinds(action: str) -> set[str]:
@@ -61,24 +63,24 @@ def kinds(action: str) -> set[str]:
 
 
 def sorted_by_kind(rows: pl.DataFrame) -> pl.DataFrame:
-    """Named rows in an order that follows from them alone, with a flag for each kind of action."""
+    """Rows from `named`, sorted by their values, with a flag for each kind of action."""
     of = {action: kinds(action) for action in rows["action"].drop_nulls().unique().to_list()}
     flags = {
         kind: pl.col("action").is_in([a for a in of if kind in of[a]]).fill_null(value=False)
         for kind in KINDS
     }
-    # MLflow's logs name the permission itself as the resource: making or changing one is a grant.
+    # MLflow's logs name the permission itself as the resource: creating or updating a permission is a grant.
     changed = pl.col("action").is_in(["create", "update"]) & pl.col("type").eq("permission")
     flags["grant"] |= changed.fill_null(value=False)
     return rows.with_columns(**flags).sort("time", "principal", "resource", "action", "version", "address")
 
 
 def hits(rows: pl.DataFrame) -> pl.DataFrame:
-    """What the rules say: window, principal, rule, at and detail; one row each window, principal and rule.
+    """The broken rules: window, principal, rule, at and detail; one row for each window, principal and rule.
 
     Args:
         rows: from `sorted_by_kind`, with `window` (the start of the window that a row belongs to) and
-            `fresh` (whether its principal touches the resource for the first time).
+            `fresh` (whether it is the principal's first access to the resource).
     """
     found = [
         rule(rows).select("window", "principal", pl.lit(name).alias("rule"), "at", "detail")
@@ -91,9 +93,9 @@ def hits(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found).sort("at", "principal", "rule", "detail").unique(keys, maintain_order=True)
 
 
-def evaluated(past: Log, start: datetime) -> pl.DataFrame:
-    """What was evaluated so lately that it vouches for a promotion in the window that starts then."""
-    recent = past.since(int(np.searchsorted(past.time, day_of(start - VOUCHED))))
+def recent_evaluations(past: Log, start: datetime) -> pl.DataFrame:
+    """The evaluations before `start` that are valid for a promotion in the window that starts then."""
+    recent = past.since(int(np.searchsorted(past.time, day_of(start - VALID))))
     codes = [code for action, code in past.names["action"].items() if "evaluate" in kinds(action)]
     part = recent.where(np.isin(recent.codes["action"], codes))
     resources = list(past.names["resource"])
@@ -114,14 +116,14 @@ def _done(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
 
 def _audit_disabled(rows: pl.DataFrame) -> pl.DataFrame:
     detail = pl.format("{} on {}", "action", "resource")
-    return _done(rows, "silence").select("window", "principal", at="time", detail=detail)
+    return _done(rows, "disable_audit").select("window", "principal", at="time", detail=detail)
 
 
 def _grant_then_use(rows: pl.DataFrame) -> pl.DataFrame:
-    """Soon after a grant, somebody touches for the first time what it concerns.
+    """A first access to a resource soon after a grant that concerns the access.
 
-    It concerns the resource or the principal that it names; where a log does not say which, whoever
-    made it.
+    A grant concerns accesses to the resource, and by the principal, that it names. If the log does not name either,
+    the grant concerns accesses by the principal that made the grant.
     """
     named = ~pl.col("resource").str.starts_with("(")
     grants = _done(rows, "grant").select("window", granted="time", by="principal", on="resource", named=named)
@@ -141,13 +143,13 @@ def _grant_then_use(rows: pl.DataFrame) -> pl.DataFrame:
             "window",
             "principal",
             at="time",
-            detail=pl.format("{} touched for the first time after a grant by {}", "resource", "by"),
+            detail=pl.format("first access to {}, soon after a grant by {}", "resource", "by"),
         )
     )
 
 
 def _failures_then_success(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of one principal, or from one address whoever it says it is."""
+    """Consecutive failures and then a success: of one principal, or from one address under any names."""
     found = []
     for who in ("principal", "address"):
         run = (~pl.col("failed")).cum_sum().shift(1, fill_value=0).over("window", who)
@@ -158,17 +160,17 @@ def _failures_then_success(rows: pl.DataFrame) -> pl.DataFrame:
         burst = burst.filter(
             ~pl.col("failed"), pl.col("failures") >= BURST, pl.col("time") - pl.col("first") <= SOON
         )
-        detail = pl.format("{} failures and then success on {}", "failures", "resource")
+        detail = pl.format("{} failures and then a success on {}", "failures", "resource")
         found.append(burst.select("window", "principal", at="time", detail=detail))
     return pl.concat(found)
 
 
 def _delete_then_recreate(rows: pl.DataFrame) -> pl.DataFrame:
     keys = ["window", "principal", "resource"]
-    gone = _done(rows, "remove").group_by(keys).agg(pl.col("time").min().alias("gone"))
-    again = _done(rows, "make").join(gone, on=keys).filter(pl.col("time") > pl.col("gone"))
-    detail = pl.format("{} was removed and made again", "resource")
-    return again.select("window", "principal", at="time", detail=detail)
+    deleted = _done(rows, "delete").group_by(keys).agg(pl.col("time").min().alias("deleted"))
+    recreated = _done(rows, "create").join(deleted, on=keys).filter(pl.col("time") > pl.col("deleted"))
+    detail = pl.format("{} was deleted and created again", "resource")
+    return recreated.select("window", "principal", at="time", detail=detail)
 
 
 def _promote_without_evaluate(rows: pl.DataFrame) -> pl.DataFrame:
@@ -178,18 +180,18 @@ def _promote_without_evaluate(rows: pl.DataFrame) -> pl.DataFrame:
         .sort("time")
         .join_asof(tests, left_on="time", right_on="tested", by="resource", check_sortedness=False)
     )
-    unvouched = pl.col("tested").is_null() | (pl.col("time") - pl.col("tested") > VOUCHED)
+    unevaluated = pl.col("tested").is_null() | (pl.col("time") - pl.col("tested") > VALID)
     detail = pl.format("{} was promoted without an evaluation", "resource")
-    return promoted.filter(unvouched).select("window", "principal", at="time", detail=detail)
+    return promoted.filter(unevaluated).select("window", "principal", at="time", detail=detail)
 
 
-#: By name: the flag that some row must have, and the rule.
+#: By name: the flag that at least one row must have, and the rule.
 RULES: Mapping[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = MappingProxyType(
     {
-        "audit_disabled": ("silence", _audit_disabled),
+        "audit_disabled": ("disable_audit", _audit_disabled),
         "grant_then_use": ("grant", _grant_then_use),
         "failures_then_success": ("failed", _failures_then_success),
-        "delete_then_recreate": ("remove", _delete_then_recreate),
+        "delete_then_recreate": ("delete", _delete_then_recreate),
         "promote_without_evaluate": ("promote", _promote_without_evaluate),
     }
 )

@@ -1,4 +1,4 @@
-"""A model's features as a baseline keeps them: sorted values, and how each goes with the others."""
+"""A model's features in a baseline: the sorted values of each, and its relation to the other features."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SCHEMA = {
     "residuals": pl.List(pl.Float64()),
 }
 
-_ROWS_A_FEATURE = 20  # fewer rows than this for each feature, and regressions only fit noise
+_ROWS_A_FEATURE = 20  # minimum rows per feature: with fewer rows, regressions fit noise
 
 
 @dataclass(frozen=True)
 class Features:
-    """A model's part of the baseline. `related` are the features of `weights` and `residuals`, in order."""
+    """A model's part of the baseline. `related` are the features in `weights` and `residuals`, in order."""
 
     samples: dict[str, Sample]
     versions: list[str]
@@ -64,15 +64,15 @@ class Features:
     def _normal(self) -> list[NormalScores]:
         return [NormalScores.of(self.samples[name].values) for name in self.related]
 
-    def left(self, matrix: Floats) -> Floats:
-        """What is left of each related feature when the others predict it; rows by features."""
+    def residuals_of(self, matrix: Floats) -> Floats:
+        """The residuals of the related features, each predicted from the others: rows × features."""
         scores = normal_scores(matrix, self._normal)
-        left: Floats = scores @ self.weights
-        return left
+        found: Floats = scores @ self.weights
+        return found
 
 
 def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
-    """One row of `SCHEMA` for each feature, without the model and its versions."""
+    """One row of `SCHEMA` for each feature, without the columns `model` and `versions`."""
     samples = {name: Sample.of(vectors.column(name)) for name in vectors.names}
     related = _related(vectors, samples)
     weights: dict[str, Floats] = {}
@@ -81,9 +81,9 @@ def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
         normal = [NormalScores.of(samples[name].values) for name in related]
         scores = normal_scores(vectors.matrix(related), normal)
         square = conditional_weights(scores)
-        left = np.sort(scores @ square, axis=0)
+        sorted_residuals = np.sort(scores @ square, axis=0)
         weights = dict(zip(related, square.T, strict=True))
-        residuals = dict(zip(related, left.T, strict=True))
+        residuals = dict(zip(related, sorted_residuals.T, strict=True))
     for name, sample in samples.items():
         yield {
             "feature": name,
@@ -95,7 +95,7 @@ def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
 
 
 def _related(vectors: Vectors, samples: dict[str, Sample]) -> list[str]:
-    """The features whose relations are watched: those with an order, of the most frequent schema."""
+    """The features whose relations are learned: those of the most frequent schema with ordered values."""
     names, _ = max(vectors.blocks, key=lambda block: len(block[1]))
     ordered = [name for name in vectors.names if name in names and _has_order(name, samples[name])]
     enough = len(vectors.matrix(ordered)) >= _ROWS_A_FEATURE * len(ordered)

@@ -1,4 +1,4 @@
-"""Honest queries to models as a baseline: from calls of the inference stream to frames, and back."""
+"""The baseline of honest queries to models: made from calls of the inference stream, stored as frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPELLING = "spelling"
 SCORE, LABEL = "tocsin.output.score", "tocsin.output.label"
 
 _COLUMNS = (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
-#: A classifier that gives only a probability is as sure as that is far from a half.
+#: The confidence of a classifier that returns only a probability: the probability of the more probable class.
 _SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).then(
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
 )
@@ -53,26 +53,26 @@ _NORMS = pl.Schema(
     }
 )
 
-#: Queries that are placed at once.
+#: About this number of queries get their coordinates in one call.
 _BATCH = 20_000
 
 Matrix = NDArray[np.float64]
 
 
 def distinct(window: Window, length: timedelta | None = None, where: Where = ()) -> pl.DataFrame:
-    """A window's calls by principal and model, in order, without repetitions of a principal's own.
+    """A window's calls by principal and model, in order, without calls that repeat the principal's own vectors.
 
-    With a length, a repetition counts again in each stretch of that length, as it does when detectors run. The
+    With `length`, repetitions are removed only within intervals of this length, as in a detector's windows. The
     spellings of one principal are pooled, and so are calls without a principal.
     """
     calls = window.rows(STREAM, _COLUMNS, (*KNOWN, *where))
     calls = calls.with_columns(pl.col(USER).alias(SPELLING), pooled(calls[USER]).alias(USER))
-    stretch = (
+    interval = (
         pl.lit(0) if length is None else pl.col(TIME).dt.epoch("us") // (length // timedelta(microseconds=1))
     )
     return (
-        calls.with_columns(pl.coalesce(CONFIDENCE, _SURE), stretch=stretch, key=pl.col(VALUES).hash())
-        .unique([USER, MODEL, "stretch", "key"], keep="first", maintain_order=True)
+        calls.with_columns(pl.coalesce(CONFIDENCE, _SURE), interval=interval, key=pl.col(VALUES).hash())
+        .unique([USER, MODEL, "interval", "key"], keep="first", maintain_order=True)
         .drop("key")
         .sort(USER, MODEL, maintain_order=True)
     )
@@ -84,7 +84,10 @@ def as_events(calls: pl.DataFrame) -> pl.DataFrame:
 
 
 def sampled(window: Window, limit: int) -> Where:
-    """The condition that leaves at most `limit` calls, whole principals in an order that follows no name."""
+    """The condition that selects at most `limit` calls, all of some principals; empty if there are no more calls.
+
+    Principals are selected in the order of a hash. One with more than a fifth of `limit` calls is not selected.
+    """
     counts = window.summary(STREAM, [USER], [COUNT], KNOWN).sort(pl.col(USER).hash(seed=0), USER)
     if counts["count"].sum() <= limit:
         return ()
@@ -107,9 +110,9 @@ class HonestQueries:
 
     @classmethod
     def fit(cls, calls: pl.DataFrame, limit: int) -> HonestQueries:
-        """Learn from the distinct calls of one model, those of its commonest schema.
+        """Learn from the distinct calls of one model that have the most frequent schema.
 
-        Edits of earlier queries neither say which values a feature takes nor serve as reference.
+        Edits of earlier queries are excluded from the features' domains and from the reference rows.
         """
         shapes = calls.group_by(NAMES, _WIDTH.alias("width")).len().sort("len", NAMES, "width")
         names, width = shapes.row(-1)[:2]
@@ -124,7 +127,7 @@ class HonestQueries:
         return cls(names, width, unaligned, honest, reference, rows.select(USER, VALUES), known)
 
     def frames(self, model: str) -> dict[str, pl.DataFrame]:
-        """What to keep, each frame with the model's name."""
+        """The frames to store, each with the model's name as a column."""
         known = [(d.low, d.high, d.whole, None if d.closed is None else list(d.closed)) for d in self.domains]
         norms = [
             (
@@ -150,8 +153,8 @@ class HonestQueries:
         return {name: frame.with_columns(pl.lit(model).alias(MODEL)) for name, frame in frames.items()}
 
     @classmethod
-    def kept(cls, baseline: Baseline) -> Iterator[tuple[str, HonestQueries]]:
-        """What `frames` kept, model by model."""
+    def read(cls, baseline: Baseline) -> Iterator[tuple[str, HonestQueries]]:
+        """The models and their honest queries, from a baseline with the frames of `frames`."""
         for row in baseline.frames["models"].iter_rows(named=True):
             model = row[MODEL]
             part = {name: f.filter(pl.col(MODEL) == model).drop(MODEL) for name, f in baseline.frames.items()}
@@ -175,22 +178,22 @@ class HonestQueries:
         if not found.reshaped:
             return found
         again = found.calls.sort(USER, TIME, ID).with_columns(key=pl.col(VALUES).hash())
-        again = again.unique([USER, "stretch", "key"], keep="first", maintain_order=True).drop("key")
+        again = again.unique([USER, "interval", "key"], keep="first", maintain_order=True).drop("key")
         return Aligned(again, found.reshaped, found.rest)
 
-    def queries(self, calls: pl.DataFrame, stretches: int) -> Iterator[tuple[Queries, pl.DataFrame]]:
-        """Calls of this model, principal by principal: as numbers, and the rows that these are of.
+    def queries(self, calls: pl.DataFrame, runs: int) -> Iterator[tuple[Queries, pl.DataFrame]]:
+        """Calls of this model by principal: as `Queries`, and the rows of these queries.
 
         Args:
             calls: distinct calls in the baseline's shape, sorted by principal.
-            stretches: how many stretches of 500 are taken of a principal that has more.
+            runs: maximum number of runs of 500 calls that are used of a principal with more calls.
         """
-        kept = [
+        rows = [
             start + np.arange(run.start, run.stop)
             for start, stop in _runs(calls[USER])
-            for run in parts(stop - start, min(stop - start, SIZES[-1]), stretches)
+            for run in parts(stop - start, min(stop - start, SIZES[-1]), runs)
         ]
-        yield from _placed(calls[np.concatenate(kept)] if kept else calls, self.reference)
+        yield from _placed(calls[np.concatenate(rows)] if rows else calls, self.reference)
 
 
 def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFrame:
@@ -198,13 +201,13 @@ def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFram
 
 
 def _runs(column: pl.Series) -> list[tuple[int, int]]:
-    """Where runs of equal values start and end."""
+    """The start and end of each run of equal values."""
     cuts = (np.flatnonzero((column != column.shift()).fill_null(value=False).to_numpy())).tolist()
     return list(itertools.pairwise([0, *cuts, len(column)])) if len(column) else []
 
 
 def _without_edits(calls: pl.DataFrame) -> pl.DataFrame:
-    """What principals asked about, without the variations that they tried on it."""
+    """The calls without those that edit an earlier query of the same principal."""
     matrix, edit = _matrix(calls), np.zeros(len(calls), dtype=np.bool_)
     for first, last in _runs(calls[USER]):
         for start in range(first, last, 2 * CONTEXT):
@@ -214,7 +217,7 @@ def _without_edits(calls: pl.DataFrame) -> pl.DataFrame:
 
 
 def _placed(calls: pl.DataFrame, reference: Reference) -> Iterator[tuple[Queries, pl.DataFrame]]:
-    """Several principals are placed at once: it is the small steps that take the time."""
+    """The queries of each principal with coordinates, computed for several principals at once to save time."""
     runs = _runs(calls[USER])
     while runs:
         last = next((k for k, (_, stop) in enumerate(runs) if stop - runs[0][0] >= _BATCH), len(runs) - 1)

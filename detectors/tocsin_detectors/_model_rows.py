@@ -1,4 +1,4 @@
-"""Calls of the inference stream by model, and the chunks of them that calibrate drift detectors."""
+"""Calls of the inference stream by model, and the chunks of calls that calibrate drift detectors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHUNKS = 100
 
 
 def by_model(window: Window, columns: Sequence[str]) -> dict[str, pl.DataFrame]:
-    """The window's calls of each model in event-time order, the models in the order of their names.
+    """The window's calls of each model in event-time order, the models sorted by name.
 
     Calls whose model names differ only in spelling belong to one model. Its name is the commonest spelling.
     """
@@ -48,11 +48,12 @@ def find(known: Mapping[str, T], model: str) -> T | None:
     return {canonical(name): value for name, value in known.items()}.get(canonical(model))
 
 
-def stretches(window: Window, columns: Sequence[str], size: int, least: int) -> Iterator[Window]:
-    """Stretches of neighboring calls of one model each, evenly over the window.
+def chunks(window: Window, columns: Sequence[str], size: int, least: int) -> Iterator[Window]:
+    """Chunks of consecutive calls of one model each, evenly spread over the window.
 
-    They carry what makes quiet windows differ: bursts, hours, days. A stretch has up to `size` calls,
-    but no more than a tenth of its model's; a model with fewer than `least` calls has none.
+    Consecutive calls preserve the differences between quiet windows: bursts, hours, days. A chunk has up to
+    `size` calls, but at most a tenth of its model's calls or, if that is less than `least`, `least` calls. A
+    model with fewer than `least` calls has no chunks.
     """
     models = [rows for rows in by_model(window, columns).values() if len(rows) >= least]
     for rows in models:
@@ -63,7 +64,7 @@ def stretches(window: Window, columns: Sequence[str], size: int, least: int) -> 
 
 
 def thinned(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """At most `limit` rows, drawn with a fixed seed and left in their order."""
+    """At most `limit` rows, drawn with a fixed seed, in their original order."""
     if len(rows) <= limit:
         return rows
     places = np.random.default_rng(0).choice(len(rows), limit, replace=False)

@@ -1,4 +1,4 @@
-"""What a dataset snapshot's event says in figures: rows, shares, means, spreads, and its schema."""
+"""The figures in the event of a dataset snapshot (rows, shares, means, spreads), and the snapshot's schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from tocsin.stats.departure import Figure, share
 
 ROWS, LABEL, DISTINCT, DISTINCT_SHARE = "rows", "share of label", "distinct values", "distinct values a row"
-_ROWS_ERROR = 0.1  # of log rows: nobody relies on a volume to keep within a tenth
+_ROWS_ERROR = 0.1  # of log rows: volumes that vary by a tenth are normal
 _FAMILIES = {
     "integer": "number",
     "unsigned": "number",
@@ -22,19 +22,19 @@ _FAMILIES = {
 
 
 class Name(NamedTuple):
-    """A figure: of which column ("" for the whole snapshot), what, and of which value."""
+    """The name of a figure: its column ("" for the whole snapshot), its measure and, for a share, its value."""
 
     column: str
     measure: str
     value: str = ""
 
     def __str__(self) -> str:
-        words = f"{self.measure} {self.value}".strip()
-        return f"{words} of {self.column}" if self.column else words
+        measure = f"{self.measure} {self.value}".strip()
+        return f"{measure} of {self.column}" if self.column else measure
 
 
 class Profile(NamedTuple):
-    """One snapshot in figures. `counts` are of the values of a column, of labels under ""."""
+    """The figures of one snapshot. `counts` has the counts of values by column, and of labels under ""."""
 
     figures: Mapping[Name, Figure]
     counts: Mapping[str, Mapping[str, int]]
@@ -55,7 +55,7 @@ class _Column(msgspec.Struct):
 
 
 def profile_of(event: Mapping[str, Any]) -> Profile:
-    """Read an event of the stream `dataset`; what it does not say in the agreed form is left out."""
+    """Read an event of the stream `dataset`. Fields in another form than the agreed one are ignored."""
     rows = event["tocsin.dataset.rows"]
     columns = _decoded(event["tocsin.dataset.profile"], dict[str, _Column])
     counts = {
@@ -76,7 +76,7 @@ def profile_of(event: Mapping[str, Any]) -> Profile:
 
 
 def comparisons(now: Profile, past: Sequence[Profile]) -> Iterator[tuple[Name, Figure, list[Figure]]]:
-    """Each figure of a snapshot, with the same figure of earlier ones that have it."""
+    """Each figure of a snapshot, with the same figure of the earlier snapshots that have it."""
     for name, figure in now.figures.items():
         yield name, figure, [p.figures[name] for p in past if name in p.figures]
     for column, counts in now.counts.items():
@@ -87,9 +87,9 @@ def comparisons(now: Profile, past: Sequence[Profile]) -> Iterator[tuple[Name, F
 
 
 def schema_change(now: Profile, past: Sequence[Profile]) -> dict[str, list[str]]:
-    """Columns added, removed and retyped since the last snapshot; empty if any earlier one had them so.
+    """Columns added, removed and retyped since the last snapshot. Empty if an earlier snapshot has this schema.
 
-    A column without any value fits every type.
+    A column without values matches every type.
     """
     known = [p.schema for p in past if p.schema]
     changes = [_changed(now.schema, earlier) for earlier in known] if now.schema else []
@@ -123,7 +123,7 @@ def _figures(column: _Column, rows: int) -> Iterator[tuple[str, Figure]]:
     yield "mean", Figure(column.mean, column.std / math.sqrt(filled), column.mean)
     ends = [abs(end - column.mean) for end in (column.min, column.max) if isinstance(end, int | float)]
     if column.std > 0 and ends:
-        # a lower bound of the kurtosis, reached where the farthest value stands alone
+        # a lower bound of the kurtosis: the share of the value that is farthest from the mean
         kurtosis = max((max(ends) / column.std) ** 4 / filled, 3.0)
         error = math.sqrt((kurtosis - 1) / filled) / 2
         yield "standard deviation", Figure(math.log(column.std), error, column.std)

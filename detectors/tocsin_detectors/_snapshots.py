@@ -11,14 +11,14 @@ import polars as pl
 from tocsin import Condition, SnapshotError, Window
 from tocsin.stats.encoding import label_text, plain
 
-PLACE = "tocsin.snapshot"  # column of a pool: which snapshot a row comes from
+PLACE = "tocsin.snapshot"  # column of a pool: the index of the snapshot that a row comes from
 LABEL = "tocsin.label"  # the label, as text
-ROW = "tocsin.row"  # place in the snapshot, from 0
+ROW = "tocsin.row"  # row number in the snapshot, from 0
 
-_DISTINCT = 0.9  # where so many rows of each snapshot are unique, an equal row in two of them is the same row
-
-
-_HELD_OUT = 5  # one row in so many calibrates and is not fitted on
+_DISTINCT = (
+    0.9  # if this share of each snapshot's rows is unique, equal rows in two snapshots are the same row
+)
+_HELD_OUT = 5  # one row in this number is used for calibration and not for fitting
 
 
 class Snapshot(NamedTuple):
@@ -30,7 +30,7 @@ class Snapshot(NamedTuple):
 
 
 def labeled(window: Window) -> dict[str, list[Snapshot]]:
-    """The snapshots with a label by dataset, each digest once, oldest first."""
+    """The snapshots with a label by dataset, oldest first. Each digest occurs once."""
     columns = ["tocsin.dataset.name", "tocsin.dataset.digest", "tocsin.dataset.label", "user.id"]
     found: dict[str, dict[str, Snapshot]] = {}
     where = [Condition(column, "not_null") for column in columns[:3]]
@@ -40,12 +40,12 @@ def labeled(window: Window) -> dict[str, list[Snapshot]]:
 
 
 def read(window: Window, snapshot: Snapshot, label: str, most: int) -> pl.DataFrame | None:
-    """A snapshot's rows that have a label: plain features, `LABEL`, and `ROW`.
+    """The rows of a snapshot that have a label, with plain features, `LABEL` and `ROW`.
 
-    At most `most`, drawn with a fixed seed. None where the label column is missing.
+    At most `most` rows, drawn with a fixed seed. None if the snapshot has no label column.
 
     Raises:
-        SnapshotError: the rows are gone, or are not what the digest says.
+        SnapshotError: the rows cannot be read, or do not match the digest.
     """
     frame = window.snapshot(snapshot.digest).collect()
     if label not in frame.columns:
@@ -57,11 +57,10 @@ def read(window: Window, snapshot: Snapshot, label: str, most: int) -> pl.DataFr
 
 
 def pool(window: Window, snapshots: Sequence[Snapshot], most: int) -> pl.DataFrame | None:
-    """About `most` rows of several snapshots, with their `PLACE` among them; None without any.
+    """About `most` rows of several snapshots, with the column `PLACE`. None if no snapshot has rows.
 
-    The newest says which column is the label. Features that it lacks are left out.
-
-    Snapshots that repeat the rows of earlier ones, as those of a growing table do, give each row once.
+    The newest snapshot determines the label column. Features that the newest snapshot lacks are dropped. If
+    snapshots repeat rows of earlier snapshots, as those of a growing table do, each row is returned once.
     """
     label, frames = snapshots[-1].label, []
     for place, snapshot in enumerate(snapshots):
@@ -81,10 +80,10 @@ def pool(window: Window, snapshots: Sequence[Snapshot], most: int) -> pl.DataFra
     return rows
 
 
-def parted(
+def split_pool(
     window: Window, snapshots: Sequence[Snapshot], most: int
 ) -> tuple[dict[str, pl.LazyFrame], dict[str, pl.LazyFrame]]:
-    """A pool of rows by digest, four fifths of them to fit on and the rest to calibrate on."""
+    """A pool of rows by digest: four fifths of the rows for fitting, and the rest for calibration."""
     rows = pool(window, snapshots, most)
     if rows is None:
         return {}, {}

@@ -1,4 +1,4 @@
-"""Feature vectors of the inference stream as matrices, whatever schemas the calls of a window carry."""
+"""Feature vectors of the inference stream as matrices: one matrix for each schema in a window."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """The vectors of calls of one model: a matrix for each schema, and how many vectors fit no schema."""
+    """The vectors of one model's calls: a matrix for each schema, and the number of vectors of a wrong length."""
 
     blocks: tuple[tuple[tuple[str, ...], Floats], ...]
     malformed: int
 
     @classmethod
     def of(cls, rows: pl.DataFrame, known: Sequence[str] = ()) -> Vectors:
-        """Read vectors; null is NaN. Without names the places are called `feature_0`, `feature_1`, …
+        """Read vectors; null becomes NaN. Features without names are called `feature_0`, `feature_1`, …
 
         Args:
             rows: calls with `NAMES` and `VALUES`.
@@ -73,16 +73,16 @@ class Vectors:
 
     @property
     def names(self) -> list[str]:
-        """Every feature that occurs, in the order of first occurrence."""
+        """All features, in order of first occurrence."""
         return list(dict.fromkeys(name for names, _ in self.blocks for name in names))
 
     def column(self, name: str) -> Floats:
-        """A feature's values in the calls that carry it."""
+        """A feature's values in the calls that contain the feature."""
         parts = [matrix[:, names.index(name)] for names, matrix in self.blocks if name in names]
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0)])
 
     def matrix(self, features: list[str]) -> Floats:
-        """Rows by features, of the calls that carry them all."""
+        """Rows × features, of the calls that contain all these features."""
         parts = [
             matrix[:, [names.index(name) for name in features]]
             for names, matrix in self.blocks
@@ -92,10 +92,10 @@ class Vectors:
 
 
 def is_nominal(name: str) -> bool:
-    """Whether the schema marks a feature's values as codes of names."""
+    """Whether the schema marks a feature's values as codes of categories."""
     return name.endswith(_CATEGORY)
 
 
 def plain(name: str) -> str:
-    """A feature's name without the mark."""
+    """A feature's name without the mark of categories."""
     return name.removesuffix(_CATEGORY)

@@ -46,7 +46,7 @@ class Params:
     """Settings of `dataset_profile`."""
 
     false_alarms: float = param(
-        0.01, ge=1e-6, le=0.2, doc="target share of quiet snapshots that raise an alert, over all figures"
+        0.01, ge=1e-6, le=0.2, doc="target share of normal snapshots that raise an alert, over all figures"
     )
     min_history: int = param(8, ge=4, doc="a snapshot with fewer earlier snapshots is not judged")
     max_history: int = param(30, ge=4, doc="maximum number of earlier snapshots to compare with")
@@ -58,26 +58,27 @@ class DatasetProfile(Detector[Params]):
     What it sees
         More or fewer rows; missing values; new, lost or duplicated values; changed means and spreads, for
         instance after a change of unit; changed shares of values and of labels; columns that were added,
-        removed or have another type. If the writer never wrote the dataset before, the score is a quarter
-        higher.
+        removed or have another type. If the writer never wrote the dataset before, the score is multiplied by
+        1.25.
     Method
         The detector compares each figure of the profile (partition summaries, Shankar et al. 2023) with its
-        median over up to 30 earlier snapshots. The scale of a figure is its sampling error plus the
-        additional variation of the earlier snapshots, without the most extreme tenth. The fewer snapshots
-        there are to estimate this variation, the heavier the tail (Student's t, degrees of freedom after
-        Satterthwaite 1946). The target rate of false alarms is split equally between rows, labels and
-        columns, and within each group between all figures (Bonferroni). The score is the largest departure
-        divided by its critical value.
+        median over up to 30 earlier snapshots, and divides the difference by the figure's standard error. The
+        standard error combines the sampling error with the variation of the earlier snapshots that sampling
+        error does not explain; the most extreme tenth of the snapshots is left out. If this variation is
+        estimated from few snapshots only, the critical value is larger (Student's t, degrees of freedom after
+        Satterthwaite 1946). The target rate of false alarms is split equally between rows, labels and columns,
+        and within each group between all figures (Bonferroni). The score is the largest ratio of a figure's
+        deviation to its critical value.
     Blind spots
-        Changes that keep each column's summary, such as swapped rows or labels (see `label_poisoning`); slow
-        changes, because they become part of the history; the first snapshots of a dataset; a single extreme
-        value.
+        Changes that do not change any figure of a column, such as labels that are swapped between rows (see
+        `label_poisoning`); slow changes, because the history soon contains them; the first snapshots of a
+        dataset; a single extreme value.
     False alarms
         A real change: a new product, a campaign, a migration of the source; a day of the week that the history
         does not contain. These alarms end when the history contains enough snapshots after the change.
     Respond
-        Ask the writer what changed. Compare the columns that the evidence names with the last good
-        snapshot. Do not train on this snapshot until the change is explained.
+        Ask the writer what changed. Compare the columns that the evidence names with the last good snapshot. Do
+        not train on this snapshot until the change is explained.
     """
 
     id = "dataset_profile"

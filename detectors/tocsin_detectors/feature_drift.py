@@ -42,7 +42,7 @@ class Params:
         doc="a window with more calls is judged as if it had this many: only the size of a change matters",
     )
     chunk_rows: int = param(
-        1000, ge=50, doc="number of calls in each part of the baseline that calibrates the threshold"
+        1000, ge=50, doc="number of calls in each chunk of the baseline that calibrates the threshold"
     )
     max_rows: int = param(
         20_000, ge=200, doc="maximum number of calls of each model that are stored in a baseline or judged"
@@ -61,26 +61,28 @@ class FeatureDrift(Detector[Params]):
     """The inputs of a model have another distribution than in the model's baseline.
 
     What it sees
-        Features whose values shift, appear, vanish or go missing (another unit, a broken join, a new kind
-        of client). Features whose values are usual one by one but no longer fit the other features
-        (shuffled, shifted or forged columns). The evidence names features that a schema adds or removes.
+        Features whose values shift, or that have new, vanished or missing values (another unit, a broken join,
+        a new kind of client). Features whose values are usual but no longer fit the values of the other
+        features (shuffled, shifted or forged columns). If features were added to the model's schema or removed
+        from it, the evidence names them.
     Method
-        Each feature has a Kolmogorov-Smirnov test, and a chi-squared test of counts in the baseline's
-        quantile bins. A categorical feature has only the chi-squared test, over its codes. A linear
-        regression on normal scores predicts each feature from all others, and a chi-squared test compares
-        the counts of its residuals (conditional distribution tests: Kulinski, Bagchi & Inouye, NeurIPS
-        2020). The score is the smallest p-value of all tests, adjusted after Benjamini and Hochberg (1995)
-        and expressed as a normal deviate. Above `row_limit` calls, a larger number of calls does not make
-        the p-values smaller, so that a tiny change in a large window raises no alert.
+        The detector compares each feature's values with the baseline by a Kolmogorov-Smirnov test, and by a
+        chi-squared test of the counts in the baseline's quantile bins. For a categorical feature it uses only
+        the chi-squared test, over the codes. A linear regression on normal scores (ranks transformed to a
+        normal distribution) predicts each feature from all others, and a chi-squared test compares the counts
+        of the residuals (conditional distribution tests: Kulinski, Bagchi & Inouye, NeurIPS 2020). The score is
+        the smallest p-value of all tests, adjusted after Benjamini and Hochberg (1995) and expressed as a
+        normal deviate. A window with more than `row_limit` calls is judged as if it had `row_limit` calls, so
+        that a tiny change in a large window raises no alert.
     Blind spots
-        A new relation between inputs and truth (concept drift) with the same inputs; relations that a
-        linear regression does not detect; changes in a few calls out of a thousand; a baseline that already
-        contains the drift.
+        Concept drift: the relation between inputs and truth changes while the inputs do not; relations between
+        features that a linear regression does not detect; changes in a few calls out of a thousand; a baseline
+        that already contains the drift.
     False alarms
-        Seasons and campaigns that the baseline does not contain; a model that serves several populations
-        whose mix changes. All models share one threshold.
+        Seasons and campaigns that the baseline does not contain; a model that serves several populations whose
+        mix changes. All models share one threshold.
     Respond
-        Read the features that the evidence names: bins before and after, missing values, new values.
+        For each feature in the evidence, compare the bins before and after, the missing and the new values.
         Compare with releases of the upstream pipeline and with the calling principals. If the change is
         intended, fit a new baseline. If not, hold the model's decisions and find who sends these rows.
     """
@@ -103,7 +105,7 @@ class FeatureDrift(Detector[Params]):
         return window, window
 
     def chunks(self, window: Window) -> Iterator[Window]:
-        return model_rows.stretches(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
+        return model_rows.chunks(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
 
     def fit(self, window: Window) -> Baseline | None:
         rows: list[dict[str, object]] = []
@@ -178,9 +180,9 @@ class FeatureDrift(Detector[Params]):
             return
         if len(matrix) > self.params.row_limit:
             matrix = np.random.default_rng(0).choice(matrix, self.params.row_limit, replace=False)
-        left = normal.left(matrix)
+        residuals = normal.residuals_of(matrix)
         for place, name in enumerate(normal.related):
-            now = Sample.of(left[:, place])
+            now = Sample.of(residuals[:, place])
             yield _Test(shift(normal.residuals[place], now).counts_p, name, "relation")
 
 

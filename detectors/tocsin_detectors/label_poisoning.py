@@ -26,7 +26,7 @@ from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
-from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
+from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, pool, read, split_pool
 from tocsin_detectors._words import count
 
 _EXAMPLES = 20  # rows listed in a finding
@@ -42,46 +42,48 @@ class Params:
         0.05,
         ge=0.001,
         le=0.3,
-        doc="share of flipped labels that the tests assume; they detect other shares too",
+        doc="share of flipped labels that the tests assume; the tests detect other shares too",
     )
     trusted_rows: int = param(
-        20_000, ge=500, doc="maximum number of rows of a dataset that are fitted on and judged"
+        20_000,
+        ge=500,
+        doc="maximum number of trusted rows of a dataset for the fit, and of judged rows of a snapshot",
     )
     min_rows: int = param(300, ge=100, doc="a dataset with fewer trusted rows is not judged")
     min_batch: int = param(30, ge=10, doc="a snapshot with fewer new rows is not judged")
     max_labels: int = param(20, ge=2, doc="a label column with more distinct values is not judged")
-    chunks: int = param(200, ge=20, doc="number of quiet batches that calibrate the threshold")
-    chunk_rows: int = param(1_000, ge=30, doc="maximum number of rows in a quiet batch")
+    chunks: int = param(200, ge=20, doc="number of batches of trusted rows that calibrate the threshold")
+    chunk_rows: int = param(1_000, ge=30, doc="maximum number of rows in such a batch")
 
 
 class LabelPoisoning(Detector[Params]):
     """Labels of a training set were flipped, or combinations of values were planted in its rows.
 
     What it sees
-        Label flips in one direction, in both, or among several labels, also within a segment; backdoor
-        triggers (some columns set to the same or nearly the same values in about 1 % of the rows or
-        more); labels that the trusted rows do not contain. A finding names the snapshot, its writer, the
-        direction and the most suspicious rows, numbered from 0.
+        Label flips in one direction, in both, or among several labels, also within a segment; backdoor triggers
+        (some columns set to the same or nearly the same values in about 1 % of the rows or more); labels that
+        the trusted rows do not contain. A finding names the snapshot, its writer, the direction and the most
+        suspicious rows, numbered from 0.
     Method
         The detector fits a gradient-boosting model of the label on trusted snapshots. For each direction it
-        computes the log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), minus
-        the ratio that each row's features lead to expect. Trusted rows outside the fold standardize this
-        ratio. If the trusted snapshots differ by more than sampling error (Cochran 1954), the null
-        distribution is wider. For triggers the detector counts pairs and triples of exact values and of
-        quantile bins in the batch and in the trusted rows. The most unusual combination, by likelihood
-        ratio (Wilks 1938), is divided by the value that quiet batches reach. The score is the largest of
-        all these values.
+        computes the log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), minus the
+        ratio that each row's features lead to expect. The detector standardizes this ratio with the mean and
+        the spread that cross-fitting measures on the trusted rows. If the trusted snapshots differ by more than
+        sampling error (Cochran 1954), the detector widens the null distribution. To find triggers, the detector
+        counts pairs and triples of exact values and of quantile bins in the new rows and in the trusted rows.
+        The deviate of the most unusual combination, by likelihood ratio (Wilks 1938), is divided by a value
+        that batches without a trigger almost never reach. The score is the largest of all these values.
     Blind spots
-        Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or
-        spread over wide ranges; poisoned rows that the baseline already contains; numeric targets. A
-        snapshot that is too small, or whose rows cannot be read any more, gets score 0, and the finding's
-        reason states the cause.
+        Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or spread
+        over wide ranges; poisoned rows that the baseline already contains; numeric targets. A snapshot that is
+        too small, or whose rows cannot be read any more, gets score 0 and no alert; `tocsin scores` shows the
+        reason.
     False alarms
-        A real change of the label's meaning, or of how the label depends on the features (a new policy, a
-        new labeling team); a campaign or a retry that adds many nearly equal rows at once.
+        A real change of the label's meaning, or of how the label depends on the features (a new policy, a new
+        labeling team); a campaign or a retry that adds many nearly equal rows at once.
     Respond
-        Quarantine the snapshot before the next training run. Read the rows that the evidence lists and ask
-        the writer where the rows come from. Compare with the last good snapshot. Retrain without the rows.
+        Quarantine the snapshot before the next training run. Read the rows that the evidence lists and ask the
+        writer where the rows come from. Compare with the last good snapshot. Retrain without the rows.
     """
 
     id = "label_poisoning"
@@ -101,7 +103,7 @@ class LabelPoisoning(Detector[Params]):
         fitted: dict[str, pl.LazyFrame] = {}
         calibrating: dict[str, pl.LazyFrame] = {}
         for snapshots in labeled(window).values():
-            first, second = parted(window, snapshots, self.params.trusted_rows)
+            first, second = split_pool(window, snapshots, self.params.trusted_rows)
             fitted |= first
             calibrating |= second
         events = {"dataset": window.rows("dataset")}

@@ -63,7 +63,7 @@ class Params:
     min_queries: int = param(20, ge=20, doc="a principal with fewer queries is not judged")
     reference_rows: int = param(2000, ge=100, le=5000, doc="number of honest queries stored for each model")
     sub_windows: int = param(
-        20, ge=3, doc="number of sub-windows of each size that are judged for each principal"
+        20, ge=3, doc="maximum number of sub-windows of each size that are judged for each principal"
     )
 
 
@@ -71,29 +71,31 @@ class ModelExtraction(Detector[Params]):
     """A principal's queries to a model have the pattern of an attack that copies the model.
 
     What it sees
-        The different queries of each principal to each model in the window, in runs of 20 to 500. The
-        detector finds values and pairs of values that honest queries never have; queries far from all known
-        queries or from each other; small changes of earlier queries in many features; single new values in
-        earlier queries; and queries for which the model is unsure of its answer. Repeated queries count once.
+        The detector cuts the different queries of each principal to each model in the window into sub-windows
+        of 20 to 500 consecutive queries. In a sub-window it finds values and pairs of values that honest
+        queries never have; queries far from all known queries or from each other; small changes of earlier
+        queries in many features; single new values in earlier queries; and queries for which the model is
+        unsure of its answer. Repeated queries count once.
     Method
         Six statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
-        (Sadeghzadeh et al. 2022). Each statistic is the mean excess of a run over the limit of honest
-        queries, standardized by the tail of honest runs of the same length. The score is the largest of the
-        six. Vectors of another shape are aligned with the baseline's by feature name, or by place if they have
-        the same length. The spellings of a principal's name are pooled. Calls that cannot be compared are
-        reported as "not judged". The cost grows with the number of calls, and of principals with at least
-        `min_queries` of them; of a principal's queries, `sub_windows` runs of 500 are judged.
+        (Sadeghzadeh et al. 2022). Each statistic is the mean amount by which the queries of a sub-window exceed
+        a limit that most honest queries do not exceed. The statistic is standardized by its tail in honest
+        sub-windows of the same size. The score is the largest of the six. Vectors of another shape are aligned
+        with the baseline's by feature name, or by place if they have the same length. The spellings of a
+        principal's name are pooled. Calls that cannot be compared are reported as "not judged". The cost grows
+        with the number of calls, and with the number of principals that have at least `min_queries` of them. Of
+        each principal, `sub_windows` runs of 500 queries are judged.
     Blind spots
-        Random real rows, and interpolations rounded to values that occur in real rows: such queries do not
-        differ from honest queries, and only `query_budget` detects them. Many colluding accounts with fewer
-        than 20 queries each.
+        Queries that are random real rows, or interpolations that are rounded to values of real rows: such
+        queries do not differ from honest queries, and only `query_budget` detects them. Many colluding accounts
+        with fewer than 20 queries each.
     False alarms
         A client whose customers differ from the customers of all other clients; a load test with made-up
         applicants; a new feature encoding. Once you know that the queries are honest, fit a new baseline.
     Respond
         Read the queries in the evidence: would a client send them about a real customer? Compare the principal
-        with its peers (`tocsin scores`). Then work the playbook: lower the rate limit before you talk to the
-        owner.
+        with its peers (`tocsin scores`). Then work the playbook: lower the rate limit of the principal's key
+        before you talk to the owner of the key.
     """
 
     id = "model_extraction"
@@ -133,8 +135,8 @@ class ModelExtraction(Detector[Params]):
         chunks: dict[tuple[int, int], list[pl.DataFrame]] = {}
         for calls in distinct(window, self.requires.window).partition_by(USER, MODEL, maintain_order=True):
             for size in SIZES:
-                for k, stretch in enumerate(_stretches(calls["stretch"], size)):
-                    chunks.setdefault((size, k), []).append(calls[stretch])
+                for k, run in enumerate(_whole_windows(calls["interval"], size)):
+                    chunks.setdefault((size, k), []).append(calls[run])
         for key in sorted(chunks):
             yield window.with_rows({STREAM: as_events(pl.concat(chunks[key]))})
 
@@ -142,7 +144,7 @@ class ModelExtraction(Detector[Params]):
         if window.baseline is None:
             return
         if window.baseline not in self._read:
-            self._read[window.baseline] = list(HonestQueries.kept(window.baseline))
+            self._read[window.baseline] = list(HonestQueries.read(window.baseline))
         models = self._read[window.baseline]
         calls = self._calls(window)
         best: dict[str, Score] = {}
@@ -185,7 +187,7 @@ class ModelExtraction(Detector[Params]):
         return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
 
 
-def _stretches(windows: pl.Series, size: int) -> list[slice]:
+def _whole_windows(windows: pl.Series, size: int) -> list[slice]:
     """Runs of whole windows with at least `size` calls each, at most `RUNS` of them, evenly spread.
 
     Windows stay whole so that a query and the earlier query that it edits are in one run as often as in

@@ -47,7 +47,7 @@ class Params:
         doc="a window with more calls is judged as if it had this many: only the size of a change matters",
     )
     chunk_rows: int = param(
-        1000, ge=50, doc="number of calls in each part of the baseline that calibrates the threshold"
+        1000, ge=50, doc="number of calls in each chunk of the baseline that calibrates the threshold"
     )
     max_rows: int = param(
         20_000, ge=200, doc="maximum number of calls of each model that are stored in a baseline or judged"
@@ -96,28 +96,28 @@ class PredictionDrift(Detector[Params]):
     """The answers of a model have another distribution than in the model's baseline.
 
     What it sees
-        Scores that shift or cluster, another mix of classes, lower confidence, missing answers. Possible
-        causes are a shift of class shares, a wrong or manipulated model, and changed inputs that affect the
-        model's answers. The evidence names a new model version.
+        Scores that shift or cluster, another mix of classes, lower confidence, missing answers. Possible causes
+        are a shift of class shares, a wrong or manipulated model, and changed inputs that affect the model's
+        answers. If a new model version answers, the evidence names it.
     Method
         Two-sample tests on the model's outputs (black box shift detection; Rabanser, Guennemann & Lipton,
-        Failing Loudly, NeurIPS 2019). The output score has a z-test of the mean, a Kolmogorov-Smirnov test
-        and a chi-squared test of counts in the baseline's bins. The confidence has a Kolmogorov-Smirnov
-        test, and the labels have a chi-squared test. The detector's score is the smallest p-value of all
-        tests, adjusted after Benjamini and Hochberg (1995) and expressed as a normal deviate. Above
-        `row_limit` calls, a larger number of calls does not make the p-values smaller, so that a tiny
-        change in a large window raises no alert.
+        Failing Loudly, NeurIPS 2019). The output score has a z-test of the mean, a Kolmogorov-Smirnov test and
+        a chi-squared test of counts in the baseline's bins. The confidence has a Kolmogorov-Smirnov test, and
+        the labels have a chi-squared test. The detector's score is the smallest p-value of all tests, adjusted
+        after Benjamini and Hochberg (1995) and expressed as a normal deviate. A window with more than
+        `row_limit` calls is judged as if it had `row_limit` calls, so that a tiny change in a large window
+        raises no alert.
     Blind spots
-        Concept drift: the truth changes while inputs and answers do not (only true labels show it). A shift
-        of class shares is visible only if the model separates the classes. Changes in a few calls out of a
+        Concept drift: the truth changes while inputs and answers do not (only true labels show it). A shift of
+        class shares is visible only if the model separates the classes. Changes in a few calls out of a
         thousand; a baseline that already contains the drift.
     False alarms
-        A new version with another calibration; seasons and campaigns that the baseline does not contain.
-        All models share one threshold.
+        A new version with another calibration; seasons and campaigns that the baseline does not contain. All
+        models share one threshold.
     Respond
-        Check whether the version changed and whether feature_drift names inputs. If version and inputs are
-        the same, suspect the model itself: compare its digest with the registry. If the change is intended,
-        fit a new baseline. If not, roll back and review the decisions made in this window.
+        Check whether the version changed and whether feature_drift names inputs. If version and inputs are the
+        same, suspect the model itself: compare its digest with the registry. If the change is intended, fit a
+        new baseline. If not, roll back and review the decisions made in this window.
     """
 
     id = "prediction_drift"
@@ -134,7 +134,7 @@ class PredictionDrift(Detector[Params]):
         return window, window
 
     def chunks(self, window: Window) -> Iterator[Window]:
-        return model_rows.stretches(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
+        return model_rows.chunks(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
 
     def fit(self, window: Window) -> Baseline | None:
         numbers, labels = [], []

@@ -37,7 +37,7 @@ class Params:
     subject_type: str = param("model", doc="type of the findings' subject")
     subject_column: str = param("tocsin.model.name", doc="column that contains the subject's id")
     top: float = param(
-        0.05, ge=0.0, le=1.0, doc="a subject's score is the mean over this share of its worst rows"
+        0.05, ge=0.0, le=1.0, doc="share of a subject's rows (the worst ones) whose mean rarity is the score"
     )
     min_rows: int = param(20, ge=1, doc="a subject with fewer rows in the window is not judged")
 
@@ -46,19 +46,20 @@ class Pyod(Detector[Params]):
     """A subject has rows that are rare in the baseline.
 
     What it sees
-        Rows with high outlier scores. A subject's score is the mean over its worst rows in the window. The
-        configuration names the stream and its numeric columns.
+        Rows of a subject that are rare in the baseline, according to an outlier estimator. The configuration
+        names the stream and its numeric columns.
     Method
-        Any outlier estimator of PyOD (Zhao, Nasrullah, Li 2019) or scikit-learn, fitted on half of the
-        baseline's rows. The other half shows how rare a row is: minus the log of the share of these rows
-        that have at least the same outlier score.
+        The detector fits an outlier estimator of PyOD (Zhao, Nasrullah, Li 2019) or scikit-learn on half of the
+        baseline's rows. The rarity of a row is minus the log of a share: the share of the rows of the other
+        half that have at least the same outlier score. A subject's score is the mean rarity of its worst rows
+        in the window.
     Blind spots
-        Rows that are common in the baseline but wrong now; anomalies that the chosen columns do not show.
+        Rows that are wrong now but were common in the baseline; anomalies that the chosen columns do not show.
     False alarms
         A new kind of normal row. Once you know that these rows are normal, fit a new baseline.
     Respond
-        Search the window for rows with unusual values in the columns that the evidence names, and for what
-        changed. If you know the cause, choose a detector for this cause.
+        Search the window for rows with unusual values in the columns that the evidence names, and find out what
+        changed. If a special detector exists for the cause, use that detector.
     """
 
     id = "pyod"

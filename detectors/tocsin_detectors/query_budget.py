@@ -1,4 +1,4 @@
-"""A principal sent more different queries than it or its peers usually send."""
+"""A principal sent more different queries than this principal or its peers usually send."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Params:
     """Settings."""
 
     budget_rows: int | None = param(
-        None, ge=1, doc="different queries allowed in two weeks; without a value, learned from peers"
+        None,
+        ge=1,
+        doc="different queries allowed in the window and the two weeks before; null: learned from the past",
     )
     least_rows: int = param(200, ge=1, doc="minimum of a learned budget")
     margin: float = param(2.0, ge=1.0, doc="factor between the usual number of queries and a learned budget")
@@ -35,30 +37,31 @@ class Params:
 
 
 class QueryBudget(Detector[Params]):
-    """A principal sent more different queries than it or its peers usually send.
+    """A principal sent more different queries than this principal or its peers usually send.
 
     What it sees
-        The number of different feature vectors that each principal sent to each model in the window and the
-        two weeks before, as a multiple of the principal's budget. Repeated queries of a principal count once.
+        The number of different feature vectors that each principal sent to each model in the window and the two
+        weeks before, as a multiple of the principal's budget. Repeated queries of a principal count once.
     Method
-        Budget accounting: a client that copies a model needs many different answers, whatever queries it
-        sends. Random real rows give a copy with 0.986 fidelity after 2,000 queries, and their content does
-        not differ from honest queries. The budget is a number from the configuration, or `margin` times the
-        usual number. The usual number is the larger of two: the principal's own queries in the two weeks
-        before those two weeks, and the upper quartile of its peers' queries in the same time, but at most
-        three times the peers' median. This limit prevents a few batch accounts from setting the budget of
-        all principals. The store counts the calls first. The detector reads feature vectors only of
-        principals whose calls come near the budget.
+        Budget accounting: a client that copies a model needs many different answers, whatever queries it sends.
+        2,000 queries that are random real rows give a copy with 0.986 fidelity, and the content of these
+        queries does not differ from honest queries. The budget is `budget_rows`, if set. Otherwise the budget
+        is `margin` times the usual number of queries, and at least `least_rows`. The usual number is the larger
+        of two numbers, both from the two weeks before the counted time: the principal's own different queries,
+        and the upper quartile of its peers' calls. The upper quartile is limited to three times the median of
+        the peers, so that a few batch accounts do not set the budget of all principals. The store counts the
+        calls first. The detector reads feature vectors only of principals whose calls reach half of the budget,
+        computed without their own past.
     Blind spots
-        Many colluding accounts with small budgets; an account whose queries increase slowly for a month;
-        calls without a principal or without features.
+        Many colluding accounts with small budgets; an account whose queries increase slowly for a month; calls
+        without a principal or without features.
     False alarms
         A customer who goes live with a high volume: set `budget_rows`, or acknowledge the alert until the
         volume is usual. With less than four weeks of history, the detector compares one week with the week
-        before. With less than two weeks it judges nothing, unless `budget_rows` is set.
+        before. With less than two weeks, the detector judges nothing unless `budget_rows` is set.
     Respond
         Compare the number with the contract. Read the alerts of `model_extraction` for the shape of the
-        queries. Lower the key's rate limit before you talk to its owner.
+        queries. Lower the rate limit of the principal's key before you talk to the owner of the key.
     """
 
     id = "query_budget"

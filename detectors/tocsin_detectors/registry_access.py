@@ -17,8 +17,8 @@ from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.surprise import surprise
 from tocsin_detectors._access_habits import Oddity, active, first_touch_rates, oddities, pools, rates
 from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
-from tocsin_detectors._access_points import Hit, learn, of_session, weighed
-from tocsin_detectors._access_rules import evaluated, hits, sorted_by_kind
+from tocsin_detectors._access_points import Hit, learn, session_hits, weigh
+from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_kind
 from tocsin_detectors._words import count, listed
 
 #: Upper bound for the nats of one access, so that a single new pair is not a finding.
@@ -37,8 +37,8 @@ _ENOUGH = 20
 class Params:
     """Settings of `registry_access`."""
 
-    half_life: float = param(365.0, ge=1, doc="days after which an access has half its weight in a history")
-    top: int = param(6, ge=1, le=100, doc="number of a principal's most surprising accesses that are summed")
+    half_life: float = param(365.0, ge=1, doc="days until an access has half its weight")
+    top: int = param(6, ge=1, le=100, doc="number of a principal's least usual accesses that are summed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +81,29 @@ class RegistryAccess(Detector[Params]):
     """A principal uses models, data sets or the registry in a way that is new for it and rare for its peers.
 
     What it sees
-        Accounts that access resources new to their owner; mass downloads; sessions from a new address, with
-        a new program or at unusual hours; accounts that return after a long absence; unknown principals.
-        Broken rules: a privilege that is granted and used at once by a principal new to it, failures and
-        then a success, a model deleted and created again, a promotion without an evaluation, a disabled
-        audit log, a service that leaves its role. The evidence names each rule and its weight.
+        Principals that access resources that are new to them; mass downloads; sessions from a new address, with a
+        new program or at unusual hours; principals that return after a long absence; unknown principals. Broken
+        rules: a resource that a principal uses for the first time soon after a grant, failures and then a success, a
+        model that is deleted and created again, a promotion without an evaluation, a disabled audit log, a service
+        that leaves its role. The evidence names each broken rule and its weight.
     Method
-        For each accessed resource, the log-odds of two explanations: an intruder who picks popular
-        resources, and the principal's own decayed history with Kneser-Ney and item-to-item backoff
-        (`tocsin.stats.surprise`). The six largest are summed, in nats. New addresses, programs, actions and
-        absences add the log of the ratio of their rates among intruders and in the baseline. Hours are
-        compared with a circular kernel density that is shrunk to the principal's pool (people, services),
-        and volumes with a robust z. Each quiet window is scored only against earlier accesses, so that the
-        whole baseline serves for calibration. A broken rule adds a multiple of the threshold.
+        For each accessed resource, the detector computes the log-odds of two explanations: an intruder who picks
+        popular resources, and the principal's own history, in which older accesses have less weight (Kneser-Ney and
+        item-to-item backoff, `tocsin.stats.surprise`). The six largest are summed, in nats. A new address, program
+        or action, and a long absence, each add the log of the ratio of two rates: the rate among intruders and the
+        rate in the baseline. Hours are compared with a circular kernel density that is shrunk to the principal's
+        pool (people, services), and volumes with a robust z. Calibration scores each window of the baseline's later
+        half against the accesses before it. A broken rule adds a multiple of the threshold.
     Blind spots
-        An intruder who accesses only the owner's usual resources, from the owner's machine, at the owner's
-        hours; a new principal that is malicious from the first day. An ongoing intrusion becomes part of the
+        An intruder who accesses only the usual resources of the account's owner, from the owner's machine, at the
+        owner's hours; a new principal that is malicious from the first day. An ongoing intrusion becomes part of the
         history and scores lower every day, even with a pinned baseline. All versions count as one resource.
     False alarms
         A change of team, a scan of many resources, a release out of hours, a log that changed its names of
-        principals or resources. Behavior that is common in the baseline adds nothing to the score.
+        principals or resources. A rule that was broken often in the baseline adds nothing.
     Respond
-        Ask the owner about the accesses in the evidence. If the owner did not make them, revoke sessions and
-        keys, list later downloads and changes, roll back promotions, and find other users of the address.
+        Ask the owner about the accesses in the evidence. If the owner did not make them, revoke sessions and keys,
+        list later downloads and changes, roll back promotions, and find other users of the address.
     """
 
     id = "registry_access"
@@ -163,9 +163,9 @@ class RegistryAccess(Detector[Params]):
         for session in self._sessions(past, today, touches, day_of(window.start)):
             name = session.principal
             odd = oddities(session, memory.rates)
-            found = of_session(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
+            found = session_hits(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
             if name in broken:
-                found += weighed(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
+                found += weigh(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
             yield self._score(session, touches[name], odd, found, sums[name], window.baseline.threshold)
 
     def _sessions(
@@ -267,17 +267,17 @@ def _broken(
     rows = rows.join(fresh, on=["principal", "resource"], how="left", maintain_order="left")
     rows = rows.with_columns(window=pl.lit(start))
     if rows["promote"].any():
-        rows = pl.concat([evaluated(past, start), rows], how="diagonal_relaxed")
+        rows = pl.concat([recent_evaluations(past, start), rows], how="diagonal_relaxed")
     found = hits(rows)
     return {str(name): part for (name,), part in found.partition_by("principal", as_dict=True).items()}
 
 
 def _sums(rows: pl.DataFrame) -> pl.DataFrame:
-    taken = pl.col("take") & ~pl.col("failed")
+    downloaded = pl.col("download") & ~pl.col("failed")
     return rows.group_by("principal").agg(
         accesses=pl.len(),
         failures=pl.col("failed").sum(),
-        artifacts=pl.struct("resource", "version").filter(taken).n_unique(),
+        artifacts=pl.struct("resource", "version").filter(downloaded).n_unique(),
     )
 
 

@@ -7,11 +7,12 @@
 
     model = tocsin_recorder.Recorder("credit", version="8", spool="/var/spool/tocsin").wrap(estimator)
 
-The caller's thread only puts raw values on a bounded queue. A daemon thread converts them to events of the
-`inference` stream and appends them to segment files, which the `ndjson` collector reads. The recorder never
-blocks and never raises into the model's code. A call that cannot be recorded is counted in `dropped`; the count is
-logged at most once a minute and reported in `labels` of the next event. Delivery: at most once up to the spool
-(kill -9 loses the queued calls, about the last 0.2 s), at least once from the spool on. Standard library only.
+The caller's thread only puts raw values on a bounded queue. A daemon thread converts the values to events of the
+`inference` stream and appends the events to segment files, which the `ndjson` collector reads. The recorder never
+blocks the model's code and never raises an exception into it. Rows that cannot be recorded are counted in `dropped`.
+The count is logged at most once a minute and written into `labels` of the next event. Delivery: at most once from the
+call to the spool (kill -9 loses the queued calls, about the last 0.2 s), at least once from the spool to the store.
+The recorder uses only the standard library.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tocsin_recorder.spool import Spool
 log = logging.getLogger("tocsin.recorder")
 
 _PERIOD = 0.2  # seconds between two reads of the queue
-_AT_ONCE = 32  # events written before the thread yields to the model's threads
+_AT_ONCE = 32  # number of events after which the writing thread pauses for the model's threads
 _WARNED_EVERY = 60.0
 
 
@@ -47,9 +48,9 @@ class Recorder:
         spool: folder for the segment files; several processes may share it.
         principal: the caller's id, or a function that returns it on the caller's thread.
         fields: further ECS fields by dotted name (`source.ip`, `trace.id`), or a function that returns them.
-        max_bytes: most bytes in the folder; further calls are dropped until the collector has removed segments.
-        queue: most rows that wait to be written; further calls are dropped.
-        max_rows: most rows recorded of one call; the others count as dropped.
+        max_bytes: maximum size of the folder; further calls are dropped until the collector has removed segments.
+        queue: maximum number of queued rows; further calls are dropped.
+        max_rows: maximum number of recorded rows of one call; its other rows are dropped.
         clock: returns nanoseconds since 1970.
     """
 
@@ -81,7 +82,7 @@ class Recorder:
 
     @property
     def dropped(self) -> int:
-        """Rows lost in this process: the queue or the spool is full, the spool is not writable, or a value is unreadable."""
+        """Rows lost in this process, because the queue or spool was full, the spool not writable or a value unreadable."""
         return self._dropped
 
     def call(
@@ -91,13 +92,15 @@ class Recorder:
         features: Mapping[str, object] | Sequence[object] | None = None,
         fields: Fields = None,
     ) -> Call:
-        """A context for one call of the model; see `Call`."""
+        """A context manager that records one call of the model; see `Call`."""
         return Call(self, principal, features, fields)
 
     def wrap(self, estimator: Any, names: Sequence[str] = ()) -> Any:
-        """The estimator, with `predict` and `predict_proba` recorded, one event a row; otherwise unchanged.
+        """Return a wrapper of the estimator that records `predict` and `predict_proba`, with one event for each row.
 
-        `names` are the feature names; the suffix `:category` marks a feature that holds codes. Default: the names
+        In all other respects, the wrapper behaves as the estimator does.
+
+        `names` are the feature names. The suffix `:category` marks a feature whose values are codes. Default: the names
         that the estimator was fitted with, or the column names of the frame that it is called with.
         """
         from tocsin_recorder.estimator import RecordedEstimator
@@ -111,7 +114,7 @@ class Recorder:
                 principal=resolve(principal) or resolve(self._principal),
                 fields={**(resolve(self._fields) or {}), **(resolve(fields) or {})},
             )
-        except Exception:  # noqa: BLE001 - the caller's function may raise anything; the model must not see it
+        except Exception:  # noqa: BLE001 - the caller's function may raise anything; it must not reach the model's code
             self.lose(called.size)
             return
         with self._lock:
@@ -131,12 +134,12 @@ class Recorder:
             self._dropped += count
 
     def flush(self) -> None:
-        """Write the queued calls, on this thread."""
+        """Write the queued calls on the thread of the caller."""
         with self._writing:
             self._drain(pause=0.0)
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write the queued calls and stop; waits at most `timeout` seconds. Later calls count as dropped."""
+        """Write the queued calls and stop. Wait at most `timeout` seconds. Later calls are dropped."""
         with self._lock:
             if self._closed:
                 return
@@ -148,7 +151,10 @@ class Recorder:
         self.lose(self._waiting)
         if self._dropped:
             log.warning(
-                "model %s: %d calls were not recorded, %d were", self.model, self._dropped, self._recorded
+                "model %s: %d rows were not recorded, %d rows were recorded",
+                self.model,
+                self._dropped,
+                self._recorded,
             )
 
     def _begin(self) -> None:
@@ -163,7 +169,7 @@ class Recorder:
         self._spool = Spool(self._folder, f"inference-{self.model}", max_bytes=self._max_bytes)
 
     def after_fork(self) -> None:
-        """In a child process: drop the queue, which belongs to the parent."""
+        """In a child process after a fork: drop the copy of the queue. The parent writes the queued calls."""
         self._spool.close()
         self._begin()
 
@@ -171,7 +177,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="tocsin-recorder", daemon=True)
         self._thread.start()
         util = sys.modules.get("multiprocessing.util")
-        if util is not None:  # its child processes end without atexit
+        if util is not None:  # child processes of multiprocessing end without running atexit
             util.Finalize(None, self.close, exitpriority=100)
 
     def _run(self) -> None:
@@ -195,7 +201,7 @@ class Recorder:
                     self._write(lines)
                     lines = []
                     if pause:
-                        time.sleep(pause)  # the model's threads get the interpreter
+                        time.sleep(pause)  # the model's threads can run meanwhile
         if lines:
             self._write(lines)
         self._warn()
@@ -227,7 +233,7 @@ class Recorder:
         if self._dropped > self._reported and now - self._warned >= _WARNED_EVERY:
             self._warned = now
             log.warning(
-                "model %s: %d calls were not recorded so far; check that the spool %s is writable and that it is collected",
+                "model %s: %d rows were not recorded so far; check that the spool %s is writable and collected",
                 self.model,
                 self._dropped,
                 self._folder,
@@ -254,7 +260,7 @@ def _recorder(model: str, version: str, spool: str) -> Recorder:
 
 @functools.cache
 def _recorders() -> weakref.WeakSet[Recorder]:
-    """The recorders of this process. They are closed at its exit, and reset in a forked child."""
+    """The recorders of this process. They are closed when the process exits, and reset in a child process after a fork."""
     recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
     def close() -> None:

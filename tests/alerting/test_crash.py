@@ -95,7 +95,7 @@ def named(alert: Alert) -> tuple[str, str, str]:
     return alert.detector, alert.subject.id, alert.id.partition("-")[2]
 
 
-def told(scene: Scene) -> dict[tuple[str, ...], set[str]]:
+def delivered(scene: Scene) -> dict[tuple[str, ...], set[str]]:
     """For each alert and state, the keys of its notifications."""
     keys: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for sent in scene.oncall.sent:
@@ -108,8 +108,8 @@ def told(scene: Scene) -> dict[tuple[str, ...], set[str]]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     scene = Scene(tmp_path_factory.mktemp("undisturbed"))
     assert not run(scene, 10_000, after=False)
-    assert all(len(keys) == 1 for keys in told(scene).values())
-    found = outcome(scene), told(scene)
+    assert all(len(keys) == 1 for keys in delivered(scene).values())
+    found = outcome(scene), delivered(scene)
     scene.store.close()
     return found
 
@@ -120,7 +120,7 @@ def test_killed_at_a_write(tmp_path: Path, undisturbed: tuple[Any, Any], at: int
     scene = Scene(tmp_path)
     assert run(scene, at, after=at % 2 == 0)
     assert outcome(scene) == expected
-    keys = told(scene)
+    keys = delivered(scene)
     assert keys.keys() == expected_keys.keys()
     assert all(len(found) == 1 for found in keys.values()), "told twice under different keys"
     scene.store.close()
@@ -140,7 +140,7 @@ def test_two_processes_that_tick_at_the_same_time(tmp_path: Path) -> None:
             for done in [pool.submit(a.tick, last=True) for a in (scene.alerting, twin)]:
                 done.result()
     scene.tick("1h")
-    keys = told(scene)
+    keys = delivered(scene)
     assert len(keys) == 2
     assert {len(found) for found in keys.values()} == {4}  # first, repeat, worse, repeat: one key each
     assert [a.severity.value for a in scene.alerts] == ["critical"] * 2

@@ -42,26 +42,26 @@ def verdict(day: int, severity: Severity | None, length: timedelta = DAY) -> Ver
 
 
 @given(verdicts, st.randoms())
-def test_the_order_of_evaluation_does_not_matter(said: list[Verdict], random: Random) -> None:
-    shuffled = list(said)
+def test_the_order_of_evaluation_does_not_matter(evaluated: list[Verdict], random: Random) -> None:
+    shuffled = list(evaluated)
     random.shuffle(shuffled)
-    assert episodes(shuffled) == episodes(said)
+    assert episodes(shuffled) == episodes(evaluated)
 
 
 @given(verdicts)
-def test_every_finding_is_in_exactly_one_episode_and_they_do_not_overlap(said: list[Verdict]) -> None:
-    found = episodes(said)
+def test_every_finding_is_in_exactly_one_episode_and_they_do_not_overlap(evaluated: list[Verdict]) -> None:
+    found = episodes(evaluated)
     inside = [f.id for episode in found for f in episode.findings]
-    assert sorted(inside) == sorted(v.finding.id for v in said if v.finding)
+    assert sorted(inside) == sorted(v.finding.id for v in evaluated if v.finding)
     assert all(
         a.resolved is not None and a.resolved <= b.start for a, b in zip(found, found[1:], strict=False)
     )
 
 
 @given(verdicts)
-def test_the_newest_window_decides_whether_it_fires(said: list[Verdict]) -> None:
-    found = episodes(said)
-    newest = max(said, key=lambda v: v.end)
+def test_the_newest_window_decides_whether_it_fires(evaluated: list[Verdict]) -> None:
+    found = episodes(evaluated)
+    newest = max(evaluated, key=lambda v: v.end)
     assert (bool(found) and found[-1].resolved is None) == (newest.finding is not None)
 
 
@@ -77,9 +77,9 @@ def merge(known: list[Alert], changed: list[Alert]) -> list[Alert]:
 
 
 @given(verdicts)
-def test_joining_again_changes_nothing(said: list[Verdict]) -> None:
-    known = join([], episodes(said), START, "default", NOW)
-    assert join(known, episodes(said), START, "default", NOW + DAY) == []
+def test_joining_again_changes_nothing(evaluated: list[Verdict]) -> None:
+    known = join([], episodes(evaluated), START, "default", NOW)
+    assert join(known, episodes(evaluated), START, "default", NOW + DAY) == []
 
 
 @given(verdicts, verdicts)
@@ -109,10 +109,10 @@ def test_reading_only_the_newest_windows_of_a_long_alert_keeps_its_worst_and_its
 
 @pytest.mark.parametrize("severity", [Severity.LOW, Severity.CRITICAL])
 def test_a_resolved_alert_that_got_worse_is_told_again(severity: Severity) -> None:
-    said = [verdict(0, Severity.MEDIUM), verdict(1, None)]
-    (known,) = join([], episodes(said), START, "default", NOW)
+    evaluated = [verdict(0, Severity.MEDIUM), verdict(1, None)]
+    (known,) = join([], episodes(evaluated), START, "default", NOW)
     known = settled(known)
-    (alert,) = join([known], episodes([verdict(0, severity), said[1]]), START, "default", NOW)
+    (alert,) = join([known], episodes([verdict(0, severity), evaluated[1]]), START, "default", NOW)
     assert alert.settled is (severity is Severity.LOW)
 
 

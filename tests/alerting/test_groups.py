@@ -14,7 +14,7 @@ from tocsin.errors import InputError
 ALL = {"receiver": "oncall", "group_by": ["detector"]}
 
 
-def said(notification: Notification) -> list[tuple[str, str, str]]:
+def reported(notification: Notification) -> list[tuple[str, str, str]]:
     return [(a.subject.id, a.state.value, a.severity.value) for a in notification.alerts]
 
 
@@ -27,7 +27,7 @@ def test_the_first_notification_waits_for_more_alerts(scene: Scene) -> None:
     assert scene.oncall.sent == []
     scene.tick("10s")
     (sent,) = scene.oncall.sent
-    assert sorted(said(sent)) == [("applications", "firing", "high"), ("credit", "firing", "high")]
+    assert sorted(reported(sent)) == [("applications", "firing", "high"), ("credit", "firing", "high")]
     assert (sent.reason, sent.state, sent.labels) == (
         "first notification",
         "firing",
@@ -70,11 +70,14 @@ def test_one_notification_carries_firing_and_resolved(scene: Scene) -> None:
     scene.evaluated(1)
     scene.tick("5m")
     assert scene.oncall.sent[1].reason == "some alerts resolved"
-    assert said(scene.oncall.sent[1]) == [("credit", "firing", "high"), ("applications", "resolved", "high")]
+    assert reported(scene.oncall.sent[1]) == [
+        ("credit", "firing", "high"),
+        ("applications", "resolved", "high"),
+    ]
     scene.evaluated(2)
     scene.tick("5m")
     assert scene.oncall.sent[2].reason == "all alerts resolved"
-    assert said(scene.oncall.sent[2]) == [("credit", "resolved", "high")]
+    assert reported(scene.oncall.sent[2]) == [("credit", "resolved", "high")]
 
 
 def test_it_is_repeated_while_it_fires(scene: Scene) -> None:
@@ -118,7 +121,7 @@ def test_an_acknowledged_alert_is_not_repeated_but_its_end_is_told(scene: Scene)
     assert len(scene.oncall.sent) == 1
     scene.evaluated(1)
     scene.tick("10h")
-    assert said(scene.oncall.sent[1]) == [("credit", "resolved", "high")]
+    assert reported(scene.oncall.sent[1]) == [("credit", "resolved", "high")]
     rows = scene.history("event.action", "user.name", "event.reason")
     assert ("acknowledged", "ana", "on it") in rows
 
@@ -141,11 +144,11 @@ def test_what_is_over_before_anyone_was_told_is_told_all_the_same(scene: Scene) 
     scene.evaluated(1)
     scene.tick(last=True)
     (first,) = scene.oncall.sent
-    assert said(first) == [
+    assert reported(first) == [
         ("credit", "firing", "critical")
     ]  # a pager drops the resolution of an alert it never saw firing
     scene.tick("5h")
-    assert said(scene.oncall.sent[1]) == [("credit", "resolved", "critical")]
+    assert reported(scene.oncall.sent[1]) == [("credit", "resolved", "critical")]
     scene.tick("5h")
     assert len(scene.oncall.sent) == 2
 
@@ -173,8 +176,8 @@ def test_continue_tells_several_receivers(tmp_path: Path) -> None:
     scene.finding(0)
     scene.finding(0, "low", subject=DATASET)
     scene.tick(last=True)
-    told = {name: [said(n) for n in receiver.sent] for name, receiver in scene.receivers.items()}
-    assert told == {
+    by_receiver = {name: [reported(n) for n in receiver.sent] for name, receiver in scene.receivers.items()}
+    assert by_receiver == {
         "oncall": [[("applications", "firing", "low")]],
         "second": [[("credit", "firing", "high")]],
         "third": [[("credit", "firing", "high")]],

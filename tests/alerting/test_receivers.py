@@ -280,10 +280,10 @@ def test_email_over_starttls_with_a_password(certificate: Path, monkeypatch: pyt
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     sink = Sink()
-    said: list[tuple[bytes, bytes]] = []
+    logins: list[tuple[bytes, bytes]] = []
 
     def authenticate(*args: Any) -> AuthResult:
-        said.append((args[-1].login, args[-1].password))
+        logins.append((args[-1].login, args[-1].password))
         return AuthResult(success=args[-1].password == b"s3cret", handled=False)
 
     port = free_port()
@@ -303,7 +303,7 @@ def test_email_over_starttls_with_a_password(certificate: Path, monkeypatch: pyt
         values = {"host": "localhost", "port": port, "sender": "a@b", "to": ["c@d"], "username": "u"}
         receiver = build(Email, **values, password={"env": "TOCSIN_TEST_PASSWORD"})
         receiver.send(notification())
-        assert said == [(b"u", b"s3cret")]
+        assert logins == [(b"u", b"s3cret")]
         assert len(sink.mails) == 1
         monkeypatch.setenv("TOCSIN_TEST_PASSWORD", "changed")
         with pytest.raises(DeliveryError, match="535") as error:

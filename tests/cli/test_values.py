@@ -61,7 +61,7 @@ def test_no_output_has_them(tmp_path: Path, arguments: list[str]) -> None:
 
 
 def test_a_message_with_them_is_cleaned(capsys: pytest.CaptureFixture[str]) -> None:
-    output.say("error: no alert called a\u202eb\nsecond line", err=True)
+    output.print_text("error: no alert called a\u202eb\nsecond line", err=True)
     assert capsys.readouterr().err == "error: no alert called a\ufffdb\nsecond line\n"
 
 
@@ -145,7 +145,7 @@ def test_off_a_terminal_steps_are_lines_if_they_are_asked_for(
     with output.progress("running", plain=plain) as at:
         at.step("collecting")
         at.detail("first")
-        at.live("never")
+        at.update("never")
         at.step("alerting")
     assert capsys.readouterr().err == ("collecting\nalerting\n" if plain else "")
 

@@ -179,8 +179,8 @@ def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatc
         run(plugin, "collect", "ndjson", "inference.ndjson").stdout
         == "read 100, accepted 100, duplicate 0, rejected 0\n"
     )
-    again = lines(run(plugin, "collect", "ndjson", "inference.ndjson", "--json"))
-    assert again == [{"read": 0, "accepted": 0, "duplicate": 0, "rejected": 0, "spooled": 0}]
+    second = lines(run(plugin, "collect", "ndjson", "inference.ndjson", "--json"))
+    assert second == [{"read": 0, "accepted": 0, "duplicate": 0, "rejected": 0, "spooled": 0}]
     assert len(lines(run(plugin, "events", "inference", "--limit", "0", "--json"))) == 100
 
     runs = lines(run(plugin, "detect", "--detector", "failed_calls", "--json", "--fail-on", "high", code=3))

@@ -16,17 +16,17 @@ def declaring() -> Any:
     from tocsin.contract.panels import Distribution, Network, ScoreOverTime, ValueTable
     from tocsin.contract.plugin import Detector, NoParams
 
-    told = "What it says, and what somebody should do about it when it looks wrong."
+    description = "What it says, and what somebody should do about it when it looks wrong."
     calls = {"user.id": "principal", "tocsin.model.name": "model"}
 
     class QueryBudget(Detector[NoParams]):
         id = "query_budget"  # its scores are there
         family = Family.USAGE
         panels = (
-            ScoreOverTime("Scores of a plug-in", told),
-            Distribution("Answers by a plug-in", told, "inference", "tocsin.output.score", 0.1),
-            ValueTable("Who asks what, by a plug-in", told, "inference", calls),
-            Network("Who reads what, by a plug-in", told, "access", "user.id", "tocsin.resource.id"),
+            ScoreOverTime("Scores of a plug-in", description),
+            Distribution("Answers by a plug-in", description, "inference", "tocsin.output.score", 0.1),
+            ValueTable("Who asks what, by a plug-in", description, "inference", calls),
+            Network("Who reads what, by a plug-in", description, "access", "user.id", "tocsin.resource.id"),
         )
 
     return QueryBudget

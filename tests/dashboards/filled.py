@@ -45,11 +45,11 @@ class Filled:
 
 def fill(url: str, folder: Path) -> Filled:
     """Live through the demo in a namespace of its own."""
-    from tocsin.demo.story import live
+    from tocsin.demo.story import simulate
 
     namespace = TOLD
     if not namespace:
-        app, _ = live(folder / "demo", 1, lambda _: None, url)
+        app, _ = simulate(folder / "demo", 1, lambda _: None, url)
         add_what_is_spared(app)
         namespace = app.config.namespace
         app.close()

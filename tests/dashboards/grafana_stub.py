@@ -97,14 +97,14 @@ class Stub:
                 return 403, {
                     "message": f"You'll need additional permissions. Permissions needed: {permission}"
                 }
-        answer = (self._look if method == "GET" else self._change)(
+        answer = (self._read if method == "GET" else self._change)(
             method, path.strip("/").split("/"), query, body
         )
         if answer is None:
             self.faults.append(f"not in the stand-in: {method} {path}")
         return answer or (500, {"message": "not in the stand-in"})
 
-    def _look(self, method: str, parts: list[str], query: dict[str, list[str]], _: Any) -> Answer | None:
+    def _read(self, method: str, parts: list[str], query: dict[str, list[str]], _: Any) -> Answer | None:
         match (method, *parts):
             case ("GET", "search"):
                 return 200, self._folders() if query["type"] == ["dash-folder"] else self._search(

@@ -157,8 +157,8 @@ def check_filters_name_their_limit(board: Board) -> Found:
     """A panel of another data source than that of the ad-hoc filter says that the filter does not apply."""
     filtered = {uid_of(v["datasource"]) for v in board.variables.values() if v["type"] == "adhoc"}
     for panel in board.asking:
-        said = "ad-hoc filter does not apply" in str(panel.get("description"))
-        if filtered and said == (uid_of(panel.get("datasource")) in filtered):
+        noted = "ad-hoc filter does not apply" in str(panel.get("description"))
+        if filtered and noted == (uid_of(panel.get("datasource")) in filtered):
             yield name(panel), "is wrong about the ad-hoc filter"
 
 

@@ -99,9 +99,9 @@ def _shown(panel: Json) -> Iterator[str]:
     for properties in (o["properties"] for o in _overrides(panel)):
         yield from (str(p["value"]) for p in properties if p["id"] == "displayName")
     for target in panel.get("targets") or ():
-        said = str(target.get("legendFormat") or target.get("alias") or "")
+        legend = str(target.get("legendFormat") or target.get("alias") or "")
         if panel["type"] == "timeseries":
-            yield re.sub(r"\{\{.+?\}\}", "", said) or (str(target.get("expr") or "") if not said else "")
+            yield re.sub(r"\{\{.+?\}\}", "", legend) or (str(target.get("expr") or "") if not legend else "")
     if panel["type"] in ("table", "barchart"):
         yield from _headings(panel)
 

@@ -59,11 +59,11 @@ def test_build_writes_what_it_must_and_checks_it(tmp_path: Path) -> None:
     file.write_text(text.replace("42", "41"))
     (to / "mine.json").write_text('{"uid": "mine", "tags": []}')
     (to / "tocsin-old.json").write_text('{"uid": "tocsin-old", "tags": ["tocsin"]}')
-    told = [
+    printed = [
         json.loads(x)
         for x in run(tmp_path, "build", "--to", str(to), "--check", "--json", code=1).stdout.splitlines()
     ]
-    assert {Path(row["file"]).name: row["state"] for row in told} == {
+    assert {Path(row["file"]).name: row["state"] for row in printed} == {
         "tocsin-health.json": "changed",
         "tocsin-old.json": "removed",
     }
@@ -116,8 +116,8 @@ def test_push_writes_nothing_where_nobody_can_be_asked(folder: Path, stub: Stub)
 def test_a_change_in_grafana_is_shown_kept_and_pulled(folder: Path, stub: Stub) -> None:
     run(folder, "push", "--yes")
     stub.save("tocsin-health", {**stub.newest("tocsin-health")["data"], "title": "Ada's \x1b[31m"}, "ada")
-    told = [json.loads(line) for line in run(folder, "diff", "--json", code=1).stdout.splitlines()]
-    assert any("changed in Grafana by ada" in row["reason"] for row in told)
+    printed = [json.loads(line) for line in run(folder, "diff", "--json", code=1).stdout.splitlines()]
+    assert any("changed in Grafana by ada" in row["reason"] for row in printed)
     done = run(folder, "diff", code=1)
     assert '-  "title": "Ada' in done.stdout
     assert "\x1b" not in done.stdout
@@ -136,13 +136,13 @@ def test_a_change_in_grafana_is_shown_kept_and_pulled(folder: Path, stub: Stub) 
 
 def test_a_token_without_rights_is_one_line(folder: Path, stub: Stub) -> None:
     stub.denied.add("dashboards:create")
-    told = run(folder, "push", "--yes", code=1).stderr
-    assert "lacks the permission dashboards:create" in told and told.count("\n") == 1
+    printed = run(folder, "push", "--yes", code=1).stderr
+    assert "lacks the permission dashboards:create" in printed and printed.count("\n") == 1
 
 
 def test_without_a_grafana_it_says_what_to_set(tmp_path: Path) -> None:
-    told = run(tmp_path, "diff", code=2).stderr
-    assert "no Grafana is named: set `grafana.url` and `grafana.token` in tocsin.yaml" in told
+    printed = run(tmp_path, "diff", code=2).stderr
+    assert "no Grafana is named: set `grafana.url` and `grafana.token` in tocsin.yaml" in printed
 
 
 def test_the_environment_may_name_it(tmp_path: Path, url: str) -> None:
@@ -157,8 +157,8 @@ def test_without_the_extra_it_says_how_to_install_it(folder: Path) -> None:
         "raise ModuleNotFoundError(name='grafana_client')"
     )
     path = f"{missing}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    told = run(folder, "diff", code=1, env={"PYTHONPATH": path}).stderr
-    assert "pip install 'tocsin[grafana]'" in told
+    printed = run(folder, "diff", code=1, env={"PYTHONPATH": path}).stderr
+    assert "pip install 'tocsin[grafana]'" in printed
 
 
 def test_files_that_are_none_are_told(folder: Path) -> None:

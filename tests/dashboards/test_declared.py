@@ -38,20 +38,26 @@ def test_good_ones_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("panel", "said"),
+    ("panel", "message"),
     [
-        (Distribution("p", "short", "inference", "tocsin.output.score", 0.1), "does not say what to do"),
-        (Distribution("p", TOLD, "inferences", "tocsin.output.score", 0.1), "there is none"),
-        (Distribution("p", TOLD, "inference", "tocsin.output.scor", 0.1), "which inference has not"),
-        (Distribution("p", TOLD, "inference", "user.id", 0.1), "cannot show 'user.id' so"),
+        (
+            Distribution("p", "short", "inference", "tocsin.output.score", 0.1),
+            "is too short to state what to do",
+        ),
+        (Distribution("p", TOLD, "inferences", "tocsin.output.score", 0.1), "unknown stream 'inferences'"),
+        (
+            Distribution("p", TOLD, "inference", "tocsin.output.scor", 0.1),
+            "which is not a field of inference",
+        ),
+        (Distribution("p", TOLD, "inference", "user.id", 0.1), "cannot show 'user.id' of type"),
         (ValueTable("p", TOLD, "inference", {"gen_ai.input.messages": "words"}), "cannot show"),
     ],
 )
-def test_bad_ones_are_named(panel: Any, said: str) -> None:
+def test_bad_ones_are_named(panel: Any, message: str) -> None:
     class Mine(Detector[NoParams]):
         panels = (panel,)
 
-    with pytest.raises(CheckError, match=said):
+    with pytest.raises(CheckError, match=message):
         check_panels(Mine)  # type: ignore[type-abstract]
 
 
@@ -77,7 +83,7 @@ def test_a_heat_map_has_rows_that_can_be_told_apart() -> None:
             id = "mine"
             panels = (Distribution("p", TOLD, "inference", "tocsin.output.score", step),)
 
-        with pytest.raises(CheckError, match="2 to 50 can be told apart"):
+        with pytest.raises(CheckError, match="must have 2 to 50"):
             check_panels(Mine)  # type: ignore[type-abstract]
 
 

@@ -74,9 +74,9 @@ def test_each_family_has_a_walk() -> None:
 @pytest.mark.parametrize(("playbook", "listed"), WALKS)
 def test_walks_list_the_steps_of_their_playbook(playbook: str, listed: str) -> None:
     steps = [step.id for step in load_playbooks()[playbook].steps]
-    said = re.findall(r"[a-z]+(?:-[a-z]+)*", listed)
-    assert [step for step in steps if step not in said] == []
-    assert [word for word in said if "-" in word and word not in steps] == []
+    mentioned = re.findall(r"[a-z]+(?:-[a-z]+)*", listed)
+    assert [step for step in steps if step not in mentioned] == []
+    assert [word for word in mentioned if "-" in word and word not in steps] == []
 
 
 def _detector() -> type[Detector[Any]]:

@@ -316,18 +316,18 @@ def test_a_token_without_rights_is_told_which(
     stub.denied.add(permission)
     with pytest.raises(
         GrafanaError, match=f"lacks the permission {permission}: .* or the role {role}$"
-    ) as told:
+    ) as error:
         push(grafana, prune=True)
-    assert grafana.url in str(told.value) and "(HTTP status 403)" in str(told.value)
+    assert grafana.url in str(error.value) and "(HTTP status 403)" in str(error.value)
 
 
 def test_a_token_that_is_not_known_is_told(url: str, stub: Stub) -> None:
     grafana = client(url, "glsa_of-somebody-else")
     with pytest.raises(
         GrafanaError, match=r"Invalid API key \(HTTP status 401\); check that grafana.token"
-    ) as told:
+    ) as error:
         push(grafana)
-    assert "glsa" not in str(told.value) and len(stub.requests) == 1
+    assert "glsa" not in str(error.value) and len(stub.requests) == 1
     grafana.close()
 
 
@@ -374,7 +374,7 @@ def test_a_certificate_is_trusted_by_its_authoritys_file_only(stub: Stub, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "error"),
     [
         ((500, "<html>" * 1000), r"no reason given \(HTTP status 500\)$"),
         ((404, "<h1>nothing here</h1>"), "the answer is a page"),
@@ -383,10 +383,10 @@ def test_a_certificate_is_trusted_by_its_authoritys_file_only(stub: Stub, tmp_pa
     ids=["broken", "another server", "login"],
 )
 def test_pages_in_place_of_answers_are_told(
-    grafana: Grafana, stub: Stub, answer: tuple[int, str], told: str
+    grafana: Grafana, stub: Stub, answer: tuple[int, str], error: str
 ) -> None:
     stub.first = [answer] * 100
-    with pytest.raises(GrafanaError, match=told) as caught:
+    with pytest.raises(GrafanaError, match=error) as caught:
         push(grafana)
     assert len(str(caught.value)) < 300
 

@@ -135,12 +135,12 @@ def test_each_rule_of_prometheus_is_there_and_judged_in_one_place_only() -> None
 
 
 def test_texts_name_values_as_grafana_does() -> None:
-    said = {rule["title"]: rule["annotations"]["summary"] for rule in RULES}
-    assert said["TocsinSpoolFilling"] == (
+    summaries = {rule["title"]: rule["annotations"]["summary"] for rule in RULES}
+    assert summaries["TocsinSpoolFilling"] == (
         "the spool of {{ $labels.instance }} holds {{ $values.B.Value | humanize1024 }}B of 4 GiB; when it is "
         "full, collectors wait"
     )
-    assert not any(re.search(r"\$value\b(?!s)", text) for text in said.values())
+    assert not any(re.search(r"\$value\b(?!s)", text) for text in summaries.values())
     for rule in RULES:  # Grafana takes `$NAME` for a variable of the environment in all but annotations
         rest = {key: value for key, value in rule.items() if key != "annotations"}
         assert "$" not in json.dumps(rest)

@@ -22,7 +22,7 @@ from tocsin.worker.app import App
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, Story]]:
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, Story]]:
     folder = tmp_path_factory.mktemp("demo")
     app = open_app(folder)
     fill_sources(app, folder)
@@ -33,9 +33,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, Story]
 
 
 @pytest.fixture(scope="module")
-def written(told: tuple[App, Story], tmp_path_factory: pytest.TempPathFactory) -> str:
+def written(simulated: tuple[App, Story], tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("out") / "report.html"
-    report.write(*told, path)
+    report.write(*simulated, path)
     return path.read_text("utf-8")
 
 
@@ -93,17 +93,19 @@ def test_every_picture_says_what_it_shows(written: str) -> None:
     assert not colors & set(canvas.VARIABLES)
 
 
-def test_it_is_small_and_the_same_each_time(told: tuple[App, Story], written: str, tmp_path: Path) -> None:
+def test_it_is_small_and_the_same_each_time(
+    simulated: tuple[App, Story], written: str, tmp_path: Path
+) -> None:
     assert len(written.encode()) < 3_000_000
-    report.write(*told, tmp_path / "again.html")
+    report.write(*simulated, tmp_path / "again.html")
     assert (tmp_path / "again.html").read_text("utf-8") == written
 
 
-def test_the_incident_is_a_checklist(told: tuple[App, Story], written: str) -> None:
-    incident = told[1].incidents[0]
+def test_the_incident_is_a_checklist(simulated: tuple[App, Story], written: str) -> None:
+    incident = simulated[1].incidents[0]
     states = {"done", "pending", "skipped"}
     steps = [g for name, g in Reader(written).elements if name == "li" and g["class"] in states]
-    assert len(steps) == sum(len(i.steps) for i in told[1].incidents)
+    assert len(steps) == sum(len(i.steps) for i in simulated[1].incidents)
     assert sum(given["class"] == "done" for given in steps) == 1
     assert html.escape(incident.steps[0].name) in written
     assert "done by ana: read" in written
@@ -121,13 +123,13 @@ def test_missed_attacks_and_false_alarms_are_said(tmp_path: Path) -> None:
     app.close()
     text = (tmp_path / "report.html").read_text("utf-8")
     Reader(text)
-    for said in (
+    for sentence in (
         "0 of 4 attacks found",
         "1 false alarm in the quiet weeks",
         "missed</span>",
         "No incident was",
     ):
-        assert said in text
+        assert sentence in text
 
 
 def test_a_story_in_which_nothing_happened(tmp_path: Path) -> None:
@@ -138,8 +140,8 @@ def test_a_story_in_which_nothing_happened(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_it_says_what_to_install(
-    told: tuple[App, Story], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    simulated: tuple[App, Story], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(TocsinError, match=r"pip install 'tocsin\[report\]'"):
-        report.write(*told, tmp_path / "report.html")
+        report.write(*simulated, tmp_path / "report.html")

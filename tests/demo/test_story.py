@@ -37,7 +37,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_every_seed(data: Path, tmp_path: Path) -> None:
-    def live(seed: int) -> subprocess.CompletedProcess[str]:
+    def run_demo(seed: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "tocsin", "demo", "--dir", str(tmp_path / str(seed)), "--seed", str(seed)],
             env={**os.environ, "TOCSIN_DEMO_DATA": str(data)},
@@ -47,7 +47,7 @@ def test_every_seed(data: Path, tmp_path: Path) -> None:
         )
 
     with ThreadPoolExecutor(2) as pool:
-        for seed, done in zip(SEEDS, pool.map(live, SEEDS), strict=True):
+        for seed, done in zip(SEEDS, pool.map(run_demo, SEEDS), strict=True):
             assert done.returncode == 0, f"seed {seed}\n{done.stdout}\n{done.stderr}"
             assert "4 of 4 attacks found at high or above; no false alarm in the quiet weeks." in done.stdout
             assert (tmp_path / str(seed) / "report.html").stat().st_size > 100_000

@@ -113,8 +113,8 @@ def test_profiles() -> None:
     text = (ROOT / "docs" / "operations.md").read_text()
     for profile, names in PROFILES.items():
         assert f"--profile {profile}" in text
-        said = re.search(rf"^\| {profile} \|.* (\d+) GiB \|$", text, re.MULTILINE)
-        assert said and int(said[1]) - 1 < sum(map(_memory, names - JOBS)) <= int(said[1])
+        row = re.search(rf"^\| {profile} \|.* (\d+) GiB \|$", text, re.MULTILINE)
+        assert row and int(row[1]) - 1 < sum(map(_memory, names - JOBS)) <= int(row[1])
 
 
 def _memory(name: str) -> float:

@@ -125,8 +125,8 @@ def test_the_schema_is_compared_with_any_earlier_one():
     narrow = pl.DataFrame([event(applications(1000, 60).drop("age"), 10)])
     [finding] = judged(narrow, past).findings
     assert finding.evidence["schema"] == {"removed": ["age"]}
-    again = pl.DataFrame([event(applications(1000, 61).drop("age"), 11)])
-    assert not judged(again, pl.concat([past, narrow])).findings
+    repeat = pl.DataFrame([event(applications(1000, 61).drop("age"), 11)])
+    assert not judged(repeat, pl.concat([past, narrow])).findings
 
 
 def test_whole_numbers_become_numbers_and_empty_columns_fit_every_type():
@@ -161,8 +161,8 @@ def test_a_new_writer_makes_a_departure_worse_but_is_none():
 def test_little_history_and_content_seen_before_are_not_judged():
     past = history()
     assert "7 earlier snapshots, 8 are needed" in judged(next_day(unit=100), past[:7]).scores["reason"][0]
-    again = past[3:4].with_columns(past[-1:]["@timestamp"].dt.offset_by("1d"))
-    assert judged(again, past).scores["reason"].to_list() == [
+    repeat = past[3:4].with_columns(past[-1:]["@timestamp"].dt.offset_by("1d"))
+    assert judged(repeat, past).scores["reason"].to_list() == [
         "loans: the content is that of an earlier snapshot"
     ]
     repeated = pl.concat([past[:7]] * 4).with_columns(pl.int_range(28).cast(pl.String).alias("event.id"))

@@ -266,7 +266,7 @@ def test_labels_never_heard_of_are_a_finding():
     batch = applications(1000, 5).with_columns(
         pl.when(pl.int_range(pl.len()) < 40).then(7).otherwise(LABEL).alias(LABEL)
     )
-    assert found(judged({"b": batch}, loans()))["test"] == "unheard labels"
+    assert found(judged({"b": batch}, loans()))["test"] == "unseen labels"
 
 
 def test_several_classes_text_labels_and_gaps():

@@ -91,22 +91,23 @@ def test_each_rule_names_itself(name: str) -> None:
 @pytest.mark.parametrize(
     ("action", "kind"),
     [
-        ("download", "take"), ("ecr:PullImage", "take"), ("export", "take"), ("GetObject", "take"),
-        ("BatchGetSecretValue", "take"),
-        ("delete", "remove"), ("DeleteModel", "remove"), ("remove_version", "remove"), ("PurgeDataset", "remove"),
-        ("DeleteObject", "remove"), ("delete_artifact", "remove"), ("DeleteRepository", "remove"),
-        ("delete-image", "remove"),
-        ("create", "make"), ("upload", "make"), ("RegisterModelVersion", "make"), ("PutObject", "make"),
-        ("import", "make"), ("restore", "make"), ("CopyImage", "make"),
+        ("download", "download"), ("ecr:PullImage", "download"), ("export", "download"), ("GetObject", "download"),
+        ("BatchGetSecretValue", "download"),
+        ("delete", "delete"), ("DeleteModel", "delete"), ("remove_version", "delete"), ("PurgeDataset", "delete"),
+        ("DeleteObject", "delete"), ("delete_artifact", "delete"), ("DeleteRepository", "delete"),
+        ("delete-image", "delete"),
+        ("create", "create"), ("upload", "create"), ("RegisterModelVersion", "create"), ("PutObject", "create"),
+        ("import", "create"), ("restore", "create"), ("CopyImage", "create"),
         ("promote", "promote"), ("transition-stage", "promote"),
         ("evaluate", "evaluate"), ("validate", "evaluate"), ("approve", "evaluate"),
         ("grant", "grant"), ("GrantPermissions", "grant"), ("AttachUserPolicy", "grant"),
         ("PutBucketAcl", "grant"), ("AddPermission", "grant"), ("SetPermissions", "grant"),
         ("CreatePolicyVersion", "grant"), ("UpdateAssumeRolePolicy", "grant"), ("AddUserToGroup", "grant"),
         ("add_user_to_role", "grant"), ("CreateAccessKey", "grant"), ("CreateLoginProfile", "grant"),
-        ("disable_audit", "silence"), ("StopLogging", "silence"), ("DeleteTrail", "silence"),
-        ("DeleteFlowLogs", "silence"), ("DeleteResolverQueryLogConfig", "silence"), ("DeleteDetector", "silence"),
-        ("suspend_monitoring", "silence"), ("PutEventSelectors", "silence"),
+        ("disable_audit", "disable_audit"), ("StopLogging", "disable_audit"), ("DeleteTrail", "disable_audit"),
+        ("DeleteFlowLogs", "disable_audit"), ("DeleteResolverQueryLogConfig", "disable_audit"),
+        ("DeleteDetector", "disable_audit"), ("suspend_monitoring", "disable_audit"),
+        ("PutEventSelectors", "disable_audit"),
     ],
 )  # fmt: skip
 def test_the_words_of_actions(action: str, kind: str) -> None:
@@ -119,7 +120,7 @@ def test_the_words_of_actions(action: str, kind: str) -> None:
 )
 def test_what_is_of_no_kind(action: str) -> None:
     assert kinds(action) == set()
-    assert set(KINDS) == {"take", "remove", "make", "promote", "evaluate", "grant", "silence"}
+    assert set(KINDS) == {"download", "delete", "create", "promote", "evaluate", "grant", "disable_audit"}
 
 
 def test_a_sure_rule_is_high_whatever_the_threshold() -> None:
@@ -192,10 +193,10 @@ def test_a_baseline_survives_parquet_and_json(tmp_path: Path) -> None:
         frame.write_parquet(tmp_path / name)
         frames[name] = pl.read_parquet(tmp_path / name)
     values = msgspec.json.decode(msgspec.json.encode(baseline().values))
-    again = Baseline(frames, values, baseline().threshold)
+    copied = Baseline(frames, values, baseline().threshold)
     rows = session("ana", NIGHT, 24, address="203.0.113.9")
-    assert again.digest == baseline().digest
-    assert found(rows, again)["ana"] == found(rows)["ana"]
+    assert copied.digest == baseline().digest
+    assert found(rows, copied)["ana"] == found(rows)["ana"]
 
 
 @pytest.mark.parametrize(

@@ -227,10 +227,10 @@ def check(site: Site, store: Store, taken: dict[str, list[Any]], hours: int) -> 
     assert set(done["tocsin.window.start"]) == {START + h * HOUR for h in range(hours)}
     expected = undisturbed(site.folder, site.calls.events)
     assert verdicts(store) == expected
-    told: dict[str, set[str]] = defaultdict(set)
+    notified: dict[str, set[str]] = defaultdict(set)
     for key, bodies in taken.items():
         assert len({json.dumps([a["labels"] for a in body["alerts"]]) for body in bodies}) == 1
         for alert in bodies[0]["alerts"]:
             if alert["status"] == "firing":
-                told[alert["labels"]["subject_id"]].add(key)
-    assert set(told) == {subject for subject, _, _ in expected.values()}
+                notified[alert["labels"]["subject_id"]].add(key)
+    assert set(notified) == {subject for subject, _, _ in expected.values()}

@@ -19,7 +19,7 @@ from tocsin.pipeline.detecting.detect import Detect, Setting
 __all__ = ["bench"]
 
 
-def look(bench: Bench, hours: int, setting: Setting = SETTING) -> list[Span]:
+def covered(bench: Bench, hours: int, setting: Setting = SETTING) -> list[Span]:
     return coverage(bench.store, bench.clock, bench.detect.ledger, setting, START, START + hours * HOUR)
 
 
@@ -38,7 +38,7 @@ def test_every_answer(bench: Bench) -> None:
     bench.run()
     bench.clock.set(START + 7 * HOUR)
     bench.detect.due(SETTING)  # another worker is about to evaluate it
-    assert words(look(bench, 9)) == [
+    assert words(covered(bench, 9)) == [
         ("evaluated", 1), ("late", 1), ("empty", 1), ("filled", 1), ("evaluated", 1), ("empty", 1), ("due", 1),
         ("open", 2),
     ]  # fmt: skip
@@ -47,7 +47,7 @@ def test_every_answer(bench: Bench) -> None:
 def test_what_nobody_looked_at_is_a_gap(bench: Bench) -> None:
     bench.add(0, 3)
     bench.clock.set(START + 3 * HOUR)
-    (gap, empty) = look(bench, 3)
+    (gap, empty) = covered(bench, 3)
     assert (gap.outcome, gap.windows, empty.outcome) == ("gap", 1, "empty")
     assert "no worker is running" in gap.reason
 
@@ -61,7 +61,7 @@ def test_failures_are_gaps_and_skips_say_why(bench: Bench) -> None:
     ):
         setting = Setting(detector(NoParams()))
         bench.detect.run([setting])
-        (span,) = look(bench, 1, setting)
+        (span,) = covered(bench, 1, setting)
         assert span.outcome == outcome
         assert reason in span.reason
 
@@ -72,7 +72,7 @@ def test_the_searched_range_begins_with_the_baseline(bench: Bench) -> None:
     bench.clock.set(START + 30 * HOUR)
     setting = Setting(Learned(NoParams()))
     bench.detect.run([setting])
-    spans = look(bench, 30, setting)
+    spans = covered(bench, 30, setting)
     assert words(spans) == [("skipped", 24), ("evaluated", 6)]
     assert spans[1].rows == 30
     assert spans[1].searched == START + 24 * HOUR - timedelta(days=2)
@@ -100,7 +100,7 @@ def test_spans_cover_the_time_without_holes(
             Detect(bench.store, clock).ledger.claim(SETTING, 1)
         else:
             clock.advance(hour * HOUR)
-    spans = look(bench, 10)
+    spans = covered(bench, 10)
     assert spans[0].start == START
     assert spans[-1].end == START + 10 * HOUR
     assert all(a.end == b.start for a, b in zip(spans, spans[1:], strict=False))

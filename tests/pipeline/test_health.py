@@ -35,7 +35,7 @@ class Ward:
         (score,) = [s for s in self.health_check.scores(settings, {}, ["feed"]) if s.subject.type == kind]
         return score
 
-    def hear(self, hours: Iterator[int] | range) -> None:
+    def receive(self, hours: Iterator[int] | range) -> None:
         for hour in hours:
             self.bench.clock.set(START + timedelta(hours=hour))
             self.rhythms.record_activity("feed")
@@ -78,7 +78,7 @@ def test_a_module_that_cannot_be_imported_is_named(ward: Ward) -> None:
 def test_a_source_that_goes_silent_is_noticed_by_its_own_rhythm(ward: Ward) -> None:
     """The source delivers events every hour from 6 to 22, never at night."""
     hours = [d * 24 + h for d in range(7) for h in range(6, 23)]
-    ward.hear(iter(hours))
+    ward.receive(iter(hours))
     last = START + timedelta(hours=hours[-1])
     for silent, loud in (
         (8, False),
@@ -97,10 +97,10 @@ def test_a_source_that_goes_silent_is_noticed_by_its_own_rhythm(ward: Ward) -> N
 
 
 def test_a_rhythm_is_not_known_at_once_and_an_outage_teaches_little(ward: Ward) -> None:
-    ward.hear(range(30))
+    ward.receive(range(30))
     ward.bench.clock.set(START + timedelta(days=2))
     assert ward.score("source").value == 0.0
-    ward.hear(range(48, 100))
+    ward.receive(range(48, 100))
     ward.bench.clock.set(START + timedelta(days=20))
     assert ward.score("source").value > 3
     ward.rhythms.record_activity("feed")

@@ -20,8 +20,8 @@ from tocsin.contract.incidents import StepState
 from tocsin.demo.weeks import week
 from tocsin.report import document as doc
 from tocsin.report import facts, html, markdown
+from tocsin.report.build import report
 from tocsin.report.counts import Period
-from tocsin.report.tell import report
 from tocsin.report.worst import worst
 from tocsin.worker.app import App
 

@@ -22,10 +22,10 @@ from tocsin.contract.findings import Subject, finding_id
 from tocsin.demo.weeks import week
 from tocsin.errors import InputError, TocsinError
 from tocsin.report import accounts, cases, facts, html, markdown
+from tocsin.report.build import report, write
 from tocsin.report.counts import Period, count, period
 from tocsin.report.document import Document
 from tocsin.report.overview import verdict
-from tocsin.report.tell import report, write
 from tocsin.worker.app import App
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -97,7 +97,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 
 @pytest.fixture(scope="module")
-def told(app: App) -> Document:
+def month_report(app: App) -> Document:
     return report(app, SINCE)
 
 
@@ -122,9 +122,9 @@ def test_both_stores_tell_the_same(tmp_path: Path, elasticsearch_url: str, names
     assert written["delta"][1] == written["elastic"][1]
 
 
-def test_both_formats_carry_the_same_numbers(told: Document) -> None:
-    page, (text, pictures) = html.write(told), markdown.write(told, "p")
-    for section in told.sections:
+def test_both_formats_carry_the_same_numbers(month_report: Document) -> None:
+    page, (text, pictures) = html.write(month_report), markdown.write(month_report, "p")
+    for section in month_report.sections:
         assert section.title in page
         assert section.title in text
     words = " ".join(part for parts in Reader(page).text.values() for part in parts)
@@ -137,12 +137,12 @@ def test_both_formats_carry_the_same_numbers(told: Document) -> None:
     assert page.count('<div class="on-narrow">') == 1
 
 
-def test_the_first_screen_says_it_all(app: App, told: Document) -> None:
-    page = html.write(told)
-    assert told.verdict.startswith(
+def test_the_first_screen_says_it_all(app: App, month_report: Document) -> None:
+    page = html.write(month_report)
+    assert month_report.verdict.startswith(
         "1 critical alert is open and acknowledged; 5 incidents are open, 4 of them without an owner"
     )
-    assert not told.good
+    assert not month_report.good
     tiles = re.findall(r'<div class="tile"><b>([^<]*)</b><span>([^<]*)</span>', page)
     assert ("5 / 0", "incidents open / closed") in tiles
     assert ("4", "alerts open: 1 critical, 2 medium, 1 low") in tiles
@@ -151,8 +151,8 @@ def test_the_first_screen_says_it_all(app: App, told: Document) -> None:
     assert events == 84 * 4 + 60 + 84 + 40 + 3
 
 
-def test_an_auditor_finds_ranges_digests_and_what_was_missed(told: Document) -> None:
-    text, _ = markdown.write(told, "p")
+def test_an_auditor_finds_ranges_digests_and_what_was_missed(month_report: Document) -> None:
+    text, _ = markdown.write(month_report, "p")
     assert "nobody was there" in text
     assert re.search(r"\| health \| 2026-01-15 00:00 UTC for 1d \| gap \| 1 ", text)
     assert re.search(r"\| former \|.* 2026-01-14 00:00 UTC \|", text)
@@ -164,8 +164,8 @@ def test_an_auditor_finds_ranges_digests_and_what_was_missed(told: Document) -> 
     assert "| detector | detects | blind spots |" in text
 
 
-def test_text_from_logs_stays_text(told: Document) -> None:
-    page, (text, pictures) = html.write(told), markdown.write(told, "p")
+def test_text_from_logs_stays_text(month_report: Document) -> None:
+    page, (text, pictures) = html.write(month_report), markdown.write(month_report, "p")
     assert "<script" not in page
     assert "<script" not in "".join(pictures.values())
     assert "\u202e" not in page + text
@@ -173,8 +173,8 @@ def test_text_from_logs_stays_text(told: Document) -> None:
     assert not re.search(r"(?<!\\)<script", outside)
 
 
-def test_it_is_well_formed_and_loads_nothing(told: Document) -> None:
-    reader = Reader(html.write(told))
+def test_it_is_well_formed_and_loads_nothing(month_report: Document) -> None:
+    reader = Reader(html.write(month_report))
     ids = [given["id"] for _, given in reader.elements if "id" in given]
     assert len(ids) == len(set(ids))
     assert not {"script", "link", "img", "iframe"} & {name for name, _ in reader.elements}
@@ -258,9 +258,9 @@ def test_a_time_without_anything_but_an_open_incident_is_no_good_news(app: App) 
     quiet = facts.gather(app, Period(week(0) - 2 * DAY, week(0) - DAY))
     assert not (quiet.counted.total or quiet.windows or quiet.alerts)
     owned = [replace(incident, owner="ana") for incident in known.incidents]
-    said, good = verdict(replace(quiet, incidents=owned))
-    assert "No window was evaluated" in said
-    assert "incidents are open" in said
+    summary, good = verdict(replace(quiet, incidents=owned))
+    assert "No window was evaluated" in summary
+    assert "incidents are open" in summary
     assert not good
 
 
@@ -303,7 +303,9 @@ def test_what_is_left_out_is_said(app: App, monkeypatch: pytest.MonkeyPatch) -> 
     assert "1 more alert: see `tocsin alerts --all`" in text
 
 
-def test_alerts_are_told_from_history_when_the_state_has_forgotten_them(app: App, told: Document) -> None:
+def test_alerts_are_told_from_history_when_the_state_has_forgotten_them(
+    app: App, month_report: Document
+) -> None:
     known = facts.gather(app, Period(SINCE, UNTIL, open=True))
     by_state = {(a.fingerprint, a.severity) for a in app.alerting.alerts()}
     assert {(a.fingerprint, a.severity) for a in known.alerts} == by_state

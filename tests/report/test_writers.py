@@ -56,12 +56,14 @@ def tokens(text: str) -> list[tuple[str, str]]:
     """What a reader of Markdown makes of a text, without its words: types and, of marks, what they lead to."""
 
     def walk(found: list[Token]) -> list[tuple[str, str]]:
-        said = []
+        parsed = []
         for token in found:
             if token.type not in {"text", "inline"}:
-                said.append((token.type, str(token.attrs.get("href", "")) + str(token.attrs.get("src", ""))))
-            said += walk(token.children or [])
-        return said
+                parsed.append(
+                    (token.type, str(token.attrs.get("href", "")) + str(token.attrs.get("src", "")))
+                )
+            parsed += walk(token.children or [])
+        return parsed
 
     return walk(READER.parse(text))
 
@@ -81,8 +83,8 @@ def test_no_text_becomes_markup_in_markdown(text: str) -> None:
 @given(TEXT)
 def test_markdown_says_just_the_text(text: str) -> None:
     shown = re.sub(r"\s+", " ", doc.shown(text)).strip()
-    said = READER.parse(markdown.escape(f"x {text}").strip())
-    children = said[1].children or []
+    parsed = READER.parse(markdown.escape(f"x {text}").strip())
+    children = parsed[1].children or []
     assert {child.type for child in children} == {"text"}
     assert "".join(child.content for child in children) == f"x {shown}".strip()
 

@@ -102,8 +102,8 @@ def test_the_order_of_accesses_does_not_matter(
     rows: list[tuple[int, int, int]], pairs: list[tuple[int, int]]
 ) -> None:
     found = dict(zip(pairs, judge(touches(rows), *pairs), strict=True))
-    again = dict(zip(pairs[::-1], judge(touches(rows), *pairs[::-1]), strict=True))
-    assert found == pytest.approx(again)
+    reversed_order = dict(zip(pairs[::-1], judge(touches(rows), *pairs[::-1]), strict=True))
+    assert found == pytest.approx(reversed_order)
 
 
 def test_counted_counts_and_weighs() -> None:

@@ -188,9 +188,9 @@ class StoreConformance:
         assert not store.delete("lease", "a", first.version)
         assert store.delete("lease", "a", second.version)
         assert store.get("lease", "a") is None
-        again = store.put("lease", "a", {})
-        assert again is not None
-        assert again.version > second.version
+        renewed = store.put("lease", "a", {})
+        assert renewed is not None
+        assert renewed.version > second.version
 
     def test_entries_go_by_prefix(self, opened: Open) -> None:
         store = opened()

@@ -78,7 +78,7 @@ class Bench:
         runs = Detect(self.store, self.clock).run(self.settings)
         return sorted({(run.detector, (run.start - START) // HOUR) for run in runs})
 
-    def live(self, hours: int) -> None:
+    def simulate(self, hours: int) -> None:
         """Hours of accesses, now and then detection and alerting; the twentieth becomes worse and worse."""
         for hour in range(hours):
             self.add(hour, 12 if hour % 7 == 5 else 5)

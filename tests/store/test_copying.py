@@ -70,7 +70,7 @@ def same(source: Store, target: Store, clock: ScriptedClock) -> None:
 @pytest.mark.parametrize("way", [("delta",), ("elastic", "delta")], ids="-".join)
 def test_everything_arrives_as_it_was(make: Make, clock: ScriptedClock, way: tuple[str, ...]) -> None:
     source = make("delta")
-    Bench(source, clock).live(30)
+    Bench(source, clock).simulate(30)
     assert len(facts(source, clock)["revisions"]) >= len(facts(source, clock)["findings"]) + 2
     assert [version["pinned"] for version in facts(source, clock)["baselines"]].count(True) == 1
     reading = source
@@ -90,7 +90,7 @@ def test_detection_evaluates_what_was_pending_and_nothing_that_was_done(
     make: Make, clock: ScriptedClock, pair: tuple[str, str]
 ) -> None:
     source = Bench(make(pair[0]), clock)
-    source.live(30)
+    source.simulate(30)
     clock.advance(HOUR * 3)
     source.detect()
     source.add(40, 3)  # looked at, not over
@@ -152,15 +152,15 @@ def killed_before(store: Store, number: int) -> Store:
 
 def test_killed_anywhere_and_started_again_it_doubles_nothing(make: Make, clock: ScriptedClock) -> None:
     source = Bench(make("delta"), clock)
-    source.live(24)
+    source.simulate(24)
     source.add(3, 2, "unseen-")
     for number in itertools.count():
         target = Bench(make("delta"), clock)
         try:
             copy(source.store, killed_before(target.store, number * 7), limit=40)
         except Killed:
-            again = copy(source.store, target.store, limit=40)
-            assert sum(c.duplicates for c in again.streams) <= 40
+            second = copy(source.store, target.store, limit=40)
+            assert sum(c.duplicates for c in second.streams) <= 40
         else:
             break
         same(source.store, target.store, clock)
@@ -170,7 +170,7 @@ def test_killed_anywhere_and_started_again_it_doubles_nothing(make: Make, clock:
 
 def test_killed_on_the_way_to_a_cluster_and_killed_again(make: Make, clock: ScriptedClock) -> None:
     source, target = Bench(make("delta"), clock), Bench(make("elastic"), clock)
-    source.live(22)
+    source.simulate(22)
     source.add(3, 2, "unseen-")
     for _ in range(3):
         with pytest.raises(Killed):
@@ -218,7 +218,7 @@ def test_rows_that_arrived_before_a_kill_stay_behind_no_cursor(make: Make, clock
 
 def test_again_it_copies_what_came_since(make: Make, clock: ScriptedClock) -> None:
     source, target = Bench(make("delta"), clock), Bench(make("delta"), clock)
-    source.live(24)
+    source.simulate(24)
     copy(source.store, target.store)
     before = target.store.entries("copy")
     assert sum(c.read for c in copy(source.store, target.store).streams) == 0
@@ -243,8 +243,8 @@ def test_from_a_cluster_the_overlap_is_read_again(make: Make, clock: ScriptedClo
     clock.advance(timedelta(hours=1))
     source.append("access", accesses(5, "more-"))
     copy(source, target)
-    (again,) = copy(source, target, ["access"]).streams
-    assert (again.rows, again.duplicates) == (0, 5)
+    (second,) = copy(source, target, ["access"]).streams
+    assert (second.rows, second.duplicates) == (0, 5)
 
 
 def test_rows_that_are_appended_during_a_copy_are_reported(make: Make) -> None:
@@ -278,7 +278,7 @@ def test_a_row_that_the_target_refuses_is_never_forgotten(make: Make) -> None:
 
 def test_state_is_not_copied_over_another(make: Make, clock: ScriptedClock, tmp_path: Path) -> None:
     source, target = Bench(make("delta"), clock), Bench(make("delta"), clock)
-    source.live(22)
+    source.simulate(22)
     with pytest.raises(StoreError, match="both configurations name the same store"):
         copy(source.store, source.store)
     with pytest.raises(StoreError, match="is empty"):
@@ -411,26 +411,26 @@ def test_history_is_moved_from_the_command_line(
     def copied(source: str, target: str, *more: str) -> tuple[int, str]:
         return tocsin("store", "copy", "--from", source, "--to", target, *more)
 
-    code, said = copied("a.yaml", "b.yaml")
-    assert (code, "there is no store to copy from in a" in said, (tmp_path / "a").exists()) == (
+    code, output = copied("a.yaml", "b.yaml")
+    assert (code, "there is no store to copy from in a" in output, (tmp_path / "a").exists()) == (
         2,
         True,
         False,
     )
     assert "accepted 9" in tocsin("-c", "a.yaml", "collect", "ndjson", "access.ndjson")[1]
-    code, said = copied("a.yaml", "b.yaml", "--json")
+    code, output = copied("a.yaml", "b.yaml", "--json")
     assert code == 0
-    found = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert {f["stream"]: f["copied"] for f in found[:-1] if f["copied"]} == {"access": 9}
     assert found[-1]["state"]["checkpoints"] == 1
-    assert "access: 9 of 9 rows" in said
+    assert "access: 9 of 9 rows" in output
     assert "accepted 0" in tocsin("-c", "b.yaml", "collect", "ndjson", "access.ndjson")[1]
-    code, said = copied("b.yaml", "c.yaml")
+    code, output = copied("b.yaml", "c.yaml")
     assert code == 1
-    assert "copy with --streams-only" in said
-    code, said = copied("b.yaml", "c.yaml", "--stream", "access")
+    assert "copy with --streams-only" in output
+    code, output = copied("b.yaml", "c.yaml", "--stream", "access")
     assert code == 0
-    assert ["access", "9", "0", "0"] in [line.split() for line in said.splitlines()]
+    assert ["access", "9", "0", "0"] in [line.split() for line in output.splitlines()]
     for arguments, expected, words in [
         (("a.yaml", "a.yaml"), 1, "name the same store"),
         (("a.yaml", "none.yaml"), 2, "none.yaml: cannot be read: No such file"),
@@ -439,6 +439,6 @@ def test_history_is_moved_from_the_command_line(
         (("gone.yaml", "a.yaml", "--streams-only"), 1, "Elasticsearch cannot"),
         (("a.yaml", "b.yaml", "--stream", "acces"), 2, "'acces' is not one of"),
     ]:
-        code, said = copied(*arguments)
-        assert code == expected, said
-        assert words in said
+        code, output = copied(*arguments)
+        assert code == expected, output
+        assert words in output

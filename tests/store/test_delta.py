@@ -90,13 +90,13 @@ def _between(rows: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame
     st.integers(1, 12),
     st.booleans(),
 )
-def test_known_ids_agree_with_a_set(said: list[tuple[int, int]], size: int, internal: bool) -> None:
+def test_known_ids_agree_with_a_set(events: list[tuple[int, int]], size: int, internal: bool) -> None:
     """Every event is new exactly once, for any division into batches and with a small capacity."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     stored = pl.DataFrame(schema={TIME: pl.Datetime("us", "UTC"), ID: pl.String})
     ids, seen = KnownIds(internal=internal, capacity=3), set()
-    for at in range(0, len(said), size):
-        batch = said[at : at + size]
+    for at in range(0, len(events), size):
+        batch = events[at : at + size]
         frame = pl.DataFrame(
             {
                 TIME: [start + timedelta(hours=(hour % 3 if internal else hour)) for _, hour in batch],

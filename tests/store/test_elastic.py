@@ -314,15 +314,15 @@ def test_a_cluster_is_set_up_from_the_command_line(
         assert "Traceback" not in done.stderr
         return done.returncode, done.stdout + done.stderr
 
-    code, said = tocsin("store", "status", "--json")
+    code, output = tocsin("store", "status", "--json")
     assert code == 1
-    assert said.count('"missing"') == len(STREAMS)
-    code, said = tocsin("store", "diff", "--json")
+    assert output.count('"missing"') == len(STREAMS)
+    code, output = tocsin("store", "diff", "--json")
     assert code == 1
-    assert said.count('"diff": ') == len(STREAMS)
-    code, said = tocsin("store", "diff")
+    assert output.count('"diff": ') == len(STREAMS)
+    code, output = tocsin("store", "diff")
     assert code == 1
-    assert "+template.mappings.properties.@timestamp.type: date_nanos" in said
+    assert "+template.mappings.properties.@timestamp.type: date_nanos" in output
     assert tocsin("store", "setup", "--json")[0] == 0
     assert tocsin("store", "setup")[1].strip() == "every template was current"
     assert tocsin("store", "status")[0] == 0
@@ -334,9 +334,9 @@ def test_a_cluster_is_set_up_from_the_command_line(
     assert '"user.id": "ana"' in tocsin("events", "access", "--json")[1]
     (tmp_path / "tocsin.yaml").write_text("store: {type: delta}\n")
     assert tocsin("store", "status")[0] == 2
-    code, said = tocsin("store", "diff")
+    code, output = tocsin("store", "diff")
     assert code == 2
-    assert "the store is a folder" in said
+    assert "the store is a folder" in output
 
 
 def test_rows_with_an_old_stamp_are_not_sent(

@@ -88,9 +88,9 @@ class Workplace:
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
-        for said in (done.stdout, done.stderr):
+        for stream in (done.stdout, done.stderr):
             for word in (KEY, WRONG, "a-secret-of-tests", "another-secret", "Traceback", "arning"):
-                assert word not in said
+                assert word not in stream
         return done.returncode, done.stdout, done.stderr
 
     def fails(self, *arguments: str, key: str | None = KEY, code: int = 1) -> str:

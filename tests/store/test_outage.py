@@ -141,11 +141,11 @@ def test_known_sources_are_collected_without_the_cluster(tmp_path: Path) -> None
     found.close()
     with (tmp_path / "access.ndjson").open("a") as file:
         file.write(lines(range(5, 8)))
-    again = App.open(tmp_path / "tocsin.yaml")
-    assert again.collect() == (Counts(3, spooled=3), 0)
-    assert again.spool is not None
-    assert again.spool.events == 8
-    again.close()
+    reopened = App.open(tmp_path / "tocsin.yaml")
+    assert reopened.collect() == (Counts(3, spooled=3), 0)
+    assert reopened.spool is not None
+    assert reopened.spool.events == 8
+    reopened.close()
 
 
 @pytest.mark.parametrize(

@@ -376,20 +376,20 @@ while True:
     number += 1
     print(number, flush=True)
 """
-    said = 0
+    confirmed = 0
     for kill in range(6):
         process = subprocess.Popen(
             [sys.executable, "-c", program, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
         for _ in range(3 + 5 * kill):
-            said = int(process.stdout.readline())
+            confirmed = int(process.stdout.readline())
         process.kill()
-        said = max([said, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
+        confirmed = max([confirmed, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
         process.wait()
         process.stdout.close()
     bench = Bench(tmp_path)
-    assert bench.spool.drain() in (said * 500, (said + 1) * 500)
+    assert bench.spool.drain() in (confirmed * 500, (confirmed + 1) * 500)
     batches = [id[:6] for id in bench.ids()]
     assert batches == sorted(batches)
     assert len(batches) == len(set(bench.ids())) == (int(batches[-1]) + 1) * 500

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import json_option, print_lines, say, show
+from tocsin.cli.output import json_option, print_lines, print_text, show
 from tocsin.cli.tables import Column, wrap
 from tocsin.cli.values import clean
 
@@ -43,13 +43,13 @@ _INCIDENT = (
 
 @click.command()
 @click.argument("id", required=False)
-@click.option("--all", "everything", is_flag=True, help="Resolved alerts too.")
+@click.option("--all", "everything", is_flag=True, help="Show resolved alerts as well.")
 @json_option
 @click.pass_context
 def alerts(ctx: click.Context, id: str | None, everything: bool, as_json: bool) -> None:
     """Show the firing alerts, or everything about the one alert ID.
 
-    ID is an alert's fingerprint or id, or so many of its first characters that no other alert begins with them.
+    ID is the fingerprint or the id of an alert, or an unambiguous prefix of one of them.
     """
     app = open_app(ctx)
     if id is not None:
@@ -67,12 +67,12 @@ def alerts(ctx: click.Context, id: str | None, everything: bool, as_json: bool) 
 
 @click.command()
 @click.argument("incident", required=False)
-@click.option("--all", "everything", is_flag=True, help="Closed incidents too.")
+@click.option("--all", "everything", is_flag=True, help="Show closed incidents as well.")
 @click.option("--done", metavar="STEP", help="Mark this step of INCIDENT as done.")
 @click.option("--skip", metavar="STEP", help="Mark this step of INCIDENT as skipped.")
-@click.option("--close", is_flag=True, help="Close INCIDENT; --note is the conclusion.")
-@click.option("--by", default="", help="Your name.")
-@click.option("--note", default="", help="The result of the step, or the reason.")
+@click.option("--close", is_flag=True, help="Close INCIDENT. Requires --note with the conclusion.")
+@click.option("--by", default="", help="Your name. Required with --done, --skip and --close.")
+@click.option("--note", default="", help="The result of the step, the reason to skip it, or the conclusion.")
 @json_option
 @click.pass_context
 def incidents(
@@ -86,7 +86,7 @@ def incidents(
     note: str,
     as_json: bool,
 ) -> None:
-    """Show the open incidents, or one INCIDENT with the steps of its playbook; record steps, close an incident."""
+    """Show the open incidents, or one INCIDENT with the steps of its playbook. Record steps, or close INCIDENT."""
     app = open_app(ctx)
     alerting = app.alerting
     if done or skip or close:
@@ -112,7 +112,7 @@ def incidents(
 
 
 def _row(incident: Incident) -> dict[str, Any]:
-    """The incident with what only the table shows: how many steps are finished, and the first that is not."""
+    """The incident with two fields for the table: the number of finished steps, and the first pending step."""
     from tocsin.contract.incidents import StepState
 
     pending = [step for step in incident.steps if step.state is StepState.PENDING]
@@ -122,7 +122,7 @@ def _row(incident: Incident) -> dict[str, Any]:
 
 
 def _page(incident: Incident, width: int | None) -> Iterator[Text]:
-    """The incident's lines for a terminal of a width; commands are not wrapped, so that they can be pasted."""
+    """The incident's lines, wrapped to the width of the terminal. Commands stay on one line, so that they can be pasted."""
     from rich.text import Text
 
     for line in map(clean, incident.lines()):
@@ -136,14 +136,18 @@ def _page(incident: Incident, width: int | None) -> Iterator[Text]:
 @click.command()
 @click.argument("id")
 @click.option("--by", required=True, help="Your name.")
-@click.option("--reason", default="", help="What you know about it, or what you do.")
+@click.option("--reason", default="", help="The cause, or the action that you take.")
 @click.pass_context
 def ack(ctx: click.Context, id: str, by: str, reason: str) -> None:
-    """Acknowledge the alert or incident ID: its notification is not repeated until it is resolved."""
+    """Acknowledge the alert ID, or the incident ID with all its firing alerts.
+
+    Tocsin sends no repeat notification for an acknowledged alert. The acknowledgement ends when the alert is resolved.
+    ID may be an unambiguous prefix.
+    """
     app = open_app(ctx)
     done = app.alerting.acknowledge(id, by, reason)
     app.audit("acknowledge", id, by, reason)
-    say(done)
+    print_text(done)
 
 
 COMMANDS = (alerts, incidents, ack)

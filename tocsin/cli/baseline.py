@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, Time, in_order, json_option, progress, say, show
+from tocsin.cli.output import Exit, Time, in_order, json_option, print_text, progress, show
 from tocsin.cli.tables import Column
 from tocsin.cli.values import plain, text
 from tocsin.errors import BaselineError
@@ -35,10 +35,10 @@ def baseline() -> None:
     "--from",
     "start",
     type=Time(),
-    help="Start of the trusted time. Default: the baseline's length before its end.",
+    help="Start of the history to fit on. Default: --to minus the baseline's length.",
 )
-@click.option("--to", "end", type=Time(), help="End of the trusted time. Default: now.")
-@click.option("--pin", is_flag=True, help="Pin each baseline that is fitted.")
+@click.option("--to", "end", type=Time(), help="End of the history to fit on. Default: now.")
+@click.option("--pin", is_flag=True, help="Pin the fitted baselines.")
 @json_option
 @click.pass_context
 def fit(
@@ -49,7 +49,11 @@ def fit(
     pin: bool,
     as_json: bool,
 ) -> None:
-    """Fit baselines on trusted history; without --detector, for every detector that has enough history."""
+    """Fit baselines on history that you trust.
+
+    Without --detector, the command fits a baseline for every detector that has enough history. It excludes windows with
+    findings of severity medium or higher.
+    """
     in_order(start, end)
     app = open_app(ctx)
     chosen = [app.setting(d) for d in detectors] or [
@@ -64,7 +68,7 @@ def fit(
             except BaselineError as error:
                 if detectors:
                     raise
-                say(f"skipped: {error}", err=True)
+                print_text(f"skipped: {error}", err=True)
                 continue
             if pin:
                 version = app.detect.baselines.pin(version.detector, version.number) or version
@@ -99,7 +103,7 @@ def list_(ctx: click.Context, detector: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def show_(ctx: click.Context, detector: str, version: int, as_json: bool) -> None:
-    """Show one version: its time, threshold, values and the shapes of its frames."""
+    """Show one version: its digest, the time it was fitted on, its threshold, its values, and the size of its tables."""
     baselines = open_app(ctx).detect.baselines
     known = baselines.version(detector, version)
     loaded = baselines.load(known)
@@ -112,24 +116,33 @@ def show_(ctx: click.Context, detector: str, version: int, as_json: bool) -> Non
         show([facts], (), as_json=True, empty="")
         return
     for key, value in facts.items():
-        say(f"{key}: {text(plain(value))}")
+        print_text(f"{key}: {text(plain(value))}")
 
 
 @baseline.command()
 @click.argument("detector")
 @click.argument("version", type=int, required=False)
-@click.option("--off", is_flag=True, help="Unpin: compare with rolling baselines only.")
+@click.option(
+    "--off",
+    is_flag=True,
+    help="Unpin the pinned version; name no VERSION. Only rolling baselines apply then.",
+)
 @click.option("--by", default="", help="Your name.")
-@click.option("--reason", default="", help="The reason.")
+@click.option("--reason", default="", help="The reason for the change.")
 @click.pass_context
 def pin(ctx: click.Context, detector: str, version: int | None, off: bool, by: str, reason: str) -> None:
-    """Pin VERSION of a detector's baselines: the detector compares every window with it until it is unpinned."""
+    """Pin VERSION of a detector's baselines: the detector compares every window with it until you unpin it.
+
+    A detector has at most one pinned version. With the setting `rolling`, which is on by default, the detector also
+    compares each window with a rolling baseline. The detector skips a window that overlaps the time that the pinned
+    version was fitted on.
+    """
     if (version is None) != off:
         raise click.UsageError("name a VERSION to pin, or use --off")
     app = open_app(ctx)
     app.detect.baselines.pin(detector, version)
     app.audit("baseline unpin" if off else "baseline pin", f"{detector}/{version or ''}", by, reason)
-    say(f"{detector}: {'no version is pinned' if off else f'version {version} is pinned'}")
+    print_text(f"{detector}: {'no version is pinned' if off else f'version {version} is pinned'}")
 
 
 COMMANDS = (baseline,)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, json_option, progress, say, show
+from tocsin.cli.output import Exit, json_option, print_text, progress, show
 from tocsin.config.parsing import parse
 from tocsin.errors import ConfigError
 
@@ -15,9 +15,15 @@ from tocsin.errors import ConfigError
 @click.command()
 @click.argument("kind")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--stream", help="The stream to fill, for collectors that can fill any stream (ndjson).")
 @click.option(
-    "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A setting of the collector (value as YAML)."
+    "--stream", help="The stream to append to. For collectors that can append to any stream, such as ndjson."
+)
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the collector; VALUE is YAML (may be repeated).",
 )
 @json_option
 @click.pass_context
@@ -29,9 +35,10 @@ def collect(
     pairs: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Collect the new events in PATHS with the collector KIND: ndjson, access_log, cloudtrail, dataset, …
+    """Collect the new events in PATHS with the collector KIND, such as ndjson or access_log.
 
-    A second run continues where the first one ended: no event is lost, none is stored twice.
+    `tocsin plugins list` shows all collectors. A second run continues where the first one ended: it misses no event and
+    stores no event twice.
     """
     settings: dict[str, Any] = {"paths": list(paths)}
     if stream:
@@ -46,11 +53,11 @@ def collect(
         show([counts._asdict()], (), as_json=True, empty="")
     else:
         listed = {name: value for name, value in counts._asdict().items() if value or name != "spooled"}
-        say(", ".join(f"{name} {value:,}" for name, value in listed.items()))
+        print_text(", ".join(f"{name} {value:,}" for name, value in listed.items()))
     if counts.rejected:
-        say("for the reasons: tocsin events dead_letter", err=True)
+        print_text("for the reasons: tocsin events dead_letter", err=True)
     if counts.spooled:
-        say("the next `collect` or `run` that reaches the cluster writes the spooled events", err=True)
+        print_text("the next `collect` or `run` that reaches the cluster writes the spooled events", err=True)
     ctx.exit(Exit.DONE)
 
 

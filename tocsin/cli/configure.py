@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tocsin.cli.context import config_path, open_app
-from tocsin.cli.output import say
+from tocsin.cli.output import print_text
 from tocsin.cli.values import plural
 from tocsin.errors import ConfigError
 
@@ -48,7 +48,7 @@ alerting:
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=".")
 def init(directory: Path) -> None:
-    """Write a tocsin.yaml with comments, as a start."""
+    """Write a commented tocsin.yaml to start from."""
     path = directory / "tocsin.yaml"
     if path.exists():
         raise ConfigError("the file exists already; it was not changed", path)
@@ -57,19 +57,19 @@ def init(directory: Path) -> None:
         path.write_text(_EXAMPLE)
     except OSError as error:
         raise ConfigError(f"the file cannot be written: {error.strerror}", path) from None
-    say(f"wrote {path}; edit it, then run: tocsin check")
+    print_text(f"wrote {path}; edit it, then run: tocsin check")
 
 
 @click.command()
 @click.pass_context
 def check(ctx: click.Context) -> None:
-    """Check the configuration: every setting, plug-in, secret and route."""
+    """Check every setting, plug-in, secret and route of the configuration."""
     app = open_app(ctx)
     app.config.at(("alerting",), app.alerting.check)
     for module, why in app.catalogue.failures.items():
-        say(f"warning: plug-in module {module} cannot be imported: {why}", err=True)
+        print_text(f"warning: plug-in module {module} cannot be imported: {why}", err=True)
     path = config_path(ctx)
-    say(
+    print_text(
         f"{path or 'defaults (no tocsin.yaml in this folder)'}: good; {plural(len(app.collectors), 'collector')}, "
         f"{plural(len(app.settings), 'detector')}, store {app.store.place}"
     )

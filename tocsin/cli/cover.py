@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, from_option, in_order, json_option, say, show, to_option
+from tocsin.cli.output import Exit, from_option, in_order, json_option, print_text, show, to_option
 from tocsin.cli.tables import Column
 from tocsin.clock import format_time
 from tocsin.contract.findings import Outcome
@@ -45,7 +45,7 @@ _RECENT = timedelta(days=7)
 @click.command()
 @click.option("--detector", help="Only this detector.")
 @click.option(
-    "--outcome", type=click.Choice([o.value for o in Outcome]), help="Only attempts with this outcome."
+    "--outcome", type=click.Choice([o.value for o in Outcome]), help="Only attempts that had this outcome."
 )
 @from_option
 @to_option
@@ -63,7 +63,7 @@ def runs(
     traceback: bool,
     as_json: bool,
 ) -> None:
-    """Show every attempt of every detector to evaluate a window: its outcome, its counts and its reason."""
+    """Show every attempt to evaluate a window: its outcome, its numbers of events, scores and findings, and its reason."""
     from tocsin.contract.query import Condition
 
     in_order(start, end)
@@ -81,7 +81,7 @@ def runs(
     show(rows, _RUN, as_json=as_json, empty="no such attempt is recorded")
     for row in rows:
         if traceback and row["traceback"] and not as_json:
-            say(f"\n{row['detector']}, window {format_time(row['window.start'])}:\n{row['traceback']}")
+            print_text(f"\n{row['detector']}, window {format_time(row['window.start'])}:\n{row['traceback']}")
 
 
 def run_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def run_row(row: dict[str, Any]) -> dict[str, Any]:
 @click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
 @from_option
 @to_option
-@click.option("--fail-on-gap", is_flag=True, help="Exit 3 if a window is a gap.")
+@click.option("--fail-on-gap", is_flag=True, help="Exit 3 if any window is a gap.")
 @json_option
 @click.pass_context
 def coverage(
@@ -123,15 +123,21 @@ def coverage(
     fail_on_gap: bool,
     as_json: bool,
 ) -> None:
-    """Show for each detector which windows it evaluated, as a proof that no alert means no finding.
+    """Show which windows each detector evaluated, and which windows it did not evaluate.
+
+    If no alert fires, the list shows whether the detectors found nothing or evaluated nothing.
 
     \b
-    evaluated  evaluated in time               late   evaluated again, after more events arrived
-    filled     evaluated after a gap           gap    has events and was not evaluated
-    skipped    there was no baseline           empty  has no events
-    due        will be evaluated next          open   the window has not ended
+    evaluated  the window was evaluated in time
+    late       the window was evaluated again after more events arrived
+    filled     the window was evaluated after a gap, or by a backfill
+    skipped    the window cannot be compared with a baseline, or some of its events have been deleted
+    gap        the window has events, but was not evaluated, or its evaluation failed
+    due        the window waits for its evaluation
+    open       the window has not ended, or still accepts late events (setting `lateness`)
+    empty      the window has no events
 
-    Without --from, the last 7 days.
+    Without --from, the command covers the last 7 days.
     """  # noqa: D301 — click's own mark for lines that are not wrapped
     from tocsin.pipeline.detecting.coverage import coverage as covered
 
@@ -167,7 +173,7 @@ def coverage(
 @json_option
 @click.pass_context
 def health(ctx: click.Context, as_json: bool) -> None:
-    """Show the state of plug-ins, sources, the dead-letter stream and clocks; exit 1 if one is unhealthy."""
+    """Show the health of plug-ins, sources, the dead-letter stream and clocks. Exit 1 if any of them is unhealthy."""
     from tocsin.pipeline.detecting.health import as_row
 
     app = open_app(ctx)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import config_path
-from tocsin.cli.output import Exit, json_option, say, show
+from tocsin.cli.output import Exit, json_option, print_text, show
 from tocsin.cli.tables import Column
 from tocsin.cli.values import clean
 from tocsin.errors import InputError
@@ -32,26 +32,26 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 sources_option = click.option(
     "--sources",
     type=_FILE,
-    help="Data sources as well: a file such as deploy/grafana/datasources/tocsin.yml.",
+    help="Include the data sources in this file, such as deploy/grafana/datasources/tocsin.yml.",
 )
 alerting_option = click.option(
     "--alerting",
     type=_FILE,
-    help="Alert rules and contact point as well: a file such as deploy/grafana/alerting/tocsin.yml.",
+    help="Include the alert rules and the contact point in this file, such as deploy/grafana/alerting/tocsin.yml.",
 )
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace dashboards that a user changed in Grafana; Grafana's history has the changes.",
+    help="Also replace dashboards that a user changed. Grafana's version history keeps the user's version.",
 )
 prune_option = click.option(
-    "--prune", is_flag=True, help="Delete dashboards that were pushed before and are no longer built."
+    "--prune", is_flag=True, help="Delete dashboards that an earlier push wrote and that are no longer built."
 )
 
 
 @click.group()
 def dashboards() -> None:
-    """Build Grafana's dashboards as files, and bring the dashboards of a Grafana up to date."""
+    """Build Grafana's dashboards as files, or write them to a Grafana over its API."""
 
 
 @dashboards.command()
@@ -61,13 +61,11 @@ def dashboards() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Write only the dashboards, to this folder. Default: all files that compose.yaml mounts.",
 )
-@click.option(
-    "--check", is_flag=True, help="Write nothing; exit 1 if a file differs from what would be written."
-)
+@click.option("--check", is_flag=True, help="Write nothing. Exit 1 if any file is out of date.")
 @json_option
 @click.pass_context
 def build(ctx: click.Context, folder: Path | None, check: bool, as_json: bool) -> None:
-    """Write every dashboard as a file, for a Grafana that reads files; remove files of dashboards no longer built.
+    """Write each dashboard to a file, for Grafana's file provisioning, and remove the files of obsolete dashboards.
 
     Without --to, start the command in Tocsin's repository: it writes the dashboards, their data sources and Grafana's
     alert rules to the folders that compose.yaml mounts.
@@ -126,7 +124,7 @@ def _state(path: Path, text: str) -> str:
 @json_option
 @click.pass_context
 def diff(ctx: click.Context, sources: Path | None, alerting: Path | None, as_json: bool) -> None:
-    """Show how Grafana's dashboards differ from the built ones; exit 1 if any differs."""
+    """Show how Grafana's dashboards differ from the built dashboards. Exit 1 if any differs."""
     changes = _plan(ctx, sources, alerting)
     _print(changes, as_json=as_json)
     if any(change.state != "unchanged" and change.kind != "policy" for change in changes):
@@ -138,7 +136,7 @@ def diff(ctx: click.Context, sources: Path | None, alerting: Path | None, as_jso
 @alerting_option
 @overwrite_option
 @prune_option
-@click.option("--yes", is_flag=True, help="Write without asking.")
+@click.option("--yes", is_flag=True, help="Write without confirmation.")
 @json_option
 @click.pass_context
 def push(
@@ -150,10 +148,11 @@ def push(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Show the differences, ask, and write the built dashboards to Grafana.
+    """Show the differences, ask for confirmation, and write the built dashboards to Grafana.
 
-    Dashboards that a user changed in Grafana are not written, nor are dashboards that are not Tocsin's, such as an
-    analyst's copies. A second push writes nothing. Existing data sources are not changed.
+    A push does not replace a dashboard that a user changed in Grafana, unless --overwrite is set. It never writes
+    dashboards that are not Tocsin's, such as an analyst's copies, and it never changes existing data sources. A second
+    push writes nothing.
     """
     changes = _plan(ctx, sources, alerting, overwrite=overwrite, prune=prune)
     if not as_json:
@@ -170,9 +169,9 @@ def push(
         return
     for was, now in zip(changes, done, strict=True):
         if was.state != now.state:  # another push or a user changed it in between
-            say(f"{now.uid}: {now.state}: {now.reason}", err=True)
+            print_text(f"{now.uid}: {now.state}: {now.reason}", err=True)
     written = sum(_is_written(was, now) for was, now in zip(changes, done, strict=True))
-    say(f"{written} written" if written else "nothing to write", err=True)
+    print_text(f"{written} written" if written else "nothing to write", err=True)
 
 
 def _is_written(was: Change, now: Change) -> bool:
@@ -191,7 +190,7 @@ def _written(changes: Sequence[Change]) -> list[Change]:
             written = [was.uid for was, now in zip(changes, done, strict=False) if _is_written(was, now)]
             if written:
                 before = f"the push failed at {change.uid}; written before that: {', '.join(written)}"
-                say(f"{before}; another push writes the rest", err=True)
+                print_text(f"{before}; another push writes the rest", err=True)
             raise
     return done
 
@@ -205,7 +204,10 @@ def _written(changes: Sequence[Change]) -> list[Change]:
 )
 @click.pass_context
 def pull(ctx: click.Context, uid: str, output: Path | None) -> None:
-    """Write the changes made in Grafana to dashboard UID as a patch, for `git apply` in Tocsin's repository."""
+    """Write the changes that users made to dashboard UID in Grafana as a patch.
+
+    Apply the patch with `git apply` in Tocsin's repository.
+    """
     from tocsin.config.load import load
     from tocsin.config.params import unknown
     from tocsin_dashboards import provision
@@ -216,7 +218,7 @@ def pull(ctx: click.Context, uid: str, output: Path | None) -> None:
         raise InputError(unknown(uid, built, "dashboard"))
     patch = provision.pull(_grafana(ctx, config), uid, built[uid])
     if not patch:
-        say(f"dashboard {uid} in Grafana is the same as the built one", err=True)
+        print_text(f"dashboard {uid} in Grafana is the same as the built one", err=True)
     if output is not None:
         output.write_text(patch, encoding="utf-8")
     elif patch:

@@ -23,20 +23,23 @@ from tocsin.cli.output import Exit
     default="",
     envvar="TOCSIN_STORE_URL",
     metavar="URL",
-    help="Store everything in this Elasticsearch, in a separate namespace. Default: in the folder.",
+    help="Elasticsearch cluster to store the data in, in a separate namespace. Default: the folder of --dir.",
 )
 @click.option(
     "--seed",
     default=1,
     show_default=True,
-    help="Seed of the random numbers; another seed makes other events.",
+    help="Seed of the random numbers. A different seed generates different events.",
 )
 @click.pass_context
 def demo(ctx: click.Context, directory: Path, cluster: str, seed: int) -> None:
-    """Simulate a lender's twelve weeks with four attacks, on real data, and write a report."""
-    from tocsin.demo.show import tell
+    """Simulate twelve weeks at a lender with four attacks, and write a report.
 
-    if not tell(directory, seed, cluster):
+    The loan applications come from a public data set; the events and attacks are simulated.
+    """
+    from tocsin.demo.show import run_demo
+
+    if not run_demo(directory, seed, cluster):
         ctx.exit(Exit.FAILED)
 
 

@@ -17,8 +17,8 @@ from tocsin.cli.output import (
     from_option,
     in_order,
     json_option,
+    print_text,
     progress,
-    say,
     show,
     to_option,
 )
@@ -56,8 +56,10 @@ _RUN = (
 @click.option("--detector", "detectors", multiple=True, help="Only this detector (may be repeated).")
 @from_option
 @to_option
-@click.option("--page", is_flag=True, help="With --from or --to: raise alerts and send notifications.")
-@click.option("-v", "--verbose", is_flag=True, help="List every window, with those that have no finding.")
+@click.option(
+    "--page", is_flag=True, help="With --from or --to: raise alerts and send notifications for the findings."
+)
+@click.option("-v", "--verbose", is_flag=True, help="List every window, including windows without a finding.")
 @fail_on_option
 @json_option
 @click.pass_context
@@ -71,9 +73,10 @@ def detect(
     fail_on: str | None,
     as_json: bool,
 ) -> None:
-    """Evaluate every window that is due; with --from or --to, evaluate every window of that time again.
+    """Evaluate every window that is due, or with --from or --to every window of that time (a backfill).
 
-    The findings of such a backfill are stored. They raise no alert and send no notification, unless --page is set.
+    A backfill evaluates every window that contains events, even if the window was evaluated before. Its findings are
+    stored. They raise no alert and send no notification, unless --page is set.
     """
     in_order(start, end)
     backfill = start is not None or end is not None
@@ -110,8 +113,8 @@ def _report(runs: Sequence[Run], *, verbose: bool) -> None:
         shown = list(rows)
         if shown:
             show(shown, columns, as_json=False, empty="")
-            say("")
-    say("\n".join(summary(runs)))
+            print_text("")
+    print_text("\n".join(summary(runs)))
 
 
 def summary(runs: Sequence[Run]) -> Iterator[str]:
@@ -143,7 +146,7 @@ def by_severity(severities: Iterable[Severity]) -> str:
 
 
 @click.command()
-@click.option("--detector", required=True, help="The detector.")
+@click.option("--detector", required=True, help="Id of the detector.")
 @from_option
 @to_option
 @json_option
@@ -151,7 +154,7 @@ def by_severity(severities: Iterable[Severity]) -> str:
 def scores(
     ctx: click.Context, detector: str, start: datetime | None, end: datetime | None, as_json: bool
 ) -> None:
-    """Show the score of every subject in every window, those below the threshold too."""
+    """Show the score of every subject in every window, including scores below the threshold."""
     from tocsin.contract.frames import NEWEST_LAST
     from tocsin.contract.query import Condition
 
@@ -186,7 +189,9 @@ def scores(
 @click.command()
 @click.option("--detector", help="Only this detector.")
 @click.option(
-    "--severity", type=click.Choice([s.value for s in Severity]), help="Only this severity and higher ones."
+    "--severity",
+    type=click.Choice([s.value for s in Severity]),
+    help="Only findings of this severity or a higher one.",
 )
 @from_option
 @to_option
@@ -202,7 +207,7 @@ def findings(
     fail_on: str | None,
     as_json: bool,
 ) -> None:
-    """Show the findings, by window."""
+    """Show the findings, sorted by the time of their windows."""
     from tocsin.contract.query import Condition
     from tocsin.pipeline.detecting.records import newest_findings
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import from_option, in_order, json_option, say, show, to_option
+from tocsin.cli.output import from_option, in_order, json_option, print_text, show, to_option
 from tocsin.cli.tables import Column
 from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME, UNMAPPED
 
@@ -41,14 +41,14 @@ _SENTENCES = ("message", "event.reason", "error.message")
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="How many of the newest events; 0 for all.",
+    help="Show at most this many events, the newest ones. 0 shows all events.",
 )
 @json_option
 @click.pass_context
 def events(
     ctx: click.Context, stream: str, start: datetime | None, end: datetime | None, limit: int, as_json: bool
 ) -> None:
-    """Show the events of a STREAM, oldest first."""
+    """Show the events of one stream, oldest first."""
     import polars as pl
 
     in_order(start, end)
@@ -57,7 +57,7 @@ def events(
     total = rows.select(pl.len()).collect().item()
     if limit and total > limit:
         rows = rows.top_k(limit, by=TIME)
-        say(f"the newest {limit:,} of {total:,} events; --limit 0 shows all", err=True)
+        print_text(f"the newest {limit:,} of {total:,} events; --limit 0 shows all", err=True)
     frame = rows.collect().sort(TIME, INGESTED)
     filled = [c for c in frame.columns if frame[c].null_count() < len(frame)]
     found = frame.iter_rows(named=True)

@@ -25,7 +25,7 @@ from tocsin.cli import (
     run,
     store,
 )
-from tocsin.cli.output import Exit, say
+from tocsin.cli.output import Exit, print_text
 from tocsin.errors import ConfigError, PluginError, TocsinError
 
 _COMMANDS = (
@@ -55,7 +55,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
     "-c",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="TOCSIN_CONFIG",
-    help="Configuration file. Default: ./tocsin.yaml; without that file, every setting has its default.",
+    help="Configuration file. Default: $TOCSIN_CONFIG or ./tocsin.yaml. Without a file, all settings have their defaults.",
 )
 @click.version_option(package_name="tocsin")
 @click.pass_context
@@ -90,16 +90,16 @@ def main() -> None:
         error.show()
         code = Exit.USAGE
     except click.exceptions.Abort:
-        say("stopped", err=True)
+        print_text("stopped", err=True)
         code = Exit.FAILED
     except (ConfigError, PluginError) as error:
-        say(f"error: {error}", err=True)
+        print_text(f"error: {error}", err=True)
         code = Exit.USAGE
     except TocsinError as error:
-        say(f"error: {error}", err=True)
+        print_text(f"error: {error}", err=True)
         code = Exit.FAILED
     except _store_faults() as error:
-        say(f"error: the store cannot be read: {str(error).partition(chr(10))[0]}", err=True)
+        print_text(f"error: the store cannot be read: {str(error).partition(chr(10))[0]}", err=True)
         code = Exit.FAILED
     except BrokenPipeError:  # `tocsin events … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,7 +35,7 @@ class Exit(IntEnum):
 
 
 class Time(click.ParamType[datetime]):
-    """A time on the command line, read as `tocsin.clock.parse_time` does."""
+    """A time on the command line, parsed by `tocsin.clock.parse_time`."""
 
     name = "time"
 
@@ -48,9 +48,9 @@ class Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-from_option = click.option("--from", "start", type=Time(), help="Only event times from this time on (UTC).")
-to_option = click.option("--to", "end", type=Time(), help="Only event times before this time (UTC).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
+from_option = click.option("--from", "start", type=Time(), help="Start of the event time to cover.")
+to_option = click.option("--to", "end", type=Time(), help="End of the event time to cover, exclusive.")
 fail_on_option = click.option(
     "--fail-on",
     type=click.Choice(["info", "low", "medium", "high", "critical"]),
@@ -66,7 +66,7 @@ def in_order(
         raise click.UsageError(f"{first} {format_time(start)} is not before {second} {format_time(end)}")
 
 
-def say(words: str, *, err: bool = False) -> None:
+def print_text(words: str, *, err: bool = False) -> None:
     """Print lines of text; a character that is not printable becomes U+FFFD."""
     click.echo("\n".join(clean(line.expandtabs(4)) for line in words.split("\n")), err=err)
 
@@ -81,7 +81,7 @@ def show(
         return
     listed = list(rows)
     if not listed:
-        say(empty, err=True)
+        print_text(empty, err=True)
         return
     from tocsin.cli import tables
 
@@ -124,7 +124,7 @@ class Progress:
         """One of many things within a step; off a terminal only one in ten seconds is printed."""
         self._show(line, every=10.0)
 
-    def live(self, line: str) -> None:
+    def update(self, line: str) -> None:
         """The state of a step; shown on a terminal only."""
         if self.status is not None:
             self._show(line, every=0.0)
@@ -133,7 +133,7 @@ class Progress:
         if self.status is not None:
             self.status.update(f"{self.title}: {clean(line)}")
         elif self.plain and time.monotonic() - self._printed >= every:
-            say(line, err=True)
+            print_text(line, err=True)
             self._printed = time.monotonic()
 
 

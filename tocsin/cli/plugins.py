@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tocsin.cli.context import open_app
-from tocsin.cli.output import Exit, json_option, say, show
+from tocsin.cli.output import Exit, json_option, print_text, show
 from tocsin.cli.tables import Column
 from tocsin.cli.values import plural
 from tocsin.errors import PluginError
@@ -26,7 +26,7 @@ _HINT = "run it with --traceback to see the lines of the plug-in that led to the
 
 @click.group()
 def plugins() -> None:
-    """List, write and check plug-ins: collectors, detectors and receivers."""
+    """List, create and check plug-ins: collectors, detectors and receivers."""
 
 
 @plugins.command(name="list")
@@ -47,7 +47,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     ]
     show(rows, _PLUGIN, as_json=as_json, empty="no plug-in is installed")
     for module, why in catalogue.failures.items():
-        say(f"warning: {module} cannot be imported: {why}", err=True)
+        print_text(f"warning: {module} cannot be imported: {why}", err=True)
 
 
 @plugins.command()
@@ -56,7 +56,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 @click.option(
     "--baseline",
     is_flag=True,
-    help="Write a detector that learns what is normal: with `fit` and a calibrated threshold.",
+    help="Write a detector that is fitted on normal history, with a `fit` method and a calibrated threshold.",
 )
 @click.option(
     "--dir",
@@ -66,13 +66,16 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     help="Folder to create the package in. Default: the current folder.",
 )
 def new(kind: str, name: str, baseline: bool, directory: Path) -> None:
-    """Write a working package with one plug-in called NAME (lower_snake_case), its cases or tests, and a README."""
+    """Create a working package with one plug-in called NAME (lower_snake_case).
+
+    The package also has a README, and the cases of a detector or the tests of a collector or receiver.
+    """
     from tocsin.testing.template import write
 
     if baseline and kind != "detector":
         raise click.UsageError(f"--baseline is for a detector; a {kind} has no baseline")
     folder = write(name, directory, kind, baseline=baseline)
-    say(f"wrote {folder}\n\n  tocsin plugins check {folder}\n  pip install -e {folder}")
+    print_text(f"wrote {folder}\n\n  tocsin plugins check {folder}\n  pip install -e {folder}")
 
 
 @plugins.command()
@@ -83,9 +86,9 @@ def new(kind: str, name: str, baseline: bool, directory: Path) -> None:
 @json_option
 @click.pass_context
 def check(ctx: click.Context, path: Path, with_traceback: bool, as_json: bool) -> None:
-    """Run the conformance checks on the plug-ins of PATH: a package's folder, or one file.
+    """Run the conformance checks on the plug-ins in PATH: the folder of a package, or one file.
 
-    For the tracebacks of attempts that failed in operation, see `tocsin runs --outcome failed --traceback`.
+    `tocsin runs --outcome failed --traceback` shows the tracebacks of evaluations that failed in operation.
     """
     from tocsin.testing.package import run_checks
 
@@ -100,11 +103,11 @@ def check(ctx: click.Context, path: Path, with_traceback: bool, as_json: bool) -
     if not as_json:
         counts = Counter(row["outcome"] for row in rows)
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
-        say(f"{counts['passed']} of {plural(len(rows), 'check')} passed, {failed} failed{skipped}")
+        print_text(f"{counts['passed']} of {plural(len(rows), 'check')} passed, {failed} failed{skipped}")
     for trace in traces if with_traceback else ():
-        say(f"\n{trace}", err=True)
+        print_text(f"\n{trace}", err=True)
     if traces and not with_traceback:
-        say(_HINT, err=True)
+        print_text(_HINT, err=True)
     if failed or not rows:
         ctx.exit(Exit.FAILED)
 
@@ -114,10 +117,10 @@ def _report_import(error: PluginError, *, with_traceback: bool) -> None:
     from tocsin.testing.package import trace
 
     if error.__cause__ is not None and with_traceback:
-        say(trace(error.__cause__), err=True)
-    say(f"error: {error}", err=True)
+        print_text(trace(error.__cause__), err=True)
+    print_text(f"error: {error}", err=True)
     if error.__cause__ is not None and not with_traceback:
-        say(_HINT, err=True)
+        print_text(_HINT, err=True)
 
 
 COMMANDS = (plugins,)

@@ -12,7 +12,7 @@ import click
 
 from tocsin.cli.context import config_path, open_app
 from tocsin.cli.detect import by_severity
-from tocsin.cli.output import Exit, fail_on_option, progress, say
+from tocsin.cli.output import Exit, fail_on_option, print_text, progress
 from tocsin.cli.tables import short_time
 from tocsin.cli.values import plural
 from tocsin.contract.alerts import Action
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Do one round, then end: for cron and for tests.")
+@click.option("--once", is_flag=True, help="Run one round and exit: for cron jobs and tests.")
 @fail_on_option
 @click.pass_context
 def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
-    """Collect, detect and alert, at the intervals of the configuration, until stopped."""
+    """Collect, detect and alert at the configured intervals until stopped."""
     if fail_on and not once:
         raise click.UsageError("--fail-on requires --once")
     app = open_app(ctx)
@@ -37,9 +37,9 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
         return
     with progress("running", plain=True) as at:
         tick = app.tick(at.step, lambda run: at.detail(_line(run)))
-    say(summary(app, tick))
+    print_text(summary(app, tick))
     for line in warnings(app, tick):
-        say(line, err=True)
+        print_text(line, err=True)
     if fail_on and any(f.severity.rank >= Severity(fail_on).rank for r in tick.runs for f in r.findings):
         ctx.exit(Exit.FOUND)
     missed = tick.alerts is not None and tick.alerts.failed + tick.alerts.retried
@@ -64,7 +64,7 @@ def summary(app: App, tick: Tick) -> str:
 
 
 def warnings(app: App, tick: Tick) -> Iterator[str]:
-    """What the user should know or change."""
+    """Conditions that the user should correct or be aware of."""
     if tick.alerts is None:
         yield "another worker does the alerting; this round sent no notification"
         return

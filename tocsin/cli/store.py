@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import config_path
-from tocsin.cli.output import Exit, Progress, json_option, progress, say, show
+from tocsin.cli.output import Exit, Progress, json_option, print_text, progress, show
 from tocsin.cli.values import plural
 from tocsin.contract.streams import STREAMS
 
@@ -32,7 +32,10 @@ def store() -> None:
 @json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Show for each template whether it is current, missing, older, newer or changed; exit 1 if one is not current."""
+    """Show for each template whether it is current, missing, older, newer or changed.
+
+    Exit 1 if any template is not current.
+    """
     found = _cluster(ctx).status()
     rows = [{"template": name, "status": state} for name, state in found.items()]
     show(rows, ("template", "status"), as_json=as_json, empty="no stream")
@@ -44,7 +47,10 @@ def status(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def setup(ctx: click.Context, as_json: bool) -> None:
-    """Install every template that is not current; a second run changes nothing, and no event is changed."""
+    """Install every template that is not current.
+
+    Stored events do not change. A second run changes nothing.
+    """
     before = _cluster(ctx).setup()
     rows = [{"template": name, "was": state} for name, state in before.items() if state != "current"]
     show(rows, ("template", "was"), as_json=as_json, empty="every template was current")
@@ -54,14 +60,17 @@ def setup(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def diff(ctx: click.Context, as_json: bool) -> None:
-    """Show what `store setup` would change in each template that is not current; exit 1 if it would change any."""
+    """Show what `tocsin store setup` would change in each template.
+
+    Exit 1 if it would change any template.
+    """
     found = _cluster(ctx).differences()
     if as_json:
         show([{"template": name, "diff": text} for name, text in found.items()], (), as_json=True, empty="")
     elif found:
-        say("\n\n".join(found.values()))
+        print_text("\n\n".join(found.values()))
     else:
-        say("every template is current")
+        print_text("every template is current")
     if found:
         ctx.exit(Exit.FAILED)
 
@@ -84,9 +93,11 @@ def _cluster(ctx: click.Context) -> ElasticStore:
     "streams",
     type=click.Choice(list(STREAMS)),
     multiple=True,
-    help="Only this stream, without the state (may be repeated).",
+    help="Copy only this stream, and no state (may be repeated).",
 )
-@click.option("--streams-only", is_flag=True, help="Copy no state: for a target that has its own state.")
+@click.option(
+    "--streams-only", is_flag=True, help="Copy no state. For a target that already has its own state."
+)
 @json_option
 @click.pass_context
 def copy(
@@ -97,16 +108,16 @@ def copy(
     streams_only: bool,
     as_json: bool,
 ) -> None:
-    """Copy all history from one store to another, between a folder and a cluster in any direction.
+    """Copy all history from one store to another. Each store is a folder or a cluster.
 
-    Copies the events of all streams, then the keyed state (alerts, baselines, the progress of detection and
+    The command copies the events of all streams, then the keyed state (alerts, baselines, the progress of detection and
     alerting), stored files and the checkpoints of collectors. `tocsin run` on the target then continues where it
-    ended on the source. Every field of an event is copied unchanged, except `event.ingested`, which is set again.
+    ended on the source. Every field of an event is copied unchanged, except `event.ingested`: the target sets a new one.
 
-    Stop everything that writes to either store first. If a copy is interrupted, start it again: it continues. If a
-    copy is complete, a second one copies the events that arrived since.
+    Before the copy, stop all programs that write to either store. To continue an interrupted copy, start it again. A
+    copy that is started again after it was complete copies only the events that arrived in the meantime.
 
-    Exits 1 if the target refused rows.
+    Exit 1 if the target refused rows.
     """
     from tocsin.clock import SystemClock
     from tocsin.config.load import load
@@ -155,7 +166,7 @@ def _count(at: Progress, copied: Copied, total: int) -> None:
     if copied.read >= total:
         at.step(line)
     else:
-        at.live(line)
+        at.update(line)
 
 
 def _print(report: Report, *, as_json: bool) -> None:
@@ -168,12 +179,14 @@ def _print(report: Report, *, as_json: bool) -> None:
     if report.state is not None and not as_json:
         moved = report.state
         parts = (moved.records, "record"), (moved.files, "file"), (moved.checkpoints, "checkpoint")
-        say(f"state: {', '.join(plural(count, noun) for count, noun in parts)}")
+        print_text(f"state: {', '.join(plural(count, noun) for count, noun in parts)}")
     for copied in report.streams:
         for reason, count in copied.refused.items():
-            say(f"refused: {plural(count, 'row')} of {copied.stream}: {reason}", err=True)
+            print_text(f"refused: {plural(count, 'row')} of {copied.stream}: {reason}", err=True)
     if report.late:
-        say(f"the source received {plural(report.late, 'new row')} during the copy; copy again", err=True)
+        print_text(
+            f"the source received {plural(report.late, 'new row')} during the copy; copy again", err=True
+        )
 
 
 def _rows(report: Report, *, as_json: bool) -> Iterator[dict[str, Any]]:

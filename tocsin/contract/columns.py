@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One data stream: what an event represents, its columns, and its default retention.
+    """One data stream: the kind of event, its columns, and its default retention.
 
     `constants` are the values of ECS categorization fields for events that do not contain these fields.
     """
@@ -81,8 +81,16 @@ ID = "event.id"
 #: The columns of every stream.
 COMMON = (
     Column(TIME, Type.DATE, "event time: when the event happened", required=True),
-    Column(ID, K, "id of the event, the same if the event is read again; generated if the source has none"),
-    Column(INGESTED, Type.DATE, "ingest time: when the event was appended; never decreases within a stream"),
+    Column(
+        ID,
+        K,
+        "id of the event; it does not change if the event is read again; generated if the source has none",
+    ),
+    Column(
+        INGESTED,
+        Type.DATE,
+        "ingest time: when the event was appended; in the embedded store it never decreases within a stream",
+    ),
     Column("event.kind", K, "ECS kind: event, metric, alert or state"),
     Column("event.category", Type.KEYWORDS, "ECS categories"),
     Column("event.type", Type.KEYWORDS, "ECS types"),
@@ -90,7 +98,7 @@ COMMON = (
     Column("event.outcome", K, "success, failure or unknown"),
     Column("tocsin.source.id", K, "collector and source that the event came from"),
     Column("labels", Type.JSON, "key/value pairs that the source defines"),
-    Column(UNMAPPED, Type.JSON, "all fields that this catalogue does not define, as one JSON object"),
+    Column(UNMAPPED, Type.JSON, "all fields that the stream does not define, as one JSON object"),
 )
 PRINCIPAL = (
     Column("user.id", K, "id of the principal: a person, a service account or a key"),
@@ -98,7 +106,11 @@ PRINCIPAL = (
     Column("user.roles", Type.KEYWORDS, "roles that the principal used"),
     Column("tocsin.principal.type", K, "human or service, if the source provides it"),
     Column("tocsin.api_key.hash", K, "keyed hash of the credential that was used"),
-    Column("source.ip", Type.IP, "address of the principal (stored as text, since it may be a pseudonym)"),
+    Column(
+        "source.ip",
+        Type.IP,
+        "IP address of the principal; it is stored as text, because a protected address is a pseudonym",
+    ),
     Column("user_agent.original", K, "user agent of the client program"),
 )
 HTTP = (
@@ -113,9 +125,11 @@ ERROR = (
 )
 SERVICE = (
     Column("service.name", K, "system that the event is about"),
-    Column("service.environment", K, "production, staging, …"),
+    Column("service.environment", K, "environment of the system: production, staging, …"),
 )
 MESSAGE = Column(
-    "message", T, "the event as one sentence, for Grafana's annotations, which cannot read dotted fields"
+    "message",
+    T,
+    "the event as one sentence; Grafana's annotations use it, because they cannot read dotted fields",
 )
 TAGS = Column("tags", Type.KEYWORDS, "keywords for searching")

@@ -1,6 +1,6 @@
-"""Incidents, and the playbooks whose steps resolve them.
+"""Incidents and playbooks. A playbook lists the steps that resolve an incident.
 
-A playbook is a workflow in a subset of CACAO 2.0: manual actions and if-conditions. An incident has its own copy of
+A playbook is a workflow in CACAO 2.0, restricted to manual actions and if-conditions. An incident contains a copy of
 the playbook's steps, so that a later edit of the playbook does not change open incidents.
 """
 
@@ -32,8 +32,9 @@ class StepType(StrEnum):
 class Step:
     """One step of a playbook: an action that a person performs, or a decision that a person makes.
 
-    `commands` are CACAO `manual` commands: instructions for a person, who may copy them. `agent` is who performs the
-    step, `approval` who must approve it first. `csf` are subcategories of NIST's Cybersecurity Framework 2.0.
+    `commands` are CACAO `manual` commands: instructions and command lines for a person to copy. `agent` is the role that
+    performs the step. `approval` is the role that must approve the step first. `csf` lists subcategories of NIST's
+    Cybersecurity Framework 2.0.
     """
 
     id: str
@@ -53,7 +54,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """The steps that resolve one kind of incident. The id is the name of the playbook's file."""
+    """The steps that resolve one type of incident. The id is the name of the playbook's file without extension."""
 
     id: str
     name: str
@@ -88,7 +89,7 @@ class IncidentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IncidentStep:
-    """A step of an incident. `text` is the step's instructions, with the playbook's variables filled in."""
+    """A step of an incident. `text` contains the step's instructions, with the values of the playbook's variables."""
 
     id: str
     name: str
@@ -102,7 +103,7 @@ class IncidentStep:
 
     @property
     def who(self) -> str:
-        """Who performs the step, and who must approve it first."""
+        """The role that performs the step, and the role that must approve the step first."""
         return f"{self.agent}, after approval by {self.approval}" if self.approval else self.agent
 
 
@@ -118,7 +119,7 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A case: alerts about one subject with the same playbook, and the case's owner, steps and timeline.
+    """Alerts about one subject with the same playbook, and their owner, steps and timeline.
 
     `unwritten` are transitions that are not in alert_history yet.
     """
@@ -142,7 +143,7 @@ class Incident:
         return self.state is not IncidentState.CLOSED
 
     def with_alert(self, alert: Alert, at: datetime) -> Incident:
-        """The incident with one more alert. Its first alert is added in the same way."""
+        """The incident with one more alert, or with its first alert."""
         action = Action.INCIDENT_JOINED if self.alerts else Action.INCIDENT_OPENED
         transition = alert.transition(action, at, incident=self.id)
         return replace(
@@ -152,7 +153,7 @@ class Incident:
         )
 
     def acknowledge(self, by: str, at: datetime, reason: str) -> Incident:
-        """The incident, acknowledged by a person, who becomes its owner.
+        """The incident as acknowledged by a person, who becomes the owner.
 
         Raises:
             InputError: the incident is closed.
@@ -180,7 +181,7 @@ class Incident:
         return replace(changed, steps=steps)
 
     def close(self, by: str, at: datetime, reason: str) -> Incident:
-        """The incident, closed, with the conclusion as `reason`.
+        """The incident as closed. `reason` is the conclusion.
 
         Raises:
             InputError: the incident is already closed.
@@ -192,7 +193,7 @@ class Incident:
     def _check_open(self) -> None:
         if not self.open:
             raise InputError(
-                f"incident {self.id} is closed and cannot be changed; a new finding opens a new incident"
+                f"incident {self.id} is closed and cannot be changed; a later alert opens a new incident"
             )
 
     def _transition(self, action: Action, at: datetime, by: str, reason: str) -> Transition:
@@ -221,7 +222,7 @@ class Incident:
         return found + [f"{format_time(m.at)}  {m.action.value}  {m.by}  {m.text}" for m in self.timeline]
 
     def to_dict(self) -> dict[str, Any]:
-        """The incident under the keys that the command line's `--json` prints."""
+        """The incident as a mapping with the keys that `tocsin incidents --json` prints."""
         return {
             "incident": self.id,
             "state": self.state.value,

@@ -26,22 +26,27 @@ _FINDING_KEY = (
 _CLAIM = Column(
     FENCE,
     L,
-    "number of the claim under which the event was written; the revision with the highest number is valid",
+    "number of the worker's claim on the window; of several revisions, the one with the highest number is valid",
 )
 _SILENT = Column(SILENT, Type.BOOLEAN, "true: written by a backfill that sends no notifications")
 _SUBJECT = (
     Column(
         "tocsin.subject.type",
         K,
-        "type of the subject: model, dataset, principal, artifact, pipeline or detector",
+        "type of the subject: model, dataset, principal, artifact, pipeline or detector; of health: plugin, stream, "
+        "clock or source",
     ),
     Column("tocsin.subject.id", K, "id of the subject"),
 )
 _VERDICT = (
-    Column("tocsin.score", D, "score of the subject; higher is worse"),
-    Column("tocsin.threshold", D, "threshold: a score at or above it is a finding"),
+    Column("tocsin.score", D, "score of the subject; a higher score is worse"),
+    Column("tocsin.threshold", D, "a score at or above this threshold is a finding"),
     Column("event.reason", T, "what the detector observed, in one sentence"),
-    Column("tocsin.baseline.digest", K, "digest of the baseline that was used"),
+    Column(
+        "tocsin.baseline.digest",
+        K,
+        "digest of the baseline that the window was compared with; two digests are joined by a comma",
+    ),
     Column(
         ASPECT,
         K,
@@ -52,17 +57,17 @@ _VERDICT = (
 INTERNAL_STREAMS = (
     Stream(
         "score",
-        "A detector's score of one subject in one window, also if it is below the threshold.",
+        "A detector's score of one subject in one window. Scores below the threshold are stored as well.",
         (*COMMON, *_FINDING_KEY, *_SUBJECT, *_VERDICT, _CLAIM),
         {
             "@timestamp": "2026-03-03T00:00:00Z",
-            "event": {"reason": "PSI 0.04 over 1d"},
+            "event": {"reason": "credit answers as before"},
             "tocsin": {
                 "detector": {"id": "prediction_drift"},
                 "window": {"start": "2026-03-02T00:00:00Z", "end": "2026-03-03T00:00:00Z"},
                 "subject": {"type": "model", "id": "credit"},
                 "score": 0.4,
-                "threshold": 1.2,
+                "threshold": 2.58,
             },
         },
         {"event.kind": "metric"},
@@ -70,7 +75,9 @@ INTERNAL_STREAMS = (
     ),
     Stream(
         "finding",
-        "A score at or above its threshold. The newest revision of a `tocsin.finding.id` is the valid one.",
+        "A score at or above its threshold. A later evaluation of the window can append a new revision of a finding. Of "
+        "several revisions with the same `tocsin.finding.id`, the one with the highest `tocsin.run.fence` is valid, and "
+        "of those with the same number the newest.",
         (
             *COMMON,
             *_FINDING_KEY,
@@ -86,22 +93,22 @@ INTERNAL_STREAMS = (
             Column("tocsin.evidence", Type.JSON, "facts that let a person verify the finding"),
             Column("tocsin.playbook.id", K, "id of the playbook for an incident of this kind"),
             Column("tocsin.detector.family", K, "area that the detector monitors, such as data_integrity"),
-            Column("threat.framework", K, "name of the framework: MITRE ATLAS"),
+            Column("threat.framework", K, "framework of the technique ids: MITRE ATLAS"),
             Column("threat.technique.id", Type.KEYWORDS, "ids of ATLAS techniques"),
             _CLAIM,
             _SILENT,
         ),
         {
             "@timestamp": "2026-03-03T00:00:00Z",
-            "event": {"reason": "PSI 0.61 over 1d"},
+            "event": {"reason": "credit returns another score than before: mean 0.31, before 0.22"},
             "tocsin": {
                 "finding": {"id": "0b7e…"},
                 "detector": {"id": "prediction_drift"},
                 "window": {"start": "2026-03-02T00:00:00Z", "end": "2026-03-03T00:00:00Z"},
                 "subject": {"type": "model", "id": "credit"},
                 "severity": "high",
-                "score": 2.9,
-                "threshold": 1.2,
+                "score": 6.1,
+                "threshold": 2.58,
             },
         },
         {
@@ -156,15 +163,27 @@ INTERNAL_STREAMS = (
             Column("tocsin.run.rows", L, "number of events read"),
             Column("tocsin.run.scores", L, "number of subjects scored"),
             Column("tocsin.run.findings", L, "number of findings"),
-            Column("tocsin.run.judged", K, "digest of the subjects, scores, thresholds and reasons"),
-            Column("tocsin.run.attempt", L, "number of the attempt: 1, plus the failed attempts before it"),
+            Column(
+                "tocsin.run.judged", K, "digest of the evaluation's subjects, scores, thresholds and reasons"
+            ),
+            Column(
+                "tocsin.run.attempt",
+                L,
+                "number of the attempt: 1 plus the number of failed attempts before it",
+            ),
             Column("event.duration", L, "duration in nanoseconds"),
-            Column("event.reason", T, "why the window was skipped, failed or is a gap"),
-            Column("error.type", K, "kind of failure: raised, output, hang, memory or crash"),
+            Column(
+                "event.reason", T, "why the window was skipped, why its evaluation failed, or why it is a gap"
+            ),
+            Column(
+                "error.type",
+                K,
+                "kind of failure: raised, output, baseline, store, hang, memory, crash or import",
+            ),
             Column(
                 "tocsin.run.searched",
                 Type.DATE,
-                "oldest event time that was read, including history and baseline",
+                "oldest event time that the evaluation covered, including history and baseline",
             ),
             Column("tocsin.baseline.digest", K, "digest of the baseline that was used"),
             _CLAIM,
@@ -187,8 +206,8 @@ INTERNAL_STREAMS = (
         "One change to Tocsin by a person or by Tocsin itself, such as a pinned baseline or an acknowledged alert.",
         (
             *COMMON,
-            Column("user.name", K, "who made the change"),
-            Column("event.reason", T, "reason that this person gave"),
+            Column("user.name", K, "person who made the change"),
+            Column("event.reason", T, "reason that the person gave"),
             Column("tocsin.audit.object", K, "object that was changed"),
             Column("tocsin.audit.details", Type.JSON, "arguments of the command, old and new values"),
         ),
@@ -208,18 +227,20 @@ INTERNAL_STREAMS = (
         (
             *COMMON,
             Column("tocsin.dead_letter.stream", K, "stream that the event was intended for"),
-            Column("tocsin.dead_letter.position", K, "position in the source: file and line or byte offset"),
+            Column("tocsin.dead_letter.position", K, "position in the source, such as file and byte offset"),
             Column("tocsin.dead_letter.bytes", L, "size of the original event in bytes"),
             Column("error.message", T, "reason for the rejection"),
-            Column("event.hash", K, "digest of the original event; a keyed digest if events are protected"),
             Column(
-                "event.original", T, "original event, protected by the same rules, truncated if it is long"
+                "event.hash",
+                K,
+                "digest of the original event; a keyed digest if protection rules are configured",
             ),
+            Column("event.original", T, "original event after the protection rules; truncated if it is long"),
         ),
         {
             "@timestamp": "2026-03-03T00:05:00Z",
             "error": {"message": "@timestamp: required field is missing"},
-            "tocsin": {"dead_letter": {"stream": "access", "position": "access.ndjson:17"}},
+            "tocsin": {"dead_letter": {"stream": "access", "position": "access.ndjson@2048"}},
         },
         {"event.kind": "pipeline_error"},
         internal=True,

@@ -140,7 +140,12 @@ SOURCE_STREAMS = (
             *PRINCIPAL[:4],
             *SERVICE,
             Column("tocsin.dataset.name", K, "name of the dataset", required=True),
-            Column("tocsin.dataset.digest", K, "`sha256:` digest of the canonical content", required=True),
+            Column(
+                "tocsin.dataset.digest",
+                K,
+                "`sha256:` digest of the canonical content; CSV and Parquet files with equal values have equal digests",
+                required=True,
+            ),
             Column("tocsin.dataset.format", K, "format of the file: csv or parquet"),
             Column("tocsin.dataset.path", K, "path of the file with the rows"),
             Column("tocsin.dataset.rows", L, "number of rows"),
@@ -156,7 +161,7 @@ SOURCE_STREAMS = (
             Column(
                 "tocsin.dataset.inputs",
                 Type.KEYWORDS,
-                "digests of the datasets that it was created from (lineage)",
+                "digests of the datasets that this dataset was created from (lineage)",
             ),
         ),
         {

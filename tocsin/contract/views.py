@@ -54,12 +54,16 @@ _ABOUT = (
     Column(TIME, T, "start of the first window with a finding (alert), or time of opening (incident)"),
     Column("tocsin.severity", K, "highest severity of the findings"),
     Column("event.severity", L, "the severity as a number, from 0 (info) to 4 (critical)"),
-    Column("tocsin.subject.type", K, "type of the subject: model, dataset, principal, artifact or pipeline"),
+    Column(
+        "tocsin.subject.type",
+        K,
+        "type of the subject: model, dataset, principal, artifact or pipeline; of health: plugin, stream, clock or source",
+    ),
     Column("tocsin.subject.id", K, "id of the subject"),
     Column("tocsin.playbook.id", K, "id of the playbook"),
     Column("tocsin.incident.id", K, "id of the incident"),
-    Column("tocsin.alert.id", Type.KEYWORDS, "id of the alert, or ids of the incident's alerts"),
-    Column("user.name", K, "who acknowledged it"),
+    Column("tocsin.alert.id", Type.KEYWORDS, "id of the alert, or ids of all alerts of the incident"),
+    Column("user.name", K, "person who acknowledged the alert, or owner of the incident"),
 )
 
 
@@ -142,17 +146,27 @@ def _ratio(score: float, threshold: float) -> float | None:
 _ALERTS = View(
     "alerts",
     "alert",
-    "The current state of every alert.",
+    "The current state of every alert. An alert is active until it is resolved.",
     (
         *_ABOUT,
         Column("tocsin.alert.fingerprint", K, "fingerprint of the alert, the same in all its episodes"),
         Column("tocsin.alert.status", K, "open, acknowledged or resolved"),
         Column("tocsin.alert.raised", T, "time at which the alert was raised"),
-        Column("tocsin.alert.resolved", T, "end of the first window without a finding"),
+        Column(
+            "tocsin.alert.resolved", T, "end of the first window without a finding after the last finding"
+        ),
         Column("tocsin.alert.findings", L, "number of windows with a finding"),
         Column("tocsin.alert.ratio", D, "score ÷ threshold of the newest finding"),
-        Column("tocsin.alert.time_to_detect", D, "seconds from the start of the first window to the alert"),
-        Column("tocsin.alert.time_to_acknowledge", D, "seconds from the alert to its acknowledgement"),
+        Column(
+            "tocsin.alert.time_to_detect",
+            D,
+            "seconds from the start of the first window with a finding to the time at which the alert was raised",
+        ),
+        Column(
+            "tocsin.alert.time_to_acknowledge",
+            D,
+            "seconds from the time at which the alert was raised to its acknowledgement",
+        ),
         Column("tocsin.alert.atlas", Type.KEYWORDS, "cells of the ATLAS matrix: tactic › technique"),
         Column("threat.technique.id", Type.KEYWORDS, "ids of ATLAS techniques"),
         Column("tocsin.detector.id", K, "id of the detector"),
@@ -166,7 +180,7 @@ _ALERTS = View(
 _INCIDENTS = View(
     "incidents",
     "incident",
-    "The current state of every incident.",
+    "The current state of every incident. An incident is active until it is closed.",
     (
         *_ABOUT,
         Column("tocsin.incident.state", K, "open, acknowledged or closed"),
@@ -185,8 +199,14 @@ _ALWAYS = {"gte": "1970-01-01T00:00:00Z", "lte": "2200-01-01T00:00:00Z"}
 _NAMESPACES = View(
     "namespaces",
     "installation",
-    "One record for each namespace.",
-    (Column("tocsin.installation.views", L, "version of the views that the namespace was set up with"),),
+    "One record for each namespace. It is always active, so that a dashboard finds namespaces without alerts.",
+    (
+        Column(
+            "tocsin.installation.views",
+            L,
+            "version of the search fields in the namespace's records",
+        ),
+    ),
     "tocsin.installation.active",
     lambda value: {"tocsin.installation.views": value["views"], "tocsin.installation.active": _ALWAYS},
 )

@@ -46,7 +46,7 @@ class Source(Protocol):
         measures: Sequence[Measure],
         where: Where = (),
     ) -> pl.DataFrame:
-        """One row for each group of rows with `start <= @timestamp < end`."""
+        """One row with the measures for each group of rows with `start <= @timestamp < end`."""
         ...
 
     def snapshot(self, digest: str) -> pl.LazyFrame:
@@ -72,7 +72,7 @@ class Baseline:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over frames, values and threshold. Findings contain the digest of the baseline that was used."""
+        """SHA-256 over frames, values and threshold. Each finding contains the digest of its baseline."""
         sha = hashlib.sha256(
             msgspec.json.encode({"values": self.values, "threshold": self.threshold}, order="sorted")
         )
@@ -141,20 +141,20 @@ class Window:
     end: datetime
     source: Source
     baseline: Baseline | None = None
-    past: Source | None = None  # the source of history; None means `source`
+    past: Source | None = None  # the source of `history` and `before`; None: the same as `source`
 
     @property
     def length(self) -> timedelta:
-        """How much event time the window covers."""
+        """The length of the interval."""
         return self.end - self.start
 
     @property
     def words(self) -> str:
-        """The length as text, for sentences: `1d`."""
+        """The length as text, such as `1d`."""
         return format_length(self.length)
 
     def scan(self, stream: str, columns: Sequence[str] | None = None, where: Where = ()) -> pl.LazyFrame:
-        """The window's rows of a stream as a lazy frame, in no particular order."""
+        """The window's rows of a stream as a lazy frame. The order of the rows is not defined."""
         return self.source.scan(stream, self.start, self.end, columns, where)
 
     def rows(self, stream: str, columns: Sequence[str] | None = None, where: Where = ()) -> pl.DataFrame:
@@ -171,7 +171,7 @@ class Window:
         measures: Sequence[Measure] = (COUNT,),
         where: Where = (),
     ) -> pl.DataFrame:
-        """One row for each group of the window's rows, sorted by the columns `by`. The store computes it."""
+        """One row of measures for each group of the window's rows, sorted by `by`. The store computes the rows."""
         frame = self.source.summarize(stream, self.start, self.end, by, measures, where)
         return frame.sort(list(by))
 
@@ -182,11 +182,11 @@ class Window:
         columns: Sequence[str] | None = None,
         where: Where = (),
     ) -> pl.LazyFrame:
-        """Rows of the interval of `length` that ends at the window's start."""
+        """Rows of a stream in the interval of `length` before the window, as a lazy frame."""
         return self.before(length).scan(stream, columns, where)
 
     def before(self, length: str | timedelta) -> Window:
-        """The window of `length` that ends where this one starts."""
+        """The window of `length` that ends at the start of this window."""
         span = parse_length(length) if isinstance(length, str) else length
         return Window(self.start - span, self.start, self.past or self.source)
 
@@ -199,7 +199,7 @@ class Window:
         return self.source.snapshot(digest)
 
     def tumble(self, length: str | timedelta) -> Iterator[Window]:
-        """The tumbling windows of `length` that overlap this window, oldest first, cut at its start and end."""
+        """The tumbling windows of `length` that overlap this window, oldest first, each cut to this window."""
         span = parse_length(length) if isinstance(length, str) else length
         start = floor_time(self.start, span)
         while start < self.end:
@@ -214,11 +214,11 @@ class Window:
     def with_rows(
         self, frames: Mapping[str, pl.DataFrame], snapshots: Mapping[str, pl.LazyFrame] | None = None
     ) -> Window:
-        """The same interval and baseline with other rows, for example a chunk for calibration."""
+        """A window with the same interval and baseline but other rows, for example a chunk for calibration."""
         return replace(self, source=FrameSource.of(frames, snapshots), past=self.past or self.source)
 
     def with_baseline(self, baseline: Baseline | None) -> Window:
-        """The same interval and rows with another baseline."""
+        """A window with the same interval and rows but another baseline."""
         return replace(self, baseline=baseline)
 
 
@@ -245,7 +245,7 @@ def matches(condition: Condition) -> pl.Expr:
 
 
 def aggregate(rows: pl.LazyFrame, by: Sequence[str], measures: Sequence[Measure]) -> pl.DataFrame:
-    """Compute measures over groups of rows. This implements `Source.summarize` for rows in memory."""
+    """Compute measures for each group of rows: `Source.summarize` for rows in memory."""
     return rows.group_by(list(by)).agg(*(_measure(m) for m in measures)).collect()
 
 

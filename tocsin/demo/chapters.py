@@ -16,7 +16,7 @@ from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Detect
 from tocsin.demo.pictures import extraction, intruder, poisoning, shift
 from tocsin.demo.weeks import week
 from tocsin.report import words
-from tocsin.report.accounts import finding_table, saw
+from tocsin.report.accounts import finding_panel, finding_table
 from tocsin.report.appendix import Appendix
 from tocsin.report.document import Block, Chip, Details, Facts, Heading, Paragraph, Picture, Section, When
 from tocsin.report.evidence import readable
@@ -64,7 +64,9 @@ def chapter(app: App, story: Story, number: int, findings: pl.DataFrame, appendi
             Paragraph(_HAPPENED.get(attack.week, "")),
             Facts([*attack.facts.items()]),
             Heading("What Tocsin found"),
-            saw(app, worst, [("time to detect", words.delay(detection.delay))]) if worst else missed,
+            finding_panel(app, worst, [("time to detect", words.delay(detection.delay))])
+            if worst
+            else missed,
             *([drawn] if drawn else []),
             *(
                 [Heading("Evidence"), *readable(worst["tocsin.evidence"]), appendix.link(worst)]

@@ -16,7 +16,7 @@ from tocsin.demo.lender import WEEKS
 from tocsin.demo.outcome import QUIET, Detection, Story
 from tocsin.demo.weeks import calendar, week
 from tocsin.pipeline.detecting.records import newest_findings
-from tocsin.report import overview, proof, tell, words
+from tocsin.report import build, overview, proof, words
 from tocsin.report.accounts import finding_table
 from tocsin.report.appendix import Appendix
 from tocsin.report.cases import Cases
@@ -83,7 +83,7 @@ def write(app: App, story: Story, path: Path) -> None:
             appendix.section(app, facts),
         ],
     )
-    tell.write(document, path)
+    build.write(document, path)
 
 
 def _verdict(story: Story) -> str:

@@ -16,21 +16,21 @@ from tocsin.clock import format_time
 from tocsin.contract.incidents import StepState
 from tocsin.demo import report
 from tocsin.demo.outcome import Detection, Story
-from tocsin.demo.story import live
+from tocsin.demo.story import simulate
 from tocsin.report import words
 
 
-def tell(folder: Path, seed: int, cluster: str = "") -> bool:
+def run_demo(folder: Path, seed: int, cluster: str = "") -> bool:
     """Run the demo and print the result; true if every attack was found and the quiet weeks had no false alarm."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     began = time.monotonic()
     if console.is_terminal:
         with Console(stderr=True, highlight=False).status("starting") as status:
-            app, story = live(folder, seed, status.update, cluster)
+            app, story = simulate(folder, seed, status.update, cluster)
             status.update("writing the report")
             report.write(app, story, folder / "report.html")
     else:
-        app, story = live(folder, seed, _progress_lines(), cluster)
+        app, story = simulate(folder, seed, _progress_lines(), cluster)
         report.write(app, story, folder / "report.html")
     console.print()
     console.print(_table(story))
@@ -47,14 +47,14 @@ def _progress_lines() -> Callable[[str], None]:
     """Progress if the output is not a terminal: one line per week, not one per day."""
     last = ""
 
-    def say(line: str) -> None:
+    def print_week(line: str) -> None:
         nonlocal last
         week = line.partition(", day")[0]
         if week != last:
             last = week
             print(line.replace(", day 1", ""), file=sys.stderr, flush=True)  # noqa: T201
 
-    return say
+    return print_week
 
 
 def _table(story: Story) -> Table:

@@ -1,6 +1,6 @@
-"""Simulates twelve weeks of a lender: four to fit baselines on, four quiet ones, four with an attack.
+"""Simulates twelve weeks at a lender: four to fit baselines on, four without an attack, and four with one attack each.
 
-The `App` that production runs collects, evaluates and alerts, on a scripted clock. The detectors receive no
+The same `App` that runs in production collects, evaluates and alerts, with a scripted clock. The detectors receive no
 information about the attacks.
 """
 
@@ -50,7 +50,7 @@ alerting:
 
 
 def prepare(folder: Path, cluster: str = "") -> Path:
-    """Empty the demo's folder and write its configuration. `cluster` is the URL of an Elasticsearch for the store.
+    """Empty the folder of the demo and write its configuration. `cluster` is the URL of an Elasticsearch for the store.
 
     Raises:
         InputError: the folder contains files that no demo wrote.
@@ -59,45 +59,47 @@ def prepare(folder: Path, cluster: str = "") -> Path:
     if folder.exists() and any(folder.iterdir()):
         if not config.exists() or "tocsin demo" not in config.read_text()[:60]:
             raise InputError(
-                f"{folder} is not empty and was not made by `tocsin demo`: choose another folder with --dir"
+                f"{folder} contains files that `tocsin demo` did not write: choose another folder with --dir"
             )
         shutil.rmtree(folder)
     (folder / "sources").mkdir(parents=True)
     (folder / "pseudonym.key").write_text("the demo's key protects nobody: use your own\n")
     store, namespace = "{path: store}", "demo"
-    if cluster:  # a new namespace: an earlier demo's data stays untouched
+    if cluster:  # a new namespace, so that the data of earlier demos does not change
         store = f"{{type: elasticsearch, hosts: [{cluster}], replicas: 0}}"
         namespace = f"demo.{secrets.token_hex(4)}"
     config.write_text(CONFIG.format(path=config, store=store, namespace=namespace))
     return config
 
 
-def live(folder: Path, seed: int, say: Callable[[str], None], cluster: str = "") -> tuple[App, Story]:
-    """Simulate the twelve weeks. `say` receives progress; notifications go to the configured receivers.
+def simulate(
+    folder: Path, seed: int, progress: Callable[[str], None], cluster: str = ""
+) -> tuple[App, Story]:
+    """Simulate the twelve weeks. `progress` is called with the progress. Notifications go to the configured receivers.
 
     Raises:
         InputError: the data cannot be downloaded, or the folder contains other files.
     """
-    rows = applications(say)
+    rows = applications(progress)
     config = prepare(folder, cluster)
     clock = ScriptedClock(START)
-    say("training the first credit model")
+    progress("training the first credit model")
     lender = Lender(rows, folder / "sources", clock, seed)
     app = App(load(config), clock)
     story = Story(seed)
     attacks: list[Attack] = []
     extraction = Extraction(lender)
     for week in range(WEEKS):
-        attacks += _week(week, lender, app, story, extraction, say)
+        attacks += _week(week, lender, app, story, extraction, progress)
         if week == TRUSTED - 1:
-            _fit_baselines(app, say)
+            _fit_baselines(app, progress)
     lender.recorder.close(timeout=30)
     summarize(app, attacks, story)
     return app, story
 
 
 def _week(
-    week: int, lender: Lender, app: App, story: Story, extraction: Extraction, say: Callable[[str], None]
+    week: int, lender: Lender, app: App, story: Story, extraction: Extraction, progress: Callable[[str], None]
 ) -> list[Attack]:
     start, feed = week_start(START, week), lender.feeds[week]
     title = _TITLES.get(week, _NORMAL if week < TRUSTED else "a quiet week")
@@ -110,7 +112,7 @@ def _week(
         attacks.append(_shift(lender, start))
     for number in range(7):
         day = start + number * DAY
-        say(f"week {week + 1} of {WEEKS}, day {number + 1}: {title}")
+        progress(f"week {week + 1} of {WEEKS}, day {number + 1}: {title}")
         extra: list[Call] = []
         if number == 3:
             lender.deliver(week, feed)
@@ -127,7 +129,7 @@ def _week(
     lender.shifted = False
     if week == EXTRACT:
         attacks.append(_extraction(story, start))
-    if week not in {POISON, SHIFT}:  # the feed of these weeks is not used for training
+    if week not in {POISON, SHIFT}:  # the lender does not train on the feeds of these weeks
         lender.training.append(feed)
     lender.train(start + 7 * DAY - timedelta(hours=1))
     return attacks
@@ -143,7 +145,7 @@ _TITLES = {
 
 
 def _process_day(app: App, lender: Lender, *, evaluate: bool) -> None:
-    """Do at the end of a day what `tocsin run` does continuously."""
+    """Collect, evaluate and alert once at the end of a day. In production, `tocsin run` does this continuously."""
     lender.recorder.flush()
     for collector in app.collectors:
         app.ingest.run(collector)
@@ -152,7 +154,7 @@ def _process_day(app: App, lender: Lender, *, evaluate: bool) -> None:
     app.evaluate()
     lender.clock.advance(timedelta(seconds=1))
     app.alerting.tick()
-    lender.clock.advance(timedelta(minutes=1))  # group_wait
+    lender.clock.advance(timedelta(minutes=1))  # group_wait of the route
     app.alerting.tick()
 
 
@@ -168,12 +170,12 @@ def _acknowledge_incident(app: App) -> None:
         )
 
 
-def _fit_baselines(app: App, say: Callable[[str], None]) -> None:
+def _fit_baselines(app: App, progress: Callable[[str], None]) -> None:
     """Fit and pin a baseline of every detector that has one, on the trusted weeks."""
     end = week_start(START, TRUSTED)
     for setting in app.settings:
         if setting.detector.requires.baseline is not None:
-            say(f"fitting a baseline: {setting.detector.id}")
+            progress(f"fitting a baseline: {setting.detector.id}")
             version = app.detect.fit(setting, end, START)
             app.detect.baselines.pin(version.detector, version.number)
 

@@ -46,7 +46,7 @@ def window_of(row: Mapping[str, Any]) -> When:
     return When(start, end - start)
 
 
-def saw(app: App, row: Mapping[str, Any], more: Iterable[tuple[str, Line]] = ()) -> Panel:
+def finding_panel(app: App, row: Mapping[str, Any], more: Iterable[tuple[str, Line]] = ()) -> Panel:
     """A finding: its severity and reason, its detector, subject, score and window."""
     detector = row["tocsin.detector.id"]
     purpose = words.purpose(app, detector)

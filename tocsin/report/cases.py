@@ -10,7 +10,14 @@ from tocsin.contract.incidents import Incident
 from tocsin.contract.query import Condition
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import history, words
-from tocsin.report.accounts import UNACKNOWLEDGED, alert_table, finding_table, history_blocks, saw, steps
+from tocsin.report.accounts import (
+    UNACKNOWLEDGED,
+    alert_table,
+    finding_panel,
+    finding_table,
+    history_blocks,
+    steps,
+)
 from tocsin.report.appendix import Appendix
 from tocsin.report.document import (
     Block,
@@ -36,12 +43,13 @@ from tocsin.report.pictures.canvas import Calendar
 from tocsin.report.worst import alert_id, incident_id
 from tocsin.worker.app import App
 
-_INCIDENTS, _ALERTS, _EACH = 8, 8, 3  # in full: incidents, alerts without one, alerts of each incident
+#: Shown in full: incidents, alerts without an incident, alerts of each incident.
+_INCIDENTS, _ALERTS, _EACH = 8, 8, 3
 _LISTED = 30  # rows of a table
 
 
 class Cases:
-    """The incidents and the other notable alerts of one report. `targets` are the link targets of its sections."""
+    """The report's sections about incidents and other notable alerts. `targets` are the link targets in them."""
 
     def __init__(self, app: App, facts: Known, calendar: Calendar, appendix: Appendix) -> None:
         self._app, self._facts, self._calendar, self._appendix = app, facts, calendar, appendix
@@ -62,12 +70,12 @@ class Cases:
         }
 
     def incidents(self) -> Section:
-        """Every incident. The worst is expanded, the others are collapsed."""
+        """All incidents in a table, and the first ones in full. The worst incident is expanded, the others are collapsed."""
         ranked = self._facts.incidents
         if not ranked:
             return Section("Incidents", [Paragraph("No incident was opened.")])
         first, *others = ranked[:_INCIDENTS]
-        intro = "An alert of high severity opens an incident with its own copy of a playbook’s steps. "
+        intro = "By default, an alert of severity high or above opens an incident with its own copy of a playbook’s steps. "
         state = "The table shows the current steps and owners." if self._facts.period.open else (
             f"Steps and owners are those at the time of writing, {minute(self._app.clock.now())}."
         )  # fmt: skip
@@ -150,8 +158,8 @@ class Cases:
 
     def _without_alert(self, without_alert: pl.DataFrame) -> list[Block]:
         why = (
-            f"{words.count(len(without_alert), 'finding')} of {NOTABLE} or above raised no alert. They come from "
-            "a backfill that sends no notifications, or alerting has not run since."
+            f"{words.count(len(without_alert), 'finding')} of {NOTABLE} or above raised no alert. The cause is "
+            "a backfill that sends no notifications, or alerting has not run since the findings."
         )
         where = [
             Condition("tocsin.finding.id", "in", without_alert["tocsin.finding.id"].head(_LISTED).to_list())
@@ -163,12 +171,12 @@ class Cases:
         return [Heading("Findings without an alert"), Paragraph(why), finding_table(shown), *more]
 
     def _seen(self, alert: RaisedAlert) -> list[Block]:
-        """The finding of an alert: its reason, figures, picture and evidence."""
+        """The finding of an alert: reason, figures, chart and evidence."""
         row = self._rows.get(alert.finding)
         blind = words.part(self._app, alert.detector, "Blind spots")
         cannot = [Details("Blind spots of this detector", [Paragraph(blind)])] if blind else []
         if row is None:
-            gone = "The finding is past its retention. The rows of alert_history about the alert are below."
+            gone = "Retention has deleted the finding. The history of the alert is below."
             return [Panel([Paragraph((Chip(alert.severity), " ", gone)), Facts(_dates(alert))]), *cannot]
         self._drawn += 1
         name = f"alert-{self._drawn}"
@@ -176,7 +184,7 @@ class Cases:
         calendar = Calendar(start, self._calendar.end, self._calendar.bands)
         drawn = scores.draw_subject(self._app.store, alert.detector, alert.subject, calendar, name)
         return [
-            saw(self._app, row, _dates(alert)),
+            finding_panel(self._app, row, _dates(alert)),
             *([drawn] if drawn else []),
             Heading("Evidence", 4),
             *readable(row["tocsin.evidence"]),

@@ -106,8 +106,8 @@ def _block(block: doc.Block, folder: str) -> str:
     """A block. `_plain` writes those that hold neither other blocks nor a picture."""
     match block:
         case doc.Picture(name, _, label, caption):
-            said = f"\n\n{escape(caption)}" if caption else ""
-            return f"![{escape(label)}]({quote(f'{folder}/{name}.svg')}){said}"
+            below = f"\n\n{escape(caption)}" if caption else ""
+            return f"![{escape(label)}]({quote(f'{folder}/{name}.svg')}){below}"
         case doc.Panel(blocks):
             return _quoted("\n\n".join(_blocks(blocks, folder)))
         case doc.Details(summary, blocks, id):
@@ -172,9 +172,9 @@ def _step(item: doc.Item) -> str:
 
 
 def _fenced(text: str) -> str:
-    said = doc.shown(text)
-    fence = "`" * max(3, max(map(len, _TICKS.findall(said)), default=0) + 1)
-    return f"{fence}\n{said}\n{fence}"
+    shown_text = doc.shown(text)
+    fence = "`" * max(3, max(map(len, _TICKS.findall(shown_text)), default=0) + 1)
+    return f"{fence}\n{shown_text}\n{fence}"
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The start of a report: a summary in one sentence, the worst alerts, key figures, and the period in a picture."""
+"""The first part of a report: a summary in one sentence, the worst alerts, key figures, and a chart of the period."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from tocsin.report.words import count, delay, percent
 from tocsin.report.worst import worst
 from tocsin.worker.app import App
 
-#: A report is not good if more than this share of the windows was not evaluated.
+#: A report is not good news if more than this share of the windows is a gap.
 _UNSEEN = 0.01
 
 
 def verdict(facts: Facts) -> tuple[str, bool]:
-    """The report in one sentence, and whether it is good news."""
+    """The report in one sentence, and whether the report is good news."""
     severe = [a for a in facts.open if a.severity.rank >= Severity.HIGH.rank]
     blind = not facts.evaluated
     unseen = facts.missed > _UNSEEN * facts.windows
     alone = sum(not i.owner for i in facts.unsolved)
     if severe:
-        said = f"{_listed(severe)} {_is(severe)} open{_care(severe)}"
+        summary = f"{_listed(severe)} {_is(severe)} open{_care(severe)}"
     elif not (facts.alerts or facts.counted.total or facts.evaluated or facts.unsolved or facts.rejected):
         return "No event was ingested and no window was evaluated: there is nothing to report", False
     elif not (facts.alerts or facts.evaluated):
-        said = "No window was evaluated, so the absence of alerts proves nothing"
+        summary = "No window was evaluated, so the absence of alerts proves nothing"
     elif facts.open:
-        said = f"No alert above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
+        summary = f"No alert above {max(facts.open, key=lambda a: a.severity.rank).severity} is open; {_raised(facts)}"
     elif facts.raised:
-        said = f"{_raised(facts)} and {'it is' if len(facts.raised) == 1 else 'all are'} resolved"
+        summary = f"{_raised(facts)} and {'it is' if len(facts.raised) == 1 else 'all are'} resolved"
     else:
-        said = "No alert was raised"
+        summary = "No alert was raised"
     if facts.rejected and not facts.counted.total:
-        said += f"; {_rejected(facts.rejected)}"
+        summary += f"; {_rejected(facts.rejected)}"
     if len(facts.without_alert):
-        said += f"; {count(len(facts.without_alert), 'finding')} of {NOTABLE} or above raised no alert"
+        summary += f"; {count(len(facts.without_alert), 'finding')} of {NOTABLE} or above raised no alert"
     if facts.unsolved:
-        said += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
-        said += _without_owner(alone, len(facts.unsolved))
-    return f"{said}; {_coverage(facts)}", not (severe or unseen or alone or blind or len(facts.without_alert))
+        summary += f"; {count(len(facts.unsolved), 'incident')} {_is(facts.unsolved)} open"
+        summary += _without_owner(alone, len(facts.unsolved))
+    return f"{summary}; {_coverage(facts)}", not (
+        severe or unseen or alone or blind or len(facts.without_alert)
+    )
 
 
 def _listed(alerts: Sequence[RaisedAlert]) -> str:
@@ -90,7 +92,7 @@ def _coverage(facts: Facts) -> str:
 
 
 def head(app: App, facts: Facts, targets: Container[str]) -> list[Block]:
-    """The worst alerts and the figures below the sentence; `targets` are the link targets of the document."""
+    """The worst alerts, and the key figures below them. `targets` are the link targets of the document."""
     unsolved = len(facts.unsolved)
     severities = ", ".join(f"{number} {severity}" for severity, number in by_severity(facts.open))
     rejected = f", {facts.rejected:,} rejected" if facts.rejected else ", none rejected"
@@ -112,7 +114,7 @@ def head(app: App, facts: Facts, targets: Container[str]) -> list[Block]:
 
 
 def at_a_glance(app: App, facts: Facts, calendar: Calendar, title: str = "At a glance") -> Section:
-    """Events of each stream and alerts of each detector, as a picture and in figures."""
+    """The events of each stream and the alerts of each detector: a chart and tables."""
     detectors = [
         d for d in facts.detectors if d in {s.detector.id for s in app.settings} or _alerted(facts, d)
     ]
@@ -148,7 +150,7 @@ def _by_stream(facts: Facts) -> Table:
 
 
 def against_thresholds(facts: Facts, calendar: Calendar) -> Section:
-    """The worst scores of each detector relative to its threshold, and its findings by severity."""
+    """A chart of each detector's worst scores relative to the threshold, and a table of findings by severity."""
     drawn = scores.draw(facts.worst, calendar)
     blocks: list[Block] = [drawn] if drawn else [Paragraph("No detector has a score in this period.")]
     if len(facts.findings):

@@ -1,1 +1,1 @@
-"""Statistics: pure, typed functions that import nothing else of Tocsin."""
+"""Statistics: pure, typed functions without imports from the rest of Tocsin."""

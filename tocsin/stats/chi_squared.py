@@ -1,8 +1,8 @@
 """The chi-squared test that two histograms over the same bins come from one distribution.
 
-Its statistic is the likelihood ratio (Wilks 1938) with Williams' correction (1976). Pearson's sum of squares
-finds tables that are one in 100,000 twice as often as they are, since counts in rare bins are skewed, and
-where hundreds of histograms are compared just such tails decide.
+The statistic is the likelihood ratio (Wilks 1938) with Williams' correction (1976). Pearson's sum of squares
+reports p-values of 1 in 100,000 twice as often as they occur, because counts in rare bins are skewed. If
+hundreds of histograms are compared, these tails determine the result.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class ChiSquared(NamedTuple):
 def chi_squared(first: ArrayLike, second: ArrayLike) -> ChiSquared:
     """Compare two vectors of counts; symmetric. Without two bins to compare, p is 1.
 
-    Rare bins are pooled into one; where even that one is rare it joins the smallest of the others.
-    Pooling looks at both samples together, so it takes no side.
+    Rare bins are pooled into one bin. If the pooled bin is rare as well, it is merged with the smallest of the
+    other bins. Pooling uses the sums of both samples, so that it is symmetric.
 
     Raises:
         ValueError: the two have different lengths.
@@ -54,14 +54,14 @@ def chi_squared(first: ArrayLike, second: ArrayLike) -> ChiSquared:
 def _pooled(table: np.ndarray, least: float) -> np.ndarray:
     both = table.sum(axis=0)
     rare = both < least
-    kept = table[:, ~rare]
+    frequent = table[:, ~rare]
     rest = table[:, rare].sum(axis=1, keepdims=True)
     if rest.sum() == 0:
-        return kept
-    if rest.sum() >= least or kept.shape[1] == 0:
-        return np.hstack((kept, rest))
-    kept[:, [int(np.argmin(kept.sum(axis=0)))]] += rest
-    return kept
+        return frequent
+    if rest.sum() >= least or frequent.shape[1] == 0:
+        return np.hstack((frequent, rest))
+    frequent[:, [int(np.argmin(frequent.sum(axis=0)))]] += rest
+    return frequent
 
 
 def _upper_tail(statistic: float, freedom: int) -> float:

@@ -1,4 +1,4 @@
-"""Densities on the circle of the day's hours."""
+"""Densities over the hours of the day, as a circle."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def hour_density(counts: Floats, concentration: float = CONCENTRATION) -> Floats
     """Kernel density of the hour of day, with a von Mises kernel (Mardia and Jupp 2000, §12.4).
 
     Args:
-        counts: how often each of the 24 hours was seen, in the last axis.
-        concentration: of the kernel; the greater, the narrower.
+        counts: the count of each of the 24 hours, in the last axis.
+        concentration: of the kernel; a greater value makes the kernel narrower.
 
     Returns:
-        Probabilities of the 24 hours in the same shape, each row summing to 1; 1/24 where nothing was seen.
+        Probabilities of the 24 hours in the same shape, each row summing to 1; 1/24 in rows without counts.
     """
     angle = 2 * np.pi * np.arange(HOURS) / HOURS
     kernel = np.exp(concentration * (np.cos(angle) - 1))
@@ -32,6 +32,6 @@ def hour_density(counts: Floats, concentration: float = CONCENTRATION) -> Floats
 
 
 def shrunk(own: Floats, team: Floats, strength: float) -> Floats:
-    """The density of `own` counts, drawn to the `team`'s as if that were `strength` of its observations."""
+    """The density of `own` counts, shrunk to the `team`'s density with the weight of `strength` observations."""
     total: Floats = own.sum(-1, keepdims=True)
     return (total * hour_density(own) + strength * team) / (total + strength)

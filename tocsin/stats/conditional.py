@@ -1,7 +1,7 @@
-"""Each feature given the others: what is left of it when the rest of the row predicts it.
+"""The residual of each feature of a row after a prediction from the other features.
 
-A row whose values are all usual one by one but do not go together has large residuals. Comparing
-residuals feature by feature also says which one moved (conditional distribution tests; Kulinski,
+A row has large residuals if each value is usual but their combination is not. A comparison of residuals
+feature by feature also identifies the feature that changed (conditional distribution tests; Kulinski,
 Bagchi & Inouye, Feature Shift Detection, NeurIPS 2020).
 """
 
@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-#: Added to every variance (in units of itself), so that columns that copy each other do no harm.
+#: Added to every variance (in units of itself), so that the matrix stays invertible if columns are copies of each other.
 RIDGE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class NormalScores:
-    """A baseline's column, ready to give values their rank in it as a normal quantile, so that no outlier
-    carries weight. `at` are the scores of its different values, `between` those of the gaps around them.
+    """Converts values to normal scores: the normal quantile of a value's rank in a column of the baseline.
+
+    Outliers therefore have no excess weight. `at` are the scores of the column's different values, `between`
+    the scores of the gaps around these values.
     """
 
     values: Floats
@@ -32,7 +34,7 @@ class NormalScores:
 
     @classmethod
     def of(cls, column: Floats) -> Self:
-        """Prepare sorted, finite values."""
+        """Compute the scores from finite values."""
         from scipy.special import ndtri
 
         values, counts = np.unique(column, return_counts=True)
@@ -42,12 +44,12 @@ class NormalScores:
         return cls(values, at, between)
 
     def of_column(self, column: Floats) -> Floats:
-        """The scores of a column; NaN and infinity are missing and become 0."""
+        """The scores of a column; NaN and infinity are missing values with the score 0."""
         if not len(self.values):
             return np.zeros(len(column))
         place = np.searchsorted(self.values, column)
-        there = np.minimum(place, len(self.values) - 1)
-        scores = np.where(self.values[there] == column, self.at[there], self.between[place])
+        nearest = np.minimum(place, len(self.values) - 1)
+        scores = np.where(self.values[nearest] == column, self.at[nearest], self.between[place])
         scores[~np.isfinite(column)] = 0.0
         return scores
 

@@ -35,7 +35,7 @@ def share(count: float, total: float) -> Figure:
 
 
 def departure(now: Figure, past: Sequence[Figure]) -> Departure:
-    """How far `now` lies from the median of the past (at least three figures).
+    """The distance of `now` from the median of the past (at least three figures).
 
     The scatter of the past is the standard deviation about the median without the most extreme tenth,
     corrected for this trimming. The part beyond the figures' sampling errors counts as real variation. The
@@ -47,9 +47,9 @@ def departure(now: Figure, past: Sequence[Figure]) -> Departure:
     values = np.array([figure.value for figure in past])
     median = float(np.median(values))
     trimmed = math.ceil(_TRIMMED * len(values))
-    kept = np.sort(np.abs(values - median))[: len(values) - trimmed]
-    freedom = len(kept) - 1
-    variance = float((kept**2).sum()) / freedom / _variance_left(trimmed / len(values))
+    deviations = np.sort(np.abs(values - median))[: len(values) - trimmed]
+    freedom = len(deviations) - 1
+    variance = float((deviations**2).sum()) / freedom / _variance_left(trimmed / len(values))
     sampling = float(np.mean([figure.error**2 for figure in past]))
     real = max(variance - sampling, 0.0)
     of_median = math.pi / 2 / len(values)

@@ -1,4 +1,4 @@
-"""How far two histograms over the same bins are apart: effect sizes, which do not follow sample size."""
+"""Distances of two histograms over the same bins: effect sizes, which do not depend on the sample size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def psi(first: ArrayLike, second: ArrayLike) -> float:
     """The population stability index of two vectors of counts: 0 or more, symmetric.
 
     It is Jeffreys' divergence (Jeffreys 1946). Half a count is added to every bin, so that an empty
-    one gives a large figure and not infinity.
+    bin results in a large value and not in infinity.
 
     Raises:
         ValueError: the two have different lengths.
@@ -24,7 +24,7 @@ def jensen_shannon(first: ArrayLike, second: ArrayLike) -> float:
     """The Jensen-Shannon distance of two vectors of counts, to base 2: 0 to 1, a metric (Lin 1991).
 
     Raises:
-        ValueError: the two have different lengths, or one of them counts nothing.
+        ValueError: the two have different lengths, or one of them has no counts.
     """
     p, q = _shares(first, 0.0), _shares(second, 0.0)
     _same_bins(p, q)
@@ -47,6 +47,6 @@ def _shares(counts: ArrayLike, added: float) -> NDArray[np.float64]:
     smoothed = np.asarray(counts, dtype=np.float64) + added
     total = smoothed.sum()
     if total <= 0:
-        raise ValueError("a histogram counts nothing")
+        raise ValueError("a histogram has no counts")
     shares: NDArray[np.float64] = smoothed / total
     return shares

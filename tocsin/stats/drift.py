@@ -1,4 +1,4 @@
-"""How one column of a window differs from the baseline's: two tests and the sizes of the change."""
+"""The change of one column between a baseline and a window: two tests, and effect sizes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sample:
-    """A column: its finite values, sorted, and how many rows have none (NaN and infinity are missing).
+    """A column: its finite values, sorted, and the number of rows without one (NaN and infinity are missing).
 
-    What a baseline's column is asked for again and again is kept: its bins and its own counts in them.
+    The bins of a column and the column's counts in them are cached, because a baseline's column is compared often.
     """
 
     values: Floats
@@ -32,18 +32,18 @@ class Sample:
 
     @classmethod
     def of(cls, column: Floats) -> Self:
-        """Sort a column once; everything else is read from the sorted values."""
+        """Sort a column. All other methods use the sorted values."""
         values = np.sort(column)  # -inf first, inf and then NaN last
         first, last = np.searchsorted(values, -np.inf, "right"), np.searchsorted(values, np.inf, "left")
         return cls(values[first:last], len(column) - int(last - first))
 
     @property
     def rows(self) -> int:
-        """How many rows the column has, missing values included."""
+        """The number of rows of the column, including missing values."""
         return len(self.values) + self.missing
 
     def binned(self, *, nominal: bool) -> tuple[Bins, Counts]:
-        """Bins for such values (`nominal`: codes of names), and this column's counts in them; the last is missing."""
+        """Bins of this column (`nominal`: codes of categories), and its counts in them; the last counts missing values."""
         return self._named if nominal else self._ordered
 
     def counted(self, bins: Bins) -> Counts:
@@ -63,7 +63,7 @@ class Sample:
 
 
 class Shift(NamedTuple):
-    """What the two tests say: the Kolmogorov-Smirnov distance, its p-value, and that of the counts."""
+    """Results of the two tests: the Kolmogorov-Smirnov distance, its p-value, and the p-value of the counts."""
 
     ks: float
     ks_p: float
@@ -71,10 +71,10 @@ class Shift(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """How big a change is, whatever the number of rows.
+    """The size of a change, independent of the number of rows.
 
-    `wasserstein_sd` is in standard deviations of the baseline; None where it has no spread, or where
-    the values are only names.
+    `wasserstein_sd` is in standard deviations of the baseline. None if the baseline's values are all equal, or
+    if the values are codes of categories.
     """
 
     psi: float
@@ -83,18 +83,18 @@ class Effect(NamedTuple):
 
 
 def shift(baseline: Sample, current: Sample, *, nominal: bool = False, row_limit: float = math.inf) -> Shift:
-    """Test whether two columns have one distribution.
+    """Test whether two columns have the same distribution.
 
-    The Kolmogorov-Smirnov test sees values that move; the chi-squared test of counts in the baseline's
-    bins sees values that appear, vanish or go missing. Names (`nominal`) have no order, so only their
-    counts are tested.
+    The Kolmogorov-Smirnov test detects values that shift. The chi-squared test of counts in the baseline's bins
+    detects values that appear, disappear or become missing. Codes of categories (`nominal`) have no order: only
+    their counts are tested.
 
     Args:
         baseline: the column in the baseline.
         current: the column in the window.
-        nominal: whether the values are codes of names.
-        row_limit: more rows than this count as this many, so that a p-value follows the size of the
-            change and not of the sample.
+        nominal: whether the values are codes of categories.
+        row_limit: a larger sample is weighted as if it had this number of rows, so that a p-value depends on
+            the size of the change and not on the size of the sample.
     """
     weight = min(1.0, row_limit / max(current.rows, 1))
     before, now = counts(baseline, current, nominal=nominal)
@@ -110,10 +110,10 @@ def effect(baseline: Sample, current: Sample, *, nominal: bool = False) -> Effec
     """Measure a change: PSI and Jensen-Shannon over the baseline's bins, and the Wasserstein distance."""
     before, now = counts(baseline, current, nominal=nominal)
     spread = float(baseline.values.std()) if len(baseline.values) else 0.0
-    moved = None
+    distance = None
     if spread > 0 and len(current.values) and not nominal:
-        moved = wasserstein(baseline.values, current.values) / spread
-    return Effect(psi(before, now), jensen_shannon(before, now), moved)
+        distance = wasserstein(baseline.values, current.values) / spread
+    return Effect(psi(before, now), jensen_shannon(before, now), distance)
 
 
 def counts(baseline: Sample, current: Sample, *, nominal: bool = False) -> tuple[Counts, Counts]:

@@ -1,4 +1,4 @@
-"""Rows of any table as numbers: what tree models and counts of combinations can read."""
+"""Converts the rows of any table to numbers, for tree models and for counts of combinations."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Floats = NDArray[np.float64]
 
 
 def plain(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows in two types alone: Float64 and String.
+    """The same rows with columns of two types: Float64 and String.
 
-    Booleans are 0 and 1, times are microseconds; lists, structures and bytes are left out.
+    Booleans become 0 and 1, and times microseconds. Lists, structures and bytes are dropped.
     """
     columns: list[pl.Series] = []
     for column in frame.iter_columns():
@@ -33,7 +33,7 @@ def plain(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def label_text(labels: pl.Series) -> pl.Series:
-    """Labels as text, such that 1, 1.0 and "1" are one label; NaN is null."""
+    """Labels as text. 1, 1.0 and "1" become the same label, and NaN becomes null."""
     if labels.dtype.is_float():
         labels = labels.fill_nan(None)
         if bool((labels.drop_nulls() % 1 == 0).all()):
@@ -43,22 +43,22 @@ def label_text(labels: pl.Series) -> pl.Series:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Columns of plain frames as 64-bit floats: text by its rank among the trusted values.
+    """Encodes columns of plain frames as 64-bit floats. Text becomes its rank among the trusted values.
 
-    Nulls and infinities are NaN; text that the trusted rows do not hold is -1. `texts` has an entry
-    for each column, None where it holds numbers.
+    Nulls and infinities become NaN, and text that the trusted rows do not contain becomes -1. `texts` has an
+    entry for each column; None for a column of numbers.
     """
 
     texts: Mapping[str, pl.Enum | None]
 
     @classmethod
     def of(cls, trusted: pl.DataFrame, without: Collection[str] = ()) -> Self:
-        """Learn the columns of trusted rows, save those that are constant and those in `without`."""
+        """Learn the columns of trusted rows, except constant columns and the columns in `without`."""
         columns = [c for c in trusted.iter_columns() if c.n_unique() > 1 and c.name not in without]
         return cls({c.name: different(c) if c.dtype == pl.String else None for c in columns})
 
     def missing(self, frame: pl.DataFrame) -> list[str]:
-        """Columns that a plain frame lacks, or holds as the other type."""
+        """Columns that a plain frame lacks or has with the other type."""
         schema = frame.schema
         return [
             name
@@ -67,7 +67,7 @@ class Encoder:
         ]
 
     def encode(self, frame: pl.DataFrame) -> Floats:
-        """Rows × columns, in the encoder's order."""
+        """A matrix of rows × columns, in the encoder's order of columns."""
         matrix = np.empty((len(frame), len(self.texts)))
         for place, (name, texts) in enumerate(self.texts.items()):
             column = frame[name]
@@ -82,7 +82,7 @@ def different(texts: pl.Series) -> pl.Enum:
 
 
 def ranks(texts: pl.Series, among: pl.Enum) -> Floats:
-    """Places of texts among known ones, -1 for others; null is NaN."""
+    """Ranks of texts among the known texts; -1 for other texts, NaN for null."""
     places = texts.cast(among, strict=False).to_physical().cast(pl.Float64).to_numpy().copy()
     known = texts.is_not_null().to_numpy() if texts.null_count() else True
     places[np.isnan(places) & known] = -1

@@ -19,42 +19,44 @@ from tocsin.stats.tails import Tail
 Floats = NDArray[np.float64]
 Marks = Mapping[str, Floats]
 
-#: The statistics, in the words in which a person reads them.
+#: The statistics, with the meaning that findings report as evidence.
 STATISTICS = {
-    "unseen": "share of queries with two or more values never seen before",
-    "step": "share of queries a small step in many features away from an earlier one",
-    "probe": "share of queries that put a value never seen before into an earlier one",
-    "alone": "mean distance from everything known, in ranks, beyond 90 % of honest queries",
-    "scatter": "mean log distance from the earlier queries beyond 90 % of honest ones",
-    "boundary": "share of queries of which the model is as unsure as of 2 % of honest ones",
+    "unseen": "share of queries with two or more values outside the known values or ranges of their features",
+    "step": "share of queries that differ slightly, but in many features, from an earlier query",
+    "probe": "share of queries that edit an earlier query with a value outside the known values or range",
+    "alone": "mean excess of the distance to the nearest known query, in ranks, over the 90 % quantile of honest queries",
+    "scatter": "mean excess of the log distance to the nearest earlier query over the 90 % quantile of honest queries",
+    "boundary": "share of queries with a model confidence as low as for the lowest 2 % of honest queries",
 }
-#: The share of honest queries of which the model is least sure.
+#: A query is near the decision boundary if the model's confidence is as low as for this share of honest queries.
 DOUBT = 0.02
-#: The share of honest queries that stay below the limit of a distance.
+#: The share of honest queries below the limit of a distance.
 _BELOW = 0.9
 _DISTANCES = ("alone", "scatter")
-#: The least normal excess that is believed, in queries of a run: one, or a fifth of the range of ranks.
+#: Lower bound of a statistic's normal excess, in queries of a run: one query, or for a distance a
+#: fifth of the range of ranks.
 _LEAST_QUERIES = {"alone": 0.2, "scatter": 0.2}
-#: The same as a share, whatever the run: clients whose customers are much alike, or live near the boundary.
+#: Lower bound of a statistic's normal excess as a share, for runs of any size: some honest clients have similar
+#: customers, or many customers near the decision boundary.
 _LEAST_SHARE = {"step": 0.02, "probe": 0.2, "boundary": 2 * DOUBT}
-#: Queries in a run, rising.
+#: Numbers of queries in a run, in rising order.
 SIZES = (20, 50, 100, 200, 500)
-#: Honest runs of one size that are looked at for each principal.
+#: Maximum number of honest runs of one size that are used for each principal.
 RUNS = 8
-#: A population of honest runs: at least so many, by so many principals.
+#: Minimum number of honest runs for a norm, and of principals that sent them.
 _LEAST_RUNS, _LEAST_PRINCIPALS = 8, 3
 
 
 @dataclass(frozen=True)
 class Queries:
-    """Distinct queries of one principal to one model, in order; confidence is NaN where it is unknown."""
+    """Distinct queries of one principal to one model, in order; an unknown confidence is NaN."""
 
     owner: str
     placed: Placed
     confidence: Floats
 
     def marks(self, run: slice, doubt: float) -> Marks:
-        """What is to be noted of each query of a run: its geometry and, as `boundary`, the model's doubt."""
+        """The marks of each query of a run: its geometry, and `boundary` for a confidence of at most `doubt`."""
         before = max(0, run.start - CONTEXT)
         noted = marks(self.placed.part(slice(before, run.stop)), run.start - before)
         confidence = self.confidence[run]
@@ -64,10 +66,11 @@ class Queries:
 
 @dataclass(frozen=True)
 class Norm:
-    """What is normal for one statistic over runs of one size.
+    """The normal values of one statistic over runs of one size.
 
-    `limit`: what a query must exceed to count. `tail`: of the statistic over honest runs. `own`: the mean
-    of each principal whose own runs lie in that tail; nobody is held to less than that.
+    `limit`: the value that a query's mark must exceed to raise the statistic. `tail`: the tail of the statistic
+    over honest runs. `own`: the mean of each principal whose own runs are in that tail on average. For such a
+    principal, values up to this mean are normal.
     """
 
     limit: float
@@ -75,17 +78,18 @@ class Norm:
     own: Mapping[str, float]
 
     def of(self, marks: Floats) -> float:
-        """The statistic of a run whose queries have these marks; NaN where fewer than a third have any."""
+        """The statistic of a run whose queries have these marks; NaN if fewer than a third have any."""
         return _mean_excess(marks, self.limit)
 
     def start(self, owner: str) -> float:
-        """Up to where the statistic is normal for a principal."""
+        """The upper limit of normal values of the statistic for a principal."""
         return max(self.tail.start, self.own.get(owner, self.tail.start))
 
     def z(self, marks: Floats, owner: str) -> float:
-        """How far a run by `owner` lies beyond normal, in units of the normal excess; 0 for NaN.
+        """How far the statistic of a run by `owner` exceeds normal values, in units of the normal excess; 0 for NaN.
 
-        Where some queries have no mark the mean is less sure by the square root, and so is the excess.
+        If only a share of the queries has marks, the result is multiplied by the square root of that share,
+        because the error of the mean is larger by its inverse.
         """
         z = (self.of(marks) - self.start(owner)) / self.tail.excess
         return max(float(np.nan_to_num(z * np.sqrt(np.mean(~np.isnan(marks))))), 0.0)
@@ -93,7 +97,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The statistic that lies farthest beyond normal: in which run, how far, and that run's marks."""
+    """The statistic that exceeds normal values most, with its z, its run, and the marks of this run."""
 
     statistic: str
     z: float
@@ -104,7 +108,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Honest:
-    """What is normal for a model: the confidence that few honest queries stay below, and the norms by size."""
+    """The normal queries of a model: the confidence that few honest queries fall below, and the norms by size."""
 
     doubt: float
     norms: Mapping[int, Mapping[str, Norm]]
@@ -112,8 +116,8 @@ class Honest:
     def judge(self, queries: Queries, limit: int) -> Verdict | None:
         """Compare a principal's queries, in at most `limit` runs of each size; None if they are too few.
 
-        The two largest sizes that fit are looked at. Of three runs or more the second highest counts, so
-        that a long stream has no more chances than a short one.
+        The two largest sizes that fit are compared. Of three or more runs, the second highest z is used, so that
+        a long stream does not have a higher rate of false alarms than a short one.
         """
         best = None
         for size in [s for s in self.norms if s <= len(queries.placed)][-2:]:
@@ -128,11 +132,11 @@ class Honest:
 
 
 def learn(honest: Sequence[Queries], doubt: float) -> Honest:
-    """The norms of each statistic over runs of each size, without those for which there are too few.
+    """Learn the norms of each statistic over runs of each size. Norms with too few runs are omitted.
 
     Args:
-        honest: the queries of each principal, one entry a principal.
-        doubt: the confidence that a share `DOUBT` of honest queries stays below.
+        honest: the queries of honest principals, one entry per principal.
+        doubt: the confidence that a share `DOUBT` of honest queries falls below.
     """
     found = {}
     for size in SIZES:
@@ -165,7 +169,7 @@ def _norm(name: str, runs: Mapping[str, Sequence[Marks]], size: int) -> Norm | N
 
 
 def _mean_excess(marks: Floats, limit: float) -> float:
-    """NaN where fewer than a third of the queries have a mark: what is left would be one person's few."""
+    """NaN if fewer than a third of the queries have marks, because the mean of so few queries is not reliable."""
     known = marks[~np.isnan(marks)]
     if not len(known) or 3 * len(known) < len(marks):
         return np.nan
@@ -183,7 +187,7 @@ def parts(count: int, size: int, limit: int) -> list[slice]:
 
 
 def drawn_in_turn(owners: Sequence[str], limit: int, seed: int = 0) -> NDArray[np.intp]:
-    """At most `limit` places, drawn at random from each owner in turn, so that none outweighs the others."""
+    """At most `limit` places, drawn at random from each owner in turn, so that no owner outweighs the others."""
     order = np.random.default_rng(seed).permutation(len(owners))
     turn = np.empty(len(owners), dtype=np.intp)
     taken: dict[str, int] = {}

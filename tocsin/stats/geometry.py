@@ -1,8 +1,8 @@
-"""The geometry of queries to a model: where they lie among rows that are known, and among each other.
+"""The geometry of queries to a model: their distances to known rows and to each other.
 
-Distances are taken in two spaces: ranks (each value's place among the reference values, so that
-neither scale nor outliers matter) and standard deviations, as a logarithm (where outliers do).
-A missing value (NaN) is a value of its own, below all others.
+Distances are computed in two spaces. In ranks (each value's rank among the reference values), neither scale nor
+outliers matter. In standard deviations, of which the logarithm is used, outliers do matter. A missing value
+(NaN) counts as a separate value below all others.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from tocsin.stats.neighbours import Matrix, Vector, fewest_changed, nearest, nearest_earlier
 
-#: Added to a distance in standard deviations before its logarithm, so that 0 stays finite.
+#: Added to a distance in standard deviations before its logarithm, so that the logarithm of 0 is finite.
 _OFFSET = 0.1
-#: Share of honest rows that may hold any value never seen before, over all closed features together.
+#: Maximum share of honest rows expected to contain a new value, over all closed features together.
 _NOVELTY = 0.05
-#: Share of values that may break a rule before it is none: edits that were not recognized.
+#: Maximum share of fractional values in a feature of whole numbers: edits that were not recognized.
 _STRAY = 0.005
 #: A query is an edit of an earlier one if at most this many of its values differ.
 _EDIT = 2
@@ -30,7 +30,7 @@ CONTEXT = 100
 
 @dataclass(frozen=True)
 class Domain:
-    """The values that a feature takes: its range, whether whole numbers, and all of them if closed."""
+    """The values of a feature: its range, whether they are whole numbers, and all values if the feature is closed."""
 
     low: float
     high: float
@@ -38,7 +38,7 @@ class Domain:
     closed: tuple[float, ...] | None
 
     def unseen(self, values: Vector) -> NDArray[np.bool_]:
-        """Which of these values the feature has never taken, as far as that can be said."""
+        """Which of these values are outside the domain."""
         new = (values < self.low) | (values > self.high)
         if self.whole:
             new |= values != np.round(values)
@@ -51,8 +51,9 @@ class Domain:
 def domains(rows: Matrix) -> list[Domain]:
     """The domain of each feature.
 
-    A feature is closed if hardly any value in it stands alone: the share of values seen once estimates
-    the chance that the next one is new (Good 1953), and these chances may add up to 5 % of rows.
+    A feature is closed if hardly any of its values occurs only once. The share of values that occur once
+    estimates the probability that the next value is new (Good 1953). Over all closed features, these probabilities
+    sum to at most 5 % of rows.
     """
     found = []
     for column in filled(rows).T:
@@ -65,14 +66,14 @@ def domains(rows: Matrix) -> list[Domain]:
 
 
 def filled(rows: Matrix) -> Matrix:
-    """The rows with minus infinity for what is missing."""
+    """The rows with minus infinity in place of missing values."""
     return np.where(np.isnan(rows), -np.inf, rows)
 
 
 def edits(rows: Matrix, start: int = 0) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """For each row from `start` on, the earlier row that it is most like, and whether it is an edit of that.
+    """For each row from `start` on, the most similar earlier row, and whether the row is an edit of it.
 
-    An edit changes at most two values, and at most half of them: what a person does who asks what-if.
+    An edit changes at most two values and at most half of all values, as a user does for a what-if question.
     """
     origin, changed = fewest_changed(filled(rows), start)
     return origin, changed <= min(_EDIT, rows.shape[1] // 2)
@@ -85,13 +86,13 @@ class Space:
         self._sorted = np.sort(filled(reference), axis=0)
         finite = np.where(np.isfinite(reference), reference, np.nan)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a feature that is always missing
+            warnings.simplefilter("ignore", RuntimeWarning)  # the feature is always missing
             self._mean = np.nan_to_num(np.nanmean(finite, axis=0))
             spread = np.nan_to_num(np.nanstd(finite, axis=0))
         self._spread = np.where(spread > 0, spread, 1.0)
 
     def ranks(self, rows: Matrix) -> Matrix:
-        """Each value's place among the reference values, 0 to 1; equal ones share their middle place."""
+        """Each value's rank among the reference values, 0 to 1. Equal values have their mean rank."""
         places = np.empty(rows.shape)
         for j, column in enumerate(filled(rows).T):
             known = self._sorted[:, j]
@@ -100,14 +101,14 @@ class Space:
         return places
 
     def deviations(self, rows: Matrix) -> Matrix:
-        """Standard deviations from the mean, at most 1,000 either way; 0 for what is missing."""
+        """Standard deviations from the mean, between -1,000 and 1,000; 0 for missing values."""
         found: Matrix = np.nan_to_num((rows - self._mean) / self._spread, nan=0.0).clip(-1e3, 1e3)
         return found
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Queries with their coordinates: arrays of one length, each of shape (queries, features) but `far`."""
+    """Queries with their coordinates: arrays of shape (queries, features), except `far` of shape (queries,)."""
 
     values: Matrix
     new: NDArray[np.bool_]
@@ -124,7 +125,7 @@ class Placed:
 
 
 class Reference:
-    """Rows that honest principals asked about, with the principal of each, and the features' domains."""
+    """Queries of honest principals, with the principal of each query, and the features' domains."""
 
     def __init__(self, rows: Matrix, owners: Sequence[str], known: Sequence[Domain]) -> None:
         self._space = Space(rows)
@@ -136,7 +137,7 @@ class Reference:
     def place(self, rows: Matrix, owners: Sequence[str]) -> Placed:
         """Coordinates of queries, and the distance in ranks of each to the nearest reference row.
 
-        A principal's own rows in the reference do not count, unless there are no others.
+        A principal's own rows in the reference are ignored, unless all rows are from one principal.
         """
         values, ranks = filled(rows), self._space.ranks(rows)
         codes = np.array([self._codes.get(owner, -1) for owner in owners], dtype=np.int64)
@@ -147,22 +148,21 @@ class Reference:
 
 
 def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
-    """What is to be noted of each of a principal's distinct queries from `start` on.
+    """The marks of each of a principal's distinct queries from `start` on.
 
-    The queries before `start` are only searched for those that later ones edit. A value is NaN where there
-    is nothing to say.
+    The queries before `start` are only searched for the originals of edits. A mark is NaN if it is undefined.
 
     Returns:
-        unseen: 1 if two or more values, beside those kept from the query that it edits, are outside their
-            feature's domain. probe: 1 for an edit with such a value. step: 1 if it is nearer to an earlier
-            query than half the distance to the reference, and no edit. edit: 1 for an edit.
-        alone: distance in ranks to the nearest of reference and earlier queries; NaN for an edit.
+        unseen: 1 if two or more values are outside their feature's domain; values that an edit leaves unchanged
+            are ignored. probe: 1 for an edit with such a value. step: 1 if the query is no edit, and an earlier
+            query is nearer than half the distance to the reference. edit: 1 for an edit.
+        alone: distance in ranks to the nearest reference row or earlier query; NaN for an edit.
         scatter: log distance in standard deviations to the nearest earlier query; NaN for an edit.
     """
     origin, edit = edits(queries.values, start)
     run = queries.part(slice(start, None))
-    kept = queries.new[origin] & (run.values == queries.values[origin]) & edit[:, None]
-    fresh = (run.new & ~kept).sum(axis=1)
+    unchanged = queries.new[origin] & (run.values == queries.values[origin]) & edit[:, None]
+    fresh = (run.new & ~unchanged).sum(axis=1)
     near, scatter = nearest_earlier(run.ranks), nearest_earlier(run.deviations)
     scatter[~np.isfinite(scatter)] = np.nan
     return {

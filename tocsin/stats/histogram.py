@@ -1,4 +1,4 @@
-"""Counting sorted samples in bins that the baseline sets."""
+"""Counts of sorted samples in bins that are derived from a baseline."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-#: Upper ends of the bins, as shares of the baseline: narrow in the tails, where wrong units show first.
+#: Upper ends of the bins, as shares of the baseline: narrow in the tails, where wrong units are visible first.
 LEVELS = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.94, 0.97, 0.99)
 
-#: A column with no more values than this is counted value by value.
+#: Maximum number of different values of a column for which each value is counted separately.
 FEW_VALUES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Where to count: between `marks`, each belonging to the bin below it, or exactly at each of them."""
+    """Bins between `marks`, each of which belongs to the bin below it; if `exact`, one bin for each mark."""
 
     marks: Floats
     exact: bool
 
     @classmethod
     def of(cls, values: Floats, *, nominal: bool = False) -> Self:
-        """Bins for a sorted sample: its values if they are few or only names, else its quantiles."""
+        """Bins for a sorted sample: its values if they are few or codes of categories, else its quantiles."""
         distinct = _distinct(values)
         if len(distinct) <= FEW_VALUES:
             return cls(distinct, exact=True)
         return cls(_frequent(values, FEW_VALUES) if nominal else quantiles(values, LEVELS), exact=nominal)
 
     def counts(self, values: Floats) -> Counts:
-        """How many of the sorted values lie in each bin; the last bin has those beyond the last mark.
+        """The number of sorted values in each bin. The last bin counts the values above the last mark.
 
-        Exact bins have in the last place the values that are none of the marks.
+        The last of exact bins counts the values that are equal to no mark.
         """
         upto = np.searchsorted(values, self.marks, "right")
         if not self.exact:
@@ -46,7 +46,7 @@ class Bins:
 
 
 def quantiles(values: Floats, levels: tuple[float, ...]) -> Floats:
-    """The different values at these shares of a sorted sample; each is a value of the sample.
+    """The quantiles of a sorted sample at these levels, without duplicates. Each is a value of the sample.
 
     Raises:
         ValueError: the sample is empty.
@@ -65,6 +65,6 @@ def _distinct(values: Floats) -> Floats:
 
 
 def _frequent(values: Floats, limit: int) -> Floats:
-    """The most frequent values, in rising order; of equally frequent ones the lower."""
+    """The most frequent values, in rising order; of equally frequent values the lower."""
     distinct, counts = np.unique(values, return_counts=True)
     return np.sort(distinct[np.argsort(-counts, kind="stable")[:limit]])

@@ -1,7 +1,7 @@
-"""Combinations of values that a batch of rows has far more often than trusted rows and chance allow.
+"""Combinations of values that are far more frequent in a batch of rows than in trusted rows or by chance.
 
-A backdoor trigger is a combination: some columns take the same, or nearly the same, values in a few
-rows. An item is "column = value" or "column within a quantile bin"; sets of two and three items are
+A backdoor trigger is such a combination: some columns have the same, or nearly the same, values in a few
+rows. An item is "column = value" or "column within a quantile bin". Sets of two and three items are
 counted in the batch and in the trusted rows.
 """
 
@@ -17,17 +17,17 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 Hot = NDArray[np.float32]
 
-MIN_COUNT = 5  # a combination in fewer rows of the batch is not looked at
-LABEL = -1  # the label's place among the columns
-_COLUMNS = 40  # columns looked at: those with the most different values
+MIN_COUNT = 5  # minimum number of the batch's rows with a combination
+LABEL = -1  # the label's index among the columns
+_COLUMNS = 40  # maximum number of columns: those with the most different values are used
 _BINS = 16
-_VALUES = 100  # exact values looked at: those that stand out most
-_LONGER = 20  # pairs to which every third item is tried
-_COMMON = 0.3  # an item in a larger share of the batch than this tells nothing
+_VALUES = 100  # maximum number of exact values: those with the largest excess are used
+_LONGER = 20  # number of pairs that are extended by every third item
+_COMMON = 0.3  # items (other than labels) in a larger share of the batch are ignored
 
 
 class Item(NamedTuple):
-    """`low <= column < high`, or `column == low` where the two are the same."""
+    """`low <= column < high`, or `column == low` if `low` and `high` are equal."""
 
     column: int
     low: float
@@ -35,7 +35,7 @@ class Item(NamedTuple):
 
 
 class ItemSet(NamedTuple):
-    """A combination, the rows of the batch and the number of trusted rows that hold it, its oddity."""
+    """A combination, the batch's rows and the number of trusted rows that contain it, and its excess as z."""
 
     items: tuple[Item, ...]
     rows: Codes
@@ -44,11 +44,11 @@ class ItemSet(NamedTuple):
 
 
 def excess(k: Floats, trusted: Floats, n: int, n_trusted: int, chance: Floats) -> Floats:
-    """How far counts lie above what both the trusted rows and chance allow, as normal deviates.
+    """How far counts exceed both the counts in trusted rows and the counts by chance, as normal deviates.
 
-    Signed roots of two likelihood-ratio statistics (Wilks 1938), of which the smaller counts: of k
-    among n rows against `trusted` among `n_trusted`, and of k against `chance`, the count expected if
-    the items were independent in this batch, so that columns which have merely moved are not odd.
+    The result is the smaller of the signed roots of two likelihood-ratio statistics (Wilks 1938). One compares k
+    among n rows with `trusted` among `n_trusted`. The other compares k with `chance`, the expected count if the
+    items were independent in this batch, so that a shift of single columns causes no excess.
     """
     share = n / (n + n_trusted)
     even = (k + trusted) * share
@@ -60,7 +60,7 @@ def excess(k: Floats, trusted: Floats, n: int, n_trusted: int, chance: Floats) -
 
 
 class _Table(NamedTuple):
-    """Which rows hold which items: items × rows, 0 or 1, and how often items come in pairs."""
+    """A matrix of items × rows (1 if the row contains the item), and the counts of pairs of items."""
 
     items: Sequence[Item]
     hot: Hot
@@ -78,11 +78,11 @@ class _Table(NamedTuple):
 
 
 class ItemScan:
-    """Finds the oddest pairs and triples of items in a batch, against fixed trusted rows.
+    """Finds the pairs and triples of items with the largest excess in a batch, compared with trusted rows.
 
     Args:
-        rows: trusted rows × columns; NaN is a value of its own.
-        labels: their label codes.
+        rows: trusted rows × columns; NaN is a separate value.
+        labels: the label codes of the trusted rows.
     """
 
     def __init__(self, rows: Floats, labels: Codes) -> None:
@@ -97,14 +97,14 @@ class ItemScan:
         self._binned = _Table.of([*bins, *self._of_label], self._turned, labels)
 
     def scan(self, rows: Floats, labels: Codes, skip: Collection[int] = ()) -> list[ItemSet | None]:
-        """The oddest pair of bins, triple of bins, pair of values, triple of values.
+        """The pair of bins, triple of bins, pair of values and triple of values with the largest excess.
 
-        Columns in `skip` are left out. None where no combination is frequent enough.
+        Columns in `skip` are ignored. None if no combination is frequent enough.
         """
         turned, found = np.ascontiguousarray(rows.T), []
         values = [*self._values(turned), *self._of_label]
         for trusted in (self._binned, _Table.of(values, self._turned, self._labels)):
-            found += _oddest(_Table.of(trusted.items, turned, labels), trusted, skip)
+            found += _largest(_Table.of(trusted.items, turned, labels), trusted, skip)
         return found
 
     def _values(self, turned: Floats) -> list[Item]:
@@ -123,7 +123,7 @@ class ItemScan:
 
 
 def _bins(column: int, values: Floats) -> list[Item]:
-    """Quantile bins of a column, twice: the second time moved by half a bin."""
+    """Quantile bins of a column, and the same bins shifted by half a bin."""
     known = values[np.isfinite(values)]
     items: list[Item] = []
     for shift in (0.0, 0.5):
@@ -133,7 +133,7 @@ def _bins(column: int, values: Floats) -> list[Item]:
     return items
 
 
-def _oddest(batch: _Table, trusted: _Table, skip: Collection[int]) -> list[ItemSet | None]:
+def _largest(batch: _Table, trusted: _Table, skip: Collection[int]) -> list[ItemSet | None]:
     n, n_trusted = batch.hot.shape[1], trusted.hot.shape[1]
     column = np.array([item.column for item in batch.items])
     single = batch.pairs.diagonal().astype(np.float64)
@@ -162,5 +162,5 @@ def _oddest(batch: _Table, trusted: _Table, skip: Collection[int]) -> list[ItemS
 
 def _item_set(batch: _Table, trusted: _Table, places: tuple[int, ...], z: float) -> ItemSet:
     both = (table.hot[list(places)].all(axis=0) for table in (batch, trusted))
-    rows, known = (np.flatnonzero(hold) for hold in both)
+    rows, known = (np.flatnonzero(contained) for contained in both)
     return ItemSet(tuple(batch.items[p] for p in places), rows, len(known), z)

@@ -11,10 +11,10 @@ Floats = NDArray[np.float64]
 
 
 def ks_statistic(first: Floats, second: Floats) -> float:
-    """The largest distance of the distribution functions of two sorted samples without NaN, 0 to 1.
+    """The largest distance between the distribution functions of two sorted samples without NaN, 0 to 1.
 
-    Exact with ties, and symmetric. Only the shorter sample is searched in the longer one, so a long
-    window against a bounded baseline costs little more than its own sort.
+    Exact with ties, and symmetric. Only the values of the shorter sample are searched in the longer one, so that a long
+    window takes little more time than it takes to sort it.
 
     Raises:
         ValueError: a sample is empty.
@@ -22,8 +22,8 @@ def ks_statistic(first: Floats, second: Floats) -> float:
     if not len(first) or not len(second):
         raise ValueError("a sample is empty; a two-sample test needs values on both sides")
     few, many = (first, second) if len(first) <= len(second) else (second, first)
-    # Between two neighbors in `few` its distribution function is flat and the other one only rises,
-    # so the largest gap lies at one of their ends.
+    # Between two neighbors in `few`, its distribution function is constant and the other function rises,
+    # so that the largest distance is at one of the neighbors.
     last = np.append(np.flatnonzero(few[1:] != few[:-1]), len(few) - 1)
     values = few[last]
     upto = (last + 1) / len(few)

@@ -1,4 +1,4 @@
-"""Whether the mean of a sample moved."""
+"""A test for a change of the mean."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 
 from tocsin.stats.histogram import quantiles
 
-#: Values beyond these shares of the baseline count as if they stood there, so that no single one decides.
+#: Values beyond these quantiles of the baseline are replaced by the quantile, so that no single value decides.
 WINSOR = (0.001, 0.999)
 
 
 def mean_shift_p_value(
     baseline: NDArray[np.float64], current: NDArray[np.float64], row_limit: float = math.inf
 ) -> float:
-    """Two-sided p-value that two sorted samples have one mean (z-test on winsorized values).
+    """Two-sided p-value for equal means of two sorted samples (z-test on winsorized values).
 
-    No test is more powerful against a shift of class shares, where the values are calibrated
-    probabilities: their mean is then the likelihood ratio. The spread is the baseline's.
+    If the values are calibrated probabilities, no test is more powerful against a shift of class shares, because
+    the mean is then the likelihood ratio. The standard deviation is the baseline's.
 
     Args:
         baseline: sorted, finite values.
         current: sorted, finite values.
-        row_limit: a longer `current` counts as this many values.
+        row_limit: a longer `current` is treated as if it had this number of values.
 
     Raises:
         ValueError: a sample is empty.

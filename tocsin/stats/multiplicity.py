@@ -1,4 +1,4 @@
-"""Many tests at once: p-values adjusted so that their number raises no false alarm, and as a score."""
+"""Multiple tests: p-values adjusted for the number of tests, and p-values as scores."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     """P-values adjusted for the false discovery rate (Benjamini & Hochberg 1995), in the given order.
 
-    The smallest of them is Simes' p-value (1986) of the hypothesis that nothing at all happened.
+    The smallest adjusted p-value is Simes' p-value (1986) of the hypothesis that all null hypotheses hold.
 
     Raises:
-        ValueError: a p-value lies outside [0, 1].
+        ValueError: a p-value is outside [0, 1].
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.size and not (np.all(p >= 0) and np.all(p <= 1)):
-        raise ValueError("p-values lie between 0 and 1")
+        raise ValueError("p-values must be between 0 and 1")
     order = np.argsort(p, kind="stable")
     stepped = p[order] * p.size / np.arange(1, p.size + 1)
     adjusted = np.empty_like(p)
@@ -25,10 +25,10 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def normal_deviate(p: float) -> float:
-    """A p-value as the standard normal deviate that is exceeded with this probability; 0 from a half on.
+    """The standard normal deviate that is exceeded with probability p; 0 for p of 0.5 or more, at most 37 (p = 1e-300).
 
-    On this scale half as much again is far rarer (0.005 becomes 0.00006), so severities, which are ratios of a
-    score to its threshold, tell what may happen by chance from what does not. At most 37 (p = 1e-300).
+    A severity is the ratio of a score to its threshold. On this scale, 1.5 times the deviate is far less probable
+    (0.005 becomes 0.00006), so that severities separate chance results from real ones.
     """
     from scipy.special import ndtri
 

@@ -1,4 +1,4 @@
-"""Distances between rows: nearest neighbors by one matrix product, and the fewest places changed."""
+"""Distances between rows: nearest neighbors by a matrix product, and the smallest number of different values."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 Groups = NDArray[np.int64]
 
-#: Rows compared at once, so that their distances to some thousand others stay in the processor's cache.
+#: Number of rows that are compared at once: their distances to some thousand rows fit in the processor's cache.
 _BLOCK = 128
 
 
 def distances(rows: Matrix, others: Matrix) -> Matrix:
     """Euclidean distance of every row to every other row: shape (rows, others).
 
-    One matrix product, an order faster than a tree above ten dimensions. Its rounding leaves about
-    1e-8 of the rows' norm where two rows are the same.
+    A matrix product is ten times faster than a tree above ten dimensions. Because of rounding, the distance of
+    two equal rows is about 1e-8 of their norm.
     """
     squares = np.einsum("ij,ij->i", rows, rows)[:, None] + np.einsum("ij,ij->i", others, others)
     product = rows @ others.T
@@ -28,7 +28,7 @@ def distances(rows: Matrix, others: Matrix) -> Matrix:
 
 
 def nearest(rows: Matrix, others: Matrix, groups: Groups, other_groups: Groups) -> Vector:
-    """Distance of each row to its nearest among the others of another group; infinite where there are none."""
+    """Distance of each row to the nearest of the others from another group; infinite if there are none."""
     found = np.full(len(rows), np.inf)
     halves, squares = -2.0 * others.T, np.einsum("ij,ij->i", others, others)
     for start in range(0, len(rows) if len(others) else 0, _BLOCK):
@@ -43,18 +43,18 @@ def nearest(rows: Matrix, others: Matrix, groups: Groups, other_groups: Groups) 
 
 
 def nearest_earlier(rows: Matrix) -> Vector:
-    """Distance of each row to the nearest of the rows above it; infinite for the first."""
+    """Distance of each row to the nearest of the rows before it; infinite for the first row."""
     between = distances(rows, rows)
     between[np.triu_indices(len(rows))] = np.inf
     return np.asarray(between.min(axis=1), dtype=np.float64)
 
 
 def fewest_changed(rows: Matrix, start: int = 0) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """For each row from `start` on, which row above it differs in the fewest places, and in how many.
+    """For each row from `start` on, the earlier row with the fewest different values, and the number of them.
 
     Returns:
-        Places and counts of length rows − start. A row with nothing above it has place 0 and one more
-        change than it has places. Equal infinities are equal.
+        Row numbers and counts, of length rows − start. A row without earlier rows has the row number 0 and a count
+        of one more than the number of columns. Equal infinities are equal.
     """
     count = np.zeros((len(rows) - start, len(rows)), dtype=np.int32)
     for column in rows.T:

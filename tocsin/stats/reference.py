@@ -1,4 +1,4 @@
-"""Tests of a batch against trusted, labeled rows: labels that do not fit, combinations that are new."""
+"""Tests of a batch against trusted, labeled rows: improbable labels, and new combinations of values."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Reference:
             if into < len(classes):
                 rows = places[codes == into]
                 facts |= {"into": classes[into], "surplus": round(float(surplus[into]), 1)}
-                words = f"about {max(surplus[into], 0):.0f} of {len(codes):,} labels look changed"
+                words = f"about {max(surplus[into], 0):.0f} of {len(codes):,} labels seem to be changed"
                 words += f" from {classes[1 - into]!r}" if len(classes) == 2 else ""
                 words += f" to {classes[into]!r}"
             yield Sign(z / self._unit, words, _ordered(rows, own), facts)
@@ -203,7 +203,7 @@ class Reference:
         one, none = np.full(1, float(len(rows))), np.zeros(1)
         z = float(excess(one, none, len(codes), len(self.labels), none)[0])
         words = f"{len(rows)} of {len(codes):,} new rows have a label that no trusted row has"
-        yield Sign(z / _UNSEEN, words, rows, {"test": "unheard labels", "rows_unheard": len(rows)})
+        yield Sign(z / _UNSEEN, words, rows, {"test": "unseen labels", "rows_unheard": len(rows)})
 
     def _moved(self, rows: Floats) -> set[int]:
         low, high = np.fmin.reduce(self.rows, axis=0), np.fmax.reduce(self.rows, axis=0)

@@ -1,9 +1,9 @@
-"""Do labels fit what a reference model expects of them? Tests against flips, for any number of classes.
+"""Tests for flipped labels against the probabilities of a reference model, for any number of classes.
 
-The reference gives each row the probabilities p of its labels. A flip hypothesis turns them into q; the
-most powerful test between the two (Neyman and Pearson 1933) sums log q/p over the labels seen. Less its
-expectation under p, row by row, the sum has mean 0 however the features are distributed, so that a
-shift of the features alone is not taken for flipped labels.
+For each row, the reference model predicts the probabilities p of the labels. Under a flip hypothesis, the
+probabilities are q. The most powerful test between the two (Neyman and Pearson 1933) sums log q/p over the
+actual labels. The expectation under p is subtracted in each row. The sum then has mean 0 for any distribution of
+the features, so that a shift of the features alone does not look like flipped labels.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 _DRAWS = 100_000
-_LEAST = 0.01  # probabilities are held above this, since no reference knows rarer labels well
+_LEAST = 0.01  # lower bound of probabilities, because no reference model predicts rarer labels well
 
 
 @dataclass(frozen=True, slots=True)
 class FlipNull:
-    """What the tests give on trusted rows that the reference has not seen; one place a hypothesis.
+    """The distribution of the tests on trusted rows outside the reference model's fit; one value per hypothesis.
 
-    `bias` is the mean of a row's statistic, `inflation` its variance over the variance that the
-    model expects, `between` the variance of a snapshot's mean beyond its sampling error (0 where
-    Cochran's test finds none), `rows` how many rows stand behind them, `priors` the labels' shares,
-    `correlation` of the hypotheses' statistics, row by row.
+    `bias`: the mean of a row's statistic. `inflation`: its variance, divided by the variance that the model
+    expects. `between`: the variance of a snapshot's mean beyond its sampling error (0 if Cochran's test finds
+    none). `rows`: the number of trusted rows. `priors`: the share of each label. `correlation`: of the hypotheses'
+    statistics over rows.
     """
 
     bias: Floats
@@ -39,10 +39,10 @@ class FlipNull:
     correlation: Floats
 
     def largest(self, alpha: float) -> float:
-        """The deviate that the largest of all tests passes with probability `alpha` in a quiet batch.
+        """The deviate that the largest of all tests exceeds with probability `alpha` in a quiet batch.
 
-        The hypotheses have much in common, so Bonferroni's bound would ask for too much; drawn from the joint
-        normal distribution with a fixed seed.
+        It is estimated from draws of the joint normal distribution with a fixed seed: the hypotheses are
+        correlated, so that Bonferroni's bound would be too high.
         """
         eigenvalues, vectors = np.linalg.eigh(self.correlation)
         root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
@@ -51,9 +51,9 @@ class FlipNull:
 
 
 class FlipTerms(NamedTuple):
-    """Each row's statistic, less its expectation; the variance and the third cumulant that the model expects.
+    """Each row's statistic minus its expectation, and the variance and third cumulant that the model expects.
 
-    Three arrays, rows × hypotheses: flips into each class in turn, then flips to any other class.
+    Three arrays of rows × hypotheses: flips into each class in turn, then flips to any other class.
     """
 
     statistic: Floats
@@ -62,13 +62,13 @@ class FlipTerms(NamedTuple):
 
 
 def flip_terms(p: Floats, labels: Codes, priors: Floats, share: float) -> FlipTerms:
-    """What the flip tests sum over the rows of a batch.
+    """The terms that the flip tests sum over the rows of a batch.
 
     Args:
         p: probabilities, rows × classes.
-        labels: codes of the labels seen.
+        labels: codes of the actual labels.
         priors: share of each class among trusted rows.
-        share: share of all rows that a hypothesis takes as flipped.
+        share: share of all rows that are flipped under a hypothesis.
     """
     p = np.clip(p, _LEAST, 1.0)
     p = p / p.sum(axis=1, keepdims=True)
@@ -90,9 +90,9 @@ def flip_terms(p: Floats, labels: Codes, priors: Floats, share: float) -> FlipTe
 
 
 def flip_null(p: Floats, labels: Codes, snapshot: Codes, share: float) -> FlipNull:
-    """The null of the flip tests, from out-of-fold probabilities of trusted rows.
+    """The null distribution of the flip tests, from out-of-fold probabilities of trusted rows.
 
-    `snapshot` says which snapshot each row comes from; other arguments as in `flip_terms`.
+    `snapshot` is the index of each row's snapshot. The other arguments are those of `flip_terms`.
     """
     from scipy.stats import chi2
 
@@ -100,9 +100,9 @@ def flip_null(p: Floats, labels: Codes, snapshot: Codes, share: float) -> FlipNu
     statistic, variance, _ = flip_terms(p, labels, priors, share)
     bias, spread = statistic.mean(axis=0), statistic.var(axis=0)
     sizes = np.bincount(snapshot).astype(np.float64)
-    kept = sizes > 0
-    sums = np.stack([np.bincount(snapshot, weights=column) for column in statistic.T], axis=1)[kept]
-    sizes = sizes[kept][:, None]
+    filled = sizes > 0
+    sums = np.stack([np.bincount(snapshot, weights=column) for column in statistic.T], axis=1)[filled]
+    sizes = sizes[filled][:, None]
     degrees = len(sizes) - 1
     between = np.zeros_like(bias)
     if degrees >= 3:
@@ -115,7 +115,7 @@ def flip_null(p: Floats, labels: Codes, snapshot: Codes, share: float) -> FlipNu
 
 
 def flip_deviates(p: Floats, labels: Codes, null: FlipNull, share: float) -> Floats:
-    """The flip tests on a batch, as normal deviates whatever its size; one for each hypothesis."""
+    """The flip tests on a batch, as normal deviates for any size of the batch; one for each hypothesis."""
     n = len(labels)
     terms = flip_terms(p, labels, null.priors, share)
     expected = terms.variance.sum(axis=0)
@@ -125,15 +125,16 @@ def flip_deviates(p: Floats, labels: Codes, null: FlipNull, share: float) -> Flo
 
 
 def unskewed(sums: Floats, skewness: Floats) -> Floats:
-    """Standardized sums as normal deviates: a sum of few skewed terms is far out more often than a normal one.
+    """Standardized sums as normal deviates, corrected for skewness.
 
-    Its distribution is taken as Pearson's type III (1895), which has the same three moments. Skewness to the
-    left is left alone: high sums are then rarer than normal ones.
+    A sum of few skewed terms is large more often than a normal variable. Its distribution is approximated by
+    Pearson's type III (1895) with the same three moments. Skewness to the left is not corrected: large sums are
+    then rarer than those of a normal variable.
     """
     from scipy.special import gammaincc, ndtri
 
     shape = 4 / np.maximum(skewness, 1e-3) ** 2
     upper = gammaincc(shape, np.maximum(shape + sums * np.sqrt(shape), 0.0))
-    # Deep in the tail, where p is no number any more, a normal deviate is not needed to be exact.
+    # Far in the tail p underflows; the normal deviate does not need to be exact there.
     skewed = np.where(upper > 1e-300, -ndtri(np.clip(upper, 1e-300, 1 - 1e-16)), sums)
     return np.asarray(np.where(skewness > 1e-3, np.minimum(skewed, sums), sums))

@@ -111,12 +111,12 @@ def surprise(
 
 @dataclass(frozen=True)
 class _Habits:
-    """The history of the principals that are judged."""
+    """The history of the principals of the window."""
 
     pair: Ints  # every pair that was touched, sorted
-    principal: Ints  # its two halves
-    resource: Ints
-    touched: Floats  # its decayed touches
+    principal: Ints  # the principal of each pair
+    resource: Ints  # the resource of each pair
+    touched: Floats  # the decayed touches of each pair
     total: Floats  # decayed touches of each principal
     distinct: Floats  # resources that each principal touched
 
@@ -171,7 +171,7 @@ def _lately(
 def _company(
     past: Touches, weight: Floats, habits: _Habits, popular: Floats, principal: Ints, resource: Ints
 ) -> Floats:
-    """Probability of a resource, given the others of its session or the principal's own resources."""
+    """Probability of a resource, given the other resources of its session or the principal's own resources."""
     groups: list[tuple[Ints, Floats, Ints]] = []
     for one in np.unique(principal):
         here = np.flatnonzero(principal == one)
@@ -195,7 +195,7 @@ def _company(
 
 
 def _beside(past: Touches, weight: Floats, asked: Ints, popular: Floats) -> Floats:
-    """How probable the resources (columns) are on a principal's day beside one of them (rows)."""
+    """Probability of each resource (columns) on a day on which a principal touches another resource (rows)."""
     from scipy.sparse import csr_array
 
     day = np.floor(past.time).astype(np.int64) * len(past.pool) + past.principal

@@ -1,4 +1,4 @@
-"""The upper tail of what is normal: how far beyond it a value lies, whatever the tail's shape."""
+"""The upper tail of normal values, as the scale of the excess of larger values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Peaks over a threshold (Pickands 1975): where the top fifth begins, and its mean excess.
+    """Peaks over a threshold (Pickands 1975): the start of the top fifth of values, and its mean excess.
 
-    For an exponential tail the excess over `start`, in units of `excess`, passes z in 0.2·exp(−z) of
-    cases; a short tail stays below that.
+    For an exponential tail, the excess over `start`, in units of `excess`, exceeds z with probability
+    0.2·exp(−z); for a short tail, the probability is lower.
     """
 
     start: float
@@ -25,8 +25,8 @@ class Tail:
         """Fit to normal values, at least two of them and finite.
 
         Args:
-            values: one for each window.
-            noise: the least excess that is believed, in the unit of the values: their sampling error.
+            values: one value for each window.
+            noise: the lower bound of the excess, in the unit of the values: their sampling error.
 
         Raises:
             ValueError: there are fewer than two values.

@@ -1,4 +1,4 @@
-"""One thread for many small computations."""
+"""A limit of one thread for small computations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 @functools.cache
 def _controller() -> Any:
-    # libraries that are loaded later would not be known to it
+    # the controller does not limit libraries that are loaded after its creation
     import numpy as np  # noqa: F401
     import sklearn.ensemble  # noqa: F401
     from threadpoolctl import ThreadpoolController
@@ -21,9 +21,9 @@ def _controller() -> Any:
 
 
 def one_thread(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function use one thread of numpy's and scikit-learn's libraries.
+    """Limit a function to one thread of the libraries of numpy and scikit-learn.
 
-    On a busy machine the threads of small computations wait for each other: measured on two cores under
+    On a busy machine, the threads of small computations wait for each other: measured on two cores under
     load, 333 ms of CPU instead of 14 ms for a product of matrices, 1.7 s instead of 0.2 s for a fit.
     """
 

@@ -1,4 +1,4 @@
-"""The Wasserstein-1 distance: how far values moved on average, in their own unit."""
+"""The Wasserstein-1 distance: the mean shift of values, in the unit of the values."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Places = NDArray[np.int64]
 def wasserstein(first: Floats, second: Floats) -> float:
     """The exact Wasserstein-1 (earth mover's) distance of two sorted, finite samples.
 
-    It is the integral of the distance between the two quantile functions, which are flat between the
-    levels i/n and j/m.
+    The distance is the integral of the difference between the two quantile functions, which are constant between
+    the levels i/n and j/m.
 
     Raises:
         ValueError: a sample is empty.
@@ -28,8 +28,10 @@ def wasserstein(first: Floats, second: Floats) -> float:
 
 
 def _coupling(n: int, m: int) -> tuple[Places, Places, Floats]:
-    """Which places of samples of n < m values meet between two levels, and the width of each step."""
-    levels = np.arange(1, n + 1) * m  # of the shorter sample; the longer one's are the multiples of n
+    """The indexes of the values of samples of n < m values on each step between levels, and the step's width."""
+    levels = (
+        np.arange(1, n + 1) * m
+    )  # of the shorter sample; the levels of the longer sample are the multiples of n
     is_few = np.zeros(n + m, dtype=np.int64)
     is_few[np.arange(n) + (levels - 1) // n] = 1
     at_few = np.cumsum(is_few) - is_few

@@ -1,7 +1,7 @@
-"""The conformance suite: a generator of small named checks, the same for built-ins and for plug-ins.
+"""The conformance checks: the same small, named checks for built-in plug-ins and for others.
 
-`for check in checks(plugin, cases): check()` raises `CheckError` where a plug-in breaks the contract.
-Skipping one is declared on the class, with its reason: `skip_checks = {"check_row_order_…": "why"}`.
+`for check in checks(plugin, cases): check()` raises `CheckError` if the plug-in violates the plug-in contract. A class
+declares the checks that do not apply to it, with the reason: `skip_checks = {"check_row_order_…": "why"}`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from tocsin.testing.cases import BUDGET, KINDS, Case
 from tocsin.testing.evaluate import Evaluation, evaluate
 
 HEADINGS = ("What it sees", "Method", "Blind spots", "False alarms", "Respond")
-_TOLD = 40  # characters of a panel's description
-_SAID = 20  # characters under a heading of the docstring
+_SHORTEST_DESCRIPTION = 40  # minimum number of characters of a panel's description
+_SHORTEST_BODY = 20  # minimum number of characters under a heading of the docstring
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 class CheckError(AssertionError):
-    """A plug-in does not keep the contract; the message says how."""
+    """A plug-in violates the plug-in contract. The message states how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def checks(
 
     Args:
         plugin: the class.
-        cases: a detector's cases; its behavior is checked on them.
-        playbooks: ids of the playbooks there are; empty skips that check.
+        cases: a detector's test cases, whose rows the checks of its behavior use.
+        playbooks: ids of all playbooks; if empty, the detector's playbook is not checked.
     """
     skipped: dict[str, str] = getattr(plugin, "skip_checks", {})
     found: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
@@ -96,12 +96,12 @@ def check_identity(plugin: type[Plugin[Any]]) -> None:
     """`id` is lower_snake_case and equal to the module's name; `stability` is declared."""
     _must(bool(_ID.fullmatch(plugin.id)), f"id {plugin.id!r} is not lower_snake_case")
     module = plugin.__module__.rpartition(".")[2]
-    _must(module == plugin.id, f"id {plugin.id!r} stands in module {module!r}; name the file {plugin.id}.py")
+    _must(module == plugin.id, f"id {plugin.id!r} is in module {module!r}; name the file {plugin.id}.py")
     _must(isinstance(plugin.stability, Stability), "stability is not declared")
 
 
 def check_params(plugin: type[Plugin[Any]]) -> None:
-    """Settings are a frozen dataclass; each has a line of documentation, defaults keep their bounds."""
+    """The settings are a frozen dataclass. Each setting has documentation, and its default is within its bounds."""
     type_ = plugin.params_type()
     _must(type_.__dataclass_params__.frozen, f"{type_.__name__} is not frozen")
     for item in dataclasses.fields(type_):
@@ -113,14 +113,14 @@ def check_params(plugin: type[Plugin[Any]]) -> None:
         try:
             settings.build(type_, {f.name: getattr(type_(), f.name) for f in dataclasses.fields(type_)})
         except ConfigError as error:
-            raise CheckError(f"a default breaks its own declaration: {error}") from None
+            raise CheckError(f"a default is not allowed by its own declaration: {error}") from None
 
 
 def check_docstring(plugin: type[Plugin[Any]]) -> None:
-    """A detector's docstring is a form with five headings; other plug-ins say what they guarantee."""
+    """A detector's docstring has five headings. The docstring of another plug-in states what delivery it guarantees."""
     words = plugin.__doc__ or ""
     if not issubclass(plugin, Detector):
-        _must("once" in words, "the docstring does not say what is guaranteed (at least once? at most once?)")
+        _must("once" in words, "the docstring does not state the delivery: at least once, or at most once")
         return
     lines = [line.strip() for line in words.splitlines()]
     found = [heading for heading in HEADINGS if heading in lines]
@@ -128,8 +128,8 @@ def check_docstring(plugin: type[Plugin[Any]]) -> None:
     at = [lines.index(heading) for heading in HEADINGS]
     _must(at == sorted(at), "the docstring's headings are out of order")
     for start, end in zip(at, [*at[1:], len(lines)], strict=True):
-        said = " ".join(lines[start + 1 : end]).strip()
-        _must(len(said) >= _SAID, f"{said!r} under {lines[start]!r} says too little")
+        body = " ".join(lines[start + 1 : end]).strip()
+        _must(len(body) >= _SHORTEST_BODY, f"the text under {lines[start]!r} is too short: {body!r}")
 
 
 def check_techniques(plugin: type[Detector[Any]]) -> None:
@@ -142,44 +142,48 @@ def check_techniques(plugin: type[Detector[Any]]) -> None:
 
 
 def check_streams(plugin: type[Detector[Any]]) -> None:
-    """The streams that it requires exist and are filled by collectors."""
+    """Each stream that the detector requires exists and is one that collectors fill."""
     requires = getattr(plugin, "requires", None)
     for stream in requires.streams if requires is not None else ():
-        _must(stream in SOURCES, f"requires stream {stream!r}; there are {', '.join(SOURCES)}")
+        _must(stream in SOURCES, f"no collector fills {stream!r}; require one of {', '.join(SOURCES)}")
 
 
 def check_panels(plugin: type[Detector[Any]]) -> None:
-    """Its family is one of `Family`; the panels that it declares name fields that their streams have, and say what to do."""
+    """The family is one of `Family`. Each panel names fields of its stream, and its description states what to do."""
     _must(isinstance(plugin.family, Family), f"family is {plugin.family!r}; write one of tocsin.Family")
     for panel in plugin.panels:
         it, rows = f"panel {panel.title!r}", panel.buckets if isinstance(panel, Distribution) else 2
-        _must(2 <= rows <= MOST_BUCKETS, f"{it} has {rows} rows; 2 to {MOST_BUCKETS} can be told apart")
-        _must(len(panel.description) >= _TOLD, f"{it} does not say what to do about it")
+        _must(2 <= rows <= MOST_BUCKETS, f"{it} has {rows} rows; it must have 2 to {MOST_BUCKETS}")
+        _must(
+            len(panel.description) >= _SHORTEST_DESCRIPTION,
+            f"{it}: the description is too short to state what to do",
+        )
         stream, fields = panel_fields(panel)
-        _must(not fields or stream in STREAMS, f"{it} shows stream {stream!r}; there is none")
+        _must(not fields or stream in STREAMS, f"{it} shows the unknown stream {stream!r}")
         for field, fit in fields.items():
             column = STREAMS[stream].by_name.get(field)
-            _must(column is not None, f"{it} shows {field!r}, which {stream} has not")
+            _must(column is not None, f"{it} shows {field!r}, which is not a field of {stream}")
             fits = column is None or column.type in fit
-            _must(fits, f"{it} cannot show {field!r} so: it is {column.type if column else ''}")
+            _must(fits, f"{it} cannot show {field!r} of type {column.type if column else ''}")
 
 
 def check_playbook(plugin: type[Detector[Any]], playbooks: Sequence[str]) -> None:
-    """The playbook that it names exists."""
+    """The playbook that the detector names exists."""
     if plugin.playbook and playbooks:
         _must(
-            plugin.playbook in playbooks, f"no playbook {plugin.playbook!r}; there are {', '.join(playbooks)}"
+            plugin.playbook in playbooks,
+            f"unknown playbook {plugin.playbook!r}; the playbooks are {', '.join(playbooks)}",
         )
 
 
 def check_cases_of_every_kind(plugin: type[Detector[Any]], cases: Sequence[Case]) -> None:
     """There is a case that fires, one that stays quiet, and a near miss."""
     lacking = [kind for kind in KINDS if kind not in {case.kind for case in cases}]
-    _must(not lacking, f"cases/{plugin.id}.yaml lacks: {', '.join(lacking)}")
+    _must(not lacking, f"cases/{plugin.id}.yaml has no case of kind {', '.join(lacking)}")
 
 
 def check_case(plugin: type[Detector[Any]], case: Case) -> None:
-    """The case gives the findings that it expects, within the time budget."""
+    """The detector reports the findings that the case expects, within the time budget."""
     began = time.process_time()
     problems = case_files.failures(case, case_files.run(case, plugin).findings)
     _must(not problems, f"case {case.name!r}: {'; '.join(problems)}")
@@ -188,40 +192,42 @@ def check_case(plugin: type[Detector[Any]], case: Case) -> None:
 
 
 def check_is_deterministic(plugin: type[Detector[Any]], case: Case) -> None:
-    """The same rows, fitted and judged anew, give the same scores."""
-    _same(
-        _result(plugin, case), case_files.run(case, plugin), "the same rows gave other scores the second time"
-    )
+    """A second fit and evaluation with the same rows give the same scores."""
+    second = case_files.run(case, plugin)
+    _same(_result(plugin, case), second, "a second run with the same rows gave other scores")
 
 
 def check_row_order_does_not_matter(plugin: type[Detector[Any]], case: Case) -> None:
     """Rows in another order give the same scores."""
-    shuffled = _again(
+    shuffled = _rerun(
         plugin, case, lambda frame: frame.sample(fraction=1.0, shuffle=True, seed=1), refit=True
     )
     _same(_result(plugin, case), shuffled, "rows in another order gave other scores")
 
 
 def check_unknown_columns_are_ignored(plugin: type[Detector[Any]], case: Case) -> None:
-    """A column that the stream does not have changes nothing."""
-    wider = _again(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.never.heard.of")))
+    """An additional column that is not in the stream's schema does not change the scores."""
+    wider = _rerun(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.unknown.column")))
     _same(_result(plugin, case), wider, "an unknown column changed the scores")
 
 
 def check_missing_columns(plugin: type[Detector[Any]], case: Case) -> None:
-    """Events with nothing but their required fields are no reason to fail."""
+    """Events that have only their required fields cause no error."""
     required = {c.name for s in STREAMS.values() for c in s.columns if c.required} | {"event.id"}
-    _again(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
+    _rerun(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
 
 
 def check_empty_window(plugin: type[Detector[Any]], case: Case) -> None:
-    """A window without rows is judged without failing and without a finding."""
+    """A window without rows causes no error and no finding."""
     detector = _detector(plugin, case)
     start = EPOCH
     window = Window(
         start, start + detector.requires.window, FrameSource.of({}), _result(plugin, case).baseline
     )
-    _must(not any(judged.finding for judged in judge(detector, window)), "an empty window gave a finding")
+    _must(
+        not any(judged.finding for judged in judge(detector, window)),
+        "a window without rows caused a finding",
+    )
 
 
 def check_evidence_is_json(plugin: type[Detector[Any]], case: Case) -> None:
@@ -235,7 +241,7 @@ def check_evidence_is_json(plugin: type[Detector[Any]], case: Case) -> None:
 
 
 def check_leaves_rows_unchanged(plugin: type[Detector[Any]], case: Case) -> None:
-    """Scoring does not change the frames that it is given."""
+    """`score` does not change the frames that it receives."""
     frames = {stream: case_files.rows(given) for stream, given in case.events.items()}
     before = {stream: frame.clone() for stream, frame in frames.items()}
     fitted = _result(plugin, case).baseline
@@ -255,7 +261,7 @@ def _result(plugin: type[Detector[Any]], case: Case) -> Evaluation:
     return case_files.run(case, plugin)
 
 
-def _again(
+def _rerun(
     plugin: type[Detector[Any]],
     case: Case,
     change: Callable[[pl.DataFrame], pl.DataFrame],

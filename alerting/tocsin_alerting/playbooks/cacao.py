@@ -55,18 +55,18 @@ def to_cacao(playbook: Playbook) -> dict[str, Any]:
 
 
 def _step(playbook: Playbook, step: Step) -> dict[str, Any]:
-    said = {"type": step.type.value, "name": step.name}
+    fields = {"type": step.type.value, "name": step.name}
     about = [step.description, f"Requires the approval of {step.approval}." if step.approval else ""]
     if any(about):
-        said["description"] = "\n\n".join(filter(None, about))
+        fields["description"] = "\n\n".join(filter(None, about))
     if step.type is StepType.IF_CONDITION:
-        return said | {
+        return fields | {
             "condition": step.condition,
             "on_true": _step_id(playbook, step.on_true),
             "on_false": _step_id(playbook, step.on_false),
         }
     activity = {"playbook_activity": step.activity} if step.activity else {}
-    return said | {
+    return fields | {
         "commands": [{"type": "manual", "command": command, **activity} for command in step.commands],
         "agent": _agent_id(playbook, step.agent),
         "on_completion": _step_id(playbook, step.on_completion),

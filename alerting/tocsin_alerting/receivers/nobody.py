@@ -7,10 +7,10 @@ from tocsin.contract.plugin import NoParams, Receiver, Stability
 
 
 class Nobody(Receiver[NoParams]):
-    """Discards notifications: for alerts that are stored and listed but send no notification to people.
+    """Discards notifications. Use it for alerts that are stored and listed without a notification to a person.
 
-    Delivery: at most once, and no person gets it: each notification is discarded. alert_history records that the
-    notification was passed to this receiver.
+    Delivery: at most once, to no person. alert_history records that the notification was passed to this
+    receiver.
     """
 
     id = "nobody"

@@ -62,9 +62,11 @@ class Params:
 class Webhook(Receiver[Params]):
     """Posts one request per notification and expects a 2xx response.
 
-    At-least-once: `webhook-id` is the notification's key, so the recipient can drop duplicates.
-    Retried: failed connections, 5xx and 429 responses; 429 and 503 not before their Retry-After. Not retried: other 4xx.
-    Redirects are not followed. Proxy settings of the environment are ignored.
+    At-least-once: `webhook-id` is the notification's key, so the recipient can drop duplicates. Tocsin retries
+    a notification after a failed connection and after a 5xx or 429 response. After 429 and 503, Tocsin waits at
+    least as long as the response's Retry-After header requests, but at most an hour. Tocsin does not retry
+    after another 4xx response. The receiver does not follow redirects and ignores proxy settings of the
+    environment.
     """
 
     id = "webhook"

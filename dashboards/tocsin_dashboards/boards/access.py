@@ -1,4 +1,4 @@
-"""Registry and data access: who touched what, when, from where, and whether that is usual for them."""
+"""Registry and data access: who accessed which resource, when and from where, and whether that is usual."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def build() -> Board:
     board = Board(
         ACCESS,
         "Tocsin: registry and data access",
-        "Who touched what, when, from where, and whether that is usual for them.",
+        "Who accessed which resource, when and from where, and whether that is usual for the principal.",
         ["accessor", "severity", "step"],
         "now-30d",
         filtered="access",
@@ -34,7 +34,7 @@ def _alerts(board: Board) -> None:
         Family.ACCESS,
         "Alerts about who accessed what",
         "tocsin.subject.id:$principal",
-        "What was seen names what was new: pair, address, program, hour or volume.",
+        "The column what was seen names the unusual part: a new pair, address or program, an unusual hour or volume.",
     )
 
 
@@ -45,7 +45,7 @@ def _who_and_what(board: Board) -> None:
             24,
             matrix(
                 "Who touched what",
-                "Accesses by principal and resource. A row that fills from left to right is somebody who takes everything. What is rarely touched is not among these 25 resources: see the new pairs below.",
+                "The number of accesses by principal and resource. A principal with values in almost every column may be copying everything. The table shows the 25 resources with the most accesses. For rarely used resources, see the table of first accesses below.",
                 ask("access", _BY, [count()], [terms("user.id", 50), terms("tocsin.resource.id", 25)]),
                 _ONE,
                 row="user.id",
@@ -63,7 +63,7 @@ def _habits(board: Board) -> None:
             8,
             lines(
                 "Accesses by hour",
-                "Bars of an hour, of more where the time is long. Bars in the night or at the weekend, where there were none, are off-hours use: see whose they are in the table below.",
+                "The number of accesses in each hour, or in longer steps if the time range is long. New bars at night or on weekends are accesses outside working hours. The table below shows the principals.",
                 [
                     ask(
                         "access",
@@ -84,7 +84,7 @@ def _habits(board: Board) -> None:
             8,
             lines(
                 "Bytes read",
-                "Bytes of the answers, by principal. The registry leaves the house as bytes: a peak without a release is an exfiltration until somebody explains it.",
+                "The size of the responses, by principal. A copy of the registry's models shows as a peak. Treat a peak without a release as exfiltration until its cause is known.",
                 [
                     ask(
                         "access",
@@ -110,7 +110,7 @@ def _new_pairs_and_refusals(board: Board) -> None:
             12,
             listing(
                 "Pairs by when they were first seen in this time",
-                "Who touched what for the first time, when, and how often since: the newest pairs first, which are what registry_access judges.",
+                "When each principal first accessed each resource within this time range, and the number of accesses since then. The newest pairs come first. New pairs are part of the score of registry_access.",
                 ask(
                     "access",
                     _BY,
@@ -137,7 +137,7 @@ def _new_pairs_and_refusals(board: Board) -> None:
             6,
             lines(
                 "Outcomes",
-                "Refusals that grow are somebody who tries doors. A success after many refusals is a door that opened.",
+                "The number of accesses by outcome. An increasing number of failures suggests that a user tries permissions. If a success follows many failures, check which access succeeded.",
                 [
                     ask(
                         "access",
@@ -156,7 +156,7 @@ def _new_pairs_and_refusals(board: Board) -> None:
             6,
             listing(
                 "Addresses and programs",
-                "From where and with what each principal comes. A second program or a new address for a person is a stolen credential until they say otherwise.",
+                "The numbers of addresses and client programs of each principal. If a person has a second program or a new address, treat the credential as stolen until that person confirms the access.",
                 ask(
                     "access",
                     _BY,

@@ -1,4 +1,4 @@
-"""One alert, by its id: what was seen, about whom, since when, who did what, and the playbook."""
+"""One alert, by its id: its findings, subject and start, the actions of users, and the playbook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def build() -> Board:
     board = Board(
         ALERT,
         "Tocsin: one alert",
-        "One alert by its id: evidence, subject, timeline and playbook. Come here from a table of alerts.",
+        "One alert by its id: evidence, subject, timeline and playbook. To open this board, follow the link of an alert in a table.",
         ["alert", "fingerprint", "detector", "subject", "incident", "step"],
         "now-90d",
     )
@@ -38,7 +38,7 @@ def _evidence(board: Board) -> None:
             24,
             lines(
                 "Score against threshold",
-                "The detector's score of this subject before, during and after the alert in blue, the ten highest other subjects in gray, the threshold dashed in red. A climb before the alert says when it really began.",
+                "Blue: the detector's score of this subject before, during and after the alert. Gray: the ten other subjects with the highest scores. Dashed red: the threshold. A rise before the alert shows when the change began.",
                 [
                     ask(
                         "score",
@@ -63,7 +63,7 @@ def _evidence(board: Board) -> None:
             24,
             listing(
                 "Findings, newest first",
-                "What was seen in each window, with its evidence: a column for each fact, to the right. Check the evidence against the source before you act on it.",
+                "The finding of each window. The columns on the right are its evidence, one column for each fact. Compare the evidence with the source before you act on it.",
                 ask("finding", _ABOUT, [raw(100)]),
                 _UP,
                 also="tocsin.evidence",
@@ -88,7 +88,7 @@ def _subject(board: Board) -> None:
             12,
             listing(
                 "Other alerts about the same subject",
-                "Several alerts about one subject are mostly one story: read them in order, and work them as one incident.",
+                "Several alerts about one subject usually have one cause. Read them in the order of their start, and handle them as one incident.",
                 ask(
                     "alerts",
                     'tocsin.subject.id:"${subject}"',
@@ -116,7 +116,7 @@ def _subject(board: Board) -> None:
             12,
             listing(
                 "Subject",
-                "Open it: everything that this principal did, or everything about this model.",
+                "The link of the subject opens the board about this principal, model or dataset.",
                 ask(
                     "alerts",
                     'tocsin.alert.id:"${alert}"',
@@ -141,7 +141,7 @@ def _playbook_and_timeline(board: Board) -> None:
             24,
             listing(
                 "Incident and its next step",
-                "The case that this alert belongs to. Take the next step, then write down what came of it: tocsin incidents ID --done STEP --by NAME.",
+                "The incident that this alert belongs to. Do the next step, then record its result: tocsin incidents INCIDENT --done STEP --by NAME --note RESULT.",
                 ask(
                     "incidents",
                     'tocsin.alert.id:"${alert}"',

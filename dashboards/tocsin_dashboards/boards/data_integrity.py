@@ -1,4 +1,4 @@
-"""Data integrity: what came into the training data, from whom, and whether it still looks like itself."""
+"""Data integrity: new training data, its writers, and whether it resembles earlier data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build() -> Board:
     board = Board(
         DATASETS,
         "Tocsin: data integrity",
-        "What came into the training data, from whom, and whether it still looks like itself.",
+        "Which snapshots of training data arrived, who wrote them, and whether they resemble earlier snapshots.",
         ["dataset", "severity", "step"],
         "now-90d",
         filtered="dataset",
@@ -43,7 +43,7 @@ def _alerts(board: Board) -> None:
         Family.DATA_INTEGRITY,
         "Alerts about datasets",
         _ABOUT,
-        "Before you retrain: quarantine the snapshot that the evidence names.",
+        "Before you retrain, quarantine the snapshot that the evidence names.",
     )
 
 
@@ -58,7 +58,7 @@ def _deliveries(board: Board) -> None:
             8,
             lines(
                 "Rows of each snapshot",
-                "A step up or down that nobody announced is a broken export or forged rows: compare the two snapshots before training on the newer one.",
+                "The number of rows in each snapshot. An unexpected step suggests a broken export or forged rows. Compare the snapshots before and after the step before you train on the newer one.",
                 [
                     ask(
                         "dataset",
@@ -76,7 +76,7 @@ def _deliveries(board: Board) -> None:
             8,
             lines(
                 "Bytes of each snapshot",
-                "Bytes that change without rows mean columns that were added, emptied or filled differently: look at the schema in the evidence of dataset_profile.",
+                "The size of each snapshot. If the bytes change and the rows do not, columns were added, emptied or filled differently. See the schema in the evidence of dataset_profile.",
                 [
                     ask(
                         "dataset",
@@ -95,7 +95,7 @@ def _deliveries(board: Board) -> None:
             8,
             matrix(
                 "Who wrote what",
-                "Snapshots by writer and dataset. A writer that appears for the first time is what a partner feed that was taken over looks like: ask its owner.",
+                "The number of snapshots by writer and dataset. A new writer can mean that an attacker controls a partner feed. Ask the owner of the dataset.",
                 ask(
                     "dataset",
                     _SNAPSHOTS,
@@ -118,7 +118,7 @@ def _lineage(board: Board) -> None:
             16,
             listing(
                 "Snapshots, newest first",
-                "The digest says which rows a model was trained on, whatever the file is called. Take it to the pipeline's inputs beside this to see what was trained on it.",
+                "The digest identifies the rows of a snapshot, whatever the name of the file. To see which models were trained on a snapshot, search its digest in the table to the right.",
                 ask("dataset", _SNAPSHOTS, [raw(200)]),
                 _WRITER,
                 columns=_COLUMNS,
@@ -129,7 +129,7 @@ def _lineage(board: Board) -> None:
             8,
             listing(
                 "What was trained on which digest",
-                "The blast radius of a bad snapshot: every model whose training had it as an input. Roll those back first.",
+                "The models whose pipeline runs had each digest as an input. If a snapshot is bad, roll back the models with its digest first.",
                 ask(
                     "pipeline",
                     "tocsin.pipeline.inputs:*",

@@ -1,4 +1,4 @@
-"""Tocsin's own health: whether it takes in, judges and tells what it should."""
+"""Tocsin's own health: whether it ingests events, evaluates windows and delivers notifications."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def build() -> Board:
     board = Board(
         HEALTH,
         "Tocsin: its own health",
-        "Whether Tocsin takes in, judges and tells what it should. What to do about each alarm: docs/operations.md.",
+        "Whether Tocsin ingests events, evaluates windows and delivers notifications. For the steps to take for each alert, see docs/operations.md.",
         time="now-24h",
         filtered="run",
     )
-    for row in (_now, _alerts_about_tocsin_itself, _taking_in, _judging, _one_by_one):
+    for row in (_now, _alerts_about_tocsin_itself, _ingest, _detection, _details):
         row(board)
     return board
 
@@ -49,7 +49,7 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Tocsin's open alerts",
-                "Sources that went silent, plug-ins that fail, clocks that disagree, a dead letter that grows. Above 0: the table below says which.",
+                "The number of open alerts about Tocsin itself: silent sources, failing plug-ins, clocks that disagree, or a rising number of dead letters. If it is above 0, see the table below.",
                 ask("alerts", f"{_OWN} AND {ACTIVE}", [count()], _EVERYTHING),
                 _UP,
                 steps=((None, looks.GREEN), (1, looks.RED)),
@@ -59,7 +59,7 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Windows not evaluated",
-                "Gaps and failures of this time, whether filled since or not. See tocsin coverage for what is still missing.",
+                "The number of gaps and failed evaluations in this time range, including windows that were evaluated later. The command tocsin coverage shows windows that are still not evaluated.",
                 ask("run", "event.action:(gap OR failed)", [unique("event.id")], _EVERYTHING),
                 _UP,
                 column="Unique Count",
@@ -70,10 +70,10 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Events rejected",
-                "Events that could not be taken in. Each is kept with its reason and place: tocsin events dead_letter.",
+                "The number of events that ingest rejected. The command tocsin events dead_letter shows each rejected event with its reason and position.",
                 ask("dead_letter", "", [count()], _EVERYTHING),
                 _UP,
-                empty="0",  # before the first rejected event there is no index to count in
+                empty="0",  # before the first rejected event, no index exists to count in
                 steps=((None, looks.GREEN), (1, looks.YELLOW), (1000, looks.RED)),
             ),
         ),
@@ -81,11 +81,11 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Healthy workers",
-                "Workers whose jobs are done in time, by their metrics. Fewer than you run: see docs/operations.md, Worker down.",
+                "The number of workers that run their jobs in time, by their metrics. If you run more workers than this number, see Worker down in docs/operations.md.",
                 promised("sum(tocsin_up)", "workers"),
                 _UP,
                 column="workers",
-                empty="no data: is Prometheus there?",
+                empty="no data: check Prometheus",
                 steps=((None, looks.RED), (1, looks.GREEN)),
             ),
         ),
@@ -97,14 +97,14 @@ def _alerts_about_tocsin_itself(board: Board) -> None:
     board.row("Alerts about Tocsin itself", (24, alert_table("Tocsin's own alerts", _OWN)), height=7)
 
 
-def _taking_in(board: Board) -> None:
+def _ingest(board: Board) -> None:
     board.row(
-        "Taking in",
+        "Ingest",
         (
             8,
             lines(
                 "Events by stream and outcome",
-                "Events a second. Rejected ones stand in the dead letter; spooled ones wait on disk for the store. A stream at zero is a source that is silent.",
+                "Events in each second. Rejected events are stored as dead letters. Spooled events wait on disk until the store is available. A stream at zero has a silent source.",
                 [
                     promised(
                         "sum by (stream, outcome) (rate(tocsin_events_total[5m]))", "{{stream}} {{outcome}}"
@@ -118,7 +118,7 @@ def _taking_in(board: Board) -> None:
             8,
             lines(
                 "Ingest lag",
-                "Newest event's age when it came. Rising: the source ships late, or the worker cannot keep up; detectors wait for what is late.",
+                "The age of the newest event at its ingest. If it rises, the source sends events late, or the worker cannot keep up. Windows are then evaluated late.",
                 [promised("max by (stream) (tocsin_ingest_lag_seconds)", "{{stream}}")],
                 _UP,
                 unit="s",
@@ -128,7 +128,7 @@ def _taking_in(board: Board) -> None:
             8,
             lines(
                 "Spool",
-                "Bytes on disk while the store is away. Full, it makes collectors wait: bring the store back, or give the spool more room.",
+                "Bytes in the spool, which holds events on disk while the store is unavailable. When the spool is full, collectors wait. Repair the store, or increase the size of the spool.",
                 [promised("tocsin_spool_bytes", "spool {{instance}}")],
                 _UP,
                 unit="bytes",
@@ -137,14 +137,14 @@ def _taking_in(board: Board) -> None:
     )
 
 
-def _judging(board: Board) -> None:
+def _detection(board: Board) -> None:
     board.row(
-        "Judging",
+        "Detection",
         (
             8,
             lines(
                 "Age of what is due",
-                "How long the oldest window that could be judged has waited, by detector. Above an hour: add a worker, or look at the slow detector.",
+                "How long the oldest due window has waited for its evaluation, by detector. If it is above an hour, add a worker, or find out why the detector is slow.",
                 [promised("max by (detector) (tocsin_watermark_age_seconds)", "{{detector}}")],
                 _UP,
                 unit="s",
@@ -154,7 +154,7 @@ def _judging(board: Board) -> None:
             8,
             lines(
                 "Time for a window, slowest twentieth",
-                "How long judging takes. A step up after a release of a plug-in is that plug-in.",
+                "The 95 % quantile of the time that an evaluation takes. A step up after the release of a plug-in suggests that the plug-in is the cause.",
                 [
                     promised(
                         "histogram_quantile(0.95, sum by (le) (rate(tocsin_window_duration_seconds_bucket[15m])))",
@@ -169,7 +169,7 @@ def _judging(board: Board) -> None:
             8,
             lines(
                 "Failures of plug-ins",
-                "Plug-ins that raised, hung, crashed or ate memory, by kind. The others go on; tell the owner of the plug-in, who finds the reason in tocsin runs.",
+                "The failures of each plug-in, by kind: exceptions, hangs, crashes and excessive memory. Other plug-ins are not affected. Notify the owner of the plug-in. The command tocsin runs --outcome failed shows the reasons.",
                 [
                     promised(
                         "sum by (plugin, kind) (increase(tocsin_fence_failures_total[30m]))",
@@ -182,14 +182,14 @@ def _judging(board: Board) -> None:
     )
 
 
-def _one_by_one(board: Board) -> None:
+def _details(board: Board) -> None:
     board.row(
-        "One by one",
+        "Details",
         (
             24,
             listing(
                 "Windows that failed or were skipped",
-                "Why a window was not judged. Skipped for want of a baseline heals itself; failed is a plug-in's fault or a store's.",
+                "The windows that were not evaluated, with the reason. A window that was skipped because its detector had no baseline needs no action: later windows are evaluated when the history is long enough. A failure is caused by a plug-in or the store.",
                 ask("run", "event.action:(failed OR skipped OR gap)", [raw(100)]),
                 _UP,
                 columns=_RUNS,
@@ -200,7 +200,7 @@ def _one_by_one(board: Board) -> None:
             16,
             listing(
                 "Rejected events",
-                "Why and where. Mend the source and send the events again: nothing is counted twice.",
+                "The rejected events with reason and position. Correct the source and send the events again. Tocsin drops events that it already has.",
                 ask("dead_letter", "", [raw(100)]),
                 _UP,
                 columns=_LETTERS,
@@ -211,7 +211,7 @@ def _one_by_one(board: Board) -> None:
             8,
             listing(
                 "Rejected, by reason of stream",
-                "Which stream and source reject most: begin with the first line.",
+                "The number of rejected events by stream and source. Start with the first line.",
                 ask(
                     "dead_letter",
                     "",
@@ -230,7 +230,7 @@ def _one_by_one(board: Board) -> None:
             24,
             lines(
                 "Notifications by outcome",
-                "Deliveries by receiver and outcome. Failures that repeat are a receiver that is broken: people are not told.",
+                "The number of notifications by receiver and outcome. If failures repeat, the receiver is broken, and people get no notifications.",
                 [
                     promised(
                         "sum by (receiver, outcome) (increase(tocsin_notifications_total[30m]))",

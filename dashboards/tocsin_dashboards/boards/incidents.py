@@ -1,4 +1,4 @@
-"""Incidents and playbooks: what is being worked, how far it is, and whether people were reached."""
+"""Incidents and playbooks: open incidents, the progress of their steps, and the delivery of notifications."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build() -> Board:
     board = Board(
         INCIDENTS,
         "Tocsin: incidents and playbooks",
-        "What is being worked, how far it is, and whether people were reached.",
+        "The open incidents, the progress of their playbooks, and whether notifications reached people.",
         ["severity", "step"],
         "now-90d",
         filtered="incidents",
@@ -49,7 +49,7 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Incidents without owner",
-                "Incidents that are open and have no owner. Take one on: tocsin ack INCIDENT --by NAME.",
+                "The number of open incidents without an owner. To become the owner of an incident: tocsin ack INCIDENT --by NAME.",
                 ask("incidents", "tocsin.incident.state:open", [count()], _EVERYTHING),
                 _UP,
                 steps=((None, looks.GREEN), (1, looks.RED)),
@@ -59,7 +59,7 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Incidents in progress",
-                "Incidents that have an owner and are not closed. More than people can work at once: close what is answered.",
+                "The number of incidents that have an owner and are not closed. If there are more than people can handle at once, close the incidents that are resolved.",
                 ask("incidents", "tocsin.incident.state:acknowledged", [count()], _EVERYTHING),
                 _UP,
                 steps=((None, looks.BLUE),),
@@ -69,7 +69,7 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Median time to close",
-                "From opening to closing, of the incidents that were closed. Long ones: see in the timeline which step waited.",
+                "The median time from the opening to the closing of an incident. If it is long, see in the timeline which step took long.",
                 ask(
                     "incidents",
                     "tocsin.incident.time_to_close:*",
@@ -87,7 +87,7 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Failed notifications",
-                "Pages that were given up after their retries. Above 0: a receiver is broken; correct it in tocsin.yaml and tell people by other means.",
+                "The number of notifications that a receiver refused, or that failed after all retries. If the number is above 0, a receiver is broken: correct the receiver in tocsin.yaml, and notify people by other means.",
                 ask(
                     "alert_history",
                     "event.action:notification_failed",
@@ -110,7 +110,7 @@ def _incidents(board: Board) -> None:
             24,
             listing(
                 "Incidents active in this time",
-                "Open ones first, then those that have an owner, then closed ones; the worst first in each. Steps left is how much of the playbook nobody has done or skipped yet; tocsin incidents INCIDENT says what each step is.",
+                "Open incidents without an owner first, then incidents with an owner, then closed incidents. In each state, the worst incidents come first. Steps left is the number of steps that are neither done nor skipped. The command tocsin incidents INCIDENT shows each step.",
                 ask(
                     "incidents",
                     _LOUD,
@@ -148,7 +148,7 @@ def _incidents(board: Board) -> None:
             24,
             listing(
                 "Next steps that wait",
-                "The step that each incident waits for. One that stands here for days waits for an approval or for a person who is away.",
+                "The next pending step of each open incident. If a step is pending for days, it may wait for an approval or for a person who is absent.",
                 ask(
                     "incidents",
                     _OPEN,
@@ -173,7 +173,7 @@ def _over_time(board: Board) -> None:
             8,
             bars(
                 "Incidents by playbook",
-                "Which playbooks are used. One that is used every week is a cause that nobody removed.",
+                "The number of incidents by playbook. If a playbook is used every week, the cause of its incidents has not been removed.",
                 ask("incidents", _LOUD, [count()], [terms("tocsin.playbook.id")]),
                 _UP,
                 along="tocsin.playbook.id",
@@ -184,7 +184,7 @@ def _over_time(board: Board) -> None:
             8,
             lines(
                 "Incidents opened and closed",
-                "What comes in against what is finished. If more open than close week after week, the queue grows: close what is answered, or raise what opens an incident.",
+                "The number of incidents opened and closed. If more incidents open than close for several weeks, close the incidents that are resolved, or raise the severity that opens an incident.",
                 [
                     ask(
                         "alert_history",
@@ -203,7 +203,7 @@ def _over_time(board: Board) -> None:
             8,
             lines(
                 "Notifications by receiver",
-                "Who was told how often. A receiver with hundreds a week is one that nobody reads any more: raise its route's severity or group more.",
+                "The number of notifications by receiver. People probably do not read hundreds of notifications in a week: raise the severity in the receiver's route, or group more alerts.",
                 [
                     ask(
                         "alert_history",

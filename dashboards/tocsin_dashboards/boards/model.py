@@ -18,7 +18,7 @@ def build() -> Board:
     board = Board(
         MODEL,
         "Tocsin: one model",
-        "Everything about one model: alerts, answers, who asks it, how it was made, who touched it.",
+        "Everything about one model: its alerts, answers, callers, pipeline runs, and accesses to it.",
         ["one_model", "step"],
         "now-30d",
         filtered="inference",
@@ -47,7 +47,7 @@ def _answers(board: Board) -> None:
             8,
             lines(
                 "Latency",
-                "Median and the slowest twentieth. If it rises with the calls, the service is too small; if it rises alone, something on it changed.",
+                "The median and the 95 % quantile of the time of a call. If it rises with the number of calls, the service needs more capacity. If it rises without more calls, the service itself changed.",
                 [ask("inference", _CALLS, [percentiles("event.duration", 50, 95)], over=AUTO)],
                 _UP,
                 unit="ns",
@@ -63,7 +63,7 @@ def _who_asks_it_and_who_touched_it(board: Board) -> None:
             12,
             lines(
                 "Calls by principal",
-                "A principal whose line never rests, or who is new and loud, may be copying the model: open the principal.",
+                "The number of calls by principal. A principal that calls without pauses, or a new principal with many calls, may be copying the model: open its board.",
                 [
                     ask(
                         "inference",
@@ -82,7 +82,7 @@ def _who_asks_it_and_who_touched_it(board: Board) -> None:
             12,
             listing(
                 "Accesses to it in the registry",
-                "Who read, changed or downloaded it. Each change should have a name, a reason and a run of the pipeline near it.",
+                "Who read, changed or downloaded the model. Each change should have a known person, a reason, and a pipeline run at about the same time.",
                 ask("access", 'tocsin.resource.id:"${model}"', [raw(200)]),
                 to(ACCESS, "Registry and data access"),
                 only=True,
@@ -106,7 +106,7 @@ def _how_it_was_made(board: Board) -> None:
             24,
             listing(
                 "Runs of its pipeline",
-                "When it was trained and deployed, by whom and from what. A version that answers and has no run here was not made by the pipeline.",
+                "When the model was trained and deployed, by whom and from which inputs. If a version answers calls but has no run here, the pipeline did not create it.",
                 ask("pipeline", _CALLS, [raw(200)]),
                 to(DATASETS, "Data integrity"),
                 only=True,
@@ -127,8 +127,8 @@ def _how_it_was_made(board: Board) -> None:
 def _scores() -> object:
     return lines(
         "Scores of every detector about it",
-        "Score by detector; each has its own scale, so look at the shape: one that climbs for days is drift or slow "
-        "poisoning, one that jumps is an event.",
+        "The score of this model by detector. Each detector has its own scale, so compare shapes and not values. A rise "
+        "over days suggests drift or slow poisoning. A jump suggests a single event.",
         [
             ask(
                 "score",

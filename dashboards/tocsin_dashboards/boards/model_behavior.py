@@ -19,7 +19,7 @@ def build() -> Board:
     board = Board(
         BEHAVIOR,
         "Tocsin: model behavior",
-        "What models answer, how sure they are and how fast, and what they are asked about.",
+        "The answers, confidence and latency of models, and the features of their inputs.",
         ["model", "severity", "place", "step"],
         "now-30d",
         filtered="inference",
@@ -35,7 +35,7 @@ def _alerts(board: Board) -> None:
         Family.MODEL_BEHAVIOR,
         "Alerts about models",
         _ABOUT,
-        "A shift that begins with a deployment (blue line) is a release; one that does not is data or an attack.",
+        "If a shift begins at a deployment (blue line), the new release is the likely cause. Otherwise, the cause is the data or an attack.",
     )
 
 
@@ -54,7 +54,7 @@ def _answers(board: Board) -> None:
             8,
             heat(
                 "Distribution of confidence",
-                "Mass that moves down means that the model is asked about what it has not learned: compare with the features, and with who asks.",
+                "The distribution of the model's confidence. If it moves down, the model gets inputs unlike its training data. Compare with the features and with the principals that call the model.",
                 ask(
                     "inference",
                     _CALLS,
@@ -80,7 +80,7 @@ def _questions(board: Board) -> None:
             12,
             lines(
                 "The feature at the chosen place",
-                "Its 5th to 95th percentile. Choose the place above; its name is in the table beside this. Lines that move together are a new population; one that jumps alone is a broken unit or forged rows.",
+                "The 5 % to 95 % quantiles of the feature at the place that is chosen above. The table to the right shows the feature's name. If all lines move together, the population has changed. If a single line jumps, suspect a wrong unit or forged rows.",
                 [
                     ask(
                         "inference",
@@ -97,7 +97,7 @@ def _questions(board: Board) -> None:
             12,
             listing(
                 "Names of the feature vector's places",
-                "The order of the names is the order of the places, counted from 000. Two lists for one model mean that two versions of the client ask it.",
+                "The names of the features in the order of their places in the vector. The first place is 000. If a model has two lists, two versions of the client call it.",
                 ask(
                     "inference",
                     _CALLS,
@@ -118,7 +118,7 @@ def _service(board: Board) -> None:
             8,
             lines(
                 "Calls by model",
-                "Calls an hour or a day. A jump without a release is a client that loops, or one that copies: see usage and extraction.",
+                "The number of calls by model. A jump without a release suggests a client that calls in a loop or copies the model: see the board usage and extraction.",
                 [
                     ask(
                         "inference",
@@ -136,7 +136,7 @@ def _service(board: Board) -> None:
             8,
             lines(
                 "Latency",
-                "Median and the slowest twentieth and hundredth. If only the slow ones rise, look at the input's size and at the neighbors on the machine.",
+                "The median, 95 % and 99 % quantiles of the time of a call. If only the high quantiles rise, check the size of the inputs and other programs on the machine.",
                 [ask("inference", _CALLS, [percentiles("event.duration", 50, 95, 99)], over=AUTO)],
                 _ONE,
                 unit="ns",
@@ -146,7 +146,7 @@ def _service(board: Board) -> None:
             8,
             lines(
                 "Calls by version",
-                "Which version answers. Two at once outside a rollout, or an old one that comes back, is a change in the registry that somebody should be able to explain.",
+                "The number of calls by model version. If two versions run at once without a rollout, or an old version returns, find out who changed the registry and why.",
                 [
                     ask(
                         "inference",

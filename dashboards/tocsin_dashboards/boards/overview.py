@@ -1,4 +1,4 @@
-"""SOC overview: what is open, how bad, about whom, and whether everything was looked at."""
+"""SOC overview: open alerts and incidents, their severities and subjects, and the coverage of the detectors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def build() -> Board:
     board = Board(
         OVERVIEW,
         "Tocsin: SOC overview",
-        "What is open, how bad it is, and whether everything was looked at.",
+        "The open alerts and incidents, their severity, and whether every window was evaluated.",
         ["severity", "step"],
     )
-    for row in (_now, _alerts, _by_what_and_whom, _mitre_atlas, _coverage_what_was_looked_at):
+    for row in (_now, _alerts, _by_what_and_whom, _mitre_atlas, _coverage):
         row(board)
     return board
 
@@ -33,7 +33,7 @@ def _now(board: Board) -> None:
             8,
             number(
                 "Open incidents",
-                "Incidents that are open or acknowledged. Open the board of incidents and take the next step of the playbook.",
+                "The number of incidents that are not closed. Open the board of incidents, and do the next step of the playbook.",
                 ask(
                     "incidents",
                     "tocsin.incident.state:(open OR acknowledged)",
@@ -49,7 +49,7 @@ def _now(board: Board) -> None:
             _duration(
                 "Median time to detect",
                 "tocsin.alert.time_to_detect",
-                "From the start of the first window with a finding to the alert. If it is longer than the window, a worker is behind: see Tocsin's health.",
+                "The median time from the start of the first window with a finding to the alert. If it is much longer than the detector's window, a worker is behind: see Tocsin's health.",
             ),
         ),
         (
@@ -57,7 +57,7 @@ def _now(board: Board) -> None:
             _duration(
                 "Median time to acknowledge",
                 "tocsin.alert.time_to_acknowledge",
-                "From the alert to the name of whoever took it on. If it grows, pages do not reach people: look at the receivers and at who is on call.",
+                "The median time from an alert to its acknowledgement. If it increases, check whether notifications reach the people on call.",
             ),
         ),
         height=4,
@@ -75,7 +75,7 @@ def _by_what_and_whom(board: Board) -> None:
             8,
             bars(
                 "Open alerts by family",
-                "Which kind of thing is under attack or broken. The longest bar is the family's dashboard to open first.",
+                "The number of open alerts by detector family. Open the dashboard of the family with the longest bar first.",
                 ask("alerts", ACTIVE, [count()], [terms("tocsin.detector.family")]),
                 to(DATASETS, "Data integrity"),
                 along="tocsin.detector.family",
@@ -86,7 +86,7 @@ def _by_what_and_whom(board: Board) -> None:
             8,
             listing(
                 "Alerts by subject",
-                "The principals, models and datasets with the most and the worst alerts: several alerts about one subject are mostly one story. The worst severity is a number: 4 is critical, 3 high, 2 medium, 1 low.",
+                "The principals, models and datasets with the worst alerts. Several alerts about one subject usually have one cause. The worst severity is a number: 4 is critical, 3 high, 2 medium, 1 low.",
                 ask(
                     "alerts",
                     _LOUD,
@@ -106,7 +106,7 @@ def _by_what_and_whom(board: Board) -> None:
             8,
             lines(
                 "Alerts raised",
-                "How many alerts began, by severity. A bar that stands out is an incident or a release; one after the other without end is a baseline that no longer fits.",
+                "The number of alerts that were raised, by severity. A single high bar suggests an incident or a release. Constant bars suggest a baseline that no longer fits.",
                 [
                     ask(
                         "alert_history",
@@ -131,7 +131,7 @@ def _mitre_atlas(board: Board) -> None:
             14,
             matrix(
                 "ATLAS matrix",
-                "Techniques that the alerts of this time point at, under the tactics that they serve, as in the ATLAS matrix; the number is of alerts. A technique that serves several tactics is counted under each. More than one row at once may be one campaign: read the alerts about the same subject together.",
+                "The number of alerts by technique (row) and tactic (column), as in the ATLAS matrix. A technique that belongs to several tactics is counted under each of them. Several techniques at the same time may belong to one campaign: read the alerts about the same subject together.",
                 ask("alerts", _LOUD, [count()], [terms("tocsin.alert.atlas", 200, ALPHABET)]),
                 to(ALERT, "One alert"),
                 row="technique",
@@ -143,7 +143,7 @@ def _mitre_atlas(board: Board) -> None:
             10,
             listing(
                 "Time to detect, by family",
-                "Seconds at the median and for the slowest twentieth. Compare with what you promised; a family that is slower has windows that are too long.",
+                "The median and the 95 % quantile of the time to detect. Compare them with your target. If a family is too slow, shorten the windows of its detectors.",
                 ask(
                     "alerts",
                     "tocsin.alert.time_to_detect:*",
@@ -163,14 +163,14 @@ def _mitre_atlas(board: Board) -> None:
     )
 
 
-def _coverage_what_was_looked_at(board: Board) -> None:
+def _coverage(board: Board) -> None:
     board.row(
-        "Coverage: what was looked at",
+        "Coverage",
         (
             16,
             lines(
                 "Windows by outcome",
-                "Every attempt at a window. Failed and gap are windows that nobody judged: no alert there proves nothing. See tocsin coverage and Tocsin's health.",
+                "The number of attempts to evaluate a window, by outcome. Windows with the outcome failed or gap were not evaluated, so the absence of an alert proves nothing. See the command tocsin coverage and Tocsin's health.",
                 [
                     ask(
                         "run",
@@ -189,7 +189,7 @@ def _coverage_what_was_looked_at(board: Board) -> None:
             8,
             listing(
                 "Windows by detector",
-                "How many windows each detector judged, and how many subjects reached the threshold. A detector that is missing here is not running.",
+                "The number of windows by detector and outcome, and the most findings in one window. A detector that is missing here is not running.",
                 ask(
                     "run",
                     "NOT tocsin.detector.id:health",
@@ -209,7 +209,7 @@ def _coverage_what_was_looked_at(board: Board) -> None:
 
 
 def _duration(title: str, field: str, doc: str) -> object:
-    # Not all of them as one filter: without an alert its percentile would be drawn as 0.
+    # A `filters` bucket would exist without an alert, and Grafana would show its percentile as 0.
     target = ask("alerts", f"{field}:*", [percentiles(field, 50)], [terms("_index", 1)])
     return number(
         title,

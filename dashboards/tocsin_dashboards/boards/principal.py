@@ -27,7 +27,7 @@ def build() -> Board:
         "now-30d",
         filtered="access",
     )
-    for row in (_alerts, _what_it_does, _from_where_with_what, _one_by_one):
+    for row in (_alerts, _what_it_does, _from_where_with_what, _details):
         row(board)
     return board
 
@@ -40,7 +40,7 @@ def _alerts(board: Board) -> None:
             24,
             lines(
                 "Scores of every detector about it",
-                "Score by detector; each has its own scale, so look at the shape. What climbs for days is paced on purpose; what jumps is a night's work.",
+                "The score of this principal by detector. Each detector has its own scale, so compare shapes and not values. A rise over days suggests an attack at a deliberately slow pace. A jump suggests a short attack.",
                 [
                     ask(
                         "score",
@@ -65,7 +65,7 @@ def _what_it_does(board: Board) -> None:
             12,
             lines(
                 "Calls by model",
-                "Which models it asks, and how much. Compare with what its contract or its role needs, and with its own last month.",
+                "The number of calls by model. Compare it with the contract or role of the principal, and with the month before.",
                 [
                     ask(
                         "inference",
@@ -84,7 +84,7 @@ def _what_it_does(board: Board) -> None:
             12,
             lines(
                 "Accesses by action",
-                "What it does in registries and stores, by hour. Hours in which this principal never worked before are worth a call.",
+                "The principal's accesses to registries and stores. If it is active at hours at which it was never active before, ask the owner.",
                 [
                     ask(
                         "access",
@@ -110,7 +110,7 @@ def _from_where_with_what(board: Board) -> None:
             8,
             listing(
                 "Addresses",
-                "Where it came from, and when first in this time. An address from another country or provider: ask the owner on another channel.",
+                "The addresses of the principal, and the first access from each in this time range. If an address is in another country or at another provider, ask the owner over another channel.",
                 ask("access", _BY, [lowest("@timestamp"), count()], [terms("source.ip", 50)]),
                 _ACCESS,
                 columns={"source.ip": "address", "Min": "first seen", "Count": "accesses"},
@@ -121,7 +121,7 @@ def _from_where_with_what(board: Board) -> None:
             8,
             listing(
                 "Client programs",
-                "With what it came. A person's account that comes with a script was given away, or taken.",
+                "The client programs of the principal. If the account of a person is used by a script, it may be shared or stolen.",
                 ask("access", _BY, [lowest("@timestamp"), count()], [terms("user_agent.original", 50)]),
                 _ACCESS,
                 columns={"user_agent.original": "program", "Min": "first seen", "Count": "accesses"},
@@ -132,7 +132,7 @@ def _from_where_with_what(board: Board) -> None:
             8,
             listing(
                 "Datasets that it wrote",
-                "What it delivered to training. If the principal is compromised, these are what to quarantine.",
+                "The datasets that the principal wrote. If the principal is compromised, quarantine their snapshots.",
                 ask("dataset", _BY, [count()], [terms("tocsin.dataset.name", 50)]),
                 to(DATASETS, "Data integrity"),
                 columns={"tocsin.dataset.name": "dataset", "Count": "snapshots"},
@@ -141,14 +141,14 @@ def _from_where_with_what(board: Board) -> None:
     )
 
 
-def _one_by_one(board: Board) -> None:
+def _details(board: Board) -> None:
     board.row(
-        "One by one",
+        "Details",
         (
             24,
             listing(
                 "Accesses, newest first",
-                "Every access of this time. Read it from the first strange one on: what was listed, then read, then taken?",
+                "Every access in this time range. Start at the first unusual access: which resources did the principal list, read and download after it?",
                 ask("access", _BY, [raw(500)]),
                 _ACCESS,
                 only=True,

@@ -1,4 +1,4 @@
-"""Usage and extraction: who asks models how much, and whose questions look like copying."""
+"""Usage and extraction: how often principals call models, and whose calls look like extraction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def build() -> Board:
     board = Board(
         USAGE,
         "Tocsin: usage and extraction",
-        "Who asks models how much, and whose questions look like copying.",
+        "How often each principal calls models, and whose calls look like model extraction.",
         ["model", "caller", "severity", "step"],
         "now-30d",
         filtered="inference",
@@ -34,7 +34,7 @@ def _alerts(board: Board) -> None:
         Family.USAGE,
         "Alerts about principals who ask",
         "tocsin.subject.id:$principal",
-        "Before you cut a key: ask its owner; a load test looks the same for an hour, not for days.",
+        "Before you revoke a key, ask its owner. A load test looks like extraction for an hour, but not for days.",
     )
 
 
@@ -53,7 +53,7 @@ def _who_asks(board: Board) -> None:
             8,
             bars(
                 "Calls by principal",
-                "The busiest principals of this time. A name at the top that was not there last month is where to begin.",
+                "The principals with the most calls in this time range. Start with a principal that was not at the top in the month before.",
                 ask("inference", _CALLS, [count()], [terms("user.id", 15)]),
                 _ONE,
                 along="user.id",
@@ -64,7 +64,7 @@ def _who_asks(board: Board) -> None:
             16,
             lines(
                 "Calls by principal over time",
-                "Extraction that is paced shows as a flat line that never rests, also at night and at weekends; people do not ask like that.",
+                "The number of calls by principal. Slow extraction shows as a flat line without pauses, including nights and weekends. People do not call a model like that.",
                 [
                     ask(
                         "inference",
@@ -88,7 +88,7 @@ def _budgets_and_addresses(board: Board) -> None:
             12,
             listing(
                 "Highest score of each principal",
-                "Highest score against the threshold by detector. Above the threshold is a finding; from three quarters of it on, talk to the owner of the key.",
+                "The highest score of each principal and the threshold, by detector. A score at or above the threshold is a finding. If a score is above three quarters of the threshold, talk to the owner of the key.",
                 ask(
                     "score",
                     "tocsin.detector.id:(model_extraction OR query_budget) AND tocsin.subject.id:$principal",
@@ -109,7 +109,7 @@ def _budgets_and_addresses(board: Board) -> None:
             12,
             listing(
                 "Addresses and client programs by principal",
-                "One key from many addresses is a key that was passed on; many keys from one address and program may be one client that hides its volume.",
+                "The numbers of addresses, programs and models of each principal. A key that is used from many addresses may have been shared. Many keys with one address and one program may be one client that hides its number of calls.",
                 ask(
                     "inference",
                     _CALLS,

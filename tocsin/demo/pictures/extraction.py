@@ -64,18 +64,18 @@ def _scores(store: Store, detector: str, start: datetime, end: datetime) -> pl.D
 def _words(
     own: pl.DataFrame, others: pl.DataFrame, fidelity: Sequence[tuple[int, float]], queries_sent: int | None
 ) -> str:
-    said = [f"{len(own) + len(others)} principals by queries and score."]
+    sentences = [f"{len(own) + len(others)} principals by queries and score."]
     for name, queries, ratio in own.drop_nulls().iter_rows():
-        said.append(
+        sentences.append(
             f"{name} sent {queries:,} different queries, its score is {ratio:.1f} times the threshold."
         )
     judged = others["ratio"].drop_nulls().to_list()
     if judged:
-        said.append(f"No other principal is above {max(judged):.2g} times.")
+        sentences.append(f"No other principal is above {max(judged):.2g} times.")
     if fidelity:
         count, share = fidelity[-1]
-        said.append(f"After {count:,} queries the copy agrees with the model in {share:.1%} of cases.")
-    return " ".join([*said, f"It was found after {queries_sent:,} queries." if queries_sent else ""])
+        sentences.append(f"After {count:,} queries the copy agrees with the model in {share:.1%} of cases.")
+    return " ".join([*sentences, f"It was found after {queries_sent:,} queries." if queries_sent else ""])
 
 
 def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -> None:

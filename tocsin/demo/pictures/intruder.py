@@ -50,12 +50,12 @@ def _caption(path: pl.DataFrame) -> str:
 
 def _words(path: pl.DataFrame, usual: pl.DataFrame, victim: str) -> str:
     counted = path.group_by(_ACTION).len().sort("len", descending=True)
-    said = ", ".join(f"{count} {action}" for action, count in counted.iter_rows())
+    actions = ", ".join(f"{count} {action}" for action, count in counted.iter_rows())
     hours = sorted(usual[TIME].dt.hour().to_list())
     when = f" Usually it is active from {hours[0]} to {hours[-1]} h." if hours else ""
     return (
         f"{victim} made {len(path)} accesses to {path[_RESOURCE].n_unique()} resources from "
-        f"{path[TIME][0]:%H:%M} to {path[TIME][-1]:%H:%M} UTC: {said}.{when}"
+        f"{path[TIME][0]:%H:%M} to {path[TIME][-1]:%H:%M} UTC: {actions}.{when}"
     )
 
 

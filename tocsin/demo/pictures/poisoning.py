@@ -57,14 +57,14 @@ def _labels(store: Store) -> dict[int, tuple[int, int]]:
 
 
 def _words(weeks: dict[int, tuple[int, int]], poisoned: Poisoned | None, attacked: int) -> str:
-    said = ""
+    caption = ""
     if attacked in weeks:
         bad, good = weeks[attacked]
-        said = f"In week {attacked + 1} {bad} applicants two months behind are labelled default and {good} good. "
+        caption = f"In week {attacked + 1} {bad} applicants two months behind are labelled default and {good} good. "
     if poisoned:
-        said += f"Of {poisoned.defaulters} defaulters the model approves {poisoned.approved_before} "
-        said += f"without the poison and {poisoned.approved_after} with it."
-    return said
+        caption += f"Of {poisoned.defaulters} defaulters the model approves {poisoned.approved_before} "
+        caption += f"without the poison and {poisoned.approved_after} with it."
+    return caption
 
 
 def _by_week(axes: Axes, weeks: dict[int, tuple[int, int]], poisoned: int) -> None:

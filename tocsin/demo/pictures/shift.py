@@ -48,8 +48,8 @@ def draw(store: Store, before: Time, after: Time) -> Picture | None:
         for axes, pair in zip(panels, shown, strict=True):
             _panel(axes, pair)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        said = ", ".join(f"{_title(p.name)} ({p.before.mean():.3g} to {p.after.mean():.3g})" for p in shown)
-        return canvas.picture(figure, "shift", f"Distributions before and after. Means: {said}.", _CAPTION)
+        means = ", ".join(f"{_title(p.name)} ({p.before.mean():.3g} to {p.after.mean():.3g})" for p in shown)
+        return canvas.picture(figure, "shift", f"Distributions before and after. Means: {means}.", _CAPTION)
 
 
 _CAPTION = (

@@ -49,8 +49,10 @@ def appends(stream: str, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     if keys is None:
         yield rows
         return
-    said = rows.select(INGESTED, *keys).drop_nulls().unique().sort(INGESTED)
-    revised = said.select(pl.col(INGESTED).shift(1).over(keys).alias("before"), pl.col(INGESTED).alias("at"))
+    revisions = rows.select(INGESTED, *keys).drop_nulls().unique().sort(INGESTED)
+    revised = revisions.select(
+        pl.col(INGESTED).shift(1).over(keys).alias("before"), pl.col(INGESTED).alias("at")
+    )
     cuts: list[datetime] = []
     for before, at in revised.drop_nulls().sort("at").iter_rows():
         if not cuts or before >= cuts[-1]:

@@ -1,7 +1,7 @@
-"""Baselines in the store: fitted, versioned, digested, pinned or rolling.
+"""Stores the fitted baselines of detectors as numbered versions with a digest. A version may be pinned.
 
 The keyed state holds each version's digest and metadata (kind `baseline`, key `detector/000001`). Frames are stored as
-Parquet files, values as a JSON file. A baseline whose content no longer matches its digest is not used.
+Parquet files, values as a JSON file. A baseline whose content does not match its digest is not used.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Baselines:
         return next((v for v in self.versions(detector) if v.pinned), None)
 
     def rolling(self, detector: str, before: datetime) -> Version | None:
-        """The newest version that covers only time before `before`."""
+        """The version with the latest end among those that end at or before `before`, whether pinned or not."""
         return max(
             (v for v in self.versions(detector) if v.end <= before),
             key=lambda v: (v.end, v.number),
@@ -92,7 +92,7 @@ class Baselines:
         )
 
     def save(self, detector: str, baseline: Baseline, start: datetime, end: datetime) -> Version:
-        """Store a fitted baseline as the next version. Equal content over the same time is stored once."""
+        """Store a fitted baseline as the next version. If a version has equal content and times, return that version."""
         known = self.versions(detector)
         for version in known:
             if (version.digest, version.start, version.end) == (baseline.digest, start, end):
@@ -113,7 +113,7 @@ class Baselines:
             "frames": sorted(baseline.frames),
         }
         entry = self._store.put(KIND, _key(detector, number), value)
-        if entry is None:  # another process used the number; its files have other names
+        if entry is None:  # another process has stored this number; its files are in another folder
             return self.save(detector, baseline, start, end)
         return _version(entry)
 
@@ -136,7 +136,7 @@ class Baselines:
             if baseline.digest != version.digest:
                 raise BaselineChanged(
                     f"baseline {version.detector}/{version.number} has changed since it was fitted (digest "
-                    f"{baseline.digest}, not {version.digest}); find out who changed it, and fit "
+                    f"{baseline.digest}, not {version.digest}); find out who changed the baseline, and fit "
                     "a new one with `tocsin baseline fit`"
                 )
             self._read[key] = baseline
@@ -157,7 +157,7 @@ class Baselines:
 
 
 def _folder(detector: str, number: int, digest: str) -> str:
-    """The folder of a version's files. With the digest in it, processes that fit at once do not overwrite each other."""
+    """The folder of a version's files. It contains the digest, so that concurrent fits do not overwrite each other."""
     return f"baselines/{detector}/{number:06d}-{digest}"
 
 

@@ -188,11 +188,11 @@ class Detect:
         self, this: _Round, setting: Setting, claims: Sequence[Claim], *, named: bool = False
     ) -> None:
         this.claims += claims
-        again, length = (
+        reevaluated, length = (
             [claim.start for claim in claims if claim.reevaluation],
             setting.detector.requires.window,
         )
-        before = evaluated_before(self._store, setting.detector.id, again, length)
+        before = evaluated_before(self._store, setting.detector.id, reevaluated, length)
         starts = [claim.start for claim in claims]
         newest = in_force(self._store, setting.detector.id, starts, length) if named and starts else {}
 

@@ -1,8 +1,9 @@
-"""The pending windows of each detector, and which worker has claimed which: the store arbitrates.
+"""Records in the store: the pending windows of each detector, and the claims of workers on these windows.
 
 Each detector has one record in the keyed state (kind `detect`): its cursors in its streams, and its pending windows. A
-worker claims a pending window until some time. The fencing token of the claim is written into every row that results from
-it, so a worker that was paused cannot overwrite the results of the worker that took over.
+worker claims a pending window before it evaluates the window, and a claim expires. The fencing token of the claim is
+written into every row of the results, so a worker that was suspended cannot overwrite the results of the worker that took
+over.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from tocsin.store.protocol import Entry, Store
 _FAULTS: tuple[type[BaseException], ...] = (StoreError, *FAULTS)
 log = logger()
 KIND = "detect"
-#: A window that is still not evaluated this long after it was due is recorded as a gap.
+#: If a window is not evaluated this long after it was due, a gap is recorded.
 GRACE = timedelta(minutes=15)
 
 
 class Ledger:
-    """The records of all detectors, as one worker reads and writes them."""
+    """Reads and writes the records of all detectors for one worker."""
 
     def __init__(
         self,
@@ -44,18 +45,18 @@ class Ledger:
     ) -> None:
         self._store, self._clock, self.worker, self._grace = store, clock, worker, grace
         self._expiry = Expiry(clock, length)
-        self._held: dict[
-            tuple[str, datetime, str], float
-        ] = {}  # by detector, window and token: when renewed, monotonic
-        self.unread: dict[str, str] = {}  # detectors whose streams could not be read, and why
+        #: The claims that this worker holds: detector, start and token → monotonic time of the last renewal.
+        self._held: dict[tuple[str, datetime, str], float] = {}
+        self.unread: dict[str, str] = {}  # detectors whose streams could not be read → error
 
     def update_pending(self, settings: Sequence[Setting]) -> list[Run]:
-        """Add the windows that were touched since the last call, and find those not evaluated in time.
+        """Add the windows that received events since the last call, and find windows that were not evaluated in time.
 
-        Detectors with equal cursors share one scan.
+        Detectors with equal cursors share one scan of a stream.
 
         Returns:
-            The gap records of windows not evaluated in time, to be appended before `note_gaps` is called.
+            A gap record for each window that was not evaluated in time. Append these records to the store, then call
+            `note_gaps`.
         """
         known = {entry.key: entry for entry in self._store.entries(KIND)}
         shared: dict[Any, Touched] = {}
@@ -109,7 +110,7 @@ class Ledger:
         return not pending.get("gap") and late and self._free(setting.detector.id, start, pending)
 
     def _gap(self, setting: Setting, start: datetime, pending: Pending, fence: int) -> Run:
-        """The gap record of a window. Its fencing token is higher than that of every earlier claim."""
+        """The gap record of a window. The fencing token of the record is higher than the token of every earlier claim."""
         due = max(parse_time(pending["since"]), setting.due(start))
         reason = f"no worker evaluated the window in time: it was due at {format_time(due)}"
         if pending["attempts"]:
@@ -119,7 +120,7 @@ class Ledger:
         return Run(setting.detector.id, start, end, Outcome.GAP, reason, attempt=attempt, fence=fence)
 
     def note_gaps(self, gaps: Iterable[Run]) -> None:
-        """Mark windows whose gap records were written: their evaluation is recorded as filling a gap."""
+        """Mark the windows of stored gap records. A later evaluation of such a window has the outcome `filled`."""
         by_detector: dict[tuple[str, timedelta], list[str]] = {}
         for gap in gaps:
             by_detector.setdefault((gap.detector, gap.end - gap.start), []).append(format_time(gap.start))
@@ -148,12 +149,12 @@ class Ledger:
         by = pending.get("by")
         if by is None:
             return True
-        if by == self.worker:  # unless it is held now, it is left over from a call that failed
+        if by == self.worker:  # a claim that is not held is left over from a call that failed
             return (detector, parse_time(start), pending.get("token", "")) not in self._held
         return self._expiry.over(f"{detector} {start}", by, pending["until"])
 
     def fits(self, setting: Setting) -> bool:
-        """Whether a detector's pending windows have its configured length; `update_pending` realigns them."""
+        """Whether a detector's pending windows have the configured length. If not, `update_pending` replaces them."""
         own = _microseconds(setting.detector.requires.window)
         entry = self._store.get(KIND, setting.detector.id)
         return entry is None or entry.value.get("length", own) == own
@@ -163,7 +164,9 @@ class Ledger:
         return self._claim(setting, lambda pending: self._due(setting, pending)[:limit])
 
     def claim_named(self, setting: Setting, starts: Sequence[datetime]) -> list[Claim]:
-        """Return a claim for each of these windows, pending or not. Claims of other workers are not changed."""
+        """Return a claim for each of these windows. Windows that are not pending, or are claimed by another worker, get a
+        claim without a token, which changes no record.
+        """
         return self._claim(setting, lambda _: starts)
 
     def _claim(
@@ -175,9 +178,8 @@ class Ledger:
             value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
             pending = dict(value["pending"])
             starts = choose(pending)
-            if (
-                not starts or value.get("length", own) != own
-            ):  # written by a worker with another configuration
+            # another length: a worker with another configuration wrote the record
+            if not starts or value.get("length", own) != own:
                 return []
             token = secrets.token_hex(4)
             claim = {"by": self.worker, "until": self._expiry.until(), "token": token}
@@ -195,7 +197,7 @@ class Ledger:
         self._held |= {(c.detector, c.start, c.token): now for c in claims if c.token}
 
     def renew(self, claims: Sequence[Claim]) -> None:
-        """Extend claims to their full length from now, once a quarter of it has passed."""
+        """Extend each claim to the full length from now, if a quarter of the length has passed since its last renewal."""
         now, old = self._clock.monotonic(), self._expiry.length.total_seconds() / 4
         stale = [c for c in claims if now - self._held.get((c.detector, c.start, c.token), now) >= old]
         for detector, length in sorted({(c.detector, c.length) for c in stale}):
@@ -203,7 +205,7 @@ class Ledger:
             found = False
             for pending in self._changing(detector, length):
                 found = True
-                self.forget(own)  # until the record shows that this worker still holds them
+                self.forget(own)  # `_hold` below restores the claims that the record still contains
                 kept = [c for c in own if pending.get(format_time(c.start), {}).get("token") == c.token]
                 for claim in kept:
                     key = format_time(claim.start)
@@ -213,18 +215,18 @@ class Ledger:
                 self.forget(own)
 
     def held(self, claim: Claim) -> bool:
-        """Whether this worker held the claim at its last renewal. A window that was not pending needs no claim."""
+        """Whether this worker held the claim at the last renewal. A claim without a token counts as held."""
         return not claim.token or (claim.detector, claim.start, claim.token) in self._held
 
     def forget(self, claims: Iterable[Claim]) -> None:
-        """Stop holding claims: this worker may claim the windows again, other workers after the claims expire."""
+        """Stop holding claims. This worker may claim the windows again at once, other workers when the claims expire."""
         for claim in claims:
             self._held.pop((claim.detector, claim.start, claim.token), None)
 
     def complete(self, done: Sequence[tuple[Claim, Run]]) -> None:
-        """Remove evaluated windows from the pending ones, and schedule a retry for failed windows.
+        """Remove evaluated windows from the pending windows, and schedule a retry of failed windows.
 
-        A window that received more events meanwhile stays pending.
+        A window that received more events during its evaluation stays pending.
         """
         for detector, length in sorted({(run.detector, run.end - run.start) for _, run in done}):
             own = [(claim, run) for claim, run in done if claim.detector == detector]
@@ -245,7 +247,7 @@ class Ledger:
         ]
 
     def _changing(self, detector: str, length: timedelta, reached: str = "") -> Iterator[dict[str, Pending]]:
-        """Yield the detector's pending windows for changing, repeatedly until no other worker wrote in between.
+        """Yield the detector's pending windows, which the caller changes, and write them. Repeat after a conflict.
 
         Yields nothing if the window length has changed. `reached` is the start of the newest evaluated window.
         """

@@ -252,8 +252,8 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def _judged(run: Run) -> str | None:
-    said = [(*j.score.subject, float(j.score.value), j.threshold, j.score.reason) for j in run.judged]
-    return _digest(*sorted(said)) if said else None
+    verdicts = [(*j.score.subject, float(j.score.value), j.threshold, j.score.reason) for j in run.judged]
+    return _digest(*sorted(verdicts)) if verdicts else None
 
 
 def _own(run: Run) -> list[str]:

@@ -78,13 +78,15 @@ class Protector:
             given: the event's known fields before protection.
             value: the event's unknown fields.
         """
-        said = {
+        replacements = {
             text: str(self._act(rule.action)(text) or MASK)
             for name, text in given.items()
             if isinstance(text, str) and len(text) >= _SHORTEST_TEXT and (rule := self._rule(stream, name))
         }
-        longest_first = sorted(said, key=len, reverse=True)
-        return _replaced(value, {text: said[text] for text in longest_first}) if said else value
+        longest_first = sorted(replacements, key=len, reverse=True)
+        return (
+            _replaced(value, {text: replacements[text] for text in longest_first}) if replacements else value
+        )
 
     def pseudonym(self, value: str) -> str:
         """The pseudonym of a text."""
@@ -171,14 +173,14 @@ def _value(text: str) -> Any:
     return value
 
 
-def _replaced(value: Any, said: Mapping[str, str]) -> Any:
+def _replaced(value: Any, replacements: Mapping[str, str]) -> Any:
     if isinstance(value, Mapping):
-        return {key: _replaced(item, said) for key, item in value.items()}
+        return {key: _replaced(item, replacements) for key, item in value.items()}
     if isinstance(value, list):
-        return [_replaced(item, said) for item in value]
+        return [_replaced(item, replacements) for item in value]
     if isinstance(value, str):
-        for text, instead in said.items():
-            value = value.replace(text, instead)
+        for text, replacement in replacements.items():
+            value = value.replace(text, replacement)
     return value
 
 

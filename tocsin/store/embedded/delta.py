@@ -1,8 +1,8 @@
 """The embedded store: one Delta Lake table for each stream, SQLite for the keyed state, no server.
 
-Delivery: an append is one atomic Delta commit, which includes the source's checkpoint. Several processes of one machine
-may read and write at once. Readers see the last commit. Writers of a stream are serialized by a file lock, which the
-kernel releases when a writer dies.
+Delivery: an append is one atomic Delta commit, which includes the source's checkpoint. Several processes on one
+machine may read and write at once. Readers see the last commit. Writers of a stream are serialized by a file lock,
+which the kernel releases when a writer dies.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MICROSECOND = timedelta(microseconds=1)
 class DeltaStore:
     """Implements `tocsin.store.protocol.Store` in a folder."""
 
-    overlap = timedelta(0)  # rows get their ingest time and become visible under the same lock
+    overlap = timedelta(0)  # one lock covers ingest time and commit: rows become visible in order
 
     def __init__(self, root: Path, namespace: str, clock: Clock, retention: Mapping[str, timedelta]) -> None:
         self.root, self.namespace, self._clock = root, namespace, clock
@@ -127,7 +127,7 @@ class DeltaStore:
             ) from error
 
     def _with_columns(self, stream: str, table: DeltaTable | None, empty: pl.DataFrame) -> DeltaTable:
-        """The table with all columns of `empty`: create it, or add columns that are new in the catalogue."""
+        """The table with all columns of `empty`: create a missing table, or add columns that are new in the catalogue."""
         if table is None:
             path = str(self._path(stream))
             write_deltalake(
@@ -196,7 +196,7 @@ class DeltaStore:
         return self.root / "streams" / stream
 
     def _table(self, stream: str) -> DeltaTable | None:
-        """The stream's table at its newest commit. Only commits since the last call are read."""
+        """The stream's table at its newest commit. Reads only the commits since the last call."""
         try:
             with self._mutex:
                 table = self._tables.get(stream)
@@ -221,7 +221,7 @@ class DeltaStore:
         return self._path(stream) / "_delta_log" / f"{version:020}.json"
 
     def _rows(self, stream: str, table: DeltaTable) -> pl.LazyFrame:
-        """All rows of a table's version. Columns that the catalogue defined later are filled with null."""
+        """All rows of the table. Columns that are newer than the table's schema are filled with null."""
         version = table.version()
         with self._mutex:
             known, rows = self._scans.get(stream, (-1, None))
