@@ -128,9 +128,12 @@ def table(graph: Arrows) -> Iterator[str]:
         ((m, p) for m, p in known.items() if p.name == "__init__.py"), key=lambda mp: -len(mp[0])
     )
     about = {room(m, p): ast.get_docstring(ast.parse(p.read_text())) or "" for m, p in packages}
-    about[GROUND] = "`tocsin/errors.py`, `clock.py`, `logs.py`: errors, time and logging, for all other rooms."
+    about[GROUND] = (
+        "`tocsin/errors.py`, `clock.py`, `logs.py`: errors, time and logging, for all other rooms."
+    )
     about[API] = (
-        "`tocsin/__init__.py` re-exports the names that plug-ins import. `tocsin/_moved.py` lists the old paths of moved modules."
+        "`tocsin/__init__.py` re-exports the names that plug-ins import. `tocsin/_moved.py` lists the old paths of moved "
+        "modules."
     )
     yield "| room | its job | imports from |"
     yield "|---|---|---|"
