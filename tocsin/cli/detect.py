@@ -57,7 +57,9 @@ _RUN = (
 @from_option
 @to_option
 @click.option("--page", is_flag=True, help="With --from or --to: raise alerts and send notifications.")
-@click.option("-v", "--verbose", is_flag=True, help="List every window, with those that have no finding.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="List every evaluated window, not only the windows that failed."
+)
 @fail_on_option
 @json_option
 @click.pass_context
@@ -73,12 +75,14 @@ def detect(
 ) -> None:
     """Evaluate every window that is due; with --from or --to, evaluate every window of that time again.
 
-    The findings of such a backfill are stored. They raise no alert and send no notification, unless --page is set.
+    The findings of such a backfill are stored. Without --page, these findings raise no alert and send no notification.
     """
     in_order(start, end)
     backfill = start is not None or end is not None
     if page and not backfill:
-        raise click.UsageError("--page requires --from or --to; windows that are due always raise alerts")
+        raise click.UsageError(
+            "--page requires --from or --to; the findings of windows that are due always raise alerts"
+        )
     app = open_app(ctx)
     settings = [app.setting(d) for d in detectors] or app.settings
     with progress("detecting") as at:
@@ -101,7 +105,7 @@ def detect(
 
 
 def _report(runs: Sequence[Run], *, verbose: bool) -> None:
-    """The windows (all, or those that failed), the findings, and a summary."""
+    """Print the windows (all windows, or those that failed), the findings, and a summary."""
     listed = runs if verbose else [run for run in runs if run.outcome in {Outcome.FAILED, Outcome.GAP}]
     found = sorted((f for run in runs for f in run.findings), key=lambda f: -f.severity.rank)
     for rows, columns in ((map(_run, listed), _RUN), ([f.to_dict() for f in found], _FINDING)):
@@ -141,7 +145,7 @@ def by_severity(severities: Iterable[Severity]) -> str:
 
 
 @click.command()
-@click.option("--detector", required=True, help="The detector.")
+@click.option("--detector", required=True, help="Id of the detector.")
 @from_option
 @to_option
 @json_option
@@ -149,7 +153,7 @@ def by_severity(severities: Iterable[Severity]) -> str:
 def scores(
     ctx: click.Context, detector: str, start: datetime | None, end: datetime | None, as_json: bool
 ) -> None:
-    """Show the score of every subject in every window, those below the threshold too."""
+    """Show the score of every subject in every window, including scores below the threshold."""
     from tocsin.contract.frames import NEWEST_LAST
     from tocsin.contract.query import Condition
 
@@ -200,7 +204,7 @@ def findings(
     fail_on: str | None,
     as_json: bool,
 ) -> None:
-    """Show the findings, by window."""
+    """Show the findings, sorted by window."""
     from tocsin.contract.query import Condition
     from tocsin.pipeline.detecting.records import newest_findings
 
