@@ -164,11 +164,7 @@ class App:
         raise PluginError(detector, f"no enabled detector has this id; enabled detectors: {known}")
 
     def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
-        """Write the spool to the store, then ingest the available events of every configured source.
-
-        Returns:
-            The counts of events, and the number of sources that could not be read.
-        """
+        """Drain the spool, then ingest the available events of every source. Returns also how many sources were unreadable."""
         self.drain()
         return self._sources.collect(progress)
 

@@ -79,7 +79,7 @@ class StateCopy:
             )
 
     def cuts(self) -> Cuts:
-        """The ingest times up to which detectors or alerting have read each stream. Slices of rows must end at these times."""
+        """The ingest times up to which detectors or alerting have read each stream. Slices of rows must end there."""
         found: dict[str, set[datetime]] = {}
         for entry in self._copied_records():
             for stream, _, position in self._positions(entry):
