@@ -164,7 +164,7 @@ class App:
         raise PluginError(detector, f"no enabled detector has this id; enabled detectors: {known}")
 
     def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
-        """Drain the spool, then ingest the available events of every source. Returns also how many sources were unreadable."""
+        """Drain the spool, then ingest the available events of every source. Also returns the number of unread sources."""
         self.drain()
         return self._sources.collect(progress)
 
