@@ -67,14 +67,20 @@ def configuration() -> Iterator[str]:
     """docs/configuration.md."""
     yield "# Configuration\n"
     yield (
-        "`tocsin init` writes a commented `tocsin.yaml`, and `tocsin check` validates it. Tocsin reads the file that "
-        "`--config` names, else the file in `$TOCSIN_CONFIG`, else `./tocsin.yaml`. Without a file, all settings have "
-        "their defaults. An unknown key is an error, which names its line.\n"
+        "`tocsin init` writes a `tocsin.yaml` with comments, and `tocsin check` validates it. Tocsin reads the file that "
+        "the option `--config` names. Without the option, it reads the file that the environment variable "
+        "`TOCSIN_CONFIG` names, and without the variable the file `tocsin.yaml` in the current folder. Without a file, all "
+        "settings have their defaults. An unknown key is an error. The error message names the line of the key.\n"
     )
     yield (
-        "Secrets are never written in the file. A setting refers to a secret with `{env: NAME}` (an environment "
-        "variable) or `{file: PATH}`. Lengths of time are written like `30s`, `5m`, `1h`, `14d` or `2w`, sizes like "
-        "`512MiB` or `4GiB`.\n"
+        "Environment variables replace sections that the file does not contain: `TOCSIN_NAMESPACE` sets `namespace`, "
+        "`TOCSIN_STORE_URL` sets `store` to the Elasticsearch cluster at this URL (several URLs are separated by commas), "
+        "and `TOCSIN_GRAFANA_URL` with `TOCSIN_GRAFANA_TOKEN` sets `grafana`.\n"
+    )
+    yield (
+        "The file contains no secrets. A setting refers to a secret with `{env: NAME}` (an environment variable) or "
+        "`{file: PATH}`; a secret itself in place of the reference is an error. Write lengths of time like `30s`, `5m`, "
+        "`1h`, `14d` or `2w`, and sizes like `512MiB` or `4GiB`.\n"
     )
     for heading, section in SECTIONS.items():
         yield f"## {heading}\n\n{inspect.cleandoc(section.__doc__ or '')}\n"

@@ -65,7 +65,7 @@ def imports(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and node.module in known:
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module in known:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if inner in known else node.module
@@ -128,9 +128,12 @@ def table(graph: Arrows) -> Iterator[str]:
         ((m, p) for m, p in known.items() if p.name == "__init__.py"), key=lambda mp: -len(mp[0])
     )
     about = {room(m, p): ast.get_docstring(ast.parse(p.read_text())) or "" for m, p in packages}
-    about[GROUND] = "`tocsin/errors.py`, `clock.py`, `logs.py`: what every other room may use."
+    about[GROUND] = (
+        "`tocsin/errors.py`, `clock.py`, `logs.py`: errors, time and logging, for all other rooms."
+    )
     about[API] = (
-        "`tocsin/__init__.py`: the names that plug-ins import, re-exported; and the old paths of moved modules."
+        "`tocsin/__init__.py` re-exports the names that plug-ins import. `tocsin/_moved.py` lists the old paths of moved "
+        "modules."
     )
     yield "| room | its job | imports from |"
     yield "|---|---|---|"
@@ -148,7 +151,8 @@ def page() -> str:
     """The page with both parts written anew."""
     graph, text = arrows(), PAGE.read_text()
     count = (
-        f"{len(graph)} rooms, {sum(map(len, graph.values()))} arrows between them, none uphill, no circle."
+        f"The {len(graph)} rooms have {sum(map(len, graph.values()))} imports from other rooms, counted once for each pair. "
+        "No room imports from a room above it, and there is no circle."
     )
     for name, lines in {"picture": [*picture(graph), "", count], "rooms": [*table(graph)]}.items():
         start, end = f"<!-- {name}: written by docs/rooms.py -->", f"<!-- end of {name} -->"

@@ -1,1 +1,1 @@
-"""The collectors that come with Tocsin: one file a source."""
+"""The collectors that come with Tocsin: one file for each source."""

@@ -1,1 +1,1 @@
-"""The command line: parses arguments, calls the app, prints. One file a command group."""
+"""The command line: parses arguments, calls the app, prints. One file for each command group."""

@@ -81,7 +81,9 @@ def detect(
     in_order(start, end)
     backfill = start is not None or end is not None
     if page and not backfill:
-        raise click.UsageError("--page requires --from or --to; windows that are due always raise alerts")
+        raise click.UsageError(
+            "--page requires --from or --to; the findings of windows that are due always raise alerts"
+        )
     app = open_app(ctx)
     settings = [app.setting(d) for d in detectors] or app.settings
     with progress("detecting") as at:
@@ -104,7 +106,7 @@ def detect(
 
 
 def _report(runs: Sequence[Run], *, verbose: bool) -> None:
-    """The windows (all, or those that failed), the findings, and a summary."""
+    """Print the windows (all windows, or those that failed), the findings, and a summary."""
     listed = runs if verbose else [run for run in runs if run.outcome in {Outcome.FAILED, Outcome.GAP}]
     found = sorted(
         (f for run in runs for f in run.findings), key=lambda f: (-f.severity.rank, bool(f.aspect))

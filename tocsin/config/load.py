@@ -1,7 +1,7 @@
-"""Loads `tocsin.yaml` and validates it. An error names the file and line; for an unknown key, also the nearest known one.
+"""Loads `tocsin.yaml` and validates it. An error names the file and line, and for an unknown key the nearest known key.
 
 Settings are declared once, as dataclass fields with `param(default, bounds, doc)`; `docs/configuration.md` is
-generated from them. The file contains no secrets: a secret is read from an environment variable or a file.
+generated from them. The file contains only references to secrets: to an environment variable or to another file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def load(path: Path | None = None) -> Config:
-    """Load a configuration file. Without a path, return the defaults.
+    """Load a configuration file. Without a path, return the defaults and the values of environment variables.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or a setting is wrong.
@@ -89,7 +89,7 @@ def _config(values: Mapping[str, Any], path: Path | None, lines: Mapping[Place, 
 
 
 def _from_environment(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of the file, and for sections that it does not have, those of environment variables.
+    """The values of the file. Environment variables set sections that the file does not contain.
 
     `TOCSIN_NAMESPACE` sets `namespace`, `TOCSIN_STORE_URL` sets `store` to a cluster, and `TOCSIN_GRAFANA_URL` sets
     `grafana`, with the token in `TOCSIN_GRAFANA_TOKEN`.

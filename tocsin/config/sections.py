@@ -27,10 +27,13 @@ class StoreSection:
         None, doc="certificate file of the authority that issued the cluster's certificate"
     )
     ca_fingerprint: str | None = param(
-        None, doc="SHA-256 fingerprint of the authority's certificate, as an alternative to `ca_certs`"
+        None,
+        doc="SHA-256 fingerprint of the authority's or the server's certificate, as an alternative to `ca_certs`",
     )
     shards: int = param(1, ge=1, le=64, doc="number of primary shards of a new backing index")
-    replicas: int = param(1, ge=0, le=8, doc="number of replicas of each shard")
+    replicas: int = param(
+        1, ge=0, le=8, doc="number of replicas of each primary shard of a new backing index"
+    )
     spool: str = param(
         "tocsin-spool",
         doc="folder where events are stored while the cluster is unreachable, relative to the configuration file",
@@ -40,7 +43,9 @@ class StoreSection:
         doc="maximum size of the spool; when it is full, collectors wait until the cluster is reachable",
     )
     retention: dict[str, str] = param(
-        {}, doc="how long events of a stream are retained, in place of the stream's default: `access: 400d`"
+        {},
+        doc="retention period of each stream that does not use its default: `access: 400d`; on a cluster, it applies to "
+        "streams that are created later",
     )
 
 
@@ -48,12 +53,14 @@ class StoreSection:
 class IngestSection:
     """`ingest:` how events are protected and validated before they are written."""
 
-    protect: list[dict[str, Any]] = param([], doc="rules for sensitive fields: `{field, action, streams}`")
+    protect: list[dict[str, Any]] = param([], doc="rules for sensitive fields; see `ingest.protect[]`")
     pseudonym_key: dict[str, str] | None = param(
         None, doc="reference to the key for `action: pseudonymize`: `{env: NAME}` or `{file: PATH}`"
     )
-    max_age: str = param("7300d", doc="events older than this are rejected")
-    max_ahead: str = param("1d", doc="events further in the future than this are rejected")
+    max_age: str = param("7300d", doc="an event is rejected if its event time is longer ago than this")
+    max_ahead: str = param(
+        "1d", doc="an event is rejected if its event time is further in the future than this"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class ProtectRule:
     """`ingest.protect[]` one rule for a field and all fields below it."""
 
     field: str = param(
-        doc="dotted name of a field, `user.id`; it may be a field that no stream defines, `customer`"
+        doc="dotted name of a field, such as `user.id`; fields that no stream defines, such as `customer`, are permitted"
     )
     action: str = param(doc="how the field is protected", choices=("pseudonymize", "mask", "drop"))
     streams: list[str] = param([], doc="streams that the rule applies to; an empty list means all streams")
@@ -71,7 +78,9 @@ class ProtectRule:
 class CollectorSection:
     """`collectors[]` one source that `tocsin run` collects from."""
 
-    type: str = param(doc="id of the collector: ndjson, access_log, cloudtrail, dataset or that of a plug-in")
+    type: str = param(
+        doc="id of the collector: ndjson, access_log, cloudtrail, dataset, or the id of a collector from another plug-in"
+    )
     params: dict[str, Any] = param({}, doc="settings of the collector")
 
 
@@ -82,19 +91,31 @@ class DetectorSection:
     A detector without required settings is enabled by default.
     """
 
-    type: str | None = param(None, doc="id of the detector, if `<id>` is another name: `{type: pyod}`")
+    type: str | None = param(
+        None,
+        doc="id of the detector plug-in, such as `pyod`; null means that `<id>` is the id of the plug-in",
+    )
     enabled: bool = param(True, doc="whether the detector runs")
     params: dict[str, Any] = param({}, doc="settings of the detector")
-    window: str | None = param(None, doc="length of a window of event time; null means the detector's own")
-    lateness: str = param(
-        "0s", doc="how long after the end of a window its final evaluation waits for late events"
+    window: str | None = param(
+        None, doc="length of a window of event time; null means the length that the detector defines"
     )
-    baseline: str | None = param(None, doc="length of history for a baseline; null means the detector's own")
+    lateness: str = param(
+        "0s",
+        doc="how long after the end of a window Tocsin waits for late events before it evaluates the window",
+    )
+    baseline: str | None = param(
+        None,
+        doc="length of the history that a baseline is fitted on; null means the length that the detector defines",
+    )
     rolling: bool = param(
-        True, doc="whether baselines are refitted regularly; windows are also compared with a pinned baseline"
+        True,
+        doc="if a baseline is pinned: whether windows are compared with a rolling baseline as well (true) or only with the "
+        "pinned one (false); without a pinned baseline, a rolling baseline is always used",
     )
     refit: str | None = param(
-        None, doc="age at which a rolling baseline is refitted; null means a quarter of the baseline's length"
+        None,
+        doc="age at which a new rolling baseline is fitted; null means a quarter of the baseline's length",
     )
     false_alarms: float = param(
         0.01,
@@ -113,19 +134,23 @@ class ScheduleSection:
     detect: str = param("1m", doc="interval at which due windows are evaluated")
     alert: str = param("15s", doc="interval at which alerts are updated and notifications delivered")
     maintain: str = param("1h", doc="interval at which the store is compacted and expired events are deleted")
-    health: str = param("1m", doc="interval at which Tocsin's own health is checked")
+    health: str = param(
+        "1m",
+        doc="interval at which a worker reports that it runs; the health checks are made at most once in five minutes",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSection:
-    """`worker:` settings of one worker process, and the limits for the process that runs its detectors."""
+    """`worker:` settings of a worker process, and limits for its child process that runs detectors."""
 
     name: str = param("", doc="name of the worker in records and logs; empty means the host's name")
     lease: str = param(
         "2m", doc="time after which a claim on a window or source expires if it is not renewed"
     )
     overdue: str = param(
-        "15m", doc="time after which a due window that no worker evaluated is recorded as a gap"
+        "15m",
+        doc="time after which a window that is due and that no worker has evaluated is recorded as a gap",
     )
     lanes: int = param(2, ge=1, le=64, doc="number of detectors that one worker evaluates in parallel")
     timeout: str = param("10m", doc="maximum duration of one evaluation or one fit of a detector")
@@ -137,20 +162,22 @@ class MonitoringSection:
     """`monitoring:` how `tocsin run` itself is monitored."""
 
     listen: str | None = param(
-        None, doc="address that serves /metrics, /healthz and /readyz: `127.0.0.1:9464`; null disables it"
+        None,
+        doc="address at which the worker serves /metrics, /healthz and /readyz: `127.0.0.1:9464`; null: no address",
     )
     heartbeat: dict[str, str] | None = param(
         None,
-        doc="reference to a URL that is requested while no job is stuck: `{env: NAME}` or `{file: PATH}`",
+        doc="reference to a URL that the worker calls while each of its jobs succeeds in time: `{env: NAME}` or "
+        "`{file: PATH}`",
     )
-    heartbeat_every: str = param("1m", doc="interval at which the heartbeat URL is requested")
+    heartbeat_every: str = param("1m", doc="interval at which the heartbeat URL is called")
 
 
 @dataclass(frozen=True, slots=True)
 class GrafanaSection:
     """`grafana:` the Grafana server for `tocsin dashboards push`, `diff` and `pull`.
 
-    If the file has no such section, `$TOCSIN_GRAFANA_URL` and the token in `$TOCSIN_GRAFANA_TOKEN` are used.
+    If the file does not contain this section, Tocsin uses `$TOCSIN_GRAFANA_URL`, and the token in `$TOCSIN_GRAFANA_TOKEN`.
     """
 
     url: str | None = param(None, doc="URL of the Grafana server: `https://grafana.example.org`")
@@ -167,7 +194,10 @@ class GrafanaSection:
 class Top:
     """The top level of `tocsin.yaml`."""
 
-    namespace: str = param("default", doc="name that separates the data of one environment from another's")
+    namespace: str = param(
+        "default",
+        doc="name of an environment; a cluster can store several namespaces separately, a folder only one",
+    )
     store: dict[str, Any] = param({}, doc="see `store`")
     ingest: dict[str, Any] = param({}, doc="see `ingest`")
     collectors: list[dict[str, Any]] = param([], doc="see `collectors[]`")

@@ -1,1 +1,1 @@
-"""`tocsin demo`: twelve weeks of a lender, with real data, models and attacks, monitored by the real platform."""
+"""`tocsin demo`: twelve weeks of a lender, with real data, models and attacks, and the code that runs in production."""

@@ -1,4 +1,4 @@
-"""Storage of streams and keyed state. `protocol` is what every store implements; `embedded` and `cluster` are the stores."""
+"""Storage of streams and keyed state. `protocol` defines the methods of a store; `embedded` and `cluster` are the stores."""
 
 from tocsin.store.protocol import Appended, Entry, Store
 

@@ -1,1 +1,1 @@
-"""Builds the object graph from the configuration (`app.py`) and runs the scheduled jobs of a worker."""
+"""Builds the objects of a worker from the configuration (`app.py`) and runs its scheduled jobs."""

@@ -48,7 +48,7 @@ log = logger()
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one round of collecting, detecting and alerting did."""
+    """The results of one round of collecting, detecting and alerting."""
 
     counts: Counts
     away: int  # sources that could not be read
@@ -57,7 +57,7 @@ class Tick:
 
 
 class App:
-    """A running Tocsin: its store, its plug-ins and their settings."""
+    """One instance of Tocsin: the store, the plug-ins and their settings."""
 
     def __init__(self, config: Config, clock: Clock, before: App | None = None) -> None:
         self.config, self.clock = config, clock
@@ -90,7 +90,7 @@ class App:
 
     @classmethod
     def open(cls, path: Path | None = None, clock: Clock | None = None) -> Self:
-        """Build an app from a configuration file, or from defaults if there is no file.
+        """Build an app from a configuration file, or from the defaults if `path` is None.
 
         Raises:
             ConfigError: a setting is wrong.
@@ -99,7 +99,7 @@ class App:
         return cls(load(path), clock or SystemClock())
 
     def reload(self, path: Path | None) -> App:
-        """Build a new app from the current configuration file. It shares the store if the store settings are unchanged.
+        """Build a new app from the configuration file. Both apps use the same store if the store's settings are unchanged.
 
         Raises:
             ConfigError: a setting is wrong, or the namespace has changed.
@@ -113,7 +113,7 @@ class App:
         return App(config, self.clock, self)
 
     def take_over(self, before: App) -> None:
-        """Take over the ownership of the shared store and spool from the previous app."""
+        """Take over the shared store and spool from the previous app, which then does not close them."""
         if self.spool is not None:
             self.spool.make_dead_letters = assembly.dead_letter_maker(
                 self.clock, assembly.protector(self.config)
@@ -164,14 +164,14 @@ class App:
         raise PluginError(detector, f"no enabled detector has this id; enabled detectors: {known}")
 
     def collect(self, progress: Callable[[str], None] = lambda _: None) -> tuple[Counts, int]:
-        """Ingest the available events of every configured source. Returns also how many sources could not be read."""
+        """Drain the spool, then ingest the available events of every source. Also returns the number of unread sources."""
         self.drain()
         return self._sources.collect(progress)
 
     def evaluate(
         self, settings: Sequence[Setting] | None = None, progress: Callable[[Run], None] = lambda _: None
     ) -> list[Run]:
-        """Evaluate due windows, several detectors at a time. Returns the runs by detector and window."""
+        """Evaluate due windows, several detectors at a time. Returns the runs, sorted by detector and window."""
         chosen = self.settings if settings is None else settings
         lanes = min(self.config.worker.lanes, len(chosen)) or 1
         with ThreadPoolExecutor(lanes) as pool:
@@ -192,7 +192,7 @@ class App:
             self.leases.release(lease)
 
     def drain(self) -> None:
-        """Write the events in the spool to the store, as long as the cluster is available."""
+        """Write the events in the spool to the store, until the spool is empty or the cluster is unavailable."""
         if self.spool:
             with contextlib.suppress(StoreAway):  # the spool logs the warning
                 self.spool.drain()
@@ -202,7 +202,7 @@ class App:
         now, entry = self.clock.now(), self.store.get("upkeep", "last")
         every = parse_length(self.config.schedule.maintain)
         if entry is not None and timedelta(0) <= now - parse_time(entry.value["at"]) < every:
-            return {}  # a time in the future came from a wrong clock
+            return {}  # a time in the future was written by a worker with a wrong clock, and is ignored
         value = {"at": format_time(now)}
         if self.store.put("upkeep", "last", value, entry.version if entry else None) is None:
             return {}
@@ -213,10 +213,10 @@ class App:
         progress: Callable[[str], None] = lambda _: None,
         evaluated: Callable[[Run], None] = lambda _: None,
     ) -> Tick:
-        """Collect, detect and alert, once, with no round to follow soon.
+        """Collect, detect and alert once, for `run --once`: notifications are not delayed by `group_wait`.
 
         Args:
-            progress: is called with the name of each step.
+            progress: is called with the name of each step before it starts.
             evaluated: is called with each window's run.
         """
         counts, away = self.collect(progress)
@@ -254,7 +254,7 @@ class App:
         return found
 
     def close(self) -> None:
-        """End the process for plug-ins and release the store and the spool."""
+        """End the process that runs detectors. Close the store and the spool, unless another app has taken them over."""
         self._fence.close()
         if self._owns_store:
             (self.spool or self.store).close()

@@ -1,4 +1,4 @@
-"""Copies what is not a row: the keyed state, stored files and the checkpoints of collectors."""
+"""Copies all data of a store except rows: the keyed state, stored files and the checkpoints of collectors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tocsin.store.protocol import Entry, Store
 #: are copied as checkpoints.
 _STAYS = frozenset({"lease", "upkeep", "worker", "source", KIND})
 _DETECT = "detect"
-#: How far alerting has read, by ingest time: the record's kind and key, and the stream of each of its fields.
+#: The record of the ingest times up to which alerting has read: its kind and key, and the stream of each of its fields.
 _ALERTING, _READ = ("checkpoint", "alerting"), {"runs": "run", "findings": "finding"}
 _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.window.end"
 
@@ -53,11 +53,11 @@ class StateCopy:
         self._key = f"{identity(source)} state"
 
     def check(self) -> None:
-        """Check that the target's state may be written.
+        """Check that the copy may write the target's state.
 
         Raises:
-            StoreError: the target's state is not from this copy or was changed since, or the namespaces differ: alert
-                fingerprints contain the namespace.
+            StoreError: the target's state is not from this copy, or has changed since this copy wrote it, or the
+                namespaces differ: alert fingerprints contain the namespace.
         """
         source, target = self._source, self._target
         if source.namespace != target.namespace:
@@ -74,12 +74,12 @@ class StateCopy:
             )
         if entry is not None and entry.value["digest"] not in {"", _digest(found)}:
             raise StoreError(
-                f"the state of {target.place} has changed since it was copied: Tocsin has run on it, or another copy "
+                f"the state of {target.place} has changed since it was copied: Tocsin has used this store, or another copy "
                 "was made; copy later rows with --streams-only"
             )
 
     def cuts(self) -> Cuts:
-        """The ingest times up to which detectors or alerting have read each stream: slices must end there."""
+        """The ingest times up to which detectors or alerting have read each stream. Slices of rows must end there."""
         found: dict[str, set[datetime]] = {}
         for entry in self._copied_records():
             for stream, _, position in self._positions(entry):
@@ -109,7 +109,7 @@ class StateCopy:
         return _records(self._source)
 
     def _note(self, digest: str) -> None:
-        """Record that the target's state is from this copy: complete if there is a digest, incomplete if not."""
+        """Record that the target's state is from this copy. An empty digest means that the state is incomplete."""
         self._put(KIND, self._key, {"digest": digest})
 
     def _put(self, kind: str, key: str, value: Mapping[str, Any]) -> None:
@@ -119,7 +119,7 @@ class StateCopy:
         if self._target.put(kind, key, value, entry.version if entry else None) is None:
             raise StoreError(
                 f"{self._target.place} is in use: {kind} {key} was written during the copy; "
-                "stop the workers on it and copy again"
+                "stop the workers that use this store, and copy again"
             )
 
     def _files(self) -> int:
@@ -127,7 +127,7 @@ class StateCopy:
         for name in names:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise StoreError(
-                    f"{self._source.place} stores a file under a name outside its folder, which is not copied: {name}"
+                    f"{self._source.place} stores a file under a name outside its folder, {name!r}; the copy was stopped"
                 )
             with self._source.file_path(name) as path:
                 self._target.save_file(name, functools.partial(_copy_file, path))
@@ -151,8 +151,10 @@ class StateCopy:
                 yield stream, name, parse_time(entry.value[name]) - self._source.overlap
 
     def _seen(self, stream: str, cursor: Cursor) -> datetime:
-        """The ingest time up to which a cursor has read all rows. The cursor counts the rows of the overlap: if the source
-        has more rows there, some became visible later.
+        """The ingest time up to which a cursor has read all rows.
+
+        The cursor contains the number of rows that it read in the overlap. If the source now has more rows in the
+        overlap, some rows became visible after they were counted.
         """
         if not self._source.overlap:
             return cursor.newest
@@ -162,7 +164,7 @@ class StateCopy:
         return cursor.newest if rows == sum(cursor.recent.values()) else start
 
     def _translated(self, entry: Entry, progress: Mapping[str, Progress]) -> Mapping[str, Any]:
-        """A record's value with its positions translated to the target: the latest proven ones, never later."""
+        """A record's value with its positions in the target: the latest positions up to which all rows were surely read."""
         here = {name: (stream, progress[stream].here(at)) for stream, name, at in self._positions(entry)}
         if not here:
             return entry.value
@@ -173,7 +175,7 @@ class StateCopy:
         return {**entry.value, **{name: format_time(at) for name, (_, at) in here.items()}}
 
     def _window(self, detector: str) -> timedelta | None:
-        """The window length in a detector's last run record; None if not needed or without a record."""
+        """The window length in a detector's last run record. None if the target has no overlap, or if there is no record."""
         if not self._target.overlap:
             return None
         columns, where = [_START, _END, INGESTED], [Condition(_DETECTOR, "==", detector)]
@@ -182,8 +184,9 @@ class StateCopy:
         return found[0] if found else None
 
     def _recent(self, stream: str, newest: datetime, length: timedelta | None) -> dict[str, int]:
-        """The number of rows of each window in the overlap before a cursor. Without them, all these windows would
-        be evaluated again.
+        """The number of rows of each window in the overlap before a cursor.
+
+        Without these numbers, all these windows would be evaluated again.
         """
         if length is None or newest == EPOCH:
             return {}
@@ -206,7 +209,7 @@ def _copy_file(there: str, here: str) -> None:
 
 
 def _content(store: Store) -> dict[str, Any]:
-    """Everything in a store that is copied as state, by kind and key."""
+    """All records and checkpoints of a store that are copied as state, by kind and key."""
     found: dict[str, Any] = {f"{entry.kind} {entry.key}": entry.value for entry in _records(store)}
     for stream in STREAMS:
         found |= {f"checkpoint of {stream} {key}": n for key, n in store.checkpoints(stream).items()}

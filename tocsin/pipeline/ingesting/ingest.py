@@ -1,8 +1,8 @@
 """Ingest: normalize, validate, protect, stamp and append the events that collectors read.
 
-Delivery: events are read at least once from the source and stored once in the stream. A batch's rejected events are
-appended first, then its rows in one commit with its checkpoint. After a crash between the two, the batch is read again,
-and its dead letters are deduplicated: no event is lost or stored twice.
+Delivery: events are read at least once from the source and stored once in the stream. The rejected events of a batch are
+appended first, then its rows, and its checkpoint with or after the rows. After a crash in between, the batch is read again.
+The store then drops rows and dead letters that it already contains, so no event is lost or stored twice.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The accepted event times: at most `past` before the clock, and at most `ahead` after it."""
+    """The accepted event times: at most `past` before the current time, and at most `ahead` after the current time."""
 
     past: timedelta = timedelta(days=20 * 365)
     ahead: timedelta = timedelta(days=1)
@@ -55,10 +55,10 @@ class Limits:
 
 @dataclass(slots=True)
 class _Taken:
-    """The state of a batch during ingest: its rows, the place of each, and the rejected events.
+    """The state of a batch during ingest: its rows, the index of each row's event in the batch, and the rejected events.
 
-    Decoded values are converted to a frame run by run, while they are still in the processor's cache. That saves a third
-    of the total time (measured).
+    A run is a part of the batch's lines. The values of each run are converted to a frame as soon as they are decoded, while
+    they are still in the processor's cache. This order saves a third of the total time (measured).
     """
 
     stream: str
@@ -67,7 +67,7 @@ class _Taken:
     frames: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, columns: Sequence[Sequence[Any]], places: Iterable[int]) -> None:
-        """Add the rows of a run, given column by column."""
+        """Add the rows of a run. `columns` has one sequence of values for each column."""
         self.frames.append(to_frame(self.stream, columns))
         self.places.extend(places)
 
@@ -92,7 +92,7 @@ class Ingest:
         progress: Callable[[Counts], None] = lambda _: None,
         guard: Callable[[], None] = lambda: None,
     ) -> Counts:
-        """Ingest all events that a collector currently has.
+        """Ingest all events that a collector can currently read.
 
         Args:
             collector: reads the source.
@@ -148,7 +148,7 @@ class Ingest:
             self._store.append("dead_letter", letters)
 
     def _resume(self, stream: str, key: str) -> int | None:
-        """The checkpoint of a source. One that was written before a pseudonym key was configured is found as well."""
+        """The checkpoint of a source, even if it was written before a pseudonym key was configured."""
         number = self._store.checkpoint(stream, self._protector.mark(key))
         return self._store.checkpoint(stream, key) if number is None else number
 
@@ -197,7 +197,7 @@ class Ingest:
     def _protected(
         self, batch: Batch, at: int, row: Row, unmapped: dict[str, Any]
     ) -> tuple[Row, dict[str, Any]]:
-        """Protect what column rules cannot reach: ids that the collector derived from content, and unknown fields."""
+        """Protect values that the rules for columns do not cover: ids derived from content, and unknown fields."""
         given = dict(zip((c.name for c in columns_of(batch.stream)), row, strict=True))
         if batch.derived_ids:
             id = self._identify(batch, at)(given[ID].encode())

@@ -1,9 +1,9 @@
 """Sends documents to a data stream over several connections, and retries single documents without duplicates.
 
 A data stream accepts only `create` requests, so a document that already exists causes a conflict and counts as a
-duplicate. If a response is lost, a retry could not distinguish such a duplicate from its own first attempt, and after
-a rollover there would be no conflict. Before a retry, the existing documents are therefore searched in all backing
-indices.
+duplicate. If the response to a request is lost, the sender does not know which documents the request created. A simple
+retry would count these documents as duplicates. After a rollover, it would even create them again, in the new backing
+index. Before such a retry, `send` therefore searches all backing indices for the documents.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class OutcomeUnknown(Exception):  # noqa: N818 — a state; `send` handles it an
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """A time limit for retries. If one request exceeds it, `given_up` is set and all requests of the send stop."""
+    """A time limit for retries. If one request exceeds the limit, `given_up` is set, and all requests of the call stop."""
 
     clock: Clock
     length: timedelta
@@ -113,7 +113,7 @@ def send(
         post: sends the body of a bulk request and returns the body of the response.
         find: returns the `_id`s among its argument that exist in a backing index of the data stream.
         pause: sleeps for a number of seconds.
-        patience: time limit for retries; without it, a request is attempted eight times.
+        patience: time limit for retries, in addition to the limit of eight attempts for each request.
 
     Raises:
         StoreAway: Elasticsearch did not respond or stayed too busy.
@@ -163,9 +163,9 @@ class _Sender:
                     total, why = total.plus(sent), "it is too busy"
             except OutcomeUnknown as error:
                 unknown, why = True, str(error)
-            if unknown:  # search before a retry: after a rollover, a retry would create the documents twice
+            if unknown:  # search before a retry, which would create the documents twice after a rollover
                 try:
-                    # This request created the documents that exist: no other process sends these rows now.
+                    # The documents that exist were created by this request, because no other process sends these rows.
                     existing = self._existing(left)
                     total, unknown = total.plus(Sent(len(existing), 0)), False
                     left = [place for place in left if place not in existing]

@@ -64,7 +64,7 @@ class Segments:
     all: tuple[Segment, ...] = ()
     bytes: int = 0
     _number: int = 0
-    #: By stream and key: the newest segment with a checkpoint for the key, and the checkpoint.
+    #: By stream and key: the number of the newest segment that contains a checkpoint for the key, and the checkpoint.
     _checkpoints: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _release: Callable[[], object] = lambda: None
 
@@ -96,7 +96,7 @@ class Segments:
         return found
 
     def close(self) -> None:
-        """Release the lock, so that another process can use the folder."""
+        """Release the lock on the folder, so that another process can use the folder."""
         self._release()
 
     def _load(self) -> None:
@@ -132,7 +132,7 @@ class Segments:
         return None if found is None else found[1]
 
     def write(self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int], now: datetime) -> None:
-        """Write a segment. It is durable when this method returns; if the method raises, nothing was written.
+        """Write a segment. When this method returns, the segment is durable. If the method raises, nothing was written.
 
         Raises:
             StoreAway: the spool or its disk is full.
@@ -213,9 +213,9 @@ class Segments:
             target.parent.mkdir(exist_ok=True)
             path.replace(target)
         log.error(
-            "the spool's segment %s is damaged and was moved to %s: %s. If you have an undamaged copy, stop Tocsin and "
-            "restore it to the spool; otherwise copy the source's lines of that time to a separate file and run "
-            "`tocsin collect` on it",
+            "the spool's segment %s is damaged and was moved to %s: %s. If you have an undamaged copy of the segment, stop "
+            "Tocsin and move the copy to the spool. Otherwise, copy the lines that the source wrote at that time to a "
+            "separate file, and run `tocsin collect` with this file",
             path,
             target,
             lost,
@@ -243,7 +243,7 @@ def _read_rows(content: bytes, stream: str) -> pl.DataFrame | None:
         return None
     try:
         return conform(pl.read_ipc(io.BytesIO(rest.partition(b"\n")[2])), stream)
-    except (pl.exceptions.PolarsError, InputError):  # the digest matches: another version of Tocsin wrote it
+    except (pl.exceptions.PolarsError, InputError):  # undamaged, but written by another version of Tocsin
         return None
 
 
