@@ -145,8 +145,11 @@ def test_models_are_judged_one_by_one():
         ]
     )
     result = evaluate("feature_drift", {"inference": events}, baseline={"inference": trusted})
-    assert result.scores["subject.id"].to_list() == ["m20", "m21"]
-    assert [finding.subject.id for finding in result.findings] == ["m21"]
+    assert result.scores["subject.id"].to_list() == ["m20", "m21", "new"]
+    assert [f.reason for f in result.findings if f.aspect] == [
+        "not judged: new answered 800 calls; its baseline has no such model"
+    ]
+    assert [finding.subject.id for finding in result.findings] == ["m21", "new"]
 
 
 def test_a_baseline_survives_parquet(baseline):

@@ -146,12 +146,76 @@ def test_a_probability_stands_in_for_confidence(month: pl.DataFrame, baseline: B
     assert found.frames["models"]["doubt"].to_list() == baseline.frames["models"]["doubt"].to_list()
 
 
-def test_vectors_of_another_schema_and_unknown_models_are_not_judged(baseline: Baseline) -> None:
+def test_vectors_that_fit_no_shape_and_unknown_models_are_reported_as_not_judged(baseline: Baseline) -> None:
     rows = vectors(calls(28, 1, copied=50), "thief")
     longer = asked(np.hstack([rows, rows]), "longer")
     other = asked(rows, "other").with_columns(pl.lit("other").alias("tocsin.model.name"))
-    unnamed = asked(rows, "unnamed").with_columns(pl.lit(None, pl.String).alias("tocsin.features.names"))
-    assert judged(pl.concat([longer, other, unnamed]), baseline).scores.is_empty()
+    bare = asked(rows, "bare").with_columns(pl.lit(None, pl.List(pl.Float64)).alias(VALUES))
+    found = judged(pl.concat([longer, other, bare]), baseline)
+    assert {(f.subject.id, f.aspect, f.severity.value) for f in found.findings} == {
+        ("longer", "features of credit", "medium"),
+        ("other", "no baseline", "medium"),
+        ("bare", "no features for credit", "medium"),
+    }
+    assert all(f.reason.startswith("not judged: ") for f in found.findings)
+
+
+NAMES = "tocsin.features.names"
+
+
+def test_a_copy_is_found_whatever_the_form_of_its_queries(baseline: Baseline) -> None:
+    attack = asked(vectors(calls(28, 1, copied=100), "thief"), "thief")
+    names = (attack[NAMES][0] or "").split(",")
+    (control,) = judged(attack, baseline).findings
+    forms = {
+        "reversed": attack.with_columns(
+            pl.lit(",".join(reversed(names))).alias(NAMES), pl.col(VALUES).list.reverse()
+        ),
+        "unnamed": attack.with_columns(pl.lit(None, pl.String).alias(NAMES)),
+        "renamed": attack.with_columns(pl.lit(",".join(f"q{k}" for k in range(len(names)))).alias(NAMES)),
+        "too few names": attack.with_columns(pl.lit("a").alias(NAMES)),
+        "spelled": attack.with_columns(pl.lit(",".join(f" {n.upper()}\u200b" for n in names)).alias(NAMES)),
+        "padded": attack.with_columns(
+            pl.lit(",".join(["pad", *names])).alias(NAMES), pl.concat_list(pl.lit(3.0), VALUES)
+        ),
+        "model spelled": attack.with_columns(pl.lit("Credit ").alias("tocsin.model.name")),
+    }
+    forms["alternating"] = pl.concat([attack[::2], forms["padded"][1::2]])
+    for name, form in forms.items():
+        found = [f for f in judged(form, baseline).findings if not f.aspect]
+        assert [(f.subject.id, f.severity) for f in found] == [("thief", control.severity)], name
+        assert found[0].score == pytest.approx(control.score), name
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ["thief", "Thief", "THIEF ", "thi\u200bef"],
+        ["th\u0456ef", "thief"],  # a Cyrillic letter
+        [f"thief{chr(0x200B) * k}" for k in range(100)],
+        [None],
+        [""],
+    ],
+)
+def test_queries_are_pooled_over_the_spellings_of_a_name(
+    spellings: list[str | None], baseline: Baseline
+) -> None:
+    attack = asked(vectors(calls(28, 1, copied=100), "thief"), "thief")
+    turn = pl.Series([spellings[k % len(spellings)] for k in range(len(attack))], dtype=pl.String)
+    (control,) = judged(attack, baseline).findings
+    found = [f for f in judged(attack.with_columns(turn.alias("user.id")), baseline).findings if not f.aspect]
+    assert [(f.severity, f.score) for f in found] == [(control.severity, pytest.approx(control.score))]
+
+
+def test_a_new_spelling_does_not_inherit_the_history_of_a_client(baseline: Baseline) -> None:
+    known = next(HonestQueries.read(baseline))[1]
+    owners = {
+        owner for of_size in known.honest.norms.values() for norm in of_size.values() for owner in norm.own
+    }
+    assert all(owner == owner.strip() for owner in owners)
+    rows = asked(vectors(calls(28, 1, copied=100), "thief"), "client-1\u200b")
+    (finding,) = [f for f in judged(rows, baseline).findings if not f.aspect]
+    assert finding.subject.id == "client-1\u200b"
 
 
 def test_a_principal_is_judged_once_by_its_worst_model(month: pl.DataFrame) -> None:

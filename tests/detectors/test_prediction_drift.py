@@ -117,8 +117,11 @@ def test_models_are_judged_one_by_one():
         ]
     )
     result = evaluate("prediction_drift", {"inference": events}, baseline={"inference": trusted})
-    assert result.scores["subject.id"].to_list() == ["m20", "m21"]
-    assert [found.subject.id for found in result.findings] == ["m21"]
+    assert result.scores["subject.id"].to_list() == ["m20", "m21", "new"]
+    assert [f.reason for f in result.findings if f.aspect] == [
+        "not judged: new answered 800 calls; its baseline has no such model"
+    ]
+    assert [found.subject.id for found in result.findings] == ["m21", "new"]
 
 
 def test_a_large_window_is_sampled_and_judged_by_the_size_of_the_change(baseline):
