@@ -4,7 +4,7 @@
     python docs/rooms.py --check    # fail if the page is out of date
 
 A room is a folder with one job: a package of `tocsin/`, of `tocsin/store/` or `tocsin/pipeline/`, or a component. The
-modules that lie in `tocsin/` itself make two rooms: the ground floor (errors, clock, logs) and the public API.
+modules that lie in `tocsin/` itself make two rooms: the ground floor (errors, clock, logs, words) and the public API.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def table(graph: Arrows) -> Iterator[str]:
         ((m, p) for m, p in known.items() if p.name == "__init__.py"), key=lambda mp: -len(mp[0])
     )
     about = {room(m, p): ast.get_docstring(ast.parse(p.read_text())) or "" for m, p in packages}
-    about[GROUND] = "`tocsin/errors.py`, `clock.py`, `logs.py`: what every other room may use."
+    about[GROUND] = "`tocsin/errors.py`, `clock.py`, `logs.py`, `words.py`: what every other room may use."
     about[API] = (
         "`tocsin/__init__.py`: the names that plug-ins import, re-exported; and the old paths of moved modules."
     )

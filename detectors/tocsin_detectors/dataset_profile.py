@@ -10,6 +10,7 @@ from tocsin import Condition, Detector, Requires, Score, Stability, Subject, Win
 from tocsin.contract.findings import Family, Json
 from tocsin.contract.streams import ID, TIME
 from tocsin.stats.departure import critical, departure
+from tocsin.words import count, figure, listed
 from tocsin_detectors._profiles import (
     DISTINCT,
     DISTINCT_SHARE,
@@ -21,7 +22,6 @@ from tocsin_detectors._profiles import (
     profile_of,
     schema_change,
 )
-from tocsin_detectors._words import count, figure, listed
 
 Event = Mapping[str, Any]
 _FIELDS = ("name", "digest", "rows", "schema", "profile", "label", "labels")

@@ -16,10 +16,10 @@ from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
+from tocsin.words import count
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
-from tocsin_detectors._words import count
 
 Floats = NDArray[np.float64]
 

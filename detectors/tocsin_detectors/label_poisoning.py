@@ -26,8 +26,8 @@ from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
+from tocsin.words import count
 from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, parted, pool, read
-from tocsin_detectors._words import count
 
 _EXAMPLES = 20  # rows listed in a finding
 _FEW = 20  # rows of a label that a model needs to learn it

@@ -14,6 +14,7 @@ from tocsin.clock import format_time
 from tocsin.contract.findings import Family, Json
 from tocsin.contract.streams import TIME
 from tocsin.stats.extraction import RUNS, SIZES, STATISTICS, Queries, Verdict, parts
+from tocsin.words import count
 from tocsin_detectors._honest_queries import (
     KNOWN,
     MODEL,
@@ -24,7 +25,6 @@ from tocsin_detectors._honest_queries import (
     distinct,
     sampled,
 )
-from tocsin_detectors._words import count
 
 #: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000

@@ -11,7 +11,7 @@ import polars as pl
 
 from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stability, Subject, Window, param
 from tocsin.contract.streams import TIME
-from tocsin_detectors._words import count
+from tocsin.words import count
 
 _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"

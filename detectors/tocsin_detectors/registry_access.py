@@ -15,11 +15,11 @@ from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.surprise import surprise
+from tocsin.words import count, listed
 from tocsin_detectors._access_habits import Oddity, active, first_touch_rates, oddities, pools, rates
 from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
 from tocsin_detectors._access_points import Hit, learn, of_session, weighed
 from tocsin_detectors._access_rules import evaluated, hits, sorted_by_kind
-from tocsin_detectors._words import count, listed
 
 #: Upper bound for the nats of one access, so that a single new pair is not a finding.
 _MOST = 5.0

@@ -34,6 +34,7 @@ from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores
 from tocsin.report.pictures.canvas import Calendar
 from tocsin.report.worst import alert_id, incident_id
+from tocsin.words import count
 from tocsin.worker.app import App
 
 _INCIDENTS, _ALERTS, _EACH = 8, 8, 3  # in full: incidents, alerts without one, alerts of each incident
@@ -127,7 +128,7 @@ class Cases:
 
     def _others(self, alerts: Sequence[RaisedAlert]) -> Iterator[Block]:
         if alerts:
-            yield Details(f"{words.count(len(alerts), 'more alert')} of this incident", [alert_table(alerts)])
+            yield Details(f"{count(len(alerts), 'more alert')} of this incident", [alert_table(alerts)])
 
     def alone(self) -> Section:
         """Alerts that opened no incident and findings that raised no alert, of severity `NOTABLE` or above."""
@@ -150,7 +151,7 @@ class Cases:
 
     def _without_alert(self, without_alert: pl.DataFrame) -> list[Block]:
         why = (
-            f"{words.count(len(without_alert), 'finding')} of {NOTABLE} or above raised no alert. They come from "
+            f"{count(len(without_alert), 'finding')} of {NOTABLE} or above raised no alert. They come from "
             "a backfill that sends no notifications, or alerting has not run since."
         )
         where = [

@@ -1,4 +1,4 @@
-"""Numbers in the sentences of findings."""
+"""Numbers and lists in sentences: `1 finding`, `2,000 rows`, `a, b and 3 more`."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def listed(names: Sequence[str], most: int) -> str:
     """The first names, and the number of the other names: `a, b and 3 more`."""
     more = len(names) - most
     if more > 0:
-        return f"{', '.join(names[:most])} and {more} more"
+        return f"{', '.join(names[:most])} and {more:,} more"
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
