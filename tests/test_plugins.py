@@ -26,6 +26,7 @@ from tocsin.testing import cases as case_files
 from tocsin.testing.checks import Check, CheckError, checks
 from tocsin.testing.package import playbooks, run_checks
 from tocsin.testing.template import write
+from tocsin.words import LONGEST
 
 BUILT_IN = {
     Collector: {"access_log", "cloudtrail", "dataset", "ndjson"},
@@ -52,10 +53,16 @@ def every_check() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("check", list(every_check()))
-def test_built_in(check: Check) -> None:
+def test_built_in(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check passes, and no finding of the cases that it evaluates has a sentence that is too long."""
     if check.skipped:
         pytest.skip(check.skipped)
+    evaluated, run = [], case_files.run
+    monkeypatch.setattr(case_files, "run", lambda *args: evaluated.append(run(*args)) or evaluated[-1])
     check()
+    assert bool(evaluated) or not check.name.startswith("check_case[")
+    for reason in (finding.reason for evaluation in evaluated for finding in evaluation.findings):
+        assert len(reason) <= LONGEST, reason
 
 
 def test_the_built_ins_are_all_there() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+#: Maximum number of characters of a finding's sentence.
+LONGEST = 200
+
 
 def count(number: int, one: str, many: str = "") -> str:
     """A number with its noun: `1 row`, `1,200 rows`, `2 queries` (`many` is the plural that is not `one` + s)."""
@@ -21,3 +24,21 @@ def listed(names: Sequence[str], most: int) -> str:
     if more > 0:
         return f"{', '.join(names[:most])} and {more:,} more"
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def short(name: str, most: int = 40) -> str:
+    """A name for a sentence: a longer name loses its middle, because ids often differ at the end."""
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[-end:]}"
+
+
+def sentence(parts: Sequence[str], most: int = LONGEST) -> str:
+    """The parts with semicolons between them, without the last parts that would make it longer than `most`."""
+    said = parts[0]
+    for part in parts[1:]:
+        if len(said) + len(part) + 2 > most:
+            break
+        said = f"{said}; {part}"
+    return said
