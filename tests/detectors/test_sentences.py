@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,9 +82,7 @@ def test_model_extraction(user: str, model: str, queries: int, statistic: str) -
 
 @given(NAMES, st.sampled_from(["labels", "score counts", "score values", "confidence values"]), COLUMNS)
 def test_prediction_drift(model: str, worst: str, versions: list[str]) -> None:
-    numbers = {
-        name: SimpleNamespace(values=prediction_drift.np.array([0.1234])) for name in ("score", "confidence")
-    }
+    numbers = {name: SimpleNamespace(values=np.array([0.1234])) for name in ("score", "confidence")}
     before, now = (SimpleNamespace(numbers=numbers, versions=found) for found in ([], versions))
     fits(prediction_drift._reason(model, 0.0, worst, before, now), model)  # type: ignore[arg-type]
 
