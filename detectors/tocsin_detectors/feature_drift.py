@@ -16,10 +16,10 @@ from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
+from tocsin.words import count, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
-from tocsin_detectors._words import count
 
 Floats = NDArray[np.float64]
 
@@ -130,7 +130,9 @@ class FeatureDrift(Detector[Params]):
         samples = {name: sample for name, sample in samples.items() if sample.rows >= self.params.min_rows}
         tests = [*self._shifts(samples, normal), *self._relations(vectors, normal)]
         if not tests:
-            return Score(Subject("model", model), 0.0, f"not judged: the baseline has no feature of {model}")
+            return Score(
+                Subject("model", model), 0.0, f"not judged: the baseline has no feature of {short(model)}"
+            )
         adjusted = benjamini_hochberg([test.p for test in tests]).tolist()
         ranked = sorted(zip(adjusted, tests, strict=True))
         smallest, worst = ranked[0]
@@ -197,11 +199,11 @@ def _describe(
 
 def _reason(model: str, worst: _Test, moved: int, features: int) -> str:
     if not moved:
-        return f"{model} receives inputs as before: 0 of {count(features, 'feature')} changed"
+        return f"{short(model)} receives inputs as before: 0 of {count(features, 'feature')} changed"
     what = {
         "values": "is shifted",
         "counts": "has its values in other shares",
         "relation": "no longer fits the other features",
     }[worst.kind]
     others = f"; {moved} of {count(features, 'feature')} changed" if moved > 1 else ""
-    return f"{model} receives other inputs than before: {plain(worst.feature)} {what}{others}"
+    return f"{short(model)} receives other inputs than before: {short(plain(worst.feature))} {what}{others}"

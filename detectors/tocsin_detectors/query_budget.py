@@ -11,7 +11,7 @@ import polars as pl
 
 from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stability, Subject, Window, param
 from tocsin.contract.streams import TIME
-from tocsin_detectors._words import count
+from tocsin.words import count, short
 
 _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
@@ -132,7 +132,7 @@ def _score(row: dict[str, Any], days: int) -> Score:
     return Score(
         Subject("principal", row[_PRINCIPAL]),
         row["ratio"],
-        reason=f"{row[_PRINCIPAL]} sent {queries} to {row[_MODEL]} in {budget}",
+        reason=f"{short(row[_PRINCIPAL])} sent {queries} to {short(row[_MODEL])} in {budget}",
         evidence={
             "model": row[_MODEL],
             "queries": row["calls"],
