@@ -4,7 +4,7 @@
     python docs/rooms.py --check    # fail if the page is out of date
 
 A room is a folder with one job: a package of `tocsin/`, of `tocsin/store/` or `tocsin/pipeline/`, or a component. The
-modules that lie in `tocsin/` itself make two rooms: the ground floor (errors, clock, logs) and the public API.
+modules that lie in `tocsin/` itself make two rooms: the ground floor (errors, clock, logs, words) and the public API.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def table(graph: Arrows) -> Iterator[str]:
     )
     about = {room(m, p): ast.get_docstring(ast.parse(p.read_text())) or "" for m, p in packages}
     about[GROUND] = (
-        "`tocsin/errors.py`, `clock.py`, `logs.py`: errors, time and logging, for all other rooms."
+        "`tocsin/errors.py`, `clock.py`, `logs.py`, `words.py`: errors, time, logging and number words, for all rooms."
     )
     about[API] = (
         "`tocsin/__init__.py` re-exports the names that plug-ins import. `tocsin/_moved.py` lists the old paths of moved "

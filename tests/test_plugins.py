@@ -24,8 +24,10 @@ from tocsin.contract.plugin import (
 from tocsin.errors import ConfigError, PluginError
 from tocsin.testing import cases as case_files
 from tocsin.testing.checks import Check, CheckError, checks
+from tocsin.testing.evaluate import Evaluation
 from tocsin.testing.package import playbooks, run_checks
 from tocsin.testing.template import write
+from tocsin.words import LONGEST
 
 BUILT_IN = {
     Collector: {"access_log", "cloudtrail", "dataset", "ndjson"},
@@ -36,6 +38,7 @@ BUILT_IN = {
         "model_extraction",
         "prediction_drift",
         "pyod",
+        "principal_spelling",
         "query_budget",
         "registry_access",
     },
@@ -52,10 +55,22 @@ def every_check() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("check", list(every_check()))
-def test_built_in(check: Check) -> None:
+def test_built_in(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check passes, and no finding of the cases that it evaluates has a sentence that is too long."""
     if check.skipped:
         pytest.skip(check.skipped)
+    evaluated: list[Evaluation] = []
+    run = case_files.run
+
+    def noted(case: case_files.Case, plugin: type[Detector[Any]]) -> Evaluation:
+        evaluated.append(run(case, plugin))
+        return evaluated[-1]
+
+    monkeypatch.setattr(case_files, "run", noted)
     check()
+    assert bool(evaluated) or not check.name.startswith("check_case[")
+    for reason in (finding.reason for evaluation in evaluated for finding in evaluation.findings):
+        assert len(reason) <= LONGEST, reason
 
 
 def test_the_built_ins_are_all_there() -> None:

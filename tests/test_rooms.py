@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import tomllib
 import warnings
 from itertools import pairwise
 
@@ -44,6 +45,15 @@ def test_no_import_points_uphill() -> None:
         if (here := placed[module]) is not None and (there := placed[other]) is not None and there < here
     ]
     assert uphill == []
+
+
+def test_the_independence_contract_names_every_detector() -> None:
+    """It must list modules: a wildcard would include the private modules, which detectors share."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (independent,) = [contract for contract in contracts if contract["type"] == "independence"]
+    detectors = {module for module in rooms.modules() if re.fullmatch(r"tocsin_detectors\.[a-z]\w*", module)}
+    assert set(independent["modules"]) == detectors
+    assert len(detectors) >= 8
 
 
 def test_a_circle_is_found() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -85,7 +85,7 @@ def lines(
     """
     panel = (
         timeseries.Panel()
-        .color_scheme(looks.gray() if subject else looks.by_name())
+        .color_scheme(looks.plain(looks.GREY if subject else looks.BLUE))
         .datasource(source_of(targets[0]))
         .targets(list(targets))
     )
@@ -104,7 +104,11 @@ def lines(
     if at_least:
         panel.interval(at_least)
     _name_percentiles(panel, targets)
-    for name, color in _known(targets).items():
+    fields = _fields(targets)
+    if fields and not subject:
+        for names, properties in looks.by_name(dotted=not stacked and not fields & looks.SERIES.keys()):
+            panel.override_by_regexp(names, properties)
+    for name, color in _known(fields).items():
         panel.override_by_name(name, looks.fixed(color))
     if subject:
         panel.override_by_name(subject, looks.standing_out(looks.BLUE))
@@ -125,14 +129,21 @@ def _name_percentiles(panel: Panel, targets: Sequence[Any]) -> None:
                     panel.override_by_regexp(rf"/^p{percent}\.0 /", named)
 
 
-def _known(targets: Sequence[Any]) -> dict[str, str]:
-    """The fixed colors of the series that the targets may give, by the fields and labels in the names of the series."""
-    found: dict[str, str] = {}
+def _fields(targets: Sequence[Any]) -> set[str]:
+    """The fields and labels in the names of the targets' series."""
+    found: set[str] = set()
     for target in targets:
         query = target.build()
         named = getattr(query, "alias", None) or getattr(query, "legend_format", None) or ""
-        for field in re.findall(r"\{\{(?:term )?([\w.]+)\}\}", named):
-            found |= looks.SERIES.get(field, {})
+        found.update(re.findall(r"\{\{(?:term )?([\w.]+)\}\}", named))
+    return found
+
+
+def _known(fields: Iterable[str]) -> dict[str, str]:
+    """The fixed colors of the series that these fields and labels name."""
+    found: dict[str, str] = {}
+    for field in sorted(fields):
+        found |= looks.SERIES.get(field, {})
     return found
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import string
+from collections.abc import Iterator
+
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as model
 
@@ -15,7 +18,7 @@ STATES = {
     "success": GREEN, "failure": ORANGE, "unknown": GREY,
 }  # fmt: skip
 NAMED = SEVERITIES | STATES
-#: Colors of series by the field or Prometheus label that names them. Series with other names get a color by name.
+#: Colors of series by the field or Prometheus label that names them. `by_name` colors series with other names.
 DETECTORS = {
     "registry_access": BLUE, "model_extraction": ORANGE, "query_budget": SKY, "prediction_drift": GREEN,
     "feature_drift": YELLOW, "label_poisoning": PURPLE, "dataset_profile": GREY,
@@ -24,13 +27,20 @@ STREAMS = {
     "inference": BLUE, "access": ORANGE, "dataset": GREEN, "pipeline": PURPLE, "score": SKY, "finding": YELLOW,
     "dead_letter": RED,
 }  # fmt: skip
+ACTIONS = {
+    "read": BLUE, "search": SKY, "download": ORANGE, "create": GREEN, "upload": GREEN, "promote": PURPLE,
+    "delete": YELLOW, "update": GREY, "write": GREY,
+}  # fmt: skip
 INCIDENTS = {"incident_opened": ORANGE, "incident_closed": BLUE}
 PERCENTILES = {"5 % quantile": SKY, "25 % quantile": ORANGE, "median": BLUE, "75 % quantile": PURPLE,
                "95 % quantile": GREEN, "99 % quantile": YELLOW}  # fmt: skip
 SERIES = {
     "tocsin.detector.id": DETECTORS, "detector": DETECTORS, "stream": STREAMS, "tocsin.severity": SEVERITIES,
-    "event.action": STATES | INCIDENTS, "event.outcome": STATES,
+    "event.action": STATES | INCIDENTS | ACTIONS, "event.outcome": STATES,
 }  # fmt: skip
+#: The colors that `by_name` chooses from. Red is the threshold's; black cannot be seen on a dark background.
+_CHOSEN = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, GREY)
+_ALPHABET, _DIGITS = string.ascii_lowercase, string.digits
 #: States with the number that sorts them in a table.
 SORTED = ("1 open", "2 acknowledged", "3 resolved", "3 closed")
 
@@ -40,14 +50,25 @@ def one_hue() -> build.FieldColor:
     return build.FieldColor().mode(model.FieldColorModeId.SHADES).fixed_color(BLUE)
 
 
-def by_name() -> build.FieldColor:
-    """A color for each series that depends on its name only: for series whose names come from the data."""
-    return build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+def plain(color: str) -> build.FieldColor:
+    """One color for every series that no override colors."""
+    return build.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(color)
 
 
-def gray() -> build.FieldColor:
-    """Gray for every series that has no color of its own."""
-    return build.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(GREY)
+def by_name(*, dotted: bool) -> Iterator[tuple[str, list[model.DynamicConfigValue]]]:
+    """Overrides, as regular expressions and properties, for series whose names come from the data.
+
+    Grafana's palettes of many colors are not safe for color-blind readers. A series gets one of seven safe colors, by
+    the digit that ends its name, or else by the first character of its name, and so has that color on every board.
+    With `dotted`, the character before the last digit, or else the last letter, makes half of the lines dotted.
+    """
+    for place, color in enumerate(_CHOSEN):
+        first, digits = _ALPHABET[place :: len(_CHOSEN)], _DIGITS[place :: len(_CHOSEN)]
+        yield rf"/[{digits}]$|^[{first}{digits}](.*\D)?$/i", fixed(color)
+    if dotted:
+        line = model.DynamicConfigValue("custom.lineStyle", {"fill": "dot", "dash": [0, 10]})
+        odd = _ALPHABET[1::2] + _DIGITS[1::2]
+        yield rf"/[{odd}]\d$|[{_ALPHABET[1::2]}]$/i", [line]
 
 
 def by_threshold() -> build.FieldColor:

@@ -13,10 +13,10 @@ import polars as pl
 from tocsin.clock import format_time
 from tocsin.contract.findings import Json
 from tocsin.stats.surprise import Floats, counted
+from tocsin.words import count
 from tocsin_detectors._access_habits import Oddity, windows_of
 from tocsin_detectors._access_log import Log, Session
 from tocsin_detectors._access_rules import hits, kinds
-from tocsin_detectors._words import count
 
 #: The points of a hit without further signs.
 POINTS: Mapping[str, float] = MappingProxyType(

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from tocsin.contract.aspects import changed, not_judged
 from tocsin.contract.findings import Score, Subject
+from tocsin.words import count, listed, short
 from tocsin_detectors._feature_baseline import Features
 from tocsin_detectors._vectors import Vectors, plain
-from tocsin_detectors._words import count, listed
 
-_NAMED = 3  # features in a sentence
+_NAMED, _NAME = 3, 25  # features in a sentence, and characters of each
 _LISTED = 50  # features in the evidence
 
 
 def no_baseline(model: str, calls: int) -> Score:
     """A model that the baseline does not have: severity `low`."""
-    reason = f"{model} answered {count(calls, 'call')}; its baseline has no such model"
+    reason = f"{short(model)} answered {count(calls, 'call')}; its baseline has no such model"
     return not_judged(Subject("model", model), "no baseline", reason)
 
 
@@ -31,7 +31,7 @@ def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[S
     if missing:
         calls, usual, name = max(missing, key=lambda found: found[0] - found[1])
         others = f" and {count(len(missing) - 1, 'more feature')}" if len(missing) > 1 else ""
-        reason = f"{count(calls, 'call')} to {model} lack the feature {name}{others}"
+        reason = f"{count(calls, 'call')} to {short(model)} lack the feature {short(name)}{others}"
         yield not_judged(
             subject,
             "missing features",
@@ -42,5 +42,6 @@ def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[S
         )
     added = [plain(name) for name in vectors.names if name not in normal.samples]
     if added:
-        reason = f"{model} receives features that its baseline does not have: {listed(added, _NAMED)}"
+        names = listed([short(name, _NAME) for name in added], _NAMED)
+        reason = f"{short(model)} receives features that its baseline lacks: {names}"
         yield changed(subject, "new features", reason, evidence={"features": added[:_LISTED]})

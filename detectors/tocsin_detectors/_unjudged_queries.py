@@ -11,9 +11,9 @@ from tocsin.contract.aspects import not_judged
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.windows import Window
+from tocsin.words import count, short
 from tocsin_detectors._honest_queries import KNOWN, MODEL, NAMES, SPELLING, STREAM, USER, VALUES
 from tocsin_detectors._spelling import NOBODY, canonical, pooled
-from tocsin_detectors._words import count
 
 #: The time before a window that shows how many calls without features are usual.
 USUAL = timedelta(days=7)
@@ -46,7 +46,7 @@ def unaligned(
     for (user,), rows in many.group_by([USER], maintain_order=True):
         who = commonest(rows[SPELLING])
         queries = count(len(rows), "query", "queries")
-        reason = f"{who} sent {queries} to {model} with other features than its baseline has"
+        reason = f"{short(who)} sent {queries} to {short(model)} with other features than its baseline has"
         facts: dict[str, Json] = {
             "model": model,
             "features": rows[NAMES].drop_nulls().unique().sort().head(3).to_list(),
@@ -63,7 +63,7 @@ def unknown_models(calls: pl.DataFrame, models: Sequence[str]) -> Iterator[Score
         others.group_by(MODEL).agg(pl.len(), pl.col(USER).n_unique().alias("users")).sort(MODEL).iter_rows()
     ):
         received = f"{count(queries, 'distinct query', 'distinct queries')} of {count(users, 'principal')}"
-        reason = f"{model} received {received}; its baseline has no such model"
+        reason = f"{short(model)} received {received}; its baseline has no such model"
         yield not_judged(Subject("model", model), "no baseline", reason, _NEW_MODEL)
 
 
@@ -77,7 +77,7 @@ def without_features(window: Window, models: Sequence[str], least: int) -> Itera
     )
     now = now.join(before, on=["pool", "of"], how="left").with_columns(pl.col("usual").fill_null(0.0))
     for who, model, calls, usual in now.select("who", MODEL, "count", "usual").sort("who", MODEL).iter_rows():
-        reason = f"{who} made {count(calls, 'call')} to {model} without features"
+        reason = f"{short(who)} made {count(calls, 'call')} to {short(model)} without features"
         yield not_judged(Subject("principal", who), f"no features for {model}", reason, calls, usual)
 
 

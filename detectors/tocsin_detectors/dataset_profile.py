@@ -10,6 +10,7 @@ from tocsin import Condition, Detector, Requires, Score, Stability, Subject, Win
 from tocsin.contract.findings import Family, Json
 from tocsin.contract.streams import ID, TIME
 from tocsin.stats.departure import critical, departure
+from tocsin.words import count, figure, listed, sentence, short
 from tocsin_detectors._profiles import (
     DISTINCT,
     DISTINCT_SHARE,
@@ -21,7 +22,6 @@ from tocsin_detectors._profiles import (
     profile_of,
     schema_change,
 )
-from tocsin_detectors._words import count, figure, listed
 
 Event = Mapping[str, Any]
 _FIELDS = ("name", "digest", "rows", "schema", "profile", "label", "labels")
@@ -29,6 +29,7 @@ _COLUMNS = [*(f"tocsin.dataset.{field}" for field in _FIELDS), "user.id"]
 _MOST = 100.0  # the largest score: larger values carry no more information
 _SHOWN = 10  # departures named in the evidence
 _NAMED = 3  # columns named in the sentence
+_WIDTH = 24  # characters of a column, a value or a writer in the sentence
 _SCHEMA = {"added": 1.0, "removed": 1.5, "retyped": 1.5}
 _UNIQUE = 0.9  # with at least this share of distinct values, a column counts as free of duplicates
 _STRANGER = 1.25  # factor on the score if the writer never wrote this dataset before
@@ -115,11 +116,11 @@ class DatasetProfile(Detector[Params]):
         snapshots = {other["tocsin.dataset.digest"]: other for other in earlier}
         digest, writer = event["tocsin.dataset.digest"], event["user.id"]
         if digest in snapshots:
-            words = f"{subject.id}: the content is that of an earlier snapshot"
+            words = f"{short(subject.id)}: the content is that of an earlier snapshot"
             return Score(subject, 0.0, words, {"snapshot": digest})
         if len(snapshots) < self.params.min_history:
             known = count(len(snapshots), "earlier snapshot")
-            words = f"{subject.id} was not judged: {known}, {self.params.min_history} are needed"
+            words = f"{short(subject.id)} was not judged: {known}, {self.params.min_history} are needed"
             return Score(subject, 0.0, words, {"snapshot": digest})
         now = profile_of(event)
         past = [profile_of(other) for other in list(snapshots.values())[-self.params.max_history :]]
@@ -139,9 +140,9 @@ class DatasetProfile(Detector[Params]):
                 for d in departed[:_SHOWN]
             ],
         }
-        reason = f"{subject.id}: the snapshot is like the {count(len(past), 'snapshot')} before it"
+        reason = f"{short(subject.id)}: the snapshot is like the {count(len(past), 'snapshot')} before it"
         if value >= self.threshold:
-            reason = f"{subject.id}: {_reason(departed, schema, writer if stranger else None)}"
+            reason = _reason(subject.id, departed, schema, writer if stranger else None)
         return Score(subject, min(value, _MOST), reason, evidence)
 
     def _departures(self, now: Profile, past: Sequence[Profile]) -> list[_Departed]:
@@ -167,14 +168,29 @@ def _group(name: Name) -> str:
     return name.measure if name.measure in (ROWS, LABEL) else "columns"
 
 
-def _reason(departed: Sequence[_Departed], schema: dict[str, list[str]], stranger: str | None) -> str:
+def _reason(
+    name: str, departed: Sequence[_Departed], schema: Mapping[str, Sequence[str]], stranger: str | None
+) -> str:
     words = [
-        f"{'column' if len(columns) == 1 else 'columns'} {how}: {listed(list(columns), _NAMED)}"
+        f"{'column' if len(columns) == 1 else 'columns'} {how}: "
+        f"{listed([short(column, _WIDTH) for column in columns], _NAMED)}"
         for how, columns in schema.items()
     ]
     if departed and (departed[0].score >= 1 or not words):
-        words.append(f"{departed[0].name} is {figure(departed[0].now)}, usually {figure(departed[0].usual)}")
+        words.append(_departure(departed[0]))
     more = sum(d.score >= 1 for d in departed[1:])
     words += [f"{count(more, 'more figure')} out of range"] if more else []
-    words += [f"written by {stranger}, a new writer"] if stranger else []
-    return "; ".join(words)
+    words += [f"written by {short(stranger, _WIDTH)}, a new writer"] if stranger else []
+    return sentence([f"{short(name)}: {words[0]}", *words[1:]])
+
+
+def _departure(departed: _Departed) -> str:
+    column, measure, value = departed.name
+    now, usual = figure(departed.now), f"usually {figure(departed.usual)}"
+    if measure == ROWS:
+        return f"it has {count(round(departed.now), 'row')}, {usual}"
+    if measure == DISTINCT:
+        return f"{short(column, _WIDTH)} has {count(round(departed.now), 'distinct value')}, {usual}"
+    if measure == DISTINCT_SHARE:
+        return f"{short(column, _WIDTH)} has {now} distinct values a row, {usual}"
+    return f"{Name(short(column, _WIDTH), measure, short(value, _WIDTH))} is {now}, {usual}"

@@ -16,11 +16,11 @@ from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
+from tocsin.words import count, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._schema_changes import no_baseline, schema_changes
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
-from tocsin_detectors._words import count
 
 Floats = NDArray[np.float64]
 
@@ -142,7 +142,9 @@ class FeatureDrift(Detector[Params]):
         tests = [*self._shifts(samples, normal), *self._relations(vectors, normal)]
         if not tests:
             return Score(
-                Subject("model", model), 0.0, f"{model} has too few vectors with the baseline's features"
+                Subject("model", model),
+                0.0,
+                f"{short(model)} has too few vectors with the baseline's features",
             )
         adjusted = benjamini_hochberg([test.p for test in tests]).tolist()
         ranked = sorted(zip(adjusted, tests, strict=True))
@@ -210,11 +212,11 @@ def _describe(
 
 def _reason(model: str, worst: _Test, moved: int, features: int) -> str:
     if not moved:
-        return f"{model} receives inputs as before: 0 of {count(features, 'feature')} changed"
+        return f"{short(model)} receives inputs as before: 0 of {count(features, 'feature')} changed"
     what = {
         "values": "is shifted",
         "counts": "has its values in other shares",
         "relation": "no longer fits the other features",
     }[worst.kind]
     others = f"; {moved} of {count(features, 'feature')} changed" if moved > 1 else ""
-    return f"{model} receives other inputs than before: {plain(worst.feature)} {what}{others}"
+    return f"{short(model)} receives other inputs than before: {short(plain(worst.feature))} {what}{others}"

@@ -26,8 +26,8 @@ from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
+from tocsin.words import LONGEST, count, short
 from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, pool, read, split_pool
-from tocsin_detectors._words import count
 
 _EXAMPLES = 20  # rows listed in a finding
 _FEW = 20  # rows of a label that a model needs to learn it
@@ -167,14 +167,14 @@ class LabelPoisoning(Detector[Params]):
             subject = Subject("dataset", name)
             facts = known.get(name, {"reason": "the baseline holds no snapshot of it"})
             if "frame" not in facts:
-                yield Score(subject, 0.0, f"{name} was not judged: {facts['reason']}")
+                yield Score(subject, 0.0, f"{short(name)} was not judged: {facts['reason']}")
                 continue
             scores = (self._judge(window, subject, facts, snapshot) for snapshot in snapshots)
             yield max(scores, key=lambda score: score.value)
 
     def _judge(self, window: Window, subject: Subject, facts: Mapping[str, Any], snapshot: Snapshot) -> Score:
         def not_judged(reason: str) -> Score:
-            text = f"{subject.id} was not judged: {reason}"
+            text = f"{short(subject.id)} was not judged: {reason}"
             return Score(subject, 0.0, text, {"snapshot": snapshot.digest})
 
         try:
@@ -207,8 +207,7 @@ class LabelPoisoning(Detector[Params]):
         }
         quiet = worst.value < (self.floor if self.threshold is None else self.threshold)
         words = f"{count(len(new), 'new row')} like the trusted rows" if quiet else worst.words
-        by = f", written by {snapshot.writer}" if snapshot.writer else ""
-        return Score(subject, max(worst.value, 0.0), f"{subject.id}{by}: {words}", evidence)
+        return Score(subject, max(worst.value, 0.0), _reason(subject.id, words, snapshot.writer), evidence)
 
     def _suited(
         self, window: Window, facts: Mapping[str, Any], rows: pl.DataFrame
@@ -236,6 +235,12 @@ class LabelPoisoning(Detector[Params]):
             share = self.params.share
             self._references[key] = Reference.of(features, rows[LABEL], place, share, nulls, missing)
         return self._references[key]
+
+
+def _reason(name: str, words: str, writer: str | None) -> str:
+    by = f", written by {short(writer)}" if writer else ""
+    reason = f"{short(name)}{by}: {words}"
+    return reason if len(reason) <= LONGEST else f"{short(name)}: {words}"
 
 
 def _datasets(window: Window) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tocsin.clock import format_time
 from tocsin.contract.findings import Family, Json
 from tocsin.contract.streams import TIME
 from tocsin.stats.extraction import RUNS, SIZES, STATISTICS, Queries, Verdict, parts
+from tocsin.words import count, short
 from tocsin_detectors._honest_queries import (
     KNOWN,
     MODEL,
@@ -39,7 +40,6 @@ from tocsin_detectors._honest_queries import (
 )
 from tocsin_detectors._spelling import canonical, pooled
 from tocsin_detectors._unjudged_queries import commonest, unaligned, unknown_models, without_features
-from tocsin_detectors._words import count
 
 #: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000
@@ -176,15 +176,17 @@ class ModelExtraction(Detector[Params]):
         verdict = known.honest.judge(queries, self.params.sub_windows)
         if verdict is None:
             queried = count(len(rows), "distinct query", "distinct queries")
-            reason = f"{user} sent {queried} to {model}: too few to judge"
+            reason = f"{short(user)} sent {queried} to {short(model)}: too few to judge"
             return Score(subject, 0.0, reason, {"model": model, "distinct queries": len(rows)})
-        reason = (
-            f"{user} sent {count(len(rows), 'query', 'queries')} to {model}, like those of honest clients"
-        )
+        reason = _reason(user, model, len(rows), "")
         if verdict.z >= (self.floor if self.threshold is None else self.threshold):
-            run = verdict.run.stop - verdict.run.start
-            reason = f"{user} sent {count(run, 'query', 'queries')} to {model} {_LIKE[verdict.statistic]}"
+            reason = _reason(user, model, verdict.run.stop - verdict.run.start, verdict.statistic)
         return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
+
+
+def _reason(user: str, model: str, queries: int, statistic: str) -> str:
+    sent = f"{short(user)} sent {count(queries, 'query', 'queries')} to {short(model)}"
+    return f"{sent} {_LIKE[statistic]}" if statistic else f"{sent}, like those of honest clients"
 
 
 def _whole_windows(windows: pl.Series, size: int) -> list[slice]:

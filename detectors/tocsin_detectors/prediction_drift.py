@@ -17,6 +17,7 @@ from tocsin.stats.chi_squared import chi_squared
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.location import mean_shift_p_value
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
+from tocsin.words import listed, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._schema_changes import no_baseline
 
@@ -243,14 +244,16 @@ def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
 
 def _reason(model: str, p: float, worst: str, before: _Outputs, now: _Outputs) -> str:
     if p > _SIGNIFICANT:
-        return f"{model} answers as before"
+        return f"{short(model)} answers as before"
+    name = short(model)
     output, _, test = worst.partition(" ")
-    what = f"{model} returns another mix of labels than before"
+    what = f"{name} returns another mix of labels than before"
     if test == "counts":
-        what = f"{model} returns {output} values in other shares than before"
+        what = f"{name} returns {output} values in other shares than before"
     elif test:
         was, is_now = (f"{outputs.numbers[output].values.mean():.3g}" for outputs in (before, now))
         means = f"mean {is_now}, before {was}" if is_now != was else f"the same mean {is_now}, another spread"
-        what = f"{model} returns another {output} than before: {means}"
+        what = f"{name} returns another {output} than before: {means}"
     new = [version for version in now.versions if version not in before.versions]
-    return what + (f"; new model version {', '.join(new)}" if new else "")
+    versions = listed([short(version, 24) for version in new], 2)
+    return what + (f"; new model {'version' if len(new) == 1 else 'versions'} {versions}" if new else "")

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tocsin import Baseline, ConfigError, Detector, Family, Requires, Score, Stability, Subject, Window, param
 from tocsin.config.params import unknown
 from tocsin.contract.streams import SOURCES, STREAMS, Type
+from tocsin.words import listed, sentence, short
 
 _VECTOR = "tocsin.features.values"
 _MOST_ROWS = 20_000
@@ -109,13 +110,12 @@ class Pyod(Detector[Params]):
         for (subject,), group in judged.group_by("subject", maintain_order=True):
             if group.height < self.params.min_rows:
                 continue
-            count = max(1, round(group.height * self.params.top))
-            value = float(group["rarity"].top_k(count).to_numpy().mean())
+            worst = max(1, round(group.height * self.params.top))
+            value = float(group["rarity"].top_k(worst).to_numpy().mean())
             yield Score(
                 Subject(self.params.subject_type, str(subject)),
                 value,
-                reason=f"{subject}: rows as rare as one in {math.exp(value):,.0f} of the baseline; the worst "
-                f"{count} of {group.height:,} rows count",
+                _reason(str(subject), worst, group.height, math.exp(value), self.params.columns),
                 evidence={
                     "estimator": self.params.estimator,
                     "columns": list(self.params.columns),
@@ -170,6 +170,13 @@ class Pyod(Detector[Params]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self._new().fit(values)
+
+
+def _reason(subject: str, worst: int, rows: int, rarity: float, columns: Sequence[str]) -> str:
+    most = "the most unusual row" if worst == 1 else f"the {worst:,} most unusual rows"
+    rare = f"{'is' if worst == 1 else 'are'} as rare as one in {rarity:,.0f} rows of the baseline"
+    judged = listed([short(column, 30) for column in columns], 2)
+    return sentence([f"{short(subject)}: {most} of {rows:,} {rare}", f"judged by {judged}"])
 
 
 def _decided(estimator: Any, values: Floats) -> Floats:

@@ -11,14 +11,19 @@ import polars as pl
 
 from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stability, Subject, Window, param
 from tocsin.contract.streams import TIME
-from tocsin_detectors._words import count
+from tocsin.words import count, short
+from tocsin_detectors._spelling import NOBODY, pooled
 
 _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
 _KEY = [_PRINCIPAL, _MODEL]
-_KNOWN = tuple(Condition(column, "not_null") for column in (*_KEY, _VALUES))
+_KNOWN = tuple(Condition(column, "not_null") for column in (_MODEL, _VALUES))
+#: Principals and models are pooled over the spellings of their names.
+_POOLED = ["pool", "of"]
 #: Different queries are counted only for principals whose calls reach this share of their allowed calls.
 _NEAR = 0.5
+#: A condition names at most so many principals; of more, all calls are read.
+_MOST_NAMED = 10_000
 _WEEK, _DAY = timedelta(days=7), timedelta(days=1)
 
 
@@ -49,12 +54,13 @@ class QueryBudget(Detector[Params]):
         is `margin` times the usual number of queries, and at least `least_rows`. The usual number is the larger
         of two numbers, both from the two weeks before the counted time: the principal's own different queries,
         and the upper quartile of its peers' calls. The upper quartile is limited to three times the median of
-        the peers, so that a few batch accounts do not set the budget of all principals. The store counts the
-        calls first. The detector reads feature vectors only of principals whose calls reach half of the budget,
-        computed without their own past.
+        the peers, so that a few batch accounts do not set the budget of all principals. The spellings of a
+        principal's name are pooled, and so are calls without a principal; only the past of spellings that are
+        in use counts. The store counts the calls first. The detector reads feature vectors only of principals
+        whose calls reach half of the budget, computed without their own past.
     Blind spots
         Many colluding accounts with small budgets; an account whose queries increase slowly for a month; calls
-        without a principal or without features.
+        without features, which `model_extraction` reports as "not judged".
     False alarms
         A customer who goes live with a high volume: set `budget_rows`, or acknowledge the alert until the
         volume is usual. With less than four weeks of history, the detector compares one week with the week
@@ -79,17 +85,15 @@ class QueryBudget(Detector[Params]):
         lately, earlier = window.before(half), window.before(half).before(half)
         longer = self.params.margin * ((half + window.length) / half)
         calls = self._calls(window, lately, earlier, longer)
-        near = (
-            calls.filter(pl.col("calls") >= _NEAR * pl.col("allowed"))[_PRINCIPAL].unique().sort().to_list()
-        )
-        rows = calls.join(_different("rows", near, lately, window), on=_KEY, how="left")
-        rows = rows.join(_different("rows_before", near, earlier), on=_KEY, how="left")
+        near = calls.filter(pl.col("calls") >= _NEAR * pl.col("allowed"))["spellings"].explode().unique()
+        rows = calls.join(_different("rows", near, lately, window), on=_POOLED, how="left")
+        rows = rows.join(_different("rows_before", near, earlier), on=_POOLED, how="left")
         own = 0.0 if self.params.budget_rows is not None else pl.col("rows_before").fill_null(0) * longer
         judged = rows.with_columns(budget=pl.max_horizontal("allowed", own)).with_columns(
             ratio=pl.coalesce("rows", "calls") / pl.col("budget")
         )
         worst = judged.sort("ratio", _MODEL, descending=[True, False]).unique(
-            _PRINCIPAL, keep="first", maintain_order=True
+            "pool", keep="first", maintain_order=True
         )
         days = (half + window.length).days
         yield from (_score(row, days) for row in worst.sort(_PRINCIPAL).to_dicts())
@@ -103,26 +107,54 @@ class QueryBudget(Detector[Params]):
 
     def _calls(self, window: Window, lately: Window, earlier: Window, longer: float) -> pl.DataFrame:
         """Calls of each principal active in the window, and the calls allowed without regard to its own past."""
-        inside = window.summary(_STREAM, _KEY, [COUNT], _KNOWN)
-        both = pl.concat([lately.summary(_STREAM, _KEY, [COUNT], _KNOWN), inside])
-        now = both.group_by(_KEY).agg(calls=pl.col("count").sum()).join(inside, on=_PRINCIPAL, how="semi")
+        inside = _counts(window)
+        both = pl.concat([_counts(lately), inside]).sort("count", *_KEY, descending=[True, False, False])
+        now = (
+            both.group_by(_POOLED, maintain_order=True)
+            .agg(
+                pl.col(_PRINCIPAL).first(),
+                pl.col(_MODEL).first(),
+                calls=pl.col("count").sum(),
+                spellings=pl.col("spelling").unique(),
+            )
+            .join(inside, on="pool", how="semi")
+        )
         if self.params.budget_rows is not None:
             return now.with_columns(allowed=pl.lit(float(self.params.budget_rows)), peers=None)
         usual = pl.min_horizontal(
             pl.col("count").quantile(self.params.peers, "higher"), 3 * pl.col("count").median()
         )
-        peers = earlier.summary(_STREAM, _KEY, [COUNT], _KNOWN).group_by(_MODEL).agg(peers=usual)
+        pools = _counts(earlier).group_by(_POOLED).agg(pl.col("count").sum())
+        peers = pools.group_by("of").agg(peers=usual)
         allowed = pl.max_horizontal(
             pl.col("peers").fill_null(0) * longer, pl.lit(float(self.params.least_rows))
         )
-        return now.join(peers, on=_MODEL, how="left").with_columns(allowed=allowed)
+        return now.join(peers, on="of", how="left").with_columns(allowed=allowed)
 
 
-def _different(name: str, principals: list[str], *windows: Window) -> pl.DataFrame:
-    """Number of different feature vectors of these principals in all windows together, by model."""
-    where = (*_KNOWN, Condition(_PRINCIPAL, "in", principals))
+def _counts(window: Window) -> pl.DataFrame:
+    """Number of calls by principal and model as events name them (`spelling`), with the pools that they belong to."""
+    found = window.summary(_STREAM, _KEY, [COUNT], _KNOWN)
+    return found.with_columns(
+        pl.col(_PRINCIPAL).fill_null(NOBODY),
+        spelling=pl.col(_PRINCIPAL),
+        pool=pooled(found[_PRINCIPAL]),
+        of=pooled(found[_MODEL]),
+    )
+
+
+def _different(name: str, spellings: pl.Series, *windows: Window) -> pl.DataFrame:
+    """Number of different feature vectors of these principals in all windows together, by pool and pooled model.
+
+    Vectors that differ only in the names or the order of their features count as different queries.
+    """
+    named = len(spellings) <= _MOST_NAMED and spellings.null_count() == 0
+    where = (*_KNOWN, *([Condition(_PRINCIPAL, "in", spellings.sort().to_list())] if named else ()))
     rows = pl.concat([window.scan(_STREAM, [*_KEY, _VALUES], where) for window in windows])
-    return rows.group_by(_KEY).agg(pl.col(_VALUES).hash(0).n_unique().alias(name)).collect()
+    found = rows.group_by(_KEY).agg(pl.col(_VALUES).hash(0).unique().alias(name)).collect()
+    found = found.filter(pl.col(_PRINCIPAL).is_in(spellings.implode(), nulls_equal=True))
+    pools = found.with_columns(pool=pooled(found[_PRINCIPAL]), of=pooled(found[_MODEL]))
+    return pools.group_by(_POOLED).agg(pl.col(name).explode().n_unique())
 
 
 def _score(row: dict[str, Any], days: int) -> Score:
@@ -132,7 +164,7 @@ def _score(row: dict[str, Any], days: int) -> Score:
     return Score(
         Subject("principal", row[_PRINCIPAL]),
         row["ratio"],
-        reason=f"{row[_PRINCIPAL]} sent {queries} to {row[_MODEL]} in {budget}",
+        reason=f"{short(row[_PRINCIPAL])} sent {queries} to {short(row[_MODEL])} in {budget}",
         evidence={
             "model": row[_MODEL],
             "queries": row["calls"],

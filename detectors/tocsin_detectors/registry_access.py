@@ -15,11 +15,11 @@ from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.surprise import surprise
+from tocsin.words import count, listed, short
 from tocsin_detectors._access_habits import Oddity, active, first_touch_rates, oddities, pools, rates
 from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
 from tocsin_detectors._access_points import Hit, learn, session_hits, weigh
 from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_kind
-from tocsin_detectors._words import count, listed
 
 #: Upper bound for the nats of one access, so that a single new pair is not a finding.
 _MOST = 5.0
@@ -28,7 +28,7 @@ _FLOOR = 6.0
 #: Maximum weight of all broken rules together, in thresholds.
 _POINTS = 4.0
 #: Number of signs that the reason lists.
-_NAMED = 3
+_NAMED = 2
 #: Minimum number of rows of a baseline.
 _ENOUGH = 20
 
@@ -293,8 +293,8 @@ def _reason(
 ) -> str:
     accesses = count(sums["accesses"], "access", "accesses")
     taken = f" and downloaded {count(sums['artifacts'], 'artifact')}" if sums["artifacts"] else ""
-    did = f"{principal} made {accesses} to {count(len(touches), 'resource')}{taken}"
+    did = f"{short(principal)} made {accesses} to {count(len(touches), 'resource')}{taken}"
     if quiet:
         return f"{did}, much as usual"
-    strangest = f"{touches[0].action or 'access'} of {touches[0].resource}"
+    strangest = f"{short(touches[0].action or 'access', 24)} of {short(touches[0].resource)}"
     return f"{did}; unusual: {listed(signs, _NAMED) or strangest}"

@@ -27,7 +27,7 @@ FINDINGS: tuple[tuple[str, Subject, str, float, float, str, str, dict[str, Any]]
     (
         "registry_access", Subject("principal", "maria"), "critical", 50.18, 6.0, "registry-intrusion", "AML.T0012",
         {"reason": "maria made 62 accesses to 7 resources and downloaded 24 artifacts; unusual: mass download, "
-                   "unfamiliar role, strange session and 6 more",
+                   "unfamiliar role and 7 more",
          "accesses": 62, "addresses": ["10.20.0.132", "203.0.113.66"],
          "rules": [{"rule": "mass_download", "detail": "downloaded 24 artifacts; the usual maximum is 0", "at": None},
                    {"rule": "off_hours", "nats": 1.805, "new": True}]},

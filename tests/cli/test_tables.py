@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.columns import empty_columns
 from tests.cli.conftest import Invoke
 from tests.cli.story import TRACEBACK
 from tests.stores import only_embedded
@@ -64,12 +65,17 @@ def test_golden(invoke: Invoke, maria: str, name: str, width: int | None) -> Non
 @pytest.mark.parametrize("name", TABLES)
 def test_every_column_is_filled(invoke: Invoke, name: str) -> None:
     """Piped, every column of every table has a value in at least one row."""
-    heading, *rows = invoke(*TABLES[name]).stdout.splitlines()
-    starts = [0, *(m.end() for m in re.finditer(r"  +", heading))]
-    assert rows
-    for start, end in zip(starts, [*starts[1:], None], strict=True):
-        cells = {row[start:end].strip() for row in rows}
-        assert cells - {"", "-"}, heading[start:end]
+    assert empty_columns(invoke(*TABLES[name]).stdout) == []
+
+
+def test_a_spare_column_without_a_value_is_omitted() -> None:
+    columns = [Column("state"), Column("searched", spare=True), Column("attempt")]
+    rows = [{"state": "due", "searched": None, "attempt": None}]
+    for width in (80, None):
+        shown = "\n".join(line.plain for line in lines(rows, columns, width))
+        assert "searched" not in shown
+    assert empty_columns(shown) == ["attempt"]
+    assert "searched" in str(next(iter(lines([*rows, {**rows[0], "searched": "a"}], columns, None))))
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -17,7 +17,7 @@ from tests.demo.small_story import append, open_app
 from tests.stores import only_embedded
 from tocsin.cli import detect, output, run
 from tocsin.cli.main import tocsin
-from tocsin.cli.values import as_json, clean, plural, text
+from tocsin.cli.values import as_json, clean, text
 from tocsin.contract.findings import Outcome
 from tocsin.errors import InputError
 from tocsin.pipeline.detecting.records import Run, run_row
@@ -63,11 +63,6 @@ def test_no_output_has_them(tmp_path: Path, arguments: list[str]) -> None:
 def test_a_message_with_them_is_cleaned(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_text("error: no alert called a\u202eb\nsecond line", err=True)
     assert capsys.readouterr().err == "error: no alert called a\ufffdb\nsecond line\n"
-
-
-def test_counts_have_the_right_noun() -> None:
-    assert [plural(n, "access", "accesses") for n in (0, 1, 2)] == ["0 accesses", "1 access", "2 accesses"]
-    assert plural(1_278, "window") == "1,278 windows"
 
 
 def test_values_for_people() -> None:

@@ -15,9 +15,9 @@ PALETTE = frozenset({
     "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",
     "#999999", "#808080", "#bbbbbb", "#ffffff", "transparent", "text",
 })  # fmt: skip
-#: Grafana's schemes that do not set red against green: one hue, or a way through blue.
+#: Grafana's schemes that do not set red against green: one hue, or a way through blue. The classic palettes do.
 SCHEMES = frozenset(
-    {"fixed", "thresholds", "shades", "palette-classic-by-name"}
+    {"fixed", "thresholds", "shades"}
     | {
         f"continuous-{name}"
         for name in ("BlYlRd", "YlRd", "BlPu", "YlBl", "blues", "reds", "greens", "purples")
@@ -129,14 +129,22 @@ def _modes(panel: Json) -> Iterator[str]:
 
 
 def check_series_can_be_told_apart(board: Board) -> Found:
-    """Several series have a color by name, or one color each by overrides: not the shades of one hue."""
+    """Overrides give several series different colors, and at least five if their names come from the data."""
     for panel in (p for p in board.asking if p["type"] == "timeseries" and _several(p)):
         config = panel.get("fieldConfig") or {}
         mode = ((config.get("defaults") or {}).get("color") or {}).get("mode")
         own = [p for o in config.get("overrides") or () for p in o["properties"] if p["id"] == "color"]
-        if mode != "palette-classic-by-name" and not (mode == "fixed" and own):
-            yield name(panel), f"has several series in the color scheme {mode!r}"
-        for color in (p["value"].get("fixedColor") for p in own):
+        colors = [p["value"].get("fixedColor") for p in own]
+        stands_out = any(
+            p["id"] == "custom.lineWidth" for o in config.get("overrides") or () for p in o["properties"]
+        )
+        least = 5 if _named_by_data(panel) and not stands_out else 2
+        if mode != "fixed" or len(set(colors)) < least:
+            yield (
+                name(panel),
+                f"has several series in the color scheme {mode!r} and in {len(set(colors))} colors",
+            )
+        for color in colors:
             if color and str(color).lower() not in PALETTE:
                 yield name(panel), f"a series has the color {color!r}, which is not one of the palette"
 
@@ -151,6 +159,11 @@ def _several(panel: Json) -> bool:
         or any(m["type"] == "percentiles" for t in targets for m in t.get("metrics") or ())
         or any("{{" in str(t.get("legendFormat") or "") for t in targets)
     )
+
+
+def _named_by_data(panel: Json) -> bool:
+    """Whether the names of its series contain a field's or a label's value."""
+    return any("{{" in str(t.get("alias") or t.get("legendFormat") or "") for t in panel.get("targets") or ())
 
 
 def check_filters_name_their_limit(board: Board) -> Found:

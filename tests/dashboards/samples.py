@@ -13,6 +13,7 @@ from grafana_foundation_sdk.models import dashboard as m
 from grafana_foundation_sdk.models.elasticsearch import TermsOrder
 
 ALERTS, CALLS = "sample-alerts", "sample-calls"
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 _ADVICE = "What it shows, and what whoever looks at it is to do about it next."
 _UNFILTERED = " The ad-hoc filter does not apply to this panel."
 
@@ -47,9 +48,13 @@ def calls() -> dict[str, Any]:
     drawn = (
         timeseries.Panel().id(1).title("Calls").description(_ADVICE).datasource(source("inference")).unit("short")
         .no_value("No calls in this range").links([link]).grid_pos(m.GridPos(x=0, y=0, w=12, h=8))
-        .color_scheme(d.FieldColor().mode(m.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .color_scheme(d.FieldColor().mode(m.FieldColorModeId.FIXED).fixed_color("#0072b2"))
         .with_target(over_time("tocsin.model.name:$model AND ${search:raw}", by="user.id"))
     )  # fmt: skip
+    for digits, color in zip(("05", "16", "27", "38", "49"), _COLORS, strict=True):
+        drawn.override_by_regexp(
+            f"/[{digits}]$/", [m.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})]
+        )
     table_of = (
         table.Panel().id(2).title("Principals").description(_ADVICE).datasource(source("inference")).unit("short")
         .no_value("Nobody called").links([link]).grid_pos(m.GridPos(x=12, y=0, w=12, h=8)).with_target(top)

@@ -108,7 +108,7 @@ def test_the_evidence_names_the_figures(change, figure):
 
 def test_thrice_the_rows_is_about_the_rows_alone():
     [finding] = judged(next_day(rows=3000), history()).findings
-    assert finding.reason.startswith("loans: rows is 3,000, usually")
+    assert finding.reason.startswith("loans: it has 3,000 rows, usually 1,018")
     assert "more figure" not in finding.reason
 
 

@@ -15,6 +15,7 @@ from tocsin.contract.findings import Severity
 from tocsin.contract.windows import Baseline
 from tocsin.errors import BaselineError
 from tocsin.testing.evaluate import Evaluation, evaluate
+from tocsin_detectors._honest_queries import HonestQueries
 
 VALUES, CONFIDENCE, SCORE = "tocsin.features.values", "tocsin.output.confidence", "tocsin.output.score"
 MONTH = timedelta(days=28)
@@ -176,7 +177,7 @@ def test_a_copy_is_found_whatever_the_form_of_its_queries(baseline: Baseline) ->
         "too few names": attack.with_columns(pl.lit("a").alias(NAMES)),
         "spelled": attack.with_columns(pl.lit(",".join(f" {n.upper()}\u200b" for n in names)).alias(NAMES)),
         "padded": attack.with_columns(
-            pl.lit(",".join(["pad", *names])).alias(NAMES), pl.concat_list(pl.lit(3.0), VALUES)
+            pl.lit(",".join(["pad", *names])).alias(NAMES), pl.concat_list(pl.lit(3.0), VALUES).alias(VALUES)
         ),
         "model spelled": attack.with_columns(pl.lit("Credit ").alias("tocsin.model.name")),
     }

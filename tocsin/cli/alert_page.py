@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from tocsin.cli.tables import short_time, style_of, wrap
-from tocsin.cli.values import clean, plural, text
+from tocsin.cli.values import clean, text
 from tocsin.clock import format_time
 from tocsin.contract import atlas
 from tocsin.contract.alerts import Action, Alert
@@ -18,6 +18,7 @@ from tocsin.contract.incidents import Incident, StepState
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import ID, TIME
 from tocsin.errors import InputError
+from tocsin.words import count
 
 if TYPE_CHECKING:
     from tocsin.store.protocol import Store
@@ -109,7 +110,7 @@ class Page:
     def _facts(self) -> Iterator[tuple[str, str]]:
         alert = self.alert
         window = f"{short_time(alert.window_start)} to {short_time(alert.window_end)} UTC"
-        firing = plural(alert.findings, "window")
+        firing = count(alert.findings, "window")
         yield "alert", alert.id
         yield "subject", f"{alert.subject.type} {alert.subject.id}"
         yield "newest window", window
@@ -139,7 +140,7 @@ class Page:
         steps = self.incident.steps
         left = [step for step in steps if step.state is StepState.PENDING]
         after = f"; next step: {left[0].name} ({left[0].id})" if left and self.incident.open else ""
-        finished = f"{len(steps) - len(left)} of {plural(len(steps), 'step')} finished"
+        finished = f"{len(steps) - len(left)} of {count(len(steps), 'step')} finished"
         return f"{self.incident.id}, {self.incident.state.value}, {finished}{after}"
 
     def _commands(self) -> Iterator[str]:

@@ -8,8 +8,8 @@ import click
 
 from tocsin.cli.context import config_path, open_app
 from tocsin.cli.output import print_text
-from tocsin.cli.values import plural
 from tocsin.errors import ConfigError
+from tocsin.words import count
 
 _EXAMPLE = """\
 # Tocsin's configuration. Every setting: docs/configuration.md. Check it with `tocsin check`.
@@ -70,8 +70,8 @@ def check(ctx: click.Context) -> None:
         print_text(f"warning: plug-in module {module} cannot be imported: {why}", err=True)
     path = config_path(ctx)
     print_text(
-        f"{path or 'defaults (no tocsin.yaml in this folder)'}: good; {plural(len(app.collectors), 'collector')}, "
-        f"{plural(len(app.settings), 'detector')}, store {app.store.place}"
+        f"{path or 'defaults (no tocsin.yaml in this folder)'}: good; {count(len(app.collectors), 'collector')}, "
+        f"{count(len(app.settings), 'detector')}, store {app.store.place}"
     )
 
 

@@ -23,9 +23,9 @@ from tocsin.cli.output import (
     to_option,
 )
 from tocsin.cli.tables import Column
-from tocsin.cli.values import plural
 from tocsin.clock import format_time
 from tocsin.contract.findings import Outcome, Severity
+from tocsin.words import count
 
 if TYPE_CHECKING:
     import polars as pl
@@ -124,21 +124,21 @@ def summary(runs: Sequence[Run]) -> Iterator[str]:
     outcomes = Counter(run.outcome for run in runs)
     done, detectors = sum(run.done for run in runs), len({run.detector for run in runs})
     yield (
-        f"{plural(done, 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
-        f"{outcomes[Outcome.FAILED]:,} failed, by {plural(detectors, 'detector')}"
+        f"{count(done, 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
+        f"{outcomes[Outcome.FAILED]:,} failed, by {count(detectors, 'detector')}"
     )
     yield f"findings: {by_severity(f.severity for run in runs for f in run.findings) or 'none'}"
     for outcome in (Outcome.SKIPPED, Outcome.FAILED):
         missed = [run for run in runs if run.outcome is outcome]
-        for detector, count in sorted(Counter(run.detector for run in missed).items()):
+        for detector, number in sorted(Counter(run.detector for run in missed).items()):
             reasons = [*dict.fromkeys(run.reason for run in missed if run.detector == detector)]
             others = (
-                f" ({plural(len(reasons) - 1, 'other reason')}: tocsin runs --outcome {outcome})"
+                f" ({count(len(reasons) - 1, 'other reason')}: tocsin runs --outcome {outcome})"
                 if len(reasons) > 1
                 else ""
             )
             last = reasons[-1].removeprefix(f"detector {detector}: ")
-            yield f"{outcome}: {plural(count, 'window')} of {detector}: {last}{others}"
+            yield f"{outcome}: {count(number, 'window')} of {detector}: {last}{others}"
 
 
 def by_severity(severities: Iterable[Severity]) -> str:

@@ -10,8 +10,8 @@ import click
 from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, json_option, print_text, show
 from tocsin.cli.tables import Column
-from tocsin.cli.values import plural
 from tocsin.errors import PluginError
+from tocsin.words import count
 
 _PLUGIN = (
     Column("kind"),
@@ -103,7 +103,7 @@ def check(ctx: click.Context, path: Path, with_traceback: bool, as_json: bool) -
     if not as_json:
         counts = Counter(row["outcome"] for row in rows)
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
-        print_text(f"{counts['passed']} of {plural(len(rows), 'check')} passed, {failed} failed{skipped}")
+        print_text(f"{counts['passed']} of {count(len(rows), 'check')} passed, {failed} failed{skipped}")
     for trace in traces if with_traceback else ():
         print_text(f"\n{trace}", err=True)
     if traces and not with_traceback:

@@ -14,9 +14,9 @@ from tocsin.cli.context import config_path, open_app
 from tocsin.cli.detect import by_severity
 from tocsin.cli.output import Exit, fail_on_option, print_text, progress
 from tocsin.cli.tables import short_time
-from tocsin.cli.values import plural
 from tocsin.contract.alerts import Action
 from tocsin.contract.findings import Outcome, Severity
+from tocsin.words import count
 
 if TYPE_CHECKING:
     from tocsin.pipeline.detecting.records import Run
@@ -56,10 +56,10 @@ def summary(app: App, tick: Tick) -> str:
     sent = {name: n for name, n in _notified(tick).items() if name not in _silent(app)}
     receivers = f" to {', '.join(sent)}" if sent else ""
     return (
-        f"{plural(tick.counts.accepted, 'event')} accepted, {tick.counts.rejected:,} rejected{spooled}; "
-        f"{plural(sum(r.done for r in tick.runs), 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
-        f"{outcomes[Outcome.FAILED]:,} failed; {plural(len(found), 'finding')}{severities}; "
-        f"{plural(sum(sent.values()), 'notification')} sent{receivers}"
+        f"{count(tick.counts.accepted, 'event')} accepted, {tick.counts.rejected:,} rejected{spooled}; "
+        f"{count(sum(r.done for r in tick.runs), 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
+        f"{outcomes[Outcome.FAILED]:,} failed; {count(len(found), 'finding')}{severities}; "
+        f"{count(sum(sent.values()), 'notification')} sent{receivers}"
     )
 
 
@@ -75,18 +75,18 @@ def warnings(app: App, tick: Tick) -> Iterator[str]:
             "set `alerting.receivers` and `alerting.route` in tocsin.yaml"
         )
     for name in sorted(notified.keys() & _silent(app)):
-        yield f"{plural(notified[name], 'notification')} for receiver {name} not sent: its type is `nobody`"
+        yield f"{count(notified[name], 'notification')} for receiver {name} not sent: its type is `nobody`"
     if tick.alerts.failed + tick.alerts.retried:
         yield (
-            f"{plural(tick.alerts.failed, 'notification')} refused for good, "
-            f"{plural(tick.alerts.retried, 'receiver')} to retry; for the reasons: tocsin events alert_history"
+            f"{count(tick.alerts.failed, 'notification')} refused for good, "
+            f"{count(tick.alerts.retried, 'receiver')} to retry; for the reasons: tocsin events alert_history"
         )
 
 
 def _notified(tick: Tick) -> dict[str, int]:
     """How many notifications each receiver accepted."""
     listed = tick.alerts.notifications if tick.alerts else ()
-    return {receiver: count for receiver, outcome, count in listed if outcome == Action.NOTIFIED}
+    return {receiver: number for receiver, outcome, number in listed if outcome == Action.NOTIFIED}
 
 
 def _silent(app: App) -> set[str]:

@@ -10,8 +10,8 @@ import click
 
 from tocsin.cli.context import config_path
 from tocsin.cli.output import Exit, Progress, json_option, print_text, progress, show
-from tocsin.cli.values import plural
 from tocsin.contract.streams import STREAMS
+from tocsin.words import count
 
 if TYPE_CHECKING:
     from tocsin.clock import Clock
@@ -162,7 +162,7 @@ def _target(config: Config, clock: Clock) -> Store:
 
 def _count(at: Progress, copied: Copied, total: int) -> None:
     """A live line on a terminal; elsewhere a line for each stream."""
-    line = f"{copied.stream}: {copied.read:,} of {plural(total, 'row')}"
+    line = f"{copied.stream}: {copied.read:,} of {count(total, 'row')}"
     if copied.read >= total:
         at.step(line)
     else:
@@ -179,13 +179,13 @@ def _print(report: Report, *, as_json: bool) -> None:
     if report.state is not None and not as_json:
         moved = report.state
         parts = (moved.records, "record"), (moved.files, "file"), (moved.checkpoints, "checkpoint")
-        print_text(f"state: {', '.join(plural(count, noun) for count, noun in parts)}")
+        print_text(f"state: {', '.join(count(number, noun) for number, noun in parts)}")
     for copied in report.streams:
-        for reason, count in copied.refused.items():
-            print_text(f"refused: {plural(count, 'row')} of {copied.stream}: {reason}", err=True)
+        for reason, number in copied.refused.items():
+            print_text(f"refused: {count(number, 'row')} of {copied.stream}: {reason}", err=True)
     if report.late:
         print_text(
-            f"the source received {plural(report.late, 'new row')} during the copy; copy again", err=True
+            f"the source received {count(report.late, 'new row')} during the copy; copy again", err=True
         )
 
 

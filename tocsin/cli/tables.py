@@ -46,8 +46,8 @@ class Column:
 
     `key` names the row's value; several names, separated by spaces, are shown in one cell. `usual` is a value
     that is not worth a line below the row. A `minor` column moves below the row if the sentence needs its room; a
-    `spare` one is omitted if it does not fit. The `sentence` of a row comes last, and alone may be wrapped; below
-    its row it begins with `lead`, since no heading is above it.
+    `spare` one is omitted if it does not fit or if no row has a value for it. The `sentence` of a row comes last,
+    and alone may be wrapped; below its row it begins with `lead`, since no heading is above it.
     """
 
     key: str
@@ -97,7 +97,8 @@ def lines(
     listed = list(rows)
     sentence = next((c for c in named if c.sentence), None)
     sentences = ["" if sentence is None else _cell(sentence, row, short=None) for row in listed]
-    kept = [c for c in named if not c.sentence]
+    filled = [c for c in named if not c.spare or any(_cell(c, row, short=None) for row in listed)]
+    kept = [c for c in filled if not c.sentence]
     grid = _Grid(kept, [[] for _ in listed])
     for column in kept:
         short = _precision(column, listed) if width is not None else None

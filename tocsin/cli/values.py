@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.clock import format_time
+from tocsin.words import figure
 
 #: Characters that JSON allows in a string and that a terminal or a viewer may act on: DEL and the C1 controls, the
 #: marks that turn the direction of writing, line and paragraph separators, halves of surrogate pairs.
@@ -45,7 +46,7 @@ def text(value: Any) -> str:
         case datetime():
             return format_time(value)
         case float():
-            return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+            return figure(value)
         case list() | tuple():
             return ", ".join(map(text, value))
         case Mapping():
@@ -56,8 +57,3 @@ def text(value: Any) -> str:
 def clean(words: str) -> str:
     """One line of text; a character that is not printable becomes U+FFFD."""
     return "".join(c if c.isprintable() or c == " " else "\ufffd" for c in words)
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """A count with its noun: `1 access`, `2 accesses`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -39,6 +39,7 @@ from tocsin.report.document import (
 )
 from tocsin.report.facts import gather
 from tocsin.report.worst import worst
+from tocsin.words import count
 from tocsin.worker.app import App
 
 _REASON = 120  # characters of a reason in the first table
@@ -90,7 +91,7 @@ def _verdict(story: Story) -> str:
     caught, all_ = [d for d in story.detections if d.caught], len(story.detections)
     delays = [d.delay for d in caught if d.delay is not None]
     slowest = f", the slowest after {words.delay(max(delays))}" if delays else ""
-    alarms = f"{words.count(len(story.false_alarms), 'false alarm')} in the quiet weeks"
+    alarms = f"{count(len(story.false_alarms), 'false alarm')} in the quiet weeks"
     quiet = alarms if story.false_alarms else "no false alarm in the quiet weeks"
     return f"{len(caught)} of {all_} attacks found{slowest}; {quiet}"
 
@@ -127,7 +128,7 @@ def _quiet(findings: pl.DataFrame) -> Section:
     """The weeks without an attack, and the findings in them."""
     start, end = week(QUIET.start), week(QUIET.stop)
     found = findings.filter((pl.col("tocsin.window.start") >= start) & (pl.col("tocsin.window.end") <= end))
-    number = f"{words.count(len(found), 'finding')}, all listed below." if len(found) else "No finding."
+    number = f"{count(len(found), 'finding')}, all listed below." if len(found) else "No finding."
     summary = Paragraph(f"No attack took place from {start:%Y-%m-%d} to {end:%Y-%m-%d}. {number}")
     return Section(
         "Quiet weeks: findings without an attack", [summary, *([finding_table(found)] if len(found) else [])]

@@ -17,7 +17,7 @@ from tocsin.contract.incidents import StepState
 from tocsin.demo import report
 from tocsin.demo.outcome import Detection, Story
 from tocsin.demo.story import simulate
-from tocsin.report import words
+from tocsin.words import count
 
 
 def run_demo(folder: Path, seed: int, cluster: str = "") -> bool:
@@ -113,7 +113,7 @@ def _print_verdict(console: Console, story: Story) -> None:
     if not story.false_alarms:
         console.print("no false alarm in the quiet weeks.")
         return
-    console.print(f"{words.count(len(story.false_alarms), 'finding')} above low in the quiet weeks:")
+    console.print(f"{count(len(story.false_alarms), 'finding')} above low in the quiet weeks:")
     for row in story.false_alarms:
         console.print(
             f"  {row['tocsin.window.start']:%Y-%m-%d} {row['tocsin.detector.id']} {row['tocsin.subject.id']} "

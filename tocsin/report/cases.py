@@ -41,6 +41,7 @@ from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores
 from tocsin.report.pictures.canvas import Calendar
 from tocsin.report.worst import alert_id, incident_id
+from tocsin.words import count
 from tocsin.worker.app import App
 
 #: Shown in full: incidents, alerts without an incident, alerts of each incident.
@@ -135,7 +136,7 @@ class Cases:
 
     def _others(self, alerts: Sequence[RaisedAlert]) -> Iterator[Block]:
         if alerts:
-            yield Details(f"{words.count(len(alerts), 'more alert')} of this incident", [alert_table(alerts)])
+            yield Details(f"{count(len(alerts), 'more alert')} of this incident", [alert_table(alerts)])
 
     def alone(self) -> Section:
         """Alerts that opened no incident and findings that raised no alert, of severity `NOTABLE` or above."""
@@ -158,7 +159,7 @@ class Cases:
 
     def _without_alert(self, without_alert: pl.DataFrame) -> list[Block]:
         why = (
-            f"{words.count(len(without_alert), 'finding')} of {NOTABLE} or above raised no alert. The cause is "
+            f"{count(len(without_alert), 'finding')} of {NOTABLE} or above raised no alert. The cause is "
             "a backfill that sends no notifications, or alerting has not run since the findings."
         )
         where = [

@@ -10,8 +10,9 @@ from tocsin.report.facts import NOTABLE, Facts, by_severity
 from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores, timeline
 from tocsin.report.pictures.canvas import Calendar
-from tocsin.report.words import count, delay, percent
+from tocsin.report.words import delay, percent
 from tocsin.report.worst import worst
+from tocsin.words import count
 from tocsin.worker.app import App
 
 #: A report is not good news if more than this share of the windows is a gap.

@@ -33,6 +33,7 @@ from tocsin.report.document import (
     When,
 )
 from tocsin.report.facts import Facts as Known
+from tocsin.words import count
 from tocsin.worker.app import App
 
 _MISSED, _STRETCHES, _SILENCES, _LETTERS = 15, 80, 15, 8  # rows of a table
@@ -60,7 +61,7 @@ _DETECTOR = "tocsin.detector.id"
 def coverage_section(app: App, facts: Known) -> Section:
     """The coverage of the detectors, silent sources and dead letters."""
     summary = (
-        f"Of {words.count(facts.windows, 'window')} with events, {facts.evaluated:,} were evaluated, "
+        f"Of {count(facts.windows, 'window')} with events, {facts.evaluated:,} were evaluated, "
         f"{facts.skipped:,} were skipped and {facts.missed:,} failed or are gaps. Each evaluation leaves a run "
         "record, so a window without findings can be distinguished from one that was not evaluated."
     )
@@ -179,7 +180,7 @@ def _letters(app: App, facts: Known) -> Iterator[Block]:
     ]
     were = "was" if facts.rejected == 1 else "were"
     yield Paragraph(
-        f"{words.count(facts.rejected, 'event')} {were} rejected. The stream dead_letter stores each with its reason."
+        f"{count(facts.rejected, 'event')} {were} rejected. The stream dead_letter stores each with its reason."
     )
     yield Table(("stream", "source", "#events"), rows)
     columns = [TIME, "tocsin.dead_letter.position", "error.message", "event.id"]

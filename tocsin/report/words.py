@@ -1,4 +1,4 @@
-"""Readable forms of durations, counts, ratios, ATLAS techniques and detector descriptions."""
+"""Readable forms of durations, shares, ratios, ATLAS techniques and detector descriptions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from typing import Any
 
 from tocsin.contract import atlas
 from tocsin.contract.findings import Subject
+from tocsin.words import count
 from tocsin.worker.app import App
-
-
-def count(number: int, what: str, plural: str = "") -> str:
-    """A number with its noun: `1 finding`, `2,000 findings`. `plural` is for nouns that do not add an s."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {plural or f'{what}s'}"
 
 
 def delay(length: timedelta | None) -> str:

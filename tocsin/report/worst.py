@@ -16,6 +16,7 @@ from tocsin.report.document import Block, Code, Heading, Line, Link, Notice, Not
 from tocsin.report.facts import Facts
 from tocsin.report.history import RaisedAlert
 from tocsin.store.protocol import Store
+from tocsin.words import count
 
 _MOST = 4  # notices on the first screen
 _LONGEST = 180  # characters of a detector's sentence
@@ -76,7 +77,7 @@ def worst(store: Store, facts: Facts, targets: Container[str]) -> list[Block]:
     left = sum(case.open for case in cases[_MOST:])
     if left:
         are = "is" if left == 1 else "are"
-        more = f"{words.count(left, 'more alert or incident', 'more alerts or incidents')} {are} open, see below."
+        more = f"{count(left, 'more alert or incident', 'more alerts or incidents')} {are} open, see below."
         blocks.append(Paragraph(more, muted=True))
     return blocks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -15,6 +15,7 @@ from tocsin.stats.encoding import Encoder, different, ranks
 from tocsin.stats.itemsets import LABEL, ItemScan, ItemSet, excess
 from tocsin.stats.residuals import FlipNull, flip_deviates, flip_null
 from tocsin.stats.threads import one_thread
+from tocsin.words import short
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -26,6 +27,7 @@ _DISTINCT = 0.9  # if this share of trusted rows is unique, an equal row counts 
 _UNLIKELY = 5.2  # minimum of this z: one in ten million, because many thousands are compared
 _MOVED = 0.2  # a column is not scanned if a larger share of the batch is outside its trusted range
 _UNSEEN = 5.0  # z of a label that no trusted row has
+_WIDTH = 24  # characters of a column or a label in a sentence
 _ALPHA = 0.01  # share of quiet batches in which any of the flip tests reaches its unit
 
 
@@ -170,8 +172,8 @@ class Reference:
                 rows = places[codes == into]
                 facts |= {"into": classes[into], "surplus": round(float(surplus[into]), 1)}
                 words = f"about {max(surplus[into], 0):.0f} of {len(codes):,} labels seem to be changed"
-                words += f" from {classes[1 - into]!r}" if len(classes) == 2 else ""
-                words += f" to {classes[into]!r}"
+                words += f" from {short(classes[1 - into], _WIDTH)!r}" if len(classes) == 2 else ""
+                words += f" to {short(classes[into], _WIDTH)!r}"
             yield Sign(z / self._unit, words, _ordered(rows, own), facts)
 
     def _combinations(self, rows: Floats, codes: Codes, places: Codes, own: Floats) -> Iterator[Sign]:
@@ -189,7 +191,7 @@ class Reference:
                 "deviate": round(combination.z, 2),
             }
             words = (
-                f"{len(combination.rows)} of {len(rows):,} new rows have the same {', '.join(named)}; "
+                f"{len(combination.rows)} of {len(rows):,} new rows have the same {_named(named)}; "
                 f"so do {combination.trusted} of {self.scan.size:,} trusted rows"
             )
             # Below 1 the value is z / least. Above 1, five standard deviations of quiet batches are one unit.
@@ -209,6 +211,10 @@ class Reference:
         low, high = np.fmin.reduce(self.rows, axis=0), np.fmax.reduce(self.rows, axis=0)
         outside = (rows < low) | (rows > high)
         return set(np.flatnonzero(outside.mean(axis=0) > _MOVED).tolist())
+
+
+def _named(columns: Iterable[str]) -> str:
+    return ", ".join(short(column, _WIDTH) for column in columns)
 
 
 def _ordered(rows: Codes, own: Floats) -> Codes:

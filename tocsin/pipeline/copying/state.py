@@ -20,6 +20,7 @@ from tocsin.errors import StoreError
 from tocsin.pipeline.copying.progress import KIND, Progress, identity
 from tocsin.pipeline.detecting.cursors import Cursor
 from tocsin.store.protocol import Entry, Store
+from tocsin.words import listed
 
 #: Kinds that are not copied: they belong to one store and its processes. `source` holds a cluster's checkpoints, which
 #: are copied as checkpoints.
@@ -69,7 +70,7 @@ class StateCopy:
         entry, found = target.get(KIND, self._key), _content(target)
         if found and entry is None:
             raise StoreError(
-                f"the store {target.place} already has state ({_words(found)}), which a copy must not overwrite; "
+                f"the store {target.place} already has state ({listed(sorted(found), 1)}), which a copy must not overwrite; "
                 "copy into an empty store, or with --streams-only"
             )
         if entry is not None and entry.value["digest"] not in {"", _digest(found)}:
@@ -218,8 +219,3 @@ def _content(store: Store) -> dict[str, Any]:
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:32]
-
-
-def _words(content: Mapping[str, Any]) -> str:
-    first, *more = sorted(content)
-    return f"{first} and {len(more):,} more" if more else first

@@ -27,6 +27,7 @@ from tocsin.pipeline.detecting.records import Run, newest_findings, write_runs
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.ingesting.rhythm import Rhythms
 from tocsin.store.protocol import Store
+from tocsin.words import count
 
 ID = "health"
 LENGTH = timedelta(minutes=5)
@@ -162,7 +163,7 @@ class HealthCheck:
             usual = self._dead_letters_in(now - _USUAL, now - hour) / (_USUAL / hour - 1)
         except StoreError as error:
             return Score(Subject("stream", "dead_letter"), 2.0, f"cannot be read: {error}")
-        reason = f"{new:,} events rejected in the last hour; {usual:.1f} an hour in the week before"
+        reason = f"{count(new, 'event')} rejected in the last hour; {usual:.1f} an hour in the week before"
         value = new / max(_FEW, 3 * usual)
         return Score(Subject("stream", "dead_letter"), value, reason, {"new": new, "usual": round(usual, 2)})
 

@@ -28,6 +28,7 @@ from tocsin.clock import format_time
 from tocsin.config.sizes import format_size
 from tocsin.contract.frames import conform
 from tocsin.errors import InputError, StoreAway, StoreError
+from tocsin.words import count
 
 _LOCK, _DAMAGED, _PARTIAL = "lock", "damaged", ".partial"
 _NAME = re.compile(r"(\d{12})-\w+\.arrow")
@@ -177,10 +178,10 @@ class Segments:
             ) from None
         frame = _read_rows(content, segment.stream)
         if frame is None:
-            events = f"{segment.events:,} events of stream {segment.stream}"
+            events = f"{count(segment.events, 'event')} of stream {segment.stream}"
             self._set_aside(
                 segment.path,
-                f"its {events}, collected at {format_time(segment.written)}, are not in the store",
+                f"the store does not have its {events}, collected at {format_time(segment.written)}",
             )
             self._forget(segment)
         return frame

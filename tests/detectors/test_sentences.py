@@ -1,0 +1,113 @@
+"""The sentence of a finding fits 200 characters, whatever the names and the numbers in it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tocsin.stats.reference import _named
+from tocsin.words import LONGEST
+from tocsin_detectors import (
+    dataset_profile,
+    feature_drift,
+    label_poisoning,
+    model_extraction,
+    prediction_drift,
+    pyod,
+    query_budget,
+    registry_access,
+)
+from tocsin_detectors._profiles import DISTINCT, DISTINCT_SHARE, LABEL, ROWS, Name
+
+TEXT = st.text("abcXYZ_-/:é", max_size=12)
+NAMES = st.builds(lambda text, times: text * times or "a", TEXT, st.integers(1, 40))
+COUNTS = st.integers(0, 10**7)
+FIGURES = st.floats(0, 1e9)
+COLUMNS = st.lists(NAMES, min_size=1, max_size=6)
+MEASURES = st.sampled_from(
+    [ROWS, LABEL, DISTINCT, DISTINCT_SHARE, "mean", "standard deviation", "share of nulls"]
+)
+
+
+def fits(reason: str, name: str) -> None:
+    assert len(reason) <= LONGEST, reason
+    assert reason.startswith(name[:20])  # first, to whom it happened
+
+
+@given(
+    NAMES,
+    st.lists(
+        st.builds(
+            dataset_profile._Departed,
+            st.floats(0, 100),
+            st.builds(Name, NAMES, MEASURES, NAMES),
+            FIGURES,
+            FIGURES,
+        ),
+        max_size=4,
+    ),
+    st.dictionaries(st.sampled_from(["added", "removed", "retyped"]), COLUMNS),
+    st.none() | NAMES,
+)
+def test_dataset_profile(name: str, departed: Any, schema: Any, stranger: str | None) -> None:
+    if departed or schema or stranger:
+        fits(dataset_profile._reason(name, departed, schema, stranger), name)
+
+
+@given(NAMES, NAMES, st.sampled_from(["values", "counts", "relation"]), st.integers(0, 9999))
+def test_feature_drift(model: str, feature: str, kind: str, moved: int) -> None:
+    test = feature_drift._Test(0.0, feature, kind)
+    fits(feature_drift._reason(model, test, moved, 9999), model)
+
+
+@given(NAMES, NAMES, COLUMNS, st.integers(0, 10**5), st.integers(0, 10**4))
+def test_label_poisoning(name: str, writer: str, columns: list[str], rows: int, trusted: int) -> None:
+    words = (
+        f"{rows} of {rows:,} new rows have the same {_named(columns[:3])}; "
+        f"so do {trusted} of {trusted:,} trusted rows"
+    )
+    reason = label_poisoning._reason(name, words, writer)
+    fits(reason, name)
+    assert "written by" in reason or len(reason) + len(writer[:40]) + 13 > LONGEST
+
+
+@given(NAMES, NAMES, COUNTS, st.sampled_from(["", *model_extraction._LIKE]))
+def test_model_extraction(user: str, model: str, queries: int, statistic: str) -> None:
+    fits(model_extraction._reason(user, model, queries, statistic), user)
+
+
+@given(NAMES, st.sampled_from(["labels", "score counts", "score values", "confidence values"]), COLUMNS)
+def test_prediction_drift(model: str, worst: str, versions: list[str]) -> None:
+    numbers = {name: SimpleNamespace(values=np.array([0.1234])) for name in ("score", "confidence")}
+    before, now = (SimpleNamespace(numbers=numbers, versions=found) for found in ([], versions))
+    fits(prediction_drift._reason(model, 0.0, worst, before, now), model)  # type: ignore[arg-type]
+
+
+@given(NAMES, st.integers(1, 10**6), COUNTS, st.floats(1, 1e6), COLUMNS)
+def test_pyod(subject: str, worst: int, rows: int, rarity: float, columns: list[str]) -> None:
+    fits(pyod._reason(subject, worst, rows, rarity, columns), subject)
+
+
+@given(NAMES, NAMES, COUNTS, st.none() | COUNTS, st.floats(1, 1e7))
+def test_query_budget(user: str, model: str, calls: int, rows: int | None, budget: float) -> None:
+    row = {
+        "user.id": user, "tocsin.model.name": model, "calls": calls, "rows": rows, "budget": budget, "ratio": 2.0,
+        "rows_before": 0, "peers": None,
+    }  # fmt: skip
+    fits(query_budget._score(row, 29).reason, user)
+
+
+@given(NAMES, NAMES, NAMES, COUNTS, COUNTS, st.integers(0, 9), st.booleans())
+def test_registry_access(
+    user: str, resource: str, action: str, accesses: int, artifacts: int, signs: int, quiet: bool
+) -> None:
+    touch = registry_access._Touch(0, resource, action, 1.0, fresh=True)
+    named = ["promote without evaluate", "failures then success", "first seen principal", *["off hours"] * 6][
+        :signs
+    ]
+    sums = {"accesses": accesses, "artifacts": artifacts}
+    fits(registry_access._reason(user, [touch], named, sums, quiet=quiet), user)

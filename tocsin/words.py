@@ -1,0 +1,44 @@
+"""Numbers and lists in sentences: `1 finding`, `2,000 rows`, `a, b and 3 more`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: Maximum number of characters of a finding's sentence.
+LONGEST = 200
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 row`, `1,200 rows`, `2 queries` (`many` is the plural that is not `one` + s)."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def figure(value: float) -> str:
+    """A figure for display: a whole number from 1,000 on, otherwise three significant digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, and the number of the other names: `a, b and 3 more`."""
+    more = len(names) - most
+    if more > 0:
+        return f"{', '.join(names[:most])} and {more:,} more"
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def short(name: str, most: int = 40) -> str:
+    """A name for a sentence: a longer name loses its middle, because ids often differ at the end."""
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[-end:]}"
+
+
+def sentence(parts: Sequence[str], most: int = LONGEST) -> str:
+    """The parts with semicolons between them, without the last parts that would make it longer than `most`."""
+    said = parts[0]
+    for part in parts[1:]:
+        if len(said) + len(part) + 2 > most:
+            break
+        said = f"{said}; {part}"
+    return said
