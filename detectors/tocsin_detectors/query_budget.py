@@ -136,7 +136,7 @@ def _counts(window: Window) -> pl.DataFrame:
     """Number of calls by principal and model as events name them (`spelling`), with the pools that they belong to."""
     found = window.summary(_STREAM, _KEY, [COUNT], _KNOWN)
     return found.with_columns(
-        pl.col(_PRINCIPAL).fill_null(NOBODY),
+        pl.col(_PRINCIPAL).replace("", NOBODY).fill_null(NOBODY),
         spelling=pl.col(_PRINCIPAL),
         pool=pooled(found[_PRINCIPAL]),
         of=pooled(found[_MODEL]),
