@@ -73,6 +73,7 @@ class Schema:
         self._places = {**dict(zip(names, self._order)), **dict(zip(self._order, self._order))}
         if len(keys) == len(names):
             self._places.update(zip(keys, self._order))
+        self._members: frozenset[str] = frozenset()
         self._calls = self._kept = 0
         self._votes: dict[str, Votes] = {}
         self._resolved: dict[tuple[str, ...], tuple[tuple[str, ...], frozenset[str]]] = {}
@@ -88,8 +89,8 @@ class Schema:
                 continue
             votes = self._votes.setdefault(name, Votes())
             votes.calls += 1
-            votes.numbers += numbers > texts
             votes.texts += texts > numbers
+            votes.numbers += numbers >= texts and numbers > 0
         if self._calls == _CALLS:
             self._votes = {name: votes for name, votes in self._votes.items() if votes.calls >= _RARE}
         self._settle()
@@ -181,15 +182,21 @@ class Schema:
 
     def _settle(self) -> None:
         """What follows from the declaration and the votes."""
-        self._learned = {n: v.texts > v.numbers for n, v in self._votes.items() if v.texts != v.numbers}
+        self._learned = {n: v.texts > v.numbers for n, v in self._votes.items() if v.texts or v.numbers}
         if not self._declared:
-            self._order = tuple(name for name, v in self._votes.items() if 2 * v.calls > self._calls)
+            self._order = tuple(name for name, votes in self._votes.items() if self._belongs(name, votes))
         self._members = frozenset(self._order)
         categories = {name for name in self._order if self._kinds.get(name, self._learned.get(name))}
         self._codes = categories - self._kinds.keys()  # where a number is odd
         self._text = self._joined(
             tuple(name + CATEGORY if name in categories else name for name in self._order)
         )
+
+    def _belongs(self, name: str, votes: Votes) -> bool:
+        """A name of most calls enters the schema. It leaves again below a quarter of the calls."""
+        if name in self._members:
+            return 4 * votes.calls >= self._calls
+        return 2 * votes.calls > self._calls
 
     def _joined(self, names: tuple[str, ...]) -> str:
         silent = self._prefix == "feature_" and names == _numbered(self._prefix, len(names))

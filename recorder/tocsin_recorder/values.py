@@ -16,9 +16,8 @@ _MISSING = frozenset({"NAType", "NaTType"})  # the null values of pandas
 _TEXT = (str, bytes, bytearray)
 _NESTED = (list, tuple)
 
-Row = Union[
-    tuple[Sequence[str], Sequence[object]], str
-]  # names (or none) and values; or why it has no values
+#: The names (or none) and values of a row; or why it has no values.
+Row = Union[tuple[Sequence[str], Sequence[object]], str]
 
 
 class Seen(NamedTuple):
@@ -32,14 +31,15 @@ class Seen(NamedTuple):
 
 def seen(rows: Any, limit: int) -> Seen:
     """The first rows of a model's input, which later code cannot change. Reads no iterator and no generator."""
-    if isinstance(rows, _TEXT):
-        return Seen(1, (rows,))
-    if isinstance(rows, Mapping):
-        return _mapped(rows, limit)
     shape = getattr(rows, "shape", None)
-    if shape is None and not isinstance(rows, Sequence) and not hasattr(rows, "__array__"):
-        return Seen(None, None, absent=type(rows).__name__)
-    if hasattr(rows, "tocsr"):
+    if shape is None:
+        if isinstance(rows, _TEXT):
+            return Seen(1, (rows,))
+        if isinstance(rows, Mapping):
+            return _mapped(rows, limit)
+        if not isinstance(rows, Sequence) and not hasattr(rows, "__array__"):
+            return Seen(None, None, absent=type(rows).__name__)
+    elif hasattr(rows, "tocsr"):
         rows = rows.tocsr()
     total = shape[0] if shape is not None else len(rows)
     if not total:
@@ -111,8 +111,6 @@ class _Sparse(Sequence[Any]):
         return int(self._matrix.shape[0])
 
     def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
         if place >= len(self):
             raise IndexError(place)
         return self._matrix[place : place + 1].toarray().ravel().tolist()
@@ -122,17 +120,20 @@ def row_of(row: Any, names: Sequence[str]) -> Row:
     """The names and values of one row. A text has none: a code for each of its characters would be the text."""
     if isinstance(row, _TEXT):
         return "text"
-    if isinstance(row, Mapping):
-        return tuple(map(str, row)), tuple(row.values())
     if hasattr(row, "dtype") or hasattr(row, "tolist"):
         row = row.item() if getattr(row, "shape", None) == () else listed(row)
     if isinstance(row, _NESTED):
-        while row and not names and all(isinstance(value, _NESTED) for value in row):
+        while row and not names and all(isinstance(v, _NESTED) or getattr(v, "ndim", 0) for v in row):
             row = [value for inner in row for value in inner]  # an image or a sequence of vectors
         return names, row
+    if isinstance(row, Mapping):
+        return tuple(map(str, row)), tuple(row.values())
     if isinstance(row, Sequence):
         return names, tuple(row)
-    return (names, (row,)) if read(row) is not UNREADABLE else type(row).__name__
+    content = read(row)
+    if content is None:
+        return "missing"
+    return type(row).__name__ if content is UNREADABLE else (names, (row,))
 
 
 def rows_of(rows: Any, names: Sequence[str]) -> Iterator[tuple[Sequence[str], Sequence[object]]]:
