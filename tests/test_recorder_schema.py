@@ -7,7 +7,9 @@ import json
 import math
 import zlib
 from collections import UserDict
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -284,6 +286,25 @@ def test_texts_are_counted_and_reported_but_are_no_vectors(texts):
     assert labels(found) == [{"features.absent": "text"}] * 2
     assert ["features" in e["tocsin"] for e in found] == [False, False]
     assert [e["tocsin"]["output"] for e in found] == [{"score": 0.5}] * 2
+
+
+@dataclass
+class Application:
+    age: float
+    job: str
+    _private: int = 0
+
+
+class Point(NamedTuple):
+    age: float
+    job: str
+
+
+def test_objects_and_named_tuples_are_recorded_by_attribute():
+    found = recorded([Application(1.0, "a"), Point(2.0, "b"), object()])
+    known = "age,job:category"
+    assert features(found[:2]) == [(known, [1.0, code("a")]), (known, [2.0, code("b")])]
+    assert labels(found) == [None, None, {"features.absent": "object"}]
 
 
 @pytest.mark.parametrize("rows", [iter([[1.0]]), {1}, object(), 5, None, "text", b"text"])

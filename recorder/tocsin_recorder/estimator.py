@@ -122,7 +122,8 @@ class RecordedEstimator:
 
 def wrapped(recorder: Queue, estimator: Any, names: Sequence[str]) -> Any:
     """The estimator in a wrapper with the protocols of its class: `len`, indexing, iteration, calls."""
-    passed = {name: _passed(name) for name in _PROTOCOLS if hasattr(type(estimator), name)}
+    own = {name for kind in type(estimator).__mro__ for name in vars(kind)}
+    passed = {name: _passed(name) for name in _PROTOCOLS if name in own}
     return type("RecordedEstimator", (RecordedEstimator,), passed)(recorder, estimator, names)
 
 

@@ -85,7 +85,10 @@ def _copied_row(row: Any) -> Any:
         return tuple(row)
     if isinstance(row, Mapping):
         return dict(row)
-    return row.copy() if hasattr(row, "copy") else row
+    if hasattr(row, "dtype"):
+        return row.copy() if hasattr(row, "copy") else row
+    fields = getattr(row, "__dict__", None)  # an object's attributes are the keys of a row
+    return {k: v for k, v in fields.items() if not k.startswith("_")} if isinstance(fields, dict) else row
 
 
 def listed(values: Any) -> Sequence[Any]:
@@ -125,7 +128,7 @@ def row_of(row: Any, names: Sequence[str]) -> Row:
     if isinstance(row, _NESTED):
         while row and not names and all(isinstance(v, _NESTED) or getattr(v, "ndim", 0) for v in row):
             row = [value for inner in row for value in inner]  # an image or a sequence of vectors
-        return names, row
+        return names or getattr(row, "_fields", ()), row
     if isinstance(row, Mapping):
         return tuple(map(str, row)), tuple(row.values())
     if isinstance(row, Sequence):
