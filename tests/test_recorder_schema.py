@@ -6,10 +6,12 @@ import datetime as dt
 import json
 import math
 import zlib
-from collections import UserDict
+from collections import UserDict, UserString
 from dataclasses import dataclass
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import NamedTuple
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import polars as pl
@@ -31,9 +33,7 @@ class Kept:
 
     def __init__(self):
         self.calls, self.lost = [], 0
-
-    def clock(self):
-        return 0
+        self.clock = lambda: 0
 
     def put(self, called, principal=None, fields=None):
         self.calls.append(called)
@@ -278,8 +278,9 @@ TEXTS = ["card 4111", "hi"]
 @pytest.mark.parametrize(
     "texts",
     [TEXTS, tuple(TEXTS), np.array(TEXTS), np.array(TEXTS, dtype=object), pl.Series(TEXTS)]
-    + [[t.encode() for t in TEXTS], np.array(TEXTS, dtype="S9"), [np.str_(t) for t in TEXTS]],
-    ids=["list", "tuple", "array", "objects", "series", "bytes", "bytes array", "str_"],
+    + [[t.encode() for t in TEXTS], np.array(TEXTS, dtype="S9"), [np.str_(t) for t in TEXTS]]
+    + [[UserString(t) for t in TEXTS]],
+    ids=["list", "tuple", "array", "objects", "series", "bytes", "bytes array", "str_", "user strings"],
 )
 def test_texts_are_counted_and_reported_but_are_no_vectors(texts):
     found = recorded(texts)
@@ -365,6 +366,58 @@ def test_arrays_of_more_dimensions_are_flat_vectors():
 def test_a_structured_array_has_names():
     array = np.array([(1.0, "x")], dtype=[("b", float), ("a", "U3")])
     assert features(recorded(array)) == [("b,a:category", [1.0, code("x")])]
+
+
+class Endless:
+    """An array that never ends, whatever is asked of it."""
+
+    shape = (3, 2)
+
+    def __getitem__(self, place):
+        return self
+
+    def __len__(self):
+        return 3
+
+    copy = tolist = lambda self: self
+
+
+class Hostile:
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+
+ITSELF: list = []
+ITSELF.append(ITSELF)
+HOSTILE = [
+    Endless(),
+    Hostile(),
+    ITSELF,
+    [ITSELF],
+    [Hostile()],
+    [[Hostile()]],
+    Mock(),
+    MagicMock(),
+    [[]],
+    {},
+    [{}],
+]
+HOSTILE += [
+    np.array(5),
+    np.zeros((2, 0)),
+    [["\ud800"]],
+    [{"\ud800": "\ud800", None: None}],
+    [[10**5000]],
+    range(2),
+]
+
+
+@pytest.mark.parametrize("rows", HOSTILE, ids=lambda rows: type(rows).__name__)
+@pytest.mark.parametrize("output", [None, [1], *HOSTILE[:8]], ids=lambda rows: type(rows).__name__)
+def test_nothing_hangs_nor_raises_and_every_row_is_an_event_or_lost(rows, output):
+    queue = Kept()
+    assert wrapped(queue, SimpleNamespace(predict=lambda _: output), ()).predict(rows) is output
+    assert len(queue.events()) + queue.lost <= 3
 
 
 # The stated invariant: events of well-formed calls are the same with and without odd ones.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from tocsin_recorder.outputs import Answer, answers
 from tocsin_recorder.schema import Schema
-from tocsin_recorder.values import listed, row_of, rows_of
+from tocsin_recorder.values import TEXT, listed, row_of, rows_of
 
 Principal = Union[str, Callable[[], Optional[str]], None]
 Fields = Union[Mapping[str, object], Callable[[], Mapping[str, object]], None]
@@ -89,7 +89,7 @@ class Call:
         """The feature vector: values by name, or values and their names (`:category` marks codes)."""
         try:
             self._names = tuple(values) if isinstance(values, Mapping) else tuple(names)
-            if isinstance(values, (str, bytes)):
+            if isinstance(values, TEXT):
                 self._features = values
             else:
                 self._features = tuple(values.values() if isinstance(values, Mapping) else values)
@@ -138,7 +138,7 @@ class EventWriter:
         shared, schema = self._shared(called), called.schema or self._schema
         names = tuple(map(str, called.names))
         rows = () if called.rows is None else listed(called.rows)
-        found = called.answers or list(answers(called.output, called.classes, called.size, called.probable))
+        found = called.answers or _answered(called)
         if not called.error:
             self._learn(schema, rows, names)
         for index in range(called.size):
@@ -196,6 +196,15 @@ class EventWriter:
         if second != self._second[0]:  # many calls share a second
             self._second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._second[1]}.{rest // 1000:06d}Z"
+
+
+def _answered(called: Called) -> Sequence[Answer]:
+    """An estimator's answers; none if they cannot be read."""
+    try:
+        return list(answers(called.output, called.classes, called.size, called.probable))
+    except Exception as error:  # noqa: BLE001 - what an estimator returns may be anything
+        log.debug("the answers of a call cannot be read: %r", error)
+        return ()
 
 
 def _put_features(tocsin: dict[str, Any], schema: Schema, row: Any, names: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ Runs in the recorder's thread inside model servers. Standard library only, Pytho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tocsin_recorder.values import copied, listed
@@ -26,7 +26,9 @@ def size_of(output: Any) -> int:
 
 
 def copied_output(output: Any, count: int) -> Any:
-    """A copy of the first answers, which later code cannot change."""
+    """A copy of the first answers, which later code cannot change; None if they cannot be copied."""
+    if not hasattr(output, "__getitem__") or isinstance(output, (str, bytes, Mapping)):
+        return None
     if isinstance(output, tuple) and output and hasattr(output[0], "shape"):
         output = output[0]  # `predict(…, return_std=True)`: the predictions stand first
     if _several(output, 1):

@@ -6,15 +6,18 @@ Standard library only, Python 3.9 or newer.
 from __future__ import annotations
 
 import math
+from collections import UserString
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
+from itertools import islice
 from typing import Any, NamedTuple, Union
 
 #: What stands for a value that is neither a number nor a text.
 UNREADABLE = object()
 _MISSING = frozenset({"NAType", "NaTType"})  # the null values of pandas
-_TEXT = (str, bytes, bytearray)
+TEXT = (str, bytes, bytearray, UserString)
 _NESTED = (list, tuple)
+_DEEPEST = 6  # dimensions of a row; a list may contain itself
 
 #: The names (or none) and values of a row; or why it has no values.
 Row = Union[tuple[Sequence[str], Sequence[object]], str]
@@ -33,7 +36,7 @@ def seen(rows: Any, limit: int) -> Seen:
     """The first rows of a model's input, which later code cannot change. Reads no iterator and no generator."""
     shape = getattr(rows, "shape", None)
     if shape is None:
-        if isinstance(rows, _TEXT):
+        if isinstance(rows, TEXT):
             return Seen(1, (rows,))
         if isinstance(rows, Mapping):
             return _mapped(rows, limit)
@@ -59,7 +62,7 @@ def _columns(rows: Any, shape: Any) -> Any:
 def _mapped(rows: Mapping[Any, Any], limit: int) -> Seen:
     """A mapping: of columns of one length, or else one row."""
     columns = list(rows.values())
-    if columns and all(hasattr(c, "__len__") and not isinstance(c, (*_TEXT, Mapping)) for c in columns):
+    if columns and all(hasattr(c, "__len__") and not isinstance(c, (*TEXT, Mapping)) for c in columns):
         lengths = {len(column) for column in columns}
         if len(lengths) == 1:
             parts = [listed(copied(column, limit)) for column in columns]
@@ -101,7 +104,7 @@ def listed(values: Any) -> Sequence[Any]:
     for method in ("to_pylist", "rows", "to_list", "tolist", "numpy"):
         if hasattr(values, method):
             values = getattr(values, method)()
-    return values if isinstance(values, Sequence) else list(values)
+    return values if isinstance(values, Sequence) else list(islice(values, len(values)))
 
 
 class _Sparse(Sequence[Any]):
@@ -121,13 +124,15 @@ class _Sparse(Sequence[Any]):
 
 def row_of(row: Any, names: Sequence[str]) -> Row:
     """The names and values of one row. A text has none: a code for each of its characters would be the text."""
-    if isinstance(row, _TEXT):
+    if isinstance(row, TEXT):
         return "text"
     if hasattr(row, "dtype") or hasattr(row, "tolist"):
         row = row.item() if getattr(row, "shape", None) == () else listed(row)
     if isinstance(row, _NESTED):
-        while row and not names and all(isinstance(v, _NESTED) or getattr(v, "ndim", 0) for v in row):
-            row = [value for inner in row for value in inner]  # an image or a sequence of vectors
+        for _ in range(_DEEPEST):  # an image or a sequence of vectors
+            if not row or names or not all(isinstance(v, _NESTED) or getattr(v, "ndim", 0) for v in row):
+                break
+            row = [value for inner in row for value in inner]
         return names or getattr(row, "_fields", ()), row
     if isinstance(row, Mapping):
         return tuple(map(str, row)), tuple(row.values())
@@ -160,7 +165,7 @@ def read(value: Any) -> Any:
     if isinstance(value, (float, int)):
         number = float(value)
         return number if number == number else None  # noqa: PLR0124 - NaN
-    if isinstance(value, str):
+    if isinstance(value, (str, UserString)):
         return str(value)
     if isinstance(value, date):
         moment = value if isinstance(value, datetime) else datetime.combine(value, time())
