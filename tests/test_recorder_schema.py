@@ -275,12 +275,27 @@ def test_a_dict_vectorizer_knows_its_keys_and_their_kinds():
 TEXTS = ["card 4111", "hi"]
 
 
+class Code(str):  # noqa: SLOT000 - that is the point
+    """A text with attributes."""
+
+
 @pytest.mark.parametrize(
     "texts",
     [TEXTS, tuple(TEXTS), np.array(TEXTS), np.array(TEXTS, dtype=object), pl.Series(TEXTS)]
     + [[t.encode() for t in TEXTS], np.array(TEXTS, dtype="S9"), [np.str_(t) for t in TEXTS]]
-    + [[UserString(t) for t in TEXTS]],
-    ids=["list", "tuple", "array", "objects", "series", "bytes", "bytes array", "str_", "user strings"],
+    + [[UserString(t) for t in TEXTS], [Code(t) for t in TEXTS]],
+    ids=[
+        "list",
+        "tuple",
+        "array",
+        "objects",
+        "series",
+        "bytes",
+        "bytes array",
+        "str_",
+        "user strings",
+        "subclass",
+    ],
 )
 def test_texts_are_counted_and_reported_but_are_no_vectors(texts):
     found = recorded(texts)

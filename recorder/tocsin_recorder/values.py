@@ -76,7 +76,8 @@ def copied(values: Any, count: int) -> Any:
         return [_copied_row(row) for row in values[:count]]
     if hasattr(values, "iloc"):
         return values.iloc[:count].to_numpy(copy=True)
-    part = values[:count]
+    shape = getattr(values, "shape", None)
+    part = values if shape and shape[0] <= count else values[:count]
     for method in ("copy", "clone"):
         if hasattr(part, method):
             return getattr(part, method)()
@@ -86,6 +87,8 @@ def copied(values: Any, count: int) -> Any:
 def _copied_row(row: Any) -> Any:
     if isinstance(row, list):
         return tuple(row)
+    if isinstance(row, (*TEXT, tuple, float, int, date)):
+        return row
     if isinstance(row, Mapping):
         return dict(row)
     if hasattr(row, "dtype"):
