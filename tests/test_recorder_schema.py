@@ -402,7 +402,7 @@ class Hostile:
         raise RuntimeError(name)
 
 
-ITSELF: list = []
+ITSELF: list[object] = []
 ITSELF.append(ITSELF)
 HOSTILE = [
     Endless(),
