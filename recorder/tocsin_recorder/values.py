@@ -70,7 +70,7 @@ def copied(values: Any, count: int) -> Any:
     """A copy of the first values, which later code cannot change."""
     if isinstance(values, _NESTED):
         return [_copied_row(row) for row in values[:count]]
-    shape = getattr(values, "shape", None)
+    shape: Any = getattr(values, "shape", None)
     whole = bool(shape) and shape[0] <= count
     if hasattr(values, "clone"):  # first, because an absent attribute of a Polars frame costs 2 µs
         return (values if whole else values[:count]).clone()
