@@ -129,6 +129,63 @@ def test_values_of_all_sorts(recorder, spool):
     assert recorder.dropped == 0
 
 
+def test_vectors_without_names(recorder, spool):
+    for row in ([1.0, "a"], [2.0, "b"], ["x", "c"], [3.0]):
+        with recorder.call(features=row):
+            pass
+    with recorder.call(features="card 4111"):
+        pass
+    recorder.flush()
+    found = events(spool)
+    names = "feature_0,feature_1:category"
+    assert [e["tocsin"]["features"].get("names") for e in found[:4]] == [names, names, names, None]
+    assert [e["tocsin"]["features"]["values"][0] for e in found[:4]] == [1.0, 2.0, None, 3.0]
+    assert [e.get("labels") for e in found[2:]] == [{"features.odd": "1"}, None, {"features.absent": "text"}]
+    assert "features" not in found[4]["tocsin"]
+
+
+def test_named_values_keep_their_order_and_kind(recorder, spool):
+    given = [
+        {"age": 1.0, "sex:category": 2.0},
+        {"sex:category": 1.0, "age": 2.0},
+        {"age": "x", "sex:category": "f"},
+    ]
+    for row in given:
+        with recorder.call(features=row):
+            pass
+    recorder.flush()
+    found = events(spool)
+    assert {e["tocsin"]["features"]["names"] for e in found} == {"age,sex:category"}
+    values = [e["tocsin"]["features"]["values"] for e in found]
+    assert values == [[1.0, 2.0], [2.0, 1.0], [None, float(zlib.crc32(b"f"))]]
+
+
+def test_labels_are_added_to_those_of_the_caller(spool):
+    recorder = Recorder("credit", spool=spool, fields={"labels.team": "a"})
+    recorder.lose(2)
+    for row in ([1.0], ["x"]):
+        with recorder.call(features=row):
+            pass
+    recorder.close()
+    labels = [e["labels"] for e in events(spool)]
+    assert labels == [{"team": "a", "recorder.dropped": "2"}, {"team": "a", "features.odd": "1"}]
+    for event in events(spool):
+        lenient("inference", msgspec.json.encode(event))
+
+
+def test_a_lost_row_is_reported_by_the_next(recorder, spool):
+    class Careless:
+        def predict(self, rows):
+            return [0.0] * len(rows)
+
+    recorder.wrap(Careless()).predict([[1.0], [10**400], [3.0]])
+    with recorder.call():
+        pass
+    recorder.flush()
+    assert (recorder.recorded, recorder.dropped) == (3, 1)
+    assert [e.get("labels") for e in events(spool)] == [None, None, {"recorder.dropped": "1"}]
+
+
 class Broken:
     def __str__(self):
         raise RuntimeError

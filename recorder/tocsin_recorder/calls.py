@@ -7,27 +7,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import secrets
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, NamedTuple, Optional, Protocol, Union
 
+from tocsin_recorder.outputs import Answer, answers
+from tocsin_recorder.schema import Schema
+from tocsin_recorder.values import TEXT, listed, row_of, rows_of
+
 Principal = Union[str, Callable[[], Optional[str]], None]
 Fields = Union[Mapping[str, object], Callable[[], Mapping[str, object]], None]
-_NAMES_KEPT = 1000
+log = logging.getLogger("tocsin.recorder")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-class Answer(NamedTuple):
-    """The model's output for one row."""
-
-    label: object = None
-    score: object = None
-    confidence: object = None
 
 
 class Called(NamedTuple):
@@ -37,12 +32,15 @@ class Called(NamedTuple):
     duration: int
     size: int  # rows
     rows: Any = None
-    names: Sequence[str] = ()
+    names: Any = ()  # of the rows at hand
+    schema: Schema | None = None  # None: that of the recorder
+    absent: str = ""  # why the rows cannot be read
     principal: object = None
     fields: Mapping[str, object] = {}  # dotted ECS names
     answers: Sequence[Answer] = ()
-    output: Any = None  # of an estimator, instead of answers: predictions or probabilities
+    output: Any = None  # of an estimator, instead of answers
     classes: Any = None
+    probable: bool = False  # the output holds probabilities, not predictions
     error: str = ""
 
 
@@ -77,7 +75,7 @@ class Call:
         fields: Fields,
     ) -> None:
         self._recorder, self._principal, self._fields = recorder, principal, fields
-        self._features: tuple[object, ...] | None = None
+        self._features: object = None
         self._names: tuple[str, ...] = ()
         self._answer: Answer | None = None
         if features is not None:
@@ -91,7 +89,10 @@ class Call:
         """The feature vector: values by name, or values and their names (`:category` marks codes)."""
         try:
             self._names = tuple(values) if isinstance(values, Mapping) else tuple(names)
-            self._features = tuple(values.values() if isinstance(values, Mapping) else values)
+            if isinstance(values, TEXT):
+                self._features = values
+            else:
+                self._features = tuple(values.values() if isinstance(values, Mapping) else values)
         except Exception:  # noqa: BLE001 - values of any kind come from the model's code
             self._names, self._features = (), None
 
@@ -126,27 +127,51 @@ class EventWriter:
         self._model = {"name": model, "version": version} if version else {"name": model}
         self._word = secrets.token_hex(8)
         self._numbers = itertools.count(1)
-        self._names: dict[Sequence[str], _Names] = {}
+        self._schema = Schema(prefix="feature_", marks=True)
         self._second: tuple[int, str] = (-1, "")
-        self._classes: tuple[Any, list[str] | None] = (None, None)
 
-    def lines(self, called: Called, dropped: int) -> Iterator[bytes]:
-        """One line for each row. The first line reports that `dropped` calls before this one were lost."""
-        shared = self._shared(called)
-        rows = _rows(called.rows)
-        answers = called.answers or list(_answers(called.output, self._labels(called.classes)))
-        names = self._named(called.names)
+    def lines(self, called: Called, dropped: int) -> Iterator[bytes | None]:
+        """One line for each row; None for a row that cannot be converted.
+
+        The first line reports that `dropped` calls before this one were lost.
+        """
+        shared, schema = self._shared(called), called.schema or self._schema
+        names = tuple(map(str, called.names))
+        rows = () if called.rows is None else listed(called.rows)
+        found = called.answers or _answered(called)
+        if not called.error:
+            self._learn(schema, rows, names)
         for index in range(called.size):
-            tocsin = {"model": self._model, **shared.get("tocsin", {})}
-            if index < len(rows):
-                tocsin["features"] = names.features(rows[index])
-            if index < len(answers):
-                tocsin["output"] = _output(answers[index])
-            number = f"{self._word}-{next(self._numbers):06d}"
-            event = {**shared, "event": {"id": number, **shared["event"]}, "tocsin": tocsin}
-            if dropped:
-                event["labels"], dropped = {"recorder.dropped": str(dropped)}, 0
-            yield f"{_encode(event)}\n".encode("utf-8", "replace")  # a lone surrogate becomes "?"
+            try:
+                event = self._event(shared, found[index] if index < len(found) else None)
+                labels = {"features.absent": called.absent} if called.absent else {}
+                if index < len(rows):
+                    labels = _put_features(event["tocsin"], schema, rows[index], names)
+                if dropped:
+                    labels["recorder.dropped"] = str(dropped)
+                if labels:
+                    given = event.get("labels")
+                    event["labels"] = {**given, **labels} if isinstance(given, dict) else labels
+                line = f"{_encode(event)}\n".encode("utf-8", "replace")  # a lone surrogate becomes "?"
+            except Exception as error:  # noqa: BLE001, PERF203 - the model's values; each row is odd alone
+                log.debug("a row could not be converted to an event: %r", error)
+                yield None
+            else:
+                dropped = 0
+                yield line
+
+    def _learn(self, schema: Schema, rows: Sequence[Any], names: Sequence[str]) -> None:
+        try:
+            schema.learn(rows_of(rows, names))
+        except Exception as error:  # noqa: BLE001 - values of any kind come from the model's code
+            log.debug("nothing was learned from a call: %r", error)
+
+    def _event(self, shared: dict[str, Any], answer: Answer | None) -> dict[str, Any]:
+        tocsin = {"model": self._model, **shared.get("tocsin", {})}
+        if answer is not None:
+            tocsin["output"] = _output(answer)
+        number = f"{self._word}-{next(self._numbers):06d}"
+        return {**shared, "event": {"id": number, **shared["event"]}, "tocsin": tocsin}
 
     def _shared(self, called: Called) -> dict[str, Any]:
         outcome = "failure" if called.error else "success"
@@ -172,69 +197,25 @@ class EventWriter:
             self._second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._second[1]}.{rest // 1000:06d}Z"
 
-    def _labels(self, classes: Any) -> list[str] | None:
-        if classes is not self._classes[0]:
-            values = getattr(classes, "tolist", lambda: classes)()
-            self._classes = classes, None if values is None else [str(value) for value in values]
-        return self._classes[1]
 
-    def _named(self, names: Sequence[str]) -> _Names:
-        key = tuple(names)
-        if key not in self._names:
-            if len(self._names) >= _NAMES_KEPT:
-                self._names.clear()
-            self._names[key] = _Names(key)
-        return self._names[key]
-
-
-class _Names:
-    """The feature names of a vector. A feature that once held text is a category from then on."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = [str(name).replace(",", ";") for name in names]
-        self._text = ",".join(self._names)
-
-    def features(self, row: Sequence[object]) -> dict[str, object]:
-        plain = all(type(value) is float for value in row) and math.isfinite(sum(row))  # type: ignore[arg-type]
-        values = row if plain else [self._value(place, value) for place, value in enumerate(row)]
-        if len(values) != len(self._names):
-            return {"values": values}
-        return {"names": self._text, "values": values}
-
-    def _value(self, place: int, value: Any) -> float | None:
-        """A number; for text its CRC-32, which is the same in every process; None for anything else."""
-        if isinstance(value, (float, int)):
-            number = float(value)
-            return number if math.isfinite(number) else None
-        if isinstance(value, str):
-            if place < len(self._names) and ":" not in self._names[place]:
-                self._names[place] += ":category"
-                self._text = ",".join(self._names)
-            return float(zlib.crc32(value.encode("utf-8", "replace")))
-        if isinstance(value, datetime):
-            return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
-        return self._value(place, value.item()) if hasattr(value, "item") else None
-
-
-def _rows(rows: Any) -> Sequence[Sequence[object]]:
-    """Rows of Python values, from numpy, pandas, scipy, Polars or lists."""
-    if rows is None:
+def _answered(called: Called) -> Sequence[Answer]:
+    """An estimator's answers; none if they cannot be read."""
+    try:
+        return list(answers(called.output, called.classes, called.size, called.probable))
+    except Exception as error:  # noqa: BLE001 - what an estimator returns may be anything
+        log.debug("the answers of a call cannot be read: %r", error)
         return ()
-    for method in ("toarray", "to_numpy"):
-        rows = getattr(rows, method)() if hasattr(rows, method) else rows
-    found: Sequence[Sequence[object]] = rows.tolist() if hasattr(rows, "tolist") else rows
-    return found
 
 
-def _answers(output: Any, labels: list[str] | None) -> Iterator[Answer]:
-    for value in output.tolist() if hasattr(output, "tolist") else output or ():
-        if labels and isinstance(value, list) and len(value) == len(labels):
-            best = value.index(max(value))
-            yield Answer(labels[best], value[1] if len(value) == 2 else value[best], value[best])
-        elif labels is None and isinstance(value, (int, float)):
-            yield Answer(score=value)
-        else:
-            yield Answer(label=value)
+def _put_features(tocsin: dict[str, Any], schema: Schema, row: Any, names: Sequence[str]) -> dict[str, str]:
+    """Add a row's vector to an event. Returns the labels that say what the vector lacks."""
+    found = row_of(row, names)
+    if isinstance(found, str):
+        return {"features.absent": found}
+    vector = schema.vector(*found)
+    tocsin["features"] = {"names": vector.names} if vector.names else {}
+    tocsin["features"]["values"] = vector.values
+    return {"features.odd": str(vector.odd)} if vector.odd else {}
 
 
 def _output(answer: Answer) -> dict[str, object]:

@@ -82,7 +82,7 @@ class Recorder:
 
     @property
     def dropped(self) -> int:
-        """Rows lost in this process, because the queue or spool was full, the spool not writable or a value unreadable."""
+        """Rows lost in this process: the queue or the spool is full or not writable, or a row has no JSON form."""
         return self._dropped
 
     def call(
@@ -98,14 +98,13 @@ class Recorder:
     def wrap(self, estimator: Any, names: Sequence[str] = ()) -> Any:
         """Return a wrapper of the estimator that records `predict` and `predict_proba`, with one event for each row.
 
-        In all other respects, the wrapper behaves as the estimator does.
-
-        `names` are the feature names. The suffix `:category` marks a feature whose values are codes. Default: the names
-        that the estimator was fitted with, or the column names of the frame that it is called with.
+        `names` are the feature names in the estimator's order. The suffix `:category` marks a feature that holds
+        codes; if one name has it, the features without it are numbers. Default: the names that the estimator was
+        fitted with, or else names learned from the first hundred calls that it accepted.
         """
-        from tocsin_recorder.estimator import RecordedEstimator
+        from tocsin_recorder.estimator import wrapped
 
-        return RecordedEstimator(self, estimator, names)
+        return wrapped(self, estimator, names)
 
     def put(self, called: Called, principal: Principal = None, fields: Fields = None) -> None:
         """Queue an observed call. Never blocks, never raises."""
@@ -207,11 +206,15 @@ class Recorder:
         self._warn()
 
     def _lines(self, called: Called) -> Iterator[bytes]:
-        made = 0
+        made, unreported = 0, self._dropped - self._reported
         try:
-            for line in self._events.lines(called, self._dropped - self._reported):
-                self._reported = self._dropped
+            for line in self._events.lines(called, unreported):
                 made += 1
+                if line is None:
+                    self.lose(1)
+                    continue
+                self._reported += unreported  # by the first line
+                unreported = 0
                 yield line
         except Exception as error:  # noqa: BLE001 - values of any kind come from the model's code
             log.debug("a call could not be converted to an event: %r", error)
