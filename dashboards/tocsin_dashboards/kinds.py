@@ -104,7 +104,12 @@ def lines(
     if at_least:
         panel.interval(at_least)
     _name_percentiles(panel, targets)
-    fields = _fields(targets)
+    _color(panel, _fields(targets), stacked=stacked, subject=subject)
+    return described(panel, title, doc, unit, link)
+
+
+def _color(panel: Panel, fields: set[str], *, stacked: bool, subject: str) -> None:
+    """Fixed colors for series with known names, a color by name for the others, and red for the threshold."""
     if fields and not subject:
         for names, properties in looks.by_name(dotted=not stacked and not fields & looks.SERIES.keys()):
             panel.override_by_regexp(names, properties)
@@ -113,7 +118,6 @@ def lines(
     if subject:
         panel.override_by_name(subject, looks.standing_out(looks.BLUE))
     panel.override_by_name("threshold", looks.dashed(looks.RED))
-    return described(panel, title, doc, unit, link)
 
 
 def _name_percentiles(panel: Panel, targets: Sequence[Any]) -> None:
