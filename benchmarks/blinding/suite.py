@@ -18,7 +18,7 @@ import polars as pl
 
 from benchmarks.blinding.attempts import USER, Attempt, accesses, inference, principals
 from tests.generators import accesses as registry
-from tests.generators import queries
+from tests.generators import drift, queries
 from tocsin.contract.findings import Finding, Severity
 from tocsin.testing.evaluate import Evaluation, evaluate
 
@@ -75,8 +75,8 @@ def trials() -> dict[str, Callable[[], Trial]]:
     return {
         "model_extraction": lambda: _extraction("model_extraction", 200),
         "query_budget": lambda: _extraction("query_budget", 3000),
-        "feature_drift": lambda: _extraction("feature_drift", 600),
-        "prediction_drift": lambda: _extraction("prediction_drift", 600),
+        "feature_drift": lambda: _drift("feature_drift", "units"),
+        "prediction_drift": lambda: _drift("prediction_drift", "indebted"),
         "registry_access": _registry,
     }
 
@@ -87,6 +87,20 @@ def _extraction(detector: str, queries_sent: int) -> Trial:
     attempts = (*inference(), *principals())
     others = today.filter(~theirs)
     return Trial(detector, "inference", month, others, today.filter(theirs), attempts)
+
+
+def _drift(detector: str, change: str) -> Trial:
+    """A thousand shifted calls beside as many usual ones."""
+    month, others, attack = (
+        drift.calls(3000, seed=20, days=28),
+        drift.calls(1000, seed=2, day=40),
+        drift.calls(1000, seed=3, day=40, change=change),
+    )
+    named = [
+        frame.with_columns(pl.lit(user).alias(USER))
+        for frame, user in ((month, "a"), (others, "b"), (attack, "thief"))
+    ]
+    return Trial(detector, "inference", *named, (*inference(), *principals()))
 
 
 def _registry() -> Trial:

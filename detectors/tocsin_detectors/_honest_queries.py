@@ -35,6 +35,8 @@ _SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).th
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
 )
 _WIDTH = pl.col(VALUES).list.len()
+#: Equal vectors are one query; a call with an empty vector is a query of its own.
+_KEY = pl.when(_WIDTH > 0).then(pl.col(VALUES).hash()).otherwise(pl.col(ID).hash())
 _MODELS = pl.Schema(
     {"names": pl.String(), "width": pl.Int64(), "doubt": pl.Float64(), "unaligned": pl.Float64()}
 )
@@ -71,7 +73,7 @@ def distinct(window: Window, length: timedelta | None = None, where: Where = ())
         pl.lit(0) if length is None else pl.col(TIME).dt.epoch("us") // (length // timedelta(microseconds=1))
     )
     return (
-        calls.with_columns(pl.coalesce(CONFIDENCE, _SURE), interval=interval, key=pl.col(VALUES).hash())
+        calls.with_columns(pl.coalesce(CONFIDENCE, _SURE), interval=interval, key=_KEY)
         .unique([USER, MODEL, "interval", "key"], keep="first", maintain_order=True)
         .drop("key")
         .sort(USER, MODEL, maintain_order=True)

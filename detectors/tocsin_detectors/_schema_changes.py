@@ -11,13 +11,15 @@ from tocsin_detectors._feature_baseline import Features
 from tocsin_detectors._vectors import Vectors, plain
 
 _NAMED, _NAME = 3, 25  # features in a sentence, and characters of each
+#: A model without a baseline counts as so many events that are not judged.
+_NEW_MODEL = 10
 _LISTED = 50  # features in the evidence
 
 
 def no_baseline(model: str, calls: int) -> Score:
-    """A model that the baseline does not have: severity `low`."""
+    """A model that the baseline does not have: severity `medium`."""
     reason = f"{short(model)} answered {count(calls, 'call')}; its baseline has no such model"
-    return not_judged(Subject("model", model), "no baseline", reason)
+    return not_judged(Subject("model", model), "no baseline", reason, _NEW_MODEL)
 
 
 def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:

@@ -231,7 +231,10 @@ def _evidence(
     }
 
 
-def _named(names: list[str], values: list[float]) -> dict[str, Json]:
+def _named(names: list[str], values: list[float | None]) -> dict[str, Json]:
     if len(names) != len(values):
         names = [f"feature_{place}" for place in range(len(values))]
-    return {name: value if np.isfinite(value) else None for name, value in zip(names, values, strict=True)}
+    return {
+        name: None if value is None or not np.isfinite(value) else value
+        for name, value in zip(names, values, strict=True)
+    }

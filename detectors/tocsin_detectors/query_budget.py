@@ -17,7 +17,7 @@ from tocsin_detectors._spelling import NOBODY, pooled
 _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
 _KEY = [_PRINCIPAL, _MODEL]
-_KNOWN = tuple(Condition(column, "not_null") for column in (_MODEL, _VALUES))
+_KNOWN = (Condition(_MODEL, "not_null"),)
 #: Principals and models are pooled over the spellings of their names.
 _POOLED = ["pool", "of"]
 #: Different queries are counted only for principals whose calls reach this share of their allowed calls.
@@ -56,11 +56,11 @@ class QueryBudget(Detector[Params]):
         and the upper quartile of its peers' calls. The upper quartile is limited to three times the median of
         the peers, so that a few batch accounts do not set the budget of all principals. The spellings of a
         principal's name are pooled, and so are calls without a principal; only the past of spellings that are
-        in use counts. The store counts the calls first. The detector reads feature vectors only of principals
-        whose calls reach half of the budget, computed without their own past.
+        in use counts. A call without a feature vector counts as a different query. The store counts the calls
+        first. The detector reads feature vectors only of principals whose calls reach half of the budget,
+        computed without their own past.
     Blind spots
-        Many colluding accounts with small budgets; an account whose queries increase slowly for a month; calls
-        without features, which `model_extraction` reports as "not judged".
+        Many colluding accounts with small budgets; an account whose queries increase slowly for a month.
     False alarms
         A customer who goes live with a high volume: set `budget_rows`, or acknowledge the alert until the
         volume is usual. With less than four weeks of history, the detector compares one week with the week
@@ -146,15 +146,21 @@ def _counts(window: Window) -> pl.DataFrame:
 def _different(name: str, spellings: pl.Series, *windows: Window) -> pl.DataFrame:
     """Number of different feature vectors of these principals in all windows together, by pool and pooled model.
 
-    Vectors that differ only in the names or the order of their features count as different queries.
+    Vectors that differ only in the names or the order of their features count as different queries, and so does every
+    call without a vector: it cannot be told whether it repeats another one.
     """
+    vector, has_vector = pl.col(_VALUES), pl.col(_VALUES).list.len().fill_null(0) > 0
     named = len(spellings) <= _MOST_NAMED and spellings.null_count() == 0
     where = (*_KNOWN, *([Condition(_PRINCIPAL, "in", spellings.sort().to_list())] if named else ()))
     rows = pl.concat([window.scan(_STREAM, [*_KEY, _VALUES], where) for window in windows])
-    found = rows.group_by(_KEY).agg(pl.col(_VALUES).hash(0).unique().alias(name)).collect()
+    found = rows.group_by(_KEY).agg(
+        vector.filter(has_vector).hash(0).unique().alias(name), bare=(~has_vector).sum()
+    )
+    found = found.collect()
     found = found.filter(pl.col(_PRINCIPAL).is_in(spellings.implode(), nulls_equal=True))
     pools = found.with_columns(pool=pooled(found[_PRINCIPAL]), of=pooled(found[_MODEL]))
-    return pools.group_by(_POOLED).agg(pl.col(name).explode().n_unique())
+    different = pl.col(name).explode().drop_nulls().n_unique() + pl.col("bare").sum()
+    return pools.group_by(_POOLED).agg(different.alias(name))
 
 
 def _score(row: dict[str, Any], days: int) -> Score:
