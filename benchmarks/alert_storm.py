@@ -48,7 +48,9 @@ def storm(folder: Path, low: int, group_by: list[str]) -> tuple[float, float, in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--low", type=int, default=15_000, help="findings of severity low (default: 15000)")
     parser.add_argument("--each", action="store_true", help="one group an alert")
     given = parser.parse_args()

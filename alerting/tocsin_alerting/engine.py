@@ -15,15 +15,17 @@ import msgspec
 from tocsin.clock import EPOCH, Clock
 from tocsin.config.secret import secrets_of
 from tocsin.contract.alerts import Acknowledgement, Action, Alert
+from tocsin.contract.findings import Score
 from tocsin.contract.incidents import Incident, Playbook, StepState
 from tocsin.contract.plugin import Receiver
 from tocsin.errors import ConfigError, InputError, StoreError
 from tocsin.store.protocol import Store
+from tocsin_alerting import undelivered
 from tocsin_alerting.configure import configure
 from tocsin_alerting.context import Context, Routed, Settings
-from tocsin_alerting.delivery import deliver
 from tocsin_alerting.groups import Group
 from tocsin_alerting.history import write_history
+from tocsin_alerting.lanes import LAST, PATIENCE, Hold, Lanes, unhindered
 from tocsin_alerting.reading import Position
 from tocsin_alerting.records import Conflict, Table
 from tocsin_alerting.stages import STAGES
@@ -63,9 +65,11 @@ class Alerting:
         settings: Settings,
         receivers: Mapping[str, Receiver[Any]],
         playbooks: Mapping[str, Playbook],
+        hold: Hold = unhindered,
     ) -> None:
         self._store, self._clock, self._settings = store, clock, settings
         self._receivers, self._playbooks = receivers, playbooks
+        self._lanes = Lanes(store, clock, receivers, hold)
 
     @classmethod
     def build(
@@ -75,6 +79,7 @@ class Alerting:
         section: Mapping[str, Any],
         receivers: Mapping[str, Receiver[Any]],
         folder: Path,
+        hold: Hold = unhindered,
     ) -> Self:
         """Build the alert path from the `alerting` section of a configuration.
 
@@ -84,12 +89,13 @@ class Alerting:
             section: the mapping: `route`, `receivers`, `incidents`, `playbooks`.
             receivers: the receivers of the section, by name.
             folder: the base of relative paths.
+            hold: acquires the right to deliver to a receiver, which one worker at a time has.
 
         Raises:
             ConfigError: a setting is wrong; `key` is its path below `alerting`.
         """
         settings, known, playbooks = configure(section, receivers, folder)
-        return cls(store, clock, settings, known, playbooks)
+        return cls(store, clock, settings, known, playbooks, hold)
 
     def check(self) -> None:
         """Check that every secret of the receivers can be read.
@@ -109,7 +115,7 @@ class Alerting:
 
         Args:
             last: no tick follows soon (`tocsin run --once`), so `group_wait` is ignored.
-            guard: called before each notification; raises if another worker has taken over the lease.
+            guard: called before notifications are delivered; raises if another worker has taken over the lease.
 
         Raises:
             StoreError: the store cannot be read or written.
@@ -120,7 +126,7 @@ class Alerting:
                 routed = [Routed(alert, self._settings.route) for alert in context.alerts.all()]
                 for stage in STAGES:
                     routed = stage(routed, context)
-                retried = deliver(context, self._receivers)
+                retried = self._deliver(context)
                 said = write_history(context)
                 self._forget(context)
             except Conflict:  # an acknowledgement or another tick changed a record: start again
@@ -130,6 +136,23 @@ class Alerting:
             f"alerting: the tick was given up after {_ATTEMPTS} attempts, because other processes changed the same "
             "records; it is repeated at the next tick"
         )
+
+    def _deliver(self, context: Context) -> int:
+        """Offer the outboxes to the lanes and wait a moment. Returns how many receivers had a retryable failure."""
+        context.guard()
+        self._lanes.offer(context.groups.all())
+        touched, down = self._lanes.wait(LAST if context.last else PATIENCE)
+        for id in touched:
+            context.groups.reload(id)
+        return len(down)
+
+    def health(self) -> list[Score]:
+        """A score for every receiver: at least 1 if it refused a notification, or if one waits for long."""
+        return undelivered.health(self._store, self._receivers, self._clock.now())
+
+    def end(self) -> None:
+        """Stop delivering. What was not delivered stays in the outbox."""
+        self._lanes.close()
 
     def alerts(self) -> list[Alert]:
         """All alerts: firing first, then by severity, newest first."""
@@ -239,6 +262,7 @@ class Alerting:
         for alert in context.alerts.all():
             if alert.settled and alert.changed < before:
                 context.alerts.drop(alert.id)
+        undelivered.forget(self._store, context.now)
 
 
 def _acknowledged(taken: Acknowledgement, alert: Alert) -> Alert:

@@ -22,11 +22,12 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A notification in the outbox, the number of attempts so far, and when it is due."""
+    """A notification in the outbox, when it is due, the number of attempts so far, and why the last one failed."""
 
     notification: Notification
     due: datetime
     attempts: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,10 @@ class Group:
         outbox = tuple(p for p in self.outbox if p.notification.key != key)
         return replace(self, outbox=outbox, unwritten=(*self.unwritten, *transitions))
 
-    def retried(self, key: str, due: datetime) -> Group:
-        """Return the group with one more failed attempt at a notification and its new due time."""
+    def retried(self, key: str, due: datetime, reason: str) -> Group:
+        """Return the group with one more failed attempt at a notification, its new due time and the reason."""
         outbox = tuple(
-            replace(p, attempts=p.attempts + 1, due=due) if p.notification.key == key else p
+            replace(p, attempts=p.attempts + 1, due=due, reason=reason) if p.notification.key == key else p
             for p in self.outbox
         )
         return replace(self, outbox=outbox)

@@ -30,13 +30,16 @@ R = TypeVar("R", bound=_Record)
 
 
 class Table(Generic[R]):
-    """All records of one kind, read once at construction, with methods to reload and write them."""
+    """All records of one kind, read once at construction, with methods to reload and write them.
 
-    def __init__(self, store: Store, kind: str, type_: type[R]) -> None:
+    With `empty`, nothing is read at construction: for a thread that reloads the few records that it changes.
+    """
+
+    def __init__(self, store: Store, kind: str, type_: type[R], *, empty: bool = False) -> None:
         self._store, self._kind, self._type = store, kind, type_
         self._versions: dict[str, int] = {}
         self._records: dict[str, R] = {}
-        for entry in store.entries(kind):
+        for entry in () if empty else store.entries(kind):
             self._records[entry.key] = self._read(entry.value)
             self._versions[entry.key] = entry.version
 

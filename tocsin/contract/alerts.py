@@ -259,7 +259,9 @@ def counted(alerts: Iterable[Alert], more: Iterable[Counted] = ()) -> tuple[Coun
     for item in more:
         counts[item.state, item.severity, item.detector] += item.count
     found = [Counted(*key, count) for key, count in counts.items()]
-    return tuple(sorted(found, key=lambda c: (c.state is not AlertState.FIRING, -c.severity.rank, c.detector)))
+    return tuple(
+        sorted(found, key=lambda c: (c.state is not AlertState.FIRING, -c.severity.rank, c.detector))
+    )
 
 
 def fingerprint(namespace: str, detector: str, subject: Subject) -> str:

@@ -7,7 +7,7 @@ import functools
 import getpass
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -85,7 +85,9 @@ class App:
         self.sources = tuple(map(source_name, config.collectors))
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
-        self.health_check = HealthCheck(self.store, clock, self.detect.ledger, self.rhythms)
+        self.health_check = HealthCheck(
+            self.store, clock, self.detect.ledger, self.rhythms, lambda: self.alerting.health()
+        )
         self._alerting: Alerting | None = None
 
     @classmethod
@@ -191,6 +193,18 @@ class App:
         finally:
             self.leases.release(lease)
 
+    @contextlib.contextmanager
+    def lane(self, receiver: str) -> Iterator[Callable[[], None] | None]:
+        """Acquire the right to deliver to a receiver. Yields a check that renews it, or None if another worker has it."""
+        lease = self.leases.acquire(f"receiver {receiver}")
+        if lease is None:
+            yield None
+            return
+        try:
+            yield functools.partial(self.leases.renew, lease)
+        finally:
+            self.leases.release(lease)
+
     def drain(self) -> None:
         """Write the events in the spool to the store, as long as the cluster is available."""
         if self.spool:
@@ -254,7 +268,9 @@ class App:
         return found
 
     def close(self) -> None:
-        """End the process for plug-ins and release the store and the spool."""
+        """End deliveries and the process for plug-ins, and release the store and the spool."""
+        if self._alerting is not None:
+            self._alerting.end()
         self._fence.close()
         if self._owns_store:
             (self.spool or self.store).close()
@@ -286,7 +302,9 @@ def build_alerting(app: App) -> Alerting:
         receivers[name] = config.at(place, make)
     return config.at(
         ("alerting",),
-        lambda: Alerting.build(app.store, app.clock, config.alerting, receivers, config.folder),
+        lambda: Alerting.build(
+            app.store, app.clock, config.alerting, receivers, config.folder, hold=app.lane
+        ),
     )
 
 

@@ -36,7 +36,9 @@ class Params:
     )
     username: str = param("", doc="user name for the login; empty: no login")
     password: Secret | None = param(None, doc="password for the login, as {env: NAME} or {file: PATH}")
-    timeout: float = param(10.0, ge=1, le=120, doc="maximum seconds of a delivery, from the name lookup to the answer")
+    timeout: float = param(
+        10.0, ge=1, le=120, doc="maximum seconds of a delivery, from the name lookup to the answer"
+    )
 
     def __post_init__(self) -> None:
         if not self.to:
@@ -156,4 +158,3 @@ def _html(notification: Notification) -> str:
         parts.append(f'<h3 style="color:{color}">{escape(heading(alert))}</h3><table>{rows}</table>')
     parts += [f"<p>{escape(line)}</p>" for line in more(notification)]
     return f'<html><body style="font-family:sans-serif">{"".join(parts)}</body></html>'
-

@@ -42,7 +42,9 @@ class Params:
         doc="signing secret `whsec_<base64>`, as {env: NAME} or {file: PATH}; null: requests are not signed",
     )
     allow_private: bool = param(False, doc="allow hosts with a private, loopback or link-local address")
-    timeout: float = param(10.0, ge=1, le=120, doc="maximum seconds of a delivery, from the name lookup to the response")
+    timeout: float = param(
+        10.0, ge=1, le=120, doc="maximum seconds of a delivery, from the name lookup to the response"
+    )
     max_alerts: int = param(0, ge=0, doc="maximum number of alerts in one request; 0: no limit")
 
     def __post_init__(self) -> None:
