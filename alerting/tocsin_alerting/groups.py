@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tocsin.clock import format_time
-from tocsin.contract.alerts import Alert, AlertState, Notification, Transition, digest
+from tocsin.contract.alerts import Alert, AlertState, Notification, Transition, counted, digest
 from tocsin.contract.findings import Severity
 from tocsin_alerting.routes import Route
+
+#: A notification describes at most this many firing alerts, and as many resolved ones. It counts the others.
+MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The state and severity of an alert in the last notification to the receiver."""
+    """The state and severity of an alert in the last notification to the receiver.
+
+    `described` is false while the alert was only counted, in a notification about very many alerts.
+    """
 
     state: AlertState
     severity: Severity
+    described: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +79,52 @@ class Group:
         return told is None or told.state is not alert.state or alert.severity.rank > told.severity.rank
 
     def notify(self, alerts: Sequence[Alert], reason: str, now: datetime) -> Group:
-        """Return the group with a notification about these alerts in the outbox and their reported states updated.
+        """Return the group with a notification about these alerts in the outbox and their reported states updated."""
+        return self.post(self.shown(alerts), reason, now)
 
-        An alert that was never reported is reported as firing first, even if it is already resolved: pagers drop the
-        resolution of an alert that they have not seen firing. The next notification reports it as resolved.
-        """
-        alerts = [alert if alert.id in self.told else _as_firing(alert) for alert in alerts]
-        said = sorted(f"{alert.id} {alert.state} {alert.severity}" for alert in alerts)
-        started = format_time(self.created)
-        key = digest("notification", self.id, started, str(self.number), *said)
+    def post(self, shown: Sequence[Alert], reason: str, now: datetime) -> Group:
+        """Return the group with a notification that shows these alerts in these states."""
+        said = sorted(f"{alert.id} {alert.state} {alert.severity}" for alert in shown)
+        key = digest("notification", self.id, format_time(self.created), str(self.number), *said)
+        described = self._described(shown)
+        among = {alert.id for alert in described}
         notification = Notification(
             key=key,
             receiver=self.receiver,
             group_key=self.key,
             labels=self.labels,
             reason=reason,
-            alerts=tuple(replace(alert, unwritten=()) for alert in alerts),
+            alerts=tuple(replace(alert, unwritten=()) for alert in described),
             thread=self.thread or key,
             created=now,
             sent=now,
+            more=counted(alert for alert in shown if alert.id not in among),
         )
-        return replace(
-            self,
-            number=self.number + 1,
-            thread=notification.thread,
-            notified=now,
-            told={alert.id: Reported(alert.state, alert.severity) for alert in alerts},
-            outbox=(*self.outbox, Posting(notification, due=now)),
-        )
+        posted = replace(self, thread=notification.thread, outbox=(*self.outbox, Posting(notification, now)))
+        return posted.reported(shown, among, now)
+
+    def shown(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """The alerts in the states that are reported next.
+
+        An alert that was never reported is reported as firing first, even if it is already resolved: pagers drop the
+        resolution of an alert that they have not seen firing. The next notification reports it as resolved.
+        """
+        return [alert if alert.id in self.told else _as_firing(alert) for alert in alerts]
+
+    def _described(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """The alerts to describe: the worst firing ones, and resolved ones, first those that were described before."""
+        firing = [alert for alert in alerts if alert.firing]
+        over = [alert for alert in alerts if not alert.firing]
+        over.sort(key=lambda alert: not self._ever(alert.id, ()))
+        return [*firing[:MOST], *over[:MOST]]
+
+    def reported(self, alerts: Sequence[Alert], described: Collection[str], now: datetime) -> Group:
+        """Return the group with these states as the reported ones; `described` are ids of alerts."""
+        told = {a.id: Reported(a.state, a.severity, self._ever(a.id, described)) for a in alerts}
+        return replace(self, number=self.number + 1, notified=now, told=told)
+
+    def _ever(self, id: str, described: Collection[str]) -> bool:
+        return id in described or (id in self.told and self.told[id].described)
 
     def without(self, key: str, transitions: Sequence[Transition]) -> Group:
         """Return the group without a notification, with transitions to be written to alert_history."""

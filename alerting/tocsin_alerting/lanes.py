@@ -34,7 +34,7 @@ from tocsin_alerting.records import Table
 PATIENCE, LAST = 2.0, 300.0
 #: Seconds that a stopping worker waits for deliveries that have begun.
 _FAREWELL = 1.0
-#: A lane's right to deliver: yields a check that raises when the right is lost, or None if another worker has it.
+#: Holds a lease by its name: yields a check that raises when the lease is lost, or None if another worker has it.
 Hold = Callable[[str], AbstractContextManager[Callable[[], None] | None]]
 log = logger()
 
@@ -53,7 +53,7 @@ class _Lane:
     writing: threading.Lock = field(default_factory=threading.Lock)  # held while the store is written
 
 
-def unhindered(receiver: str) -> AbstractContextManager[Callable[[], None] | None]:  # noqa: ARG001
+def unhindered(name: str) -> AbstractContextManager[Callable[[], None] | None]:  # noqa: ARG001
     """The hold of a process that shares its store with no other worker."""
     return nullcontext(lambda: None)
 
@@ -145,7 +145,11 @@ class Lanes:
         """Deliver until no work is left, a delivery fails, or another worker delivers to this receiver."""
         try:
             with lane.writing:
-                guard = None if self._stopped else lane.held.enter_context(self._hold(lane.receiver))
+                guard = (
+                    None
+                    if self._stopped
+                    else lane.held.enter_context(self._hold(f"receiver {lane.receiver}"))
+                )
             if guard is None or not self._deliver(lane, guard):
                 with self._changed:
                     lane.work.clear()

@@ -7,7 +7,7 @@ import functools
 import getpass
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,8 +22,9 @@ from tocsin.config import params
 from tocsin.config.load import load
 from tocsin.config.sections import CollectorSection
 from tocsin.config.settings import Config
+from tocsin.contract.findings import Score
 from tocsin.contract.frames import conform
-from tocsin.contract.plugin import Collector, Receiver
+from tocsin.contract.plugin import Collector
 from tocsin.contract.streams import TIME
 from tocsin.errors import PluginError, StoreAway
 from tocsin.logs import logger
@@ -86,7 +87,7 @@ class App:
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
         self.health_check = HealthCheck(
-            self.store, clock, self.detect.ledger, self.rhythms, lambda: self.alerting.health()
+            self.store, clock, self.detect.ledger, self.rhythms, self._receivers_health
         )
         self._alerting: Alerting | None = None
 
@@ -133,6 +134,9 @@ class App:
         if self._alerting is None:
             self._alerting = build_alerting(self)
         return self._alerting
+
+    def _receivers_health(self) -> Sequence[Score]:
+        return self.alerting.health()
 
     def collector(self, kind: str, settings: Mapping[str, Any]) -> Collector[Any]:
         """Build a collector of a type.
@@ -190,18 +194,6 @@ class App:
         except LeaseLost as error:
             log.warning("alerting stopped: lease lost", reason=str(error))
             return None
-        finally:
-            self.leases.release(lease)
-
-    @contextlib.contextmanager
-    def lane(self, receiver: str) -> Iterator[Callable[[], None] | None]:
-        """Acquire the right to deliver to a receiver. Yields a check that renews it, or None if another worker has it."""
-        lease = self.leases.acquire(f"receiver {receiver}")
-        if lease is None:
-            yield None
-            return
-        try:
-            yield functools.partial(self.leases.renew, lease)
         finally:
             self.leases.release(lease)
 
@@ -285,25 +277,11 @@ def build_alerting(app: App) -> Alerting:
     from tocsin_alerting.engine import Alerting
 
     config = app.config
-    receivers: dict[str, Receiver[Any]] = {}
-    declared = config.alerting.get("receivers", {})
-    for name, given in declared.items():
-        place = ("alerting", "receivers", name)
-        if not isinstance(given, Mapping) or "type" not in given:
-            raise config.error(
-                f"receiver {name!r} has no type; set `type`, for example to console, email or webhook", place
-            )
-        known = app.catalogue.of(Receiver)  # type: ignore[type-abstract]
-        if given["type"] not in known:
-            raise config.error(params.unknown(str(given["type"]), known, "receiver"), (*place, "type"))
-        plugin = known[given["type"]]
-        values = {key: value for key, value in given.items() if key != "type"}
-        make = functools.partial(assembly.instance, plugin, values)
-        receivers[name] = config.at(place, make)
+    receivers = assembly.receivers(config, app.catalogue)
     return config.at(
         ("alerting",),
         lambda: Alerting.build(
-            app.store, app.clock, config.alerting, receivers, config.folder, hold=app.lane
+            app.store, app.clock, config.alerting, receivers, config.folder, hold=app.leases.held
         ),
     )
 

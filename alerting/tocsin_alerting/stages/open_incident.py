@@ -14,10 +14,13 @@ from tocsin_alerting.playbooks.checklist import checklist
 def open_incident(routed: list[Routed], context: Context) -> list[Routed]:
     """Give every alert of at least `min_severity` an incident: one open incident per playbook and subject."""
     known: dict[str, Alert] = {}
+    open_ = {(incident.playbook, incident.subject): incident for incident in _open(context)}
     for item in routed:
         alert = item.alert
         if alert.id not in known and _needs_one(alert, context):
-            alert = replace(alert, incident=_open(alert, context).id)
+            about = (alert.playbook, alert.subject)
+            incident = open_[about] = _joined(open_.get(about) or _new(alert, context), alert, context)
+            alert = replace(alert, incident=incident.id)
             context.alerts.amend(alert.id, partial(_belongs, alert.incident))
         known.setdefault(alert.id, alert)
     return [replace(item, alert=known[item.alert.id]) for item in routed]
@@ -31,17 +34,16 @@ def _belongs(incident: str, alert: Alert) -> Alert:
     return replace(alert, incident=incident)
 
 
-def _open(alert: Alert, context: Context) -> Incident:
-    incident = next((i for i in context.incidents.all() if _about(i, alert)), None) or _new(alert, context)
+def _open(context: Context) -> list[Incident]:
+    """The open incidents; of several about the same, the one with the first id is the last here."""
+    return [incident for incident in reversed(context.incidents.all()) if incident.open]
+
+
+def _joined(incident: Incident, alert: Alert, context: Context) -> Incident:
     if alert.id not in incident.alerts:
         incident = incident.with_alert(alert, context.now)
         context.incidents.save(incident)
     return incident
-
-
-def _about(incident: Incident, alert: Alert) -> bool:
-    same = (incident.playbook, incident.subject) == (alert.playbook, alert.subject)
-    return same and incident.open
 
 
 def _new(alert: Alert, context: Context) -> Incident:
