@@ -110,8 +110,8 @@ class Webhook(Receiver[Params]):
         try:
             with deadline.over(connection.sock):
                 connection.request("POST", target, content, dict(headers))
-                answer = connection.getresponse()
-                return answer.status, answer.getheader("Retry-After")
+                with connection.getresponse() as answer:
+                    return answer.status, answer.getheader("Retry-After")
         except (OSError, http.client.HTTPException) as error:
             place = _place(url)
             raise DeliveryError(f"{place}: {type(error).__name__}: {error}", retry=True) from error
