@@ -100,7 +100,12 @@ class Group:
             sent=now,
             more=counted(alert for alert in shown if alert.id not in among),
         )
-        posted = replace(self, thread=notification.thread, outbox=(*self.outbox, Posting(notification, now)))
+        waiting = self.outbox
+        if waiting and all(notification.severity.rank > p.notification.severity.rank for p in waiting):
+            waiting = tuple(
+                replace(p, due=now) for p in waiting
+            )  # a worse alert waits for no backoff of a milder
+        posted = replace(self, thread=notification.thread, outbox=(*waiting, Posting(notification, now)))
         return posted.reported(shown, among, now)
 
     def shown(self, alerts: Sequence[Alert]) -> list[Alert]:
