@@ -54,7 +54,7 @@ class TickResult:
 class Alerting:
     """Alerts, incidents and notifications of one store.
 
-    Nothing is held in memory between ticks. Every write is a separate record. A tick that is interrupted at any point
+    Nothing but deliveries in progress is held in memory between ticks. Every write is a separate record. A tick that is interrupted at any point
     and run again does the remaining work: no notification is lost, and none is sent under two keys.
     """
 

@@ -117,11 +117,14 @@ class Group:
         return [alert if alert.id in self.told else _as_firing(alert) for alert in alerts]
 
     def _described(self, alerts: Sequence[Alert]) -> list[Alert]:
-        """The alerts to describe: the worst firing ones, and resolved ones, first those that were described before."""
-        firing = [alert for alert in alerts if alert.firing]
-        over = [alert for alert in alerts if not alert.firing]
-        over.sort(key=lambda alert: not self._ever(alert.id, ()))
-        return [*firing[:MOST], *over[:MOST]]
+        """The alerts to describe: the worst, first those that were described before, so that pagers can close them."""
+        ordered = sorted(alerts, key=lambda alert: (-alert.severity.rank, not self._ever(alert.id, ())))
+        firing = [alert for alert in ordered if alert.firing]
+        over = sorted(
+            (alert for alert in ordered if not alert.firing), key=lambda a: not self._ever(a.id, ())
+        )
+        chosen = {alert.id for alert in (*firing[:MOST], *over[:MOST])}
+        return [alert for alert in alerts if alert.id in chosen]
 
     def reported(self, alerts: Sequence[Alert], described: Collection[str], now: datetime) -> Group:
         """Return the group with these states as the reported ones; `described` are ids of alerts."""

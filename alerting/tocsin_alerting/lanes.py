@@ -31,7 +31,7 @@ from tocsin_alerting.groups import Group, Posting
 from tocsin_alerting.records import Table
 
 #: Seconds that a tick waits for the lanes; the last tick of a process waits longer.
-PATIENCE, LAST = 2.0, 300.0
+PATIENCE, LAST = 5.0, 300.0
 #: Seconds that a stopping worker waits for deliveries that have begun.
 _FAREWELL = 1.0
 #: Holds a lease by its name: yields a check that raises when the lease is lost, or None if another worker has it.
@@ -88,13 +88,13 @@ class Lanes:
                     lane.thread.start()
 
     def wait(self, seconds: float) -> tuple[set[str], set[str]]:
-        """Wait until the lanes are idle, at most for some seconds.
+        """Wait until the lanes are idle or closed, at most for some seconds.
 
         Returns:
             The ids of the groups that changed, and the receivers with a retryable failure, since the last call.
         """
         with self._changed:
-            self._changed.wait_for(self._idle, seconds)
+            self._changed.wait_for(lambda: self._stopped or self._idle(), seconds)
             fault, self._fault = self._fault, None
             touched, self._touched = self._touched, set()
             down, self._down = self._down, set()
@@ -106,6 +106,7 @@ class Lanes:
         """Stop delivering. A delivery that has begun and does not end within a moment stays in the outbox."""
         with self._changed:
             self._stopped = True
+            self._changed.notify_all()
             self._changed.wait_for(self._idle, _FAREWELL)
             lanes = list(self._lanes.values())
         for lane in lanes:

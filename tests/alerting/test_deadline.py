@@ -100,7 +100,7 @@ def test_the_first_address_does_not_use_up_the_time(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("192.0.2.1", "127.0.0.1")]
-    connect = socket.create_connection
+    connect, look_up = socket.create_connection, socket.getaddrinfo
     waits: list[float] = []
 
     def dead_first(address: tuple[str, int], timeout: float) -> socket.socket:
@@ -109,7 +109,10 @@ def test_the_first_address_does_not_use_up_the_time(
             raise TimeoutError
         return connect(address, timeout)
 
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: answers)
+    def two(host: str, *args: Any, **kwargs: Any) -> list[Any]:
+        return answers if host == "two.example.org" else look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr("socket.getaddrinfo", two)
     monkeypatch.setattr("socket.create_connection", dead_first)
     webhook(endpoint.server_port, host="two.example.org").send(notification())
     assert len(endpoint.requests) == 1

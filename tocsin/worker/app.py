@@ -259,10 +259,14 @@ class App:
         )
         return found
 
-    def close(self) -> None:
-        """End deliveries and the process for plug-ins, and release the store and the spool."""
+    def stop_delivering(self) -> None:
+        """End the deliveries to receivers. What was not delivered stays in the outbox."""
         if self._alerting is not None:
             self._alerting.end()
+
+    def close(self) -> None:
+        """End deliveries and the process for plug-ins, and release the store and the spool."""
+        self.stop_delivering()
         self._fence.close()
         if self._owns_store:
             (self.spool or self.store).close()
