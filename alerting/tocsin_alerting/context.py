@@ -15,6 +15,10 @@ from tocsin_alerting.records import Table
 from tocsin_alerting.routes import Route
 
 
+#: A tick deletes at most this many old records of a kind, so that the end of a storm delays no alert.
+DROPPED = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The `alerting` section of the configuration: the route tree, and the lowest severity that opens an incident."""

@@ -22,7 +22,7 @@ from tocsin.errors import ConfigError, InputError, StoreError
 from tocsin.store.protocol import Store
 from tocsin_alerting import undelivered
 from tocsin_alerting.configure import configure
-from tocsin_alerting.context import Context, Routed, Settings
+from tocsin_alerting.context import DROPPED, Context, Routed, Settings
 from tocsin_alerting.groups import Group
 from tocsin_alerting.history import write_history
 from tocsin_alerting.lanes import LAST, PATIENCE, Hold, Lanes, unhindered
@@ -54,8 +54,8 @@ class TickResult:
 class Alerting:
     """Alerts, incidents and notifications of one store.
 
-    Nothing but deliveries in progress is held in memory between ticks. Every write is a separate record. A tick that is interrupted at any point
-    and run again does the remaining work: no notification is lost, and none is sent under two keys.
+    Nothing but deliveries in progress is held in memory between ticks. Every write is a separate record. A tick that
+    is interrupted and run again does the remaining work: no notification is lost, and none is sent under two keys.
     """
 
     def __init__(
@@ -259,9 +259,9 @@ class Alerting:
             entry = self._store.get("checkpoint", "alerting")
             reached = msgspec.convert(entry.value, Position).findings if entry else EPOCH
             before = min(before, max(reached - self._store.overlap, EPOCH))
-        for alert in context.alerts.all():
-            if alert.settled and alert.changed < before:
-                context.alerts.drop(alert.id)
+        old = [alert.id for alert in context.alerts.all() if alert.settled and alert.changed < before]
+        for id in old[:DROPPED]:
+            context.alerts.drop(id)
         undelivered.forget(self._store, context.now)
 
 

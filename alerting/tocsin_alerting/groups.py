@@ -64,7 +64,7 @@ class Group:
             return "first notification" if waited else ""
         unreported = [alert for alert in alerts if self.unreported(alert)]
         if unreported:
-            if now < self.notified + route.group_interval:
+            if now < self.notified + route.group_interval and not self._worse(unreported):
                 return ""
             if any(alert.firing for alert in unreported):
                 return "new alerts in group"
@@ -72,6 +72,11 @@ class Group:
             return "all alerts resolved" if resolved else "some alerts resolved"
         waiting = any(alert.firing and alert.acknowledged is None for alert in alerts)
         return "repeat interval elapsed" if waiting and now >= self.notified + route.repeat_interval else ""
+
+    def _worse(self, unreported: Sequence[Alert]) -> bool:
+        """Whether an alert that fires is worse than all that was reported: it does not wait behind milder ones."""
+        reported = max((told.severity.rank for told in self.told.values()), default=-1)
+        return any(alert.firing and alert.severity.rank > reported for alert in unreported)
 
     def unreported(self, alert: Alert) -> bool:
         """Whether the alert, its new state or a higher severity has not been reported to the receiver yet."""

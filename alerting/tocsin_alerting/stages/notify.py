@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import islice
 
 from tocsin.contract.alerts import Alert
-from tocsin_alerting.context import Context, Routed
+from tocsin_alerting.context import DROPPED, Context, Routed
 from tocsin_alerting.groups import Group, group_of
 from tocsin_alerting.storms import News, posted
 
@@ -31,9 +32,9 @@ def notify(routed: list[Routed], context: Context) -> list[Routed]:
         elif before is None:
             quiet.append(group)
     context.groups.save_all([*posted(due, context.groups, context.now), *quiet])
-    for idle in [g for g in context.groups.all() if g.id not in members]:
-        if not idle.outbox and not idle.unwritten:
-            context.groups.drop(idle.id)
+    gone = (g for g in context.groups.all() if g.id not in members)
+    for idle in islice((g for g in gone if not g.outbox and not g.unwritten), DROPPED):
+        context.groups.drop(idle.id)
     _mark_settled(routed, context)
     return routed
 

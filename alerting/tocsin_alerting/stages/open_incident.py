@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from tocsin.contract.alerts import Alert, digest
 from tocsin.contract.incidents import Incident
@@ -15,14 +14,19 @@ def open_incident(routed: list[Routed], context: Context) -> list[Routed]:
     """Give every alert of at least `min_severity` an incident: one open incident per playbook and subject."""
     known: dict[str, Alert] = {}
     open_ = {(incident.playbook, incident.subject): incident for incident in _open(context)}
-    for item in routed:
-        alert = item.alert
+    changed: dict[str, Incident] = {}
+    belongs: dict[str, str] = {}  # from alert to incident
+    for alert in [item.alert for item in routed]:
         if alert.id not in known and _needs_one(alert, context):
             about = (alert.playbook, alert.subject)
-            incident = open_[about] = _joined(open_.get(about) or _new(alert, context), alert, context)
-            alert = replace(alert, incident=incident.id)
-            context.alerts.amend(alert.id, partial(_belongs, alert.incident))
+            incident = open_.get(about) or _new(alert, context)
+            if alert.id not in incident.alerts:
+                incident = changed[incident.id] = incident.with_alert(alert, context.now)
+            open_[about], belongs[alert.id] = incident, incident.id
+            alert = replace(alert, incident=incident.id)  # noqa: PLW2901
         known.setdefault(alert.id, alert)
+    context.incidents.save_all(list(changed.values()))
+    context.alerts.amend_all(belongs, lambda alert: replace(alert, incident=belongs[alert.id]))
     return [replace(item, alert=known[item.alert.id]) for item in routed]
 
 
@@ -30,20 +34,9 @@ def _needs_one(alert: Alert, context: Context) -> bool:
     return not alert.incident and alert.severity.rank >= context.settings.min_severity.rank
 
 
-def _belongs(incident: str, alert: Alert) -> Alert:
-    return replace(alert, incident=incident)
-
-
 def _open(context: Context) -> list[Incident]:
     """The open incidents; of several about the same, the one with the first id is the last here."""
     return [incident for incident in reversed(context.incidents.all()) if incident.open]
-
-
-def _joined(incident: Incident, alert: Alert, context: Context) -> Incident:
-    if alert.id not in incident.alerts:
-        incident = incident.with_alert(alert, context.now)
-        context.incidents.save(incident)
-    return incident
 
 
 def _new(alert: Alert, context: Context) -> Incident:

@@ -111,19 +111,19 @@ class ElasticState:
         done: list[Entry | None] = []
         for start in range(0, len(writes), _WRITES):
             part, operations = writes[start : start + _WRITES], []
-            for key, value, expected in part:
-                how: dict[str, Any] = {"_id": _record(kind, key)}
-                how |= {} if expected is None else self._expecting(expected)
-                operations += [{"create" if expected is None else "index": how}, _document(kind, key, value)]
+            documents = [_document(kind, key, value) for key, value, _ in part]
+            for (key, _, expected), document in zip(part, documents, strict=True):
+                where: dict[str, Any] = {"_id": _record(kind, key)}
+                how = {"create": where} if expected is None else {"index": where | self._expecting(expected)}
+                operations += [how, document]
             with store_errors("write the keyed state"):
-                answer = self._client.bulk(index=self._records, operations=operations).body
-            for (key, value, expected), item in zip(part, answer["items"], strict=True):
+                items = self._client.bulk(index=self._records, operations=operations).body["items"]
+            for write, document, item in zip(part, documents, items, strict=True):
                 (result,) = item.values()
-                done.append(
-                    Entry(kind, key, value, self._version(result))
-                    if result["status"] in (200, 201)
-                    else self.put(kind, key, value, expected)
-                )
+                if result["status"] in (200, 201):
+                    done.append(Entry(kind, write[0], document["value"], self._version(result)))
+                else:
+                    done.append(self.put(kind, *write))
         return done
 
     def _written(self, kind: str, key: str, write: str) -> Entry | None:
