@@ -14,7 +14,6 @@ from tocsin_alerting.groups import Group
 from tocsin_alerting.records import Table
 from tocsin_alerting.routes import Route
 
-
 #: A tick deletes at most this many old records of a kind, so that the end of a storm delays no alert.
 DROPPED = 500
 

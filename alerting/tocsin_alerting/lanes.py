@@ -44,10 +44,14 @@ Settle = Callable[[DeliveryError | None, datetime], object]
 
 @dataclass(slots=True)
 class _Lane:
-    """The remaining work of one receiver, as group ids, worst last; and the thread that does it."""
+    """The remaining work of one receiver, as group ids, worst last; and the thread that does it.
+
+    `later` are groups whose retry is not due yet. They are tried once the receiver has accepted something.
+    """
 
     receiver: str
     work: list[str] = field(default_factory=list)
+    later: list[str] = field(default_factory=list)
     thread: threading.Thread | None = None
     held: ExitStack = field(default_factory=ExitStack)
     writing: threading.Lock = field(default_factory=threading.Lock)  # held while the store is written
@@ -74,14 +78,14 @@ class Lanes:
 
     def offer(self, groups: Iterable[Group]) -> None:
         """Replace the remaining work of each lane by what is due now."""
-        now, due = self._clock.now(), defaultdict(list)
-        for group in groups:
-            if group.outbox and group.outbox[0].due <= now:
-                due[group.receiver].append(group)
+        now, due, later = self._clock.now(), defaultdict(list), defaultdict(list)
+        for group in sorted((g for g in groups if g.outbox), key=_urgency, reverse=True):
+            chosen = due if group.outbox[0].due <= now else later
+            chosen[group.receiver].append(group.id)
         with self._changed:
             for receiver, waiting in due.items():
                 lane = self._lanes.setdefault(receiver, _Lane(receiver))
-                lane.work = [group.id for group in sorted(waiting, key=_urgency, reverse=True)]
+                lane.work, lane.later = waiting, later[receiver]
                 if lane.thread is None and not self._stopped:
                     name = f"deliver {receiver}"
                     lane.thread = threading.Thread(target=self._run, args=(lane,), name=name, daemon=True)
@@ -161,10 +165,10 @@ class Lanes:
     def _deliver(self, lane: _Lane, guard: Callable[[], None]) -> bool:
         """Do the work of a lane. False: its receiver is not reachable now."""
         groups, accepted = Table(self._store, "group", Group, empty=True), False
-        while id := self._next(lane):
+        while id := self._next(lane, accepted=accepted):
             group = groups.reload(id)  # another process may have delivered the notification
             for posting in group.outbox if group else ():
-                if posting.due > self._clock.now():
+                if posting.due > self._clock.now() and not accepted:
                     break
                 guard()
                 error = self._try(lane, posting.notification, partial(self._settle, groups, id, posting))
@@ -178,8 +182,11 @@ class Lanes:
                 return False
         return True
 
-    def _next(self, lane: _Lane) -> str | None:
+    def _next(self, lane: _Lane, *, accepted: bool) -> str | None:
+        """The next group. A receiver that accepts again gets what was to be retried later as well."""
         with self._changed:
+            if not lane.work and accepted:
+                lane.work, lane.later = lane.later, []
             return lane.work.pop() if lane.work and not self._stopped else None
 
     def _try(self, lane: _Lane, notification: Notification, settle: Settle) -> DeliveryError | None:

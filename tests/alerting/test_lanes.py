@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.alerting.conftest import DATASET, PLAYBOOKS, Remembering, Scene
+from tocsin.contract.alerts import Notification
 from tocsin.contract.findings import Severity, Subject
+from tocsin.errors import DeliveryError
 from tocsin_alerting import engine, lanes
 from tocsin_alerting.engine import Alerting
 
@@ -154,6 +156,37 @@ def test_a_worse_alert_does_not_wait_for_the_backoff_of_a_milder_one(scene: Scen
     scene.finding(0, "critical", DATASET)
     scene.tick("6m")
     assert [sent.severity.value for sent in scene.oncall.sent] == ["low", "critical"]
+
+
+def test_a_receiver_that_works_again_gets_what_waits_for_a_retry(scene: Scene) -> None:
+    scene.route(EACH)
+    scene.finding(0, "critical")
+    scene.oncall.fail(after=3600.0)
+    scene.tick()
+    scene.oncall.error = None
+    scene.finding(0, "low", DATASET)
+    scene.tick("1m")
+    assert [sent.severity.value for sent in scene.oncall.sent] == ["low", "critical"]
+
+
+class Choosy(Remembering):
+    """Fails for critical notifications, always."""
+
+    def send(self, notification: Notification) -> None:
+        if notification.severity is Severity.CRITICAL:
+            raise DeliveryError("500 odd", retry=True)
+        super().send(notification)
+
+
+def test_a_notification_that_always_fails_holds_up_no_other(scene: Scene) -> None:
+    scene.receivers["oncall"] = Choosy()
+    scene.route(EACH)
+    scene.finding(0, "critical")
+    for i in range(3):
+        scene.finding(0, "low", Subject("model", f"low-{i}"))
+        scene.tick("1s")
+    scene.tick("1s")
+    assert len(scene.oncall.sent) == 3
 
 
 @settings(max_examples=12, deadline=None)
