@@ -1,9 +1,9 @@
 """A storm of alerts: how long until the one critical alert is delivered, and what a tick costs.
 
-Run `python -m benchmarks.alert_storm [--low N] [--each]`. N subjects have a finding of severity `low` and one subject,
-last by name, has a `critical` one. They reach one receiver. With `--each` every alert has a group of its own, else they
-share one. The store is on this machine. Printed: seconds until the critical alert was delivered, seconds of the whole tick,
-notifications, and the growth of memory.
+Run `python -m benchmarks.alert_storm [--flood N] [--severity low] [--each]`. N subjects have a finding of this severity and
+one subject, last by name, has a `critical` one. They reach one receiver. With `--each` every alert has its own group, else
+they share one. The store is on this machine. Printed: seconds until the critical alert was delivered, seconds of the whole
+tick, notifications, and the growth of memory.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def megabytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def storm(folder: Path, low: int, group_by: list[str]) -> tuple[float, float, int]:
+def storm(folder: Path, flood: int, severity: str, group_by: list[str]) -> tuple[float, float, int]:
     """Seconds to the critical notification, seconds of the tick, and how many notifications were delivered."""
     scene = Scene(folder, {"receiver": "oncall", "group_by": group_by, "group_wait": "0s"})
-    for i in range(low):
-        scene.finding(0, "low", Subject("principal", f"made-up-{i:06}"), "registry_access")
+    for i in range(flood):
+        scene.finding(0, severity, Subject("principal", f"made-up-{i:06}"), "registry_access")
     scene.finding(0, "critical", Subject("principal", "zz-intruder"), "registry_access")
     scene.flush()
     out: list[float] = []
@@ -51,14 +51,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--low", type=int, default=15_000, help="findings of severity low (default: 15000)")
+    parser.add_argument("--flood", type=int, default=15_000, help="findings of the flood (default: 15000)")
+    parser.add_argument("--severity", choices=("low", "medium", "high"), default="low")
     parser.add_argument("--each", action="store_true", help="one group an alert")
     given = parser.parse_args()
     before = megabytes()
     with tempfile.TemporaryDirectory() as folder:
-        at, whole, count = storm(Path(folder), given.low, ["..."] if given.each else ["detector"])
+        group_by = ["..."] if given.each else ["detector"]
+        at, whole, count = storm(Path(folder), given.flood, given.severity, group_by)
     print(
-        f"{given.low + 1} alerts: critical delivered after {at:.1f} s, whole tick {whole:.1f} s, "
+        f"{given.flood + 1} alerts: critical delivered after {at:.1f} s, whole tick {whole:.1f} s, "
         f"{count} notifications, memory +{megabytes() - before} MB"
     )
 

@@ -71,8 +71,8 @@ def backoff(key: str, attempts: int, after: float | None = None) -> timedelta:
 
 def _transitions(posting: Posting, error: DeliveryError | None, now: datetime) -> list[Transition]:
     if error is None:
-        return told(posting.notification, Action.NOTIFIED, posting.notification.reason, now)
-    return told(posting.notification, Action.NOTIFICATION_FAILED, why_failed(posting, error), now)
+        return transitions(posting.notification, Action.NOTIFIED, posting.notification.reason, now)
+    return transitions(posting.notification, Action.NOTIFICATION_FAILED, why_failed(posting, error), now)
 
 
 def why_failed(posting: Posting, error: DeliveryError) -> str:
@@ -83,7 +83,7 @@ def why_failed(posting: Posting, error: DeliveryError) -> str:
     return reason
 
 
-def told(notification: Notification, action: Action, reason: str, now: datetime) -> list[Transition]:
+def transitions(notification: Notification, action: Action, reason: str, now: datetime) -> list[Transition]:
     """A transition for each alert that a notification describes. The reason says how many more it counts."""
     more = sum(item.count for item in notification.more)
     if more:

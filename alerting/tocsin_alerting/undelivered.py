@@ -16,7 +16,7 @@ from tocsin.contract.alerts import Action, Notification
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.errors import DeliveryError
 from tocsin.store.protocol import Store
-from tocsin_alerting.delivery import told
+from tocsin_alerting.delivery import transitions
 from tocsin_alerting.groups import Group, Posting
 from tocsin_alerting.history import append
 from tocsin_alerting.records import Table
@@ -61,7 +61,7 @@ def settle(store: Store, record: Undelivered, error: DeliveryError | None, now: 
         return
     if error is None:
         reason = f"{record.notification.reason}, sent once more"
-        append(store, told(record.notification, Action.NOTIFIED, reason, now))
+        append(store, transitions(record.notification, Action.NOTIFIED, reason, now))
         table.drop(record.id)
     elif not error.retry:
         table.save(replace(record, last=True))

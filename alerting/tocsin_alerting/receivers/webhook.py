@@ -66,8 +66,8 @@ class Webhook(Receiver[Params]):
     """Posts one request per notification and expects a 2xx response.
 
     At-least-once: `webhook-id` is the notification's key, so the recipient can drop duplicates. A notification that is
-    too large for the recipient (413) is halved, worst alerts first, until each part is accepted; the parts have ids of
-    their own, `KEY-1` and `KEY-2`. A single alert that is too large is sent without its evidence.
+    too large for the recipient (413) is halved, worst alerts first, until each part is accepted; the parts have
+    separate ids, `KEY-1` and `KEY-2`. A single alert that is too large is sent without its evidence.
     Retried: failed connections, deliveries that exceed `timeout`, 5xx, 408, 425 and 429 responses; 429 and 503 not before
     their Retry-After. Not retried: other 4xx.
     Redirects are not followed. Proxy settings of the environment are ignored.
