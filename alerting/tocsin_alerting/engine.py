@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -22,16 +21,14 @@ from tocsin.errors import ConfigError, InputError, StoreError
 from tocsin.store.protocol import Store
 from tocsin_alerting import undelivered
 from tocsin_alerting.configure import configure
-from tocsin_alerting.context import DROPPED, Context, Routed, Settings
+from tocsin_alerting.context import DROPPED, KEEP, Context, Routed, Settings
 from tocsin_alerting.groups import Group
 from tocsin_alerting.history import write_history
 from tocsin_alerting.lanes import LAST, PATIENCE, Hold, Lanes, unhindered
 from tocsin_alerting.reading import Position
 from tocsin_alerting.records import Conflict, Table
-from tocsin_alerting.stages import STAGES
+from tocsin_alerting.stages import run
 
-#: How long a resolved alert stays listed. After that it is only in alert_history.
-KEEP = timedelta(days=90)
 _ATTEMPTS = 20
 R = TypeVar("R", Alert, Incident)
 N = TypeVar("N")
@@ -124,8 +121,7 @@ class Alerting:
             context = self._context(last=last, guard=guard)
             try:
                 routed = [Routed(alert, self._settings.route) for alert in context.alerts.all()]
-                for stage in STAGES:
-                    routed = stage(routed, context)
+                run(routed, context, partial(self._offer, context))
                 retried = self._deliver(context)
                 said = write_history(context)
                 self._forget(context)
@@ -139,12 +135,15 @@ class Alerting:
 
     def _deliver(self, context: Context) -> int:
         """Offer the outboxes to the lanes and wait a moment. Returns how many receivers had a retryable failure."""
-        context.guard()
-        self._lanes.offer(context.groups.all())
+        self._offer(context)
         touched, down = self._lanes.wait(LAST if context.last else PATIENCE)
         for id in touched:
             context.groups.reload(id)
         return len(down)
+
+    def _offer(self, context: Context) -> None:
+        context.guard()
+        self._lanes.offer(context.groups.all())
 
     def health(self) -> list[Score]:
         """A score for every receiver: at least 1 if it refused a notification, or if one waits for long."""

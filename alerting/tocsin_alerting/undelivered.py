@@ -16,6 +16,7 @@ from tocsin.contract.alerts import Action, Notification
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.errors import DeliveryError
 from tocsin.store.protocol import Store
+from tocsin_alerting.context import KEEP
 from tocsin_alerting.delivery import transitions
 from tocsin_alerting.groups import Group, Posting
 from tocsin_alerting.history import append
@@ -23,8 +24,8 @@ from tocsin_alerting.records import Table
 from tocsin_alerting.wording import plain
 
 _KIND = "undelivered"
-#: How long a notification that was not delivered is kept, and how long health names it.
-KEEP, NAMED = timedelta(days=90), timedelta(days=1)
+#: How long health names a notification that was not delivered.
+NAMED = timedelta(days=1)
 #: A notification that waits this long makes its receiver unhealthy.
 LATE = timedelta(minutes=15)
 

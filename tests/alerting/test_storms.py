@@ -76,6 +76,22 @@ def test_a_storm_before_does_not_collapse_a_critical_alert(scene: Scene) -> None
     assert digest.more == ()
 
 
+def test_in_a_storm_the_worst_is_delivered_before_the_rest_is_processed(scene: Scene) -> None:
+    """15,000 alerts that each need an incident and a group do not delay the critical one."""
+    scene.route(EACH)
+    storm(scene, 600, "high", name="high")
+    scene.finding(0, "critical", Subject("principal", "zz"), "registry_access")
+    groups: list[int] = []
+    scene.oncall.on_send = lambda: groups.append(len(scene.store.entries("group")))
+    scene.tick(last=True)
+    assert scene.oncall.sent[0].alerts[0].subject.id == "zz"
+    assert groups[0] < 10
+    assert scene.oncall.sent[0].alerts[0].incident
+    assert counts(scene) == {("firing", "critical"): 1, ("firing", "high"): 600}
+    assert len(scene.alerting.incidents()) == 601
+    assert scene.tick("1h").notified == 0
+
+
 def test_the_history_says_that_alerts_were_counted(scene: Scene) -> None:
     scene.route(ONE)
     storm(scene, MOST + 7)

@@ -32,11 +32,16 @@ def notify(routed: list[Routed], context: Context) -> list[Routed]:
         elif before is None:
             quiet.append(group)
     context.groups.save_all([*posted(due, context.groups, context.now), *quiet])
+    _mark_settled(routed, context)
+    return routed
+
+
+def drop_idle(routed: list[Routed], context: Context) -> None:
+    """Delete groups without alerts that have nothing left to deliver or to write to alert_history."""
+    members = {item.group for item in routed}
     gone = (g for g in context.groups.all() if g.id not in members)
     for idle in islice((g for g in gone if not g.outbox and not g.unwritten), DROPPED):
         context.groups.drop(idle.id)
-    _mark_settled(routed, context)
-    return routed
 
 
 def _new(item: Routed, context: Context) -> Group:
