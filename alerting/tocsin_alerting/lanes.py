@@ -78,7 +78,9 @@ class Lanes:
 
     def offer(self, groups: Iterable[Group]) -> None:
         """Replace the remaining work of each lane by what is due now."""
-        now, due, later = self._clock.now(), defaultdict(list), defaultdict(list)
+        now = self._clock.now()
+        due: dict[str, list[str]] = defaultdict(list)
+        later: dict[str, list[str]] = defaultdict(list)
         for group in sorted((g for g in groups if g.outbox), key=_urgency, reverse=True):
             chosen = due if group.outbox[0].due <= now else later
             chosen[group.receiver].append(group.id)

@@ -32,8 +32,8 @@ def configuration(drip: int, good: int) -> str:
         return {"type": "webhook", "url": f"http://127.0.0.1:{port}/", "allow_private": True, "timeout": 60}
 
     match = ['subject_type="dataset"']
-    route = {"receiver": "drip", "group_by": ["..."], "group_wait": "0s"}
-    route["routes"] = [{"matchers": match, "receiver": "good"}]  # type: ignore[assignment]
+    route: dict[str, object] = {"receiver": "drip", "group_by": ["..."], "group_wait": "0s"}
+    route["routes"] = [{"matchers": match, "receiver": "good"}]
     return yaml.safe_dump(
         {
             "store": {"path": "store"},

@@ -96,7 +96,7 @@ class Email(Receiver[Params]):
                 if p.username and p.password is not None:
                     server.login(p.username, p.password.reveal())
                 refused = server.send_message(message)
-            with suppress(smtplib.SMTPException, OSError), deadline.over(server.sock):
+            with suppress(smtplib.SMTPException, OSError), deadline.over(server.sock or opened):
                 server.quit()  # the server has already accepted the mail
         finally:
             (server or opened).close()
