@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tocsin.contract.alerts import Alert
 from tocsin.contract.findings import Severity
@@ -13,6 +13,11 @@ from tocsin.store.protocol import Store
 from tocsin_alerting.groups import Group
 from tocsin_alerting.records import Table
 from tocsin_alerting.routes import Route
+
+#: How long a resolved alert and a notification that was not delivered are kept. Later they are only in alert_history.
+KEEP = timedelta(days=90)
+#: A tick deletes at most this many old records of a kind, so that the end of a storm delays no alert.
+DROPPED = 500
 
 
 @dataclass(frozen=True, slots=True)

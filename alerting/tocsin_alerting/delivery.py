@@ -1,4 +1,4 @@
-"""Delivers the notifications in the outboxes, with retries, backoff and a time limit.
+"""One attempt to deliver a notification, and what follows from it: done, retry with backoff, or undelivered for good.
 
 At-least-once. A notification is removed from the outbox after its receiver accepted it. If the process dies between
 the two, the notification is sent again with the same key. The notifications of a group are sent in order.
@@ -10,14 +10,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from tocsin.clock import format_length
-from tocsin.contract.alerts import Action, Transition
+from tocsin.contract.alerts import Action, Notification, Transition
 from tocsin.contract.plugin import Receiver
 from tocsin.errors import DeliveryError
-from tocsin_alerting.context import Context
 from tocsin_alerting.groups import Group, Posting
 
 #: The wait after the first failure; it doubles with each failure up to the longest.
@@ -26,36 +24,11 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
 OLDEST = timedelta(hours=24)
 
 
-def deliver(context: Context, receivers: Mapping[str, Receiver[Any]]) -> int:
-    """Try every notification that is due.
-
-    After a retryable failure a receiver is skipped until the next tick: its other notifications would probably fail
-    as well, and each may cost a timeout.
-
-    Returns:
-        How many receivers had an attempt with a retryable failure, including one that was given up.
-    """
-    down: set[str] = set()
-    for waiting in [group for group in context.groups.all() if group.outbox]:
-        group = context.groups.reload(waiting.id)  # another process may have delivered the notification
-        if group is not None:
-            _deliver(group, context, receivers, down)
-    return len(down)
-
-
-def _deliver(group: Group, context: Context, receivers: Mapping[str, Receiver[Any]], down: set[str]) -> None:
-    for posting in group.outbox:
-        if posting.due > context.now or group.receiver in down:
-            return
-        context.guard()
-        error = _attempt(posting, receivers, context.now)
-        context.groups.amend(group.id, partial(_outcome, posting, error, context.now))
-        if error is not None and error.retry:
-            down.add(group.receiver)
-
-
-def _attempt(posting: Posting, receivers: Mapping[str, Receiver[Any]], now: datetime) -> DeliveryError | None:
-    notification = replace(posting.notification, sent=now)
+def attempt(
+    notification: Notification, receivers: Mapping[str, Receiver[Any]], now: datetime
+) -> DeliveryError | None:
+    """Send a notification. Returns why that failed, or None if the receiver accepted it."""
+    notification = replace(notification, sent=now)
     receiver = receivers.get(notification.receiver)
     if receiver is None:
         return DeliveryError(f"receiver {notification.receiver!r} is no longer configured", retry=False)
@@ -68,14 +41,15 @@ def _attempt(posting: Posting, receivers: Mapping[str, Receiver[Any]], now: date
     return None
 
 
-def _outcome(posting: Posting, error: DeliveryError | None, now: datetime, group: Group) -> Group:
-    due = _retry_at(posting, error, now)
-    if due is not None:
-        return group.retried(posting.notification.key, due)
+def settle(posting: Posting, error: DeliveryError | None, now: datetime, group: Group) -> Group:
+    """The group after an attempt at one of its notifications."""
+    due = retry_at(posting, error, now)
+    if due is not None and error is not None:
+        return group.retried(posting.notification.key, due, error.reason)
     return group.without(posting.notification.key, _transitions(posting, error, now))
 
 
-def _retry_at(posting: Posting, error: DeliveryError | None, now: datetime) -> datetime | None:
+def retry_at(posting: Posting, error: DeliveryError | None, now: datetime) -> datetime | None:
     """When to retry, or None if the notification was delivered or has failed permanently."""
     if error is None or not error.retry:
         return None
@@ -96,11 +70,23 @@ def backoff(key: str, attempts: int, after: float | None = None) -> timedelta:
 
 
 def _transitions(posting: Posting, error: DeliveryError | None, now: datetime) -> list[Transition]:
-    notification = posting.notification
-    action, reason = Action.NOTIFIED, notification.reason
-    if error is not None:
-        action, reason = Action.NOTIFICATION_FAILED, f"{notification.reason}: {error.reason}"
-        if error.retry:
-            reason += f"; given up after {posting.attempts + 1} attempts in {format_length(OLDEST)}"
+    if error is None:
+        return transitions(posting.notification, Action.NOTIFIED, posting.notification.reason, now)
+    return transitions(posting.notification, Action.NOTIFICATION_FAILED, why_failed(posting, error), now)
+
+
+def why_failed(posting: Posting, error: DeliveryError) -> str:
+    """The reason of a notification that is not tried again."""
+    reason = f"{posting.notification.reason}: {error.reason}"
+    if error.retry:
+        reason += f"; given up after {posting.attempts + 1} attempts in {format_length(OLDEST)}"
+    return reason
+
+
+def transitions(notification: Notification, action: Action, reason: str, now: datetime) -> list[Transition]:
+    """A transition for each alert that a notification describes. The reason says how many more it counts."""
+    more = sum(item.count for item in notification.more)
+    if more:
+        reason += f"; with {more:,} more alerts, counted"
     facts = {"receiver": notification.receiver, "notification": notification.key, "reason": reason}
     return [alert.transition(action, now, **facts) for alert in notification.alerts]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -15,21 +14,21 @@ import msgspec
 from tocsin.clock import EPOCH, Clock
 from tocsin.config.secret import secrets_of
 from tocsin.contract.alerts import Acknowledgement, Action, Alert
+from tocsin.contract.findings import Score
 from tocsin.contract.incidents import Incident, Playbook, StepState
 from tocsin.contract.plugin import Receiver
 from tocsin.errors import ConfigError, InputError, StoreError
 from tocsin.store.protocol import Store
+from tocsin_alerting import undelivered
 from tocsin_alerting.configure import configure
-from tocsin_alerting.context import Context, Routed, Settings
-from tocsin_alerting.delivery import deliver
+from tocsin_alerting.context import DROPPED, KEEP, Context, Routed, Settings
 from tocsin_alerting.groups import Group
 from tocsin_alerting.history import write_history
+from tocsin_alerting.lanes import LAST, PATIENCE, Hold, Lanes, unhindered
 from tocsin_alerting.reading import Position
 from tocsin_alerting.records import Conflict, Table
-from tocsin_alerting.stages import STAGES
+from tocsin_alerting.stages import run
 
-#: How long a resolved alert stays listed. After that, only alert_history contains the alert.
-KEEP = timedelta(days=90)
 _ATTEMPTS = 20
 R = TypeVar("R", Alert, Incident)
 N = TypeVar("N")
@@ -52,8 +51,8 @@ class TickResult:
 class Alerting:
     """Alerts, incidents and notifications of one store.
 
-    No state is in memory between ticks, and each write changes one record. If a tick is interrupted at any point, the
-    next tick does the remaining work: no notification is lost, and a notification that is sent twice has the same key.
+    Nothing but deliveries in progress is held in memory between ticks. Every write is a separate record. A tick that
+    is interrupted and run again does the remaining work: no notification is lost, and none is sent under two keys.
     """
 
     def __init__(
@@ -63,9 +62,11 @@ class Alerting:
         settings: Settings,
         receivers: Mapping[str, Receiver[Any]],
         playbooks: Mapping[str, Playbook],
+        hold: Hold = unhindered,
     ) -> None:
         self._store, self._clock, self._settings = store, clock, settings
         self._receivers, self._playbooks = receivers, playbooks
+        self._lanes = Lanes(store, clock, receivers, hold)
 
     @classmethod
     def build(
@@ -75,6 +76,7 @@ class Alerting:
         section: Mapping[str, Any],
         receivers: Mapping[str, Receiver[Any]],
         folder: Path,
+        hold: Hold = unhindered,
     ) -> Self:
         """Build the object from the `alerting` section of a configuration.
 
@@ -84,12 +86,13 @@ class Alerting:
             section: the section, a mapping with `route`, `receivers`, `incidents` and `playbooks`.
             receivers: the receivers of the section, by name.
             folder: the base of relative paths.
+            hold: acquires the right to deliver to a receiver, which one worker at a time has.
 
         Raises:
             ConfigError: a setting is wrong; `key` is its path below `alerting`.
         """
         settings, known, playbooks = configure(section, receivers, folder)
-        return cls(store, clock, settings, known, playbooks)
+        return cls(store, clock, settings, known, playbooks, hold)
 
     def check(self) -> None:
         """Check that every secret of the receivers can be read.
@@ -108,8 +111,8 @@ class Alerting:
         """Update alerts from new findings and runs, and send the notifications that are due.
 
         Args:
-            last: whether `group_wait` is ignored, because no tick follows soon (`tocsin run --once`).
-            guard: called before each notification. It raises an exception if another worker took over the lease.
+            last: no tick follows soon (`tocsin run --once`), so `group_wait` is ignored.
+            guard: called before notifications are delivered; raises if another worker has taken over the lease.
 
         Raises:
             StoreError: the store cannot be read or written.
@@ -118,9 +121,8 @@ class Alerting:
             context = self._context(last=last, guard=guard)
             try:
                 routed = [Routed(alert, self._settings.route) for alert in context.alerts.all()]
-                for stage in STAGES:
-                    routed = stage(routed, context)
-                retried = deliver(context, self._receivers)
+                run(routed, context, partial(self._offer, context))
+                retried = self._deliver(context)
                 transitions = write_history(context)
                 self._forget(context)
             except Conflict:  # a person or another tick changed a record at the same time: start again
@@ -131,19 +133,30 @@ class Alerting:
             "records; the next tick does the remaining work"
         )
 
+    def _deliver(self, context: Context) -> int:
+        """Offer the outboxes to the lanes and wait a moment. Returns how many receivers had a retryable failure."""
+        self._offer(context)
+        touched, down = self._lanes.wait(LAST if context.last else PATIENCE)
+        for id in touched:
+            context.groups.reload(id)
+        return len(down)
+
+    def _offer(self, context: Context) -> None:
+        context.guard()
+        self._lanes.offer(context.groups.all())
+
+    def health(self) -> list[Score]:
+        """A score for every receiver: at least 1 if it refused a notification, or if one waits for long."""
+        return undelivered.health(self._store, self._receivers, self._clock.now())
+
+    def end(self) -> None:
+        """Stop delivering. What was not delivered stays in the outbox."""
+        self._lanes.close()
+
     def alerts(self) -> list[Alert]:
         """All alerts: firing first, then by severity, aspects last, then newest first."""
         found = Table(self._store, "alert", Alert).all()
-        return sorted(
-            found,
-            key=lambda a: (
-                not a.firing,
-                -a.severity.rank,
-                bool(a.aspect),
-                -a.window_end.timestamp(),
-                a.id,
-            ),
-        )
+        return sorted(found, key=lambda a: (not a.firing, a.urgency, -a.window_end.timestamp(), a.id))
 
     def incidents(self) -> list[Incident]:
         """All incidents: open ones first, then newest first."""
@@ -236,18 +249,16 @@ class Alerting:
         )
 
     def _forget(self, context: Context) -> None:
-        """Delete alerts that were resolved long ago.
-
-        An alert is not deleted while a later tick may read its findings again: the findings would create the alert again.
-        """
+        """Delete alerts that were resolved long ago, but not while a tick may read their findings again."""
         before = context.now - KEEP
         if self._store.overlap:
             entry = self._store.get("checkpoint", "alerting")
             reached = msgspec.convert(entry.value, Position).findings if entry else EPOCH
             before = min(before, max(reached - self._store.overlap, EPOCH))
-        for alert in context.alerts.all():
-            if alert.settled and alert.changed < before:
-                context.alerts.drop(alert.id)
+        old = [alert.id for alert in context.alerts.all() if alert.settled and alert.changed < before]
+        for id in old[:DROPPED]:
+            context.alerts.drop(id)
+        undelivered.forget(self._store, context.now)
 
 
 def _acknowledged(taken: Acknowledgement, alert: Alert) -> Alert:

@@ -27,9 +27,9 @@ def write_history(context: Context) -> list[Transition]:
     tables: tuple[Table[Any], ...] = (context.alerts, context.incidents, context.groups)
     written = [t for table in tables for record in table.all() for t in record.unwritten]
     append(context.store, written)
+    done = frozenset(written)
     for table in tables:
-        for record in [r for r in table.all() if r.unwritten]:
-            table.amend(record.id, partial(_written, record.unwritten))
+        table.amend_all([r.id for r in table.all() if r.unwritten], partial(_written, done))
     return written
 
 
@@ -40,7 +40,7 @@ def append(store: Store, transitions: Iterable[Transition]) -> None:
         store.append(_STREAM, conform(pl.DataFrame(rows, infer_schema_length=None), _STREAM))
 
 
-def _written(done: tuple[Transition, ...], record: Any) -> Any:
+def _written(done: frozenset[Transition], record: Any) -> Any:
     return replace(record, unwritten=tuple(t for t in record.unwritten if t not in done))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,6 +12,8 @@ from tocsin.errors import StoreError
 from tocsin.store.protocol import Store
 
 _ATTEMPTS = 20
+#: From this many records on, they are written in one request.
+_MANY = 50
 
 
 class Conflict(StoreError):  # noqa: N818  # usually handled: the work is repeated on the newer record
@@ -30,13 +32,16 @@ R = TypeVar("R", bound=_Record)
 
 
 class Table(Generic[R]):
-    """All records of one kind, read once at construction, with methods to reload and write them."""
+    """All records of one kind, read once at construction, with methods to reload and write them.
 
-    def __init__(self, store: Store, kind: str, type_: type[R]) -> None:
+    With `empty`, nothing is read at construction: for a thread that reloads the few records that it changes.
+    """
+
+    def __init__(self, store: Store, kind: str, type_: type[R], *, empty: bool = False) -> None:
         self._store, self._kind, self._type = store, kind, type_
         self._versions: dict[str, int] = {}
         self._records: dict[str, R] = {}
-        for entry in store.entries(kind):
+        for entry in () if empty else store.entries(kind):
             self._records[entry.key] = self._read(entry.value)
             self._versions[entry.key] = entry.version
 
@@ -68,6 +73,43 @@ class Table(Generic[R]):
         if entry is None:
             raise Conflict(self._kind, record.id)
         self._records[record.id], self._versions[record.id] = record, entry.version
+
+    def save_all(self, records: Sequence[R]) -> None:
+        """Write records as `save` does, in their order; very many of them in one request to the store.
+
+        Raises:
+            Conflict: another process has changed a record. The others may have been written.
+        """
+        if len(records) < _MANY:
+            for record in records:
+                self.save(record)
+            return
+        changed = self._put(records)
+        if changed:
+            raise Conflict(self._kind, changed[0])
+
+    def _put(self, records: Sequence[R]) -> list[str]:
+        """Write records in one request. Returns the ids of those that another process has changed."""
+        writes = [(r.id, msgspec.to_builtins(r), self._versions.get(r.id)) for r in records]
+        changed = []
+        for record, entry in zip(records, self._store.put_all(self._kind, writes), strict=True):
+            if entry is None:
+                changed.append(record.id)
+            else:
+                self._records[record.id], self._versions[record.id] = record, entry.version
+        return changed
+
+    def amend_all(self, ids: Collection[str], change: Callable[[R], R]) -> None:
+        """Apply a change to several records as `amend` does; very many of them in one request to the store.
+
+        Raises:
+            Conflict: a record no longer exists, or all attempts conflicted with other writers.
+        """
+        left = sorted(ids)
+        if len(left) >= _MANY:  # a record is reloaded if it is not the one that was read
+            left = self._put([change(self._records[id]) for id in left])
+        for id in left:
+            self.amend(id, change)
 
     def amend(self, id: str, change: Callable[[R], R]) -> R:
         """Reload the record and apply a change to it; retry if another process changed it meanwhile.

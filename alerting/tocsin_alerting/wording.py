@@ -21,10 +21,18 @@ def plain(text: str, longest: int = _LONGEST) -> str:
 def title(notification: Notification) -> str:
     """`[FIRING:2] HIGH label_poisoning: dataset applications (+1)`, for a subject line."""
     alerts = notification.firing or notification.resolved
-    first, more = alerts[0], f" (+{len(alerts) - 1})" if len(alerts) > 1 else ""
-    state = f"{notification.state.value.upper()}:{len(alerts)}"
+    state = alerts[0].state
+    count = len(alerts) + sum(item.count for item in notification.more if item.state is state)
+    first, others = alerts[0], f" (+{count - 1})" if count > 1 else ""
     what = f"{first.detector}: {first.subject.type} {plain(first.subject.id, 100)}"
-    return plain(f"[{state}] {notification.severity.value.upper()} {what}{more}")
+    return plain(f"[{state.value.upper()}:{count}] {notification.severity.value.upper()} {what}{others}")
+
+
+def more(notification: Notification) -> list[str]:
+    """The alerts that a notification counts and does not describe, one line for each kind."""
+    total = sum(item.count for item in notification.more)
+    kinds = [plain(str(item)) for item in notification.more]
+    return [f"… and {total:,} more alerts: tocsin alerts", *kinds] if total else []
 
 
 def facts(alert: Alert) -> list[tuple[str, str]]:

@@ -61,6 +61,18 @@ def test_a_new_alert_joins_its_group_after_group_interval(scene: Scene) -> None:
     assert len(scene.oncall.sent[1].alerts) == 2
 
 
+def test_a_worse_alert_does_not_wait_for_group_interval(scene: Scene) -> None:
+    scene.route(ALL)
+    scene.finding(0, "low")
+    scene.tick(last=True)
+    scene.finding(0, "critical", subject=DATASET)
+    scene.tick("15s")
+    assert [sent.severity for sent in scene.oncall.sent] == ["low", "critical"]
+    scene.finding(0, "critical", subject=Subject("dataset", "another"))
+    scene.tick("15s")
+    assert len(scene.oncall.sent) == 2
+
+
 def test_one_notification_carries_firing_and_resolved(scene: Scene) -> None:
     scene.route(ALL)
     scene.finding(0)

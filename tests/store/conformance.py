@@ -192,6 +192,23 @@ class StoreConformance:
         assert renewed is not None
         assert renewed.version > second.version
 
+    def test_many_records_are_written_with_compare_and_set(self, opened: Open) -> None:
+        store = opened()
+        first = store.put("thing", "0003", {"n": -1})
+        assert first is not None
+        new = [(f"{i:04}", {"n": i}, None) for i in range(1_100)]
+        entries = store.put_all("thing", new)
+        assert [i for i, entry in enumerate(entries) if entry is None] == [3]
+        assert {e.key: e.value["n"] for e in store.entries("thing")} == {
+            key: -1 if key == "0003" else value["n"] for key, value, _ in new
+        }
+        written = [entry for entry in entries if entry is not None]
+        assert all(store.get("thing", entry.key) == entry for entry in written[:5])
+        changed = store.put_all("thing", [(e.key, {"n": 0}, e.version) for e in written])
+        assert all(e is not None and e.version > first.version for e in changed)
+        assert store.put_all("thing", [(e.key, {}, e.version) for e in written]) == [None] * 1_099
+        assert store.put_all("thing", []) == []
+
     def test_entries_go_by_prefix(self, opened: Open) -> None:
         store = opened()
         for key in ("b/2", "a/1", "b/1", "b_/1"):

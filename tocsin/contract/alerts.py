@@ -7,8 +7,9 @@ finding to the window without one. All classes are immutable and contain plain d
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -138,6 +139,11 @@ class Alert:
         """Whether the newest evaluated window has a finding."""
         return self.state is AlertState.FIRING
 
+    @property
+    def urgency(self) -> tuple[int, bool]:
+        """Sorts alerts: the highest severity first, and aspects after findings of the same severity."""
+        return -self.severity.rank, bool(self.aspect)
+
     def transition(self, action: Action, at: datetime, **changes: Any) -> Transition:
         """A transition of this alert; `changes` replace fields that are otherwise taken from the alert."""
         facts = {
@@ -186,8 +192,24 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Alerts of a notification that are counted and not described: equal state, severity and detector."""
+
+    state: AlertState
+    severity: Severity
+    detector: str
+    count: int
+
+    def __str__(self) -> str:
+        resolved = "" if self.state is AlertState.FIRING else "resolved "
+        return f"{self.count:,} more {resolved}{self.severity.value} alerts of detector {self.detector}"
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
-    """One message to a receiver: all alerts of a group, firing and resolved.
+    """One message to a receiver: the alerts of a group, firing and resolved, worst first.
+
+    A storm of alerts is collapsed: the worst alerts are described, and `more` counts the others.
 
     `key` is the same for all retries, also after a crash; a receiver passes it on as webhook-id, Message-ID or
     deduplication key. `thread` is the key of the group's first notification, for receivers that support threads.
@@ -203,6 +225,14 @@ class Notification:
     thread: str
     created: datetime
     sent: datetime
+    more: tuple[Counted, ...] = ()
+
+    def shortened(self, most: int) -> Notification:
+        """The notification with at most this many alerts described; the others are counted in `more`."""
+        if len(self.alerts) <= most:
+            return self
+        more = counted(self.alerts[most:], self.more)
+        return replace(self, alerts=self.alerts[:most], more=more)
 
     @property
     def firing(self) -> tuple[Alert, ...]:
@@ -228,6 +258,17 @@ class Notification:
 def worst(severities: Iterable[Severity]) -> Severity:
     """The highest of some severities."""
     return max(severities, key=lambda severity: severity.rank)
+
+
+def counted(alerts: Iterable[Alert], more: Iterable[Counted] = ()) -> tuple[Counted, ...]:
+    """Count alerts by state, severity and detector, and add counts made before; firing and worst first."""
+    counts = Counter((alert.state, alert.severity, alert.detector) for alert in alerts)
+    for item in more:
+        counts[item.state, item.severity, item.detector] += item.count
+    found = [Counted(*key, count) for key, count in counts.items()]
+    return tuple(
+        sorted(found, key=lambda c: (c.state is not AlertState.FIRING, -c.severity.rank, c.detector))
+    )
 
 
 def fingerprint(namespace: str, detector: str, subject: Subject, aspect: str = "") -> str:

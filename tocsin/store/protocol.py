@@ -160,6 +160,17 @@ class Store(Appends, Protocol):
         """
         ...
 
+    def put_all(
+        self, kind: str, writes: Sequence[tuple[str, Mapping[str, Any], int | None]]
+    ) -> list[Entry | None]:
+        """Write many records as `put` does, in their order: for each, its key, value and expected version.
+
+        Returns:
+            For each write the new entry, or None if another writer changed the record first. A crash may leave a
+            part of the writes undone.
+        """
+        ...
+
     def delete(self, kind: str, key: str, expected: int) -> bool:
         """Delete a record if its version is still `expected`. Return whether it was deleted."""
         ...

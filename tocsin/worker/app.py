@@ -22,8 +22,9 @@ from tocsin.config import params
 from tocsin.config.load import load
 from tocsin.config.sections import CollectorSection
 from tocsin.config.settings import Config
+from tocsin.contract.findings import Score
 from tocsin.contract.frames import conform
-from tocsin.contract.plugin import Collector, Receiver
+from tocsin.contract.plugin import Collector
 from tocsin.contract.streams import TIME
 from tocsin.errors import PluginError, StoreAway
 from tocsin.logs import logger
@@ -85,7 +86,9 @@ class App:
         self.sources = tuple(map(source_name, config.collectors))
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
-        self.health_check = HealthCheck(self.store, clock, self.detect.ledger, self.rhythms)
+        self.health_check = HealthCheck(
+            self.store, clock, self.detect.ledger, self.rhythms, self._receivers_health
+        )
         self._alerting: Alerting | None = None
 
     @classmethod
@@ -131,6 +134,9 @@ class App:
         if self._alerting is None:
             self._alerting = build_alerting(self)
         return self._alerting
+
+    def _receivers_health(self) -> Sequence[Score]:
+        return self.alerting.health()
 
     def collector(self, kind: str, settings: Mapping[str, Any]) -> Collector[Any]:
         """Build a collector of a type.
@@ -253,8 +259,14 @@ class App:
         )
         return found
 
+    def stop_delivering(self) -> None:
+        """End the deliveries to receivers. What was not delivered stays in the outbox."""
+        if self._alerting is not None:
+            self._alerting.end()
+
     def close(self) -> None:
-        """End the process that runs detectors. Close the store and the spool, unless another app has taken them over."""
+        """End deliveries and the process for plug-ins, and release the store and the spool."""
+        self.stop_delivering()
         self._fence.close()
         if self._owns_store:
             (self.spool or self.store).close()
@@ -269,24 +281,12 @@ def build_alerting(app: App) -> Alerting:
     from tocsin_alerting.engine import Alerting
 
     config = app.config
-    receivers: dict[str, Receiver[Any]] = {}
-    declared = config.alerting.get("receivers", {})
-    for name, given in declared.items():
-        place = ("alerting", "receivers", name)
-        if not isinstance(given, Mapping) or "type" not in given:
-            raise config.error(
-                f"receiver {name!r} has no type; set `type`, for example to console, email or webhook", place
-            )
-        known = app.catalogue.of(Receiver)  # type: ignore[type-abstract]
-        if given["type"] not in known:
-            raise config.error(params.unknown(str(given["type"]), known, "receiver"), (*place, "type"))
-        plugin = known[given["type"]]
-        values = {key: value for key, value in given.items() if key != "type"}
-        make = functools.partial(assembly.instance, plugin, values)
-        receivers[name] = config.at(place, make)
+    receivers = assembly.receivers(config, app.catalogue)
     return config.at(
         ("alerting",),
-        lambda: Alerting.build(app.store, app.clock, config.alerting, receivers, config.folder),
+        lambda: Alerting.build(
+            app.store, app.clock, config.alerting, receivers, config.folder, hold=app.leases.held
+        ),
     )
 
 

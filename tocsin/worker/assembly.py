@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from tocsin.config.discovery import Catalogue
 from tocsin.config.secret import Secret
 from tocsin.config.sections import DetectorSection
 from tocsin.config.settings import Config
-from tocsin.contract.plugin import Detector, Plugin, Requires
+from tocsin.contract.plugin import Detector, Plugin, Receiver, Requires
 from tocsin.errors import ConfigError
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.ingesting.dead_letters import refused_dead_letters
@@ -123,6 +124,27 @@ def _needs_nothing(plugin: type[Plugin[Any]]) -> bool:
     except ConfigError:
         return False
     return True
+
+
+def receivers(config: Config, known: Catalogue) -> dict[str, Receiver[Any]]:
+    """The configured receivers, by name.
+
+    Raises:
+        ConfigError: a receiver has no type, an unknown type, or a wrong setting.
+    """
+    built: dict[str, Receiver[Any]] = {}
+    types = known.of(Receiver)  # type: ignore[type-abstract]
+    for name, given in config.alerting.get("receivers", {}).items():
+        place = ("alerting", "receivers", name)
+        if not isinstance(given, Mapping) or "type" not in given:
+            raise config.error(
+                f"receiver {name!r} has no type; set `type`, for example to console, email or webhook", place
+            )
+        if given["type"] not in types:
+            raise config.error(params.unknown(str(given["type"]), types, "receiver"), (*place, "type"))
+        values = {key: value for key, value in given.items() if key != "type"}
+        built[name] = config.at(place, functools.partial(instance, types[given["type"]], values))
+    return built
 
 
 def protector(config: Config) -> Protector:

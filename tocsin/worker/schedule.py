@@ -64,6 +64,7 @@ def serve(
     jobs: Mapping[str, Job],
     reload: Callable[[], Mapping[str, Job] | None] = lambda: None,
     progress: Progress | None = None,
+    ending: Callable[[], None] = lambda: None,
 ) -> None:
     """Start the jobs one after the other, then repeat them at their intervals, until SIGINT or SIGTERM.
 
@@ -73,6 +74,7 @@ def serve(
         jobs: the jobs by name. A failure of a job is logged, and the job runs again at its next time.
         reload: called on SIGHUP; returns the jobs with their new intervals, or None for no change.
         progress: records which job succeeded.
+        ending: called at SIGINT or SIGTERM, before the active jobs are waited for.
     """
     stop, hangup = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -87,6 +89,7 @@ def serve(
         _add(scheduler, name, job, progress, i)
     scheduler.start()
     _wait(scheduler, stop, hangup, lambda: _replace_jobs(scheduler, reload(), progress))
+    ending()
     scheduler.shutdown(wait=True)
 
 

@@ -51,9 +51,12 @@ class Service:
         }
         with endpoint(listen, routes) if listen else nullcontext() as url:
             log.info("worker started", worker=self.app.worker, listen=url, detectors=len(self.app.settings))
-            serve(self.jobs, self.reload, self._progress)
+            serve(self.jobs, self.reload, self._progress, self._ending)
         log.info("worker stopped", worker=self.app.worker)
         self.app.close()
+
+    def _ending(self) -> None:
+        self.app.stop_delivering()
 
     def _jobs(self) -> dict[str, Job]:
         config = self.app.config

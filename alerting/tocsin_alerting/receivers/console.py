@@ -8,7 +8,7 @@ from tocsin.clock import format_time
 from tocsin.contract.alerts import Notification
 from tocsin.contract.plugin import NoParams, Receiver, Stability
 from tocsin.errors import DeliveryError
-from tocsin_alerting.wording import facts, heading, title
+from tocsin_alerting.wording import facts, heading, more, title
 
 
 class Console(Receiver[NoParams]):
@@ -22,6 +22,7 @@ class Console(Receiver[NoParams]):
         for alert in notification.alerts:
             lines.append(f"  {heading(alert)}")
             lines += [f"    {name}: {value}" for name, value in facts(alert)]
+        lines += [f"  {line}" for line in more(notification)]
         try:
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from tocsin.config.secret import Secret
 from tocsin.contract.alerts import Alert, Notification
 from tocsin.contract.plugin import Receiver, Stability, param
 from tocsin.errors import ConfigError, DeliveryError
-from tocsin_alerting.wording import facts, heading, title
+from tocsin_alerting.addresses import resolve
+from tocsin_alerting.connections import Deadline, connect
+from tocsin_alerting.wording import facts, heading, more, title
 
 _MOST = 50  # alerts described in one mail
 _COLORS = {"critical": "#8b0000", "high": "#c62828", "medium": "#b26a00", "low": "#1a5fb4", "info": "#555"}
@@ -33,7 +36,9 @@ class Params:
     )
     username: str = param("", doc="user name for the login; empty: no login")
     password: Secret | None = param(None, doc="password for the login, as {env: NAME} or {file: PATH}")
-    timeout: float = param(10.0, ge=1, le=120, doc="timeout in seconds of each SMTP step")
+    timeout: float = param(
+        10.0, ge=1, le=120, doc="maximum seconds of a delivery, from the name lookup to the answer"
+    )
 
     def __post_init__(self) -> None:
         if not self.to:
@@ -60,9 +65,10 @@ class Email(Receiver[Params]):
     stability = Stability.BETA
 
     def send(self, notification: Notification) -> None:
+        notification = notification.shortened(_MOST)
         message = compose(notification, self.params.sender, self.params.to)
         try:
-            refused = self._deliver(message)
+            refused = self._deliver(message, Deadline(self.params.timeout))
         except smtplib.SMTPRecipientsRefused as error:
             refused = error.recipients
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
@@ -75,32 +81,37 @@ class Email(Receiver[Params]):
             worst, text = min((code, text) for code, text in refused.values())
             raise _failed(worst, text, f"refused for {names}: ")
 
-    def _deliver(self, message: EmailMessage) -> dict[str, tuple[int, bytes]]:
-        server = self._connect()
-        try:
-            refused = server.send_message(message)
-            with suppress(smtplib.SMTPException, OSError):  # the server has already accepted the mail
-                server.quit()
-            return refused
-        finally:
-            server.close()
-
-    def _connect(self) -> smtplib.SMTP:
+    def _deliver(self, message: EmailMessage, deadline: Deadline) -> dict[str, tuple[int, bytes]]:
         p = self.params
-        context = ssl.create_default_context()
-        if p.security == "ssl":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(p.host, p.port, timeout=p.timeout, context=context)
-        else:
-            server = smtplib.SMTP(p.host, p.port, timeout=p.timeout)
+        secured = p.host if p.security == "ssl" else None
+        # the operator names the mail server, which is often in a private network
+        addresses = resolve(p.host, p.port, allow_private=True, seconds=deadline.left())
+        opened = connect(addresses, p.port, deadline, server_hostname=secured)
+        server = None
         try:
-            if p.security == "starttls":
-                server.starttls(context=context)
-            if p.username and p.password is not None:
-                server.login(p.username, p.password.reveal())
-        except BaseException:
-            server.close()
-            raise
-        return server
+            with deadline.over(opened):
+                server = _Server(opened, p.host, deadline)
+                if p.security == "starttls":
+                    server.starttls(context=ssl.create_default_context())
+                if p.username and p.password is not None:
+                    server.login(p.username, p.password.reveal())
+                refused = server.send_message(message)
+            with suppress(smtplib.SMTPException, OSError), deadline.over(server.sock or opened):
+                server.quit()  # the server has already accepted the mail
+        finally:
+            (server or opened).close()
+        return refused
+
+
+class _Server(smtplib.SMTP):
+    """An SMTP session on a connection that is open."""
+
+    def __init__(self, opened: socket.socket, host: str, deadline: Deadline) -> None:
+        self._opened = opened
+        super().__init__(host, timeout=deadline.left())
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002
+        return self._opened
 
 
 def _failed(code: int, text: bytes | str, before: str = "") -> DeliveryError:
@@ -127,8 +138,8 @@ def compose(notification: Notification, sender: str, to: list[str]) -> EmailMess
 
 def _text(notification: Notification) -> str:
     parts = [f"{title(notification)} ({notification.reason})"]
-    parts += [_paragraph(alert) for alert in notification.alerts[:_MOST]]
-    return "\n\n".join([*parts, *_rest(notification)]) + "\n"
+    parts += [_paragraph(alert) for alert in notification.alerts]
+    return "\n\n".join([*parts, *more(notification)]) + "\n"
 
 
 def _paragraph(alert: Alert) -> str:
@@ -137,7 +148,7 @@ def _paragraph(alert: Alert) -> str:
 
 def _html(notification: Notification) -> str:
     parts = [f"<h2>{escape(title(notification))}</h2><p>{escape(notification.reason)}</p>"]
-    for alert in notification.alerts[:_MOST]:
+    for alert in notification.alerts:
         color = _COLORS[alert.severity.value] if alert.firing else "#2e7d32"
         rows = "".join(
             f'<tr><td style="color:#666;padding-right:1em;vertical-align:top">{escape(name)}</td>'
@@ -145,10 +156,5 @@ def _html(notification: Notification) -> str:
             for name, value in facts(alert)
         )
         parts.append(f'<h3 style="color:{color}">{escape(heading(alert))}</h3><table>{rows}</table>')
-    parts += [f"<p>{escape(line)}</p>" for line in _rest(notification)]
+    parts += [f"<p>{escape(line)}</p>" for line in more(notification)]
     return f'<html><body style="font-family:sans-serif">{"".join(parts)}</body></html>'
-
-
-def _rest(notification: Notification) -> list[str]:
-    more = len(notification.alerts) - _MOST
-    return [f"… and {more} more alerts: tocsin alerts"] if more > 0 else []

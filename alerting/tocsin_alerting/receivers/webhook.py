@@ -7,10 +7,8 @@ import binascii
 import hashlib
 import hmac
 import http.client
-import socket
-import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -24,9 +22,12 @@ from tocsin.contract.alerts import Alert, Notification
 from tocsin.contract.plugin import Receiver, Stability, param
 from tocsin.errors import ConfigError, DeliveryError
 from tocsin_alerting.addresses import resolve
+from tocsin_alerting.connections import Deadline, connect
 from tocsin_alerting.wording import plain
 
 _BUSY = (429, 503)  # responses with these codes may set Retry-After
+_AGAIN = (408, 425, *_BUSY)  # request timeout, too early (RFC 8470), too many requests, unavailable
+_TOO_LARGE = 413
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ class Params:
         doc="signing secret `whsec_<base64>`, as {env: NAME} or {file: PATH}; null: requests are not signed",
     )
     allow_private: bool = param(False, doc="allow hosts with a private, loopback or link-local address")
-    timeout: float = param(10.0, ge=1, le=120, doc="timeout in seconds for connecting and for the response")
+    timeout: float = param(
+        10.0, ge=1, le=120, doc="maximum seconds of a delivery, from the name lookup to the response"
+    )
     max_alerts: int = param(0, ge=0, doc="maximum number of alerts in one request; 0: no limit")
 
     def __post_init__(self) -> None:
@@ -62,11 +65,12 @@ class Params:
 class Webhook(Receiver[Params]):
     """Posts one request per notification and expects a 2xx response.
 
-    At-least-once: `webhook-id` is the notification's key, so the recipient can drop duplicates. Tocsin retries
-    a notification after a failed connection and after a 5xx or 429 response. After 429 and 503, Tocsin waits at
-    least as long as the response's Retry-After header requests, but at most an hour. Tocsin does not retry
-    after another 4xx response. The receiver does not follow redirects and ignores proxy settings of the
-    environment.
+    At-least-once: `webhook-id` is the notification's key, so the recipient can drop duplicates. A notification that is
+    too large for the recipient (413) is halved, worst alerts first, until each part is accepted; the parts have
+    separate ids, `KEY-1` and `KEY-2`. A single alert that is too large is sent without its evidence.
+    Retried: failed connections, deliveries that exceed `timeout`, 5xx, 408, 425 and 429 responses; 429 and 503 not before
+    their Retry-After. Not retried: other 4xx.
+    Redirects are not followed. Proxy settings of the environment are ignored.
     """
 
     id = "webhook"
@@ -77,26 +81,37 @@ class Webhook(Receiver[Params]):
             target = self.params.target()
         except ConfigError as error:
             raise DeliveryError(str(error), retry=True) from None
-        content = msgspec.json.encode(body(notification, self.params.max_alerts))
+        most = self.params.max_alerts or len(notification.alerts)
+        self._send(target, notification.shortened(most), Deadline(self.params.timeout))
+
+    def _send(self, target: SplitResult, notification: Notification, deadline: Deadline) -> None:
+        content = msgspec.json.encode(body(notification))
         headers = {"Content-Type": "application/json", "User-Agent": "tocsin", "Connection": "close"}
         if self.params.secret is not None:
             headers |= sign(self.params.secret.reveal(), notification.key, notification.sent, content)
-        status, retry_after = self._post(target, content, headers)
+        status, retry_after = self._post(target, content, headers, deadline)
         if 200 <= status < 300:
+            return
+        if status == _TOO_LARGE and (parts := _smaller(notification)):
+            for part in parts:
+                self._send(target, part, deadline)
             return
         reason = f"{_place(target)} answered {status} {http.client.responses.get(status, '')}".strip()
         if 300 <= status < 400:
             raise DeliveryError(f"{reason}; redirects are not followed; configure the final URL", retry=False)
         after = _wait(retry_after, notification.sent) if status in _BUSY else None
-        raise DeliveryError(reason, retry=status >= 500 or status in _BUSY, after=after)
+        raise DeliveryError(reason, retry=status >= 500 or status in _AGAIN, after=after)
 
-    def _post(self, url: SplitResult, content: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
+    def _post(
+        self, url: SplitResult, content: bytes, headers: Mapping[str, str], deadline: Deadline
+    ) -> tuple[int, str | None]:
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        connection = _connect(url, allow_private=self.params.allow_private, timeout=self.params.timeout)
+        connection = _connect(url, deadline, allow_private=self.params.allow_private)
         try:
-            connection.request("POST", target, content, dict(headers))
-            answer = connection.getresponse()
-            return answer.status, answer.getheader("Retry-After")
+            with deadline.over(connection.sock):
+                connection.request("POST", target, content, dict(headers))
+                with connection.getresponse() as answer:
+                    return answer.status, answer.getheader("Retry-After")
         except (OSError, http.client.HTTPException) as error:
             place = _place(url)
             raise DeliveryError(f"{place}: {type(error).__name__}: {error}", retry=True) from error
@@ -104,23 +119,30 @@ class Webhook(Receiver[Params]):
             connection.close()
 
 
-def _connect(url: SplitResult, *, allow_private: bool, timeout: float) -> http.client.HTTPConnection:
+def _connect(url: SplitResult, deadline: Deadline, *, allow_private: bool) -> http.client.HTTPConnection:
     """Connect to an address that was checked. TLS verifies the certificate against the host name."""
     host, secure = url.hostname or "", url.scheme == "https"
     port = url.port or (443 if secure else 80)
-    reason: OSError | None = None
-    for address in resolve(host, port, allow_private=allow_private):
-        try:
-            opened = socket.create_connection((address, port), timeout)
-            if secure:
-                opened = ssl.create_default_context().wrap_socket(opened, server_hostname=host)
-        except OSError as error:
-            reason = error
-            continue
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        connection.sock, connection.auto_open = opened, 0
-        return connection
-    raise DeliveryError(f"cannot connect to {host}:{port}: {reason}", retry=True) from reason
+    try:
+        addresses = resolve(host, port, allow_private=allow_private, seconds=deadline.left())
+        opened = connect(addresses, port, deadline, server_hostname=host if secure else None)
+    except OSError as error:
+        raise DeliveryError(f"cannot connect to {host}:{port}: {error}", retry=True) from error
+    connection = http.client.HTTPConnection(host, port)
+    connection.sock, connection.auto_open = opened, 0
+    return connection
+
+
+def _smaller(notification: Notification) -> tuple[Notification, ...]:
+    """The two halves of a notification, or its single alert without evidence; empty if it has neither."""
+    key, alerts = notification.key, notification.alerts
+    if len(alerts) > 1:
+        half = (len(alerts) + 1) // 2
+        first = replace(notification, key=f"{key}-1", alerts=alerts[:half], more=())
+        return first, replace(notification, key=f"{key}-2", alerts=alerts[half:])
+    if not alerts[0].evidence:
+        return ()
+    return (replace(notification, key=f"{key}-0", alerts=(replace(alerts[0], evidence={}),)),)
 
 
 def sign(secret: str, id: str, sent: datetime, content: bytes) -> dict[str, str]:
@@ -147,14 +169,13 @@ def sign(secret: str, id: str, sent: datetime, content: bytes) -> dict[str, str]
     }
 
 
-def body(notification: Notification, max_alerts: int = 0) -> dict[str, Any]:
+def body(notification: Notification) -> dict[str, Any]:
     """Alertmanager's webhook body, version 4, with Tocsin's own fields under `tocsin`."""
-    shown = notification.alerts[: max_alerts or None]
-    alerts = [_alert(alert) for alert in shown]
+    alerts = [_alert(alert) for alert in notification.alerts]
     return {
         "version": "4",
         "groupKey": notification.group_key,
-        "truncatedAlerts": len(notification.alerts) - len(shown),
+        "truncatedAlerts": sum(item.count for item in notification.more),
         "status": notification.state.value,
         "receiver": notification.receiver,
         "groupLabels": dict(notification.labels),
@@ -163,7 +184,11 @@ def body(notification: Notification, max_alerts: int = 0) -> dict[str, Any]:
         "externalURL": "",
         "notification_reason": notification.reason,
         "alerts": alerts,
-        "tocsin": {"key": notification.key, "severity": notification.severity.value},
+        "tocsin": {
+            "key": notification.key,
+            "severity": notification.severity.value,
+            "more": [str(item) for item in notification.more],
+        },
     }
 
 

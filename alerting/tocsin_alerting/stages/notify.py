@@ -4,30 +4,44 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import islice
 
 from tocsin.contract.alerts import Alert
-from tocsin_alerting.context import Context, Routed
+from tocsin_alerting.context import DROPPED, Context, Routed
 from tocsin_alerting.groups import Group, group_of
+from tocsin_alerting.storms import News, posted
 
 
 def notify(routed: list[Routed], context: Context) -> list[Routed]:
     """Create at most one notification per group, with all of its alerts, and return the alerts unchanged.
 
-    At-least-once: the write that puts a notification in the outbox also stores the reported states.
+    At-least-once: the write that puts a notification in the outbox also stores the reported states. In a storm the
+    notifications of many groups are collapsed into one (`tocsin_alerting.storms`).
     """
     members: dict[str, list[Routed]] = defaultdict(list)
     for item in routed:
         members[item.group].append(item)
+    quiet, due = [], []
     for id, items in members.items():
         before = context.groups.get(id)
-        after = _notified(before or _new(items[0], context), items, context)
-        if after != before:
-            context.groups.save(after)
-    for idle in [g for g in context.groups.all() if g.id not in members]:
-        if not idle.outbox and not idle.unwritten:
-            context.groups.drop(idle.id)
+        group = before or _new(items[0], context)
+        alerts = sorted((i.alert for i in items), key=_order)
+        reason = group.reason(alerts, items[0].route, context.now, last=context.last)
+        if reason:
+            due.append(News(group, alerts, reason))
+        elif before is None:
+            quiet.append(group)
+    context.groups.save_all([*posted(due, context.groups, context.now), *quiet])
     _mark_settled(routed, context)
     return routed
+
+
+def drop_idle(routed: list[Routed], context: Context) -> None:
+    """Delete groups without alerts that have nothing left to deliver or to write to alert_history."""
+    members = {item.group for item in routed}
+    gone = (g for g in context.groups.all() if g.id not in members)
+    for idle in islice((g for g in gone if not g.outbox and not g.unwritten), DROPPED):
+        context.groups.drop(idle.id)
 
 
 def _new(item: Routed, context: Context) -> Group:
@@ -35,19 +49,13 @@ def _new(item: Routed, context: Context) -> Group:
     return Group(id, key, item.route.receiver, labels, created=context.now)
 
 
-def _notified(group: Group, items: list[Routed], context: Context) -> Group:
-    alerts = sorted((i.alert for i in items), key=_order)
-    reason = group.reason(alerts, items[0].route, context.now, last=context.last)
-    return group.notify(alerts, reason, context.now) if reason else group
-
-
-def _order(alert: Alert) -> tuple[bool, int, bool, str]:
-    return not alert.firing, -alert.severity.rank, bool(alert.aspect), alert.id
+def _order(alert: Alert) -> tuple[bool, tuple[int, bool], str]:
+    return not alert.firing, alert.urgency, alert.id
 
 
 def _mark_settled(routed: list[Routed], context: Context) -> None:
     """Mark resolved alerts that were reported to all their groups as settled: they are not processed again."""
     groups = {group.id: group for group in context.groups.all()}
     waiting = {item.alert.id for item in routed if groups[item.group].unreported(item.alert)}
-    for id in {item.alert.id for item in routed if not item.alert.firing} - waiting:
-        context.alerts.amend(id, lambda alert: replace(alert, settled=not alert.firing))
+    resolved = {item.alert.id for item in routed if not item.alert.firing}
+    context.alerts.amend_all(resolved - waiting, lambda alert: replace(alert, settled=not alert.firing))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from tocsin.contract.alerts import Alert, digest
 from tocsin.contract.incidents import Incident
@@ -14,12 +13,20 @@ from tocsin_alerting.playbooks.checklist import checklist
 def open_incident(routed: list[Routed], context: Context) -> list[Routed]:
     """Give every alert of at least `min_severity` an incident: one open incident per playbook and subject."""
     known: dict[str, Alert] = {}
-    for item in routed:
-        alert = item.alert
+    open_ = {(incident.playbook, incident.subject): incident for incident in _open(context)}
+    changed: dict[str, Incident] = {}
+    belongs: dict[str, str] = {}  # from alert to incident
+    for alert in [item.alert for item in routed]:
         if alert.id not in known and _needs_one(alert, context):
-            alert = replace(alert, incident=_open(alert, context).id)
-            context.alerts.amend(alert.id, partial(_belongs, alert.incident))
+            about = (alert.playbook, alert.subject)
+            incident = open_.get(about) or _new(alert, context)
+            if alert.id not in incident.alerts:
+                incident = changed[incident.id] = incident.with_alert(alert, context.now)
+            open_[about], belongs[alert.id] = incident, incident.id
+            alert = replace(alert, incident=incident.id)  # noqa: PLW2901
         known.setdefault(alert.id, alert)
+    context.incidents.save_all(list(changed.values()))
+    context.alerts.amend_all(belongs, lambda alert: replace(alert, incident=belongs[alert.id]))
     return [replace(item, alert=known[item.alert.id]) for item in routed]
 
 
@@ -27,21 +34,9 @@ def _needs_one(alert: Alert, context: Context) -> bool:
     return not alert.incident and alert.severity.rank >= context.settings.min_severity.rank
 
 
-def _belongs(incident: str, alert: Alert) -> Alert:
-    return replace(alert, incident=incident)
-
-
-def _open(alert: Alert, context: Context) -> Incident:
-    incident = next((i for i in context.incidents.all() if _about(i, alert)), None) or _new(alert, context)
-    if alert.id not in incident.alerts:
-        incident = incident.with_alert(alert, context.now)
-        context.incidents.save(incident)
-    return incident
-
-
-def _about(incident: Incident, alert: Alert) -> bool:
-    same = (incident.playbook, incident.subject) == (alert.playbook, alert.subject)
-    return same and incident.open
+def _open(context: Context) -> list[Incident]:
+    """The open incidents; of several about the same, the one with the first id is the last here."""
+    return [incident for incident in reversed(context.incidents.all()) if incident.open]
 
 
 def _new(alert: Alert, context: Context) -> Incident:

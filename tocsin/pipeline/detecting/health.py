@@ -6,7 +6,7 @@ the workers. It is judged like other results: a score for every subject, and a f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,8 +62,16 @@ class Health(Detector[NoParams]):
 class HealthCheck:
     """Checks the health of all workers, plug-ins and sources that share a store."""
 
-    def __init__(self, store: Store, clock: Clock, ledger: Ledger, rhythms: Rhythms) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        ledger: Ledger,
+        rhythms: Rhythms,
+        receivers: Callable[[], Sequence[Score]] = tuple,
+    ) -> None:
         self._store, self._clock, self._ledger, self._rhythms = store, clock, ledger, rhythms
+        self._receivers = receivers
         self._versions: dict[str, int] = {}
         self._checked: datetime | None = None
 
@@ -108,6 +116,7 @@ class HealthCheck:
             *self._rhythms.scores(sources),
             *self._aspects(settings),
             self._dead_letters(),
+            *self._receivers(),
             clocks,
         ]
 

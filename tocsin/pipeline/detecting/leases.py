@@ -15,7 +15,8 @@ import os
 import secrets
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -112,6 +113,16 @@ class Leases:
             return None
         taken = self._store.put(KIND, name, self._claim(), entry.version if entry else None)
         return None if taken is None else Lease(name, taken.version, self._clock.monotonic())
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[Callable[[], None] | None]:
+        """Hold a lease for the block. Yields a function that renews it, or None while another worker holds it."""
+        lease = self.acquire(name)
+        try:
+            yield None if lease is None else functools.partial(self.renew, lease)
+        finally:
+            if lease is not None:
+                self.release(lease)
 
     def _free(self, name: str, value: Mapping[str, Any]) -> bool:
         return value["by"] == self.worker or self._expiry.over(name, value["by"], value["until"])

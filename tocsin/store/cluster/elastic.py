@@ -72,6 +72,7 @@ class ElasticStore:
         self._writing = client.options(request_timeout=timeout)
         self._raw_writing = raw.options(request_timeout=timeout)
         self._state = ElasticState(client, namespace)
+        self.put_all = self._state.put_all
         self._checkpoints = Checkpoints(ElasticState(self._writing, namespace))
         self._stamps = Stamps(clock, self.newest)
         self._refreshed: dict[str, float] = {}  # by stream: monotonic time of the last refresh
@@ -255,8 +256,6 @@ class ElasticStore:
         with store_errors(f"refresh stream {stream}"), contextlib.suppress(elasticsearch.NotFoundError):
             (client or self._client).indices.refresh(index=mappings.name(stream, self.namespace))
         self._refreshed[stream] = now
-
-    # Keyed state and files
 
     def get(self, kind: str, key: str) -> Entry | None:
         self._ensure_setup()

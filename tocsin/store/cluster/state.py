@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _TERM = 40
 _BASE = "versions_above"
 #: Kind and key of the record about the namespace itself. Its value is the version of the views that were set up.
 _INSTALLATION = ("installation", "this")
+_WRITES = 500  # records in one bulk request
 _CHUNK = 6 * 1024 * 1024  # bytes of a file in one document
 _STATE: Mapping[str, Any] = {
     "dynamic": False,
@@ -92,11 +93,7 @@ class ElasticState:
         return self._entry(found)
 
     def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None = None) -> Entry | None:
-        text = msgspec.json.encode(value)
-        write = uuid.uuid4().hex  # identifies this write if its response is lost
-        plain = msgspec.json.decode(text)
-        document = {"kind": kind, "key": key, "value": plain, "write": write, "shown": VERSION}
-        document |= facts(kind, plain)
+        document = _document(kind, key, value)
         how: dict[str, Any] = {"op_type": "create"} if expected is None else self._expecting(expected)
         with store_errors("write the keyed state"):
             try:
@@ -104,8 +101,30 @@ class ElasticState:
                     index=self._records, id=_record(kind, key), document=document, **how
                 )
             except elasticsearch.ConflictError:
-                return self._written(kind, key, write)
+                return self._written(kind, key, document["write"])
         return Entry(kind, key, document["value"], self._version(done.body))
+
+    def put_all(
+        self, kind: str, writes: Sequence[tuple[str, Mapping[str, Any], int | None]]
+    ) -> list[Entry | None]:
+        """Write in bulk requests. What a request did not write is written alone, which tells a conflict from a fault."""
+        done: list[Entry | None] = []
+        for start in range(0, len(writes), _WRITES):
+            part, operations = writes[start : start + _WRITES], []
+            documents = [_document(kind, key, value) for key, value, _ in part]
+            for (key, _, expected), document in zip(part, documents, strict=True):
+                where: dict[str, Any] = {"_id": _record(kind, key)}
+                how = {"create": where} if expected is None else {"index": where | self._expecting(expected)}
+                operations += [how, document]
+            with store_errors("write the keyed state"):
+                items = self._client.bulk(index=self._records, operations=operations).body["items"]
+            for write, document, item in zip(part, documents, items, strict=True):
+                (result,) = item.values()
+                if result["status"] in (200, 201):
+                    done.append(Entry(kind, write[0], document["value"], self._version(result)))
+                else:
+                    done.append(self.put(kind, *write))
+        return done
 
     def _written(self, kind: str, key: str, write: str) -> Entry | None:
         """The record if this write created its current version, otherwise None.
@@ -238,6 +257,13 @@ class ElasticState:
             path = Path(folder) / Path(name).name
             path.write_bytes(content)
             yield str(path)
+
+
+def _document(kind: str, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a record. `write` identifies this write if its response is lost."""
+    plain = msgspec.json.decode(msgspec.json.encode(value))
+    document = {"kind": kind, "key": key, "value": plain, "write": uuid.uuid4().hex, "shown": VERSION}
+    return document | facts(kind, plain)
 
 
 def _record(kind: str, key: str) -> str:

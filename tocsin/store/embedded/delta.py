@@ -55,6 +55,7 @@ class DeltaStore:
                 f"cannot create the store {root}: {why}; set `store.path` to a folder that Tocsin can write to"
             ) from error
         self._state = State(root / "state.db", namespace)
+        self.put_all = self._state.put_all
         self._known: dict[str, tuple[int, KnownIds]] = {}
         self._tables: dict[str, DeltaTable] = {}
         self._logs: dict[str, int] = {}
@@ -281,8 +282,6 @@ class DeltaStore:
 
     def file_names(self) -> list[str]:
         return files.files_below(self.root / "kept")
-
-    # Maintenance
 
     def maintain(self) -> Mapping[str, int]:
         done = {"compacted": 0, "dropped": 0}

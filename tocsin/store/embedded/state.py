@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,24 +100,33 @@ class State:
         return None if row is None else Entry(kind, key, msgspec.json.decode(row[0]), row[1])
 
     def put(self, kind: str, key: str, value: Mapping[str, Any], expected: int | None) -> Entry | None:
-        text = msgspec.json.encode(value).decode()
+        return self.put_all(kind, [(key, value, expected)])[0]
+
+    def put_all(
+        self, kind: str, writes: Sequence[tuple[str, Mapping[str, Any], int | None]]
+    ) -> list[Entry | None]:
+        texts = [msgspec.json.encode(value).decode() for _, value, _ in writes]
         with self._write():
-            (sequence,) = self._connection.execute(
-                "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'sequence' "
-                "RETURNING CAST(value AS INTEGER)"
-            ).fetchone()
-            if expected is None:
-                changed = self._connection.execute(
-                    "INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?)", (kind, key, text, sequence)
-                )
-            else:
-                changed = self._connection.execute(
-                    "UPDATE state SET value = ?, version = ? WHERE kind = ? AND key = ? AND version = ?",
-                    (text, sequence, kind, key, expected),
-                )
-            if changed.rowcount != 1:
-                return None
-        return Entry(kind, key, msgspec.json.decode(text), sequence)
+            return [
+                self._put(kind, key, text, expected)
+                for text, (key, _, expected) in zip(texts, writes, strict=True)
+            ]
+
+    def _put(self, kind: str, key: str, text: str, expected: int | None) -> Entry | None:
+        (sequence,) = self._connection.execute(
+            "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'sequence' "
+            "RETURNING CAST(value AS INTEGER)"
+        ).fetchone()
+        if expected is None:
+            changed = self._connection.execute(
+                "INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?)", (kind, key, text, sequence)
+            )
+        else:
+            changed = self._connection.execute(
+                "UPDATE state SET value = ?, version = ? WHERE kind = ? AND key = ? AND version = ?",
+                (text, sequence, kind, key, expected),
+            )
+        return Entry(kind, key, msgspec.json.decode(text), sequence) if changed.rowcount == 1 else None
 
     def delete(self, kind: str, key: str, expected: int) -> bool:
         with self._write():
