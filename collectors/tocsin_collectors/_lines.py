@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
+
+from tocsin_collectors._find import irregular
 
 #: Bytes by which a file is known: at its head, and before a checkpoint.
 KNOWN = 1024
@@ -31,13 +36,27 @@ def compressed(path: Path) -> bool:
     return path.suffix == ".gz"
 
 
-def opened(path: Path) -> BinaryIO:
-    """A file to read from, decompressed.
+@contextmanager
+def opened(path: Path, *, raw: bool = False) -> Iterator[BinaryIO]:
+    """Open a regular file for reading, decompressed unless `raw`. A pipe is never waited for.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened, or is not a regular file.
     """
-    return cast("BinaryIO", gzip.open(path, "rb") if compressed(path) else path.open("rb"))
+    with open(path, "rb", opener=_regular) as file:  # noqa: PTH123 - Path.open takes no opener
+        if raw or not compressed(path):
+            yield file
+        else:
+            with gzip.GzipFile(fileobj=file) as plain:
+                yield cast("BinaryIO", plain)
+
+
+def _regular(path: str, flags: int) -> int:
+    number = os.open(path, flags | os.O_NONBLOCK)  # opening a pipe waits for its writer otherwise
+    if reason := irregular(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, reason, path)
+    return number
 
 
 def fill(file: BinaryIO, size: int, data: bytes = b"") -> tuple[bytes, str]:

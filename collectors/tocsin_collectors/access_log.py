@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from tocsin.clock import format_time
 from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin.errors import ConfigError
-from tocsin_collectors._find import find
+from tocsin_collectors._find import Faults, find
 from tocsin_collectors._follow import Follower, Piece, Progress
 from tocsin_collectors._lines import SHOWN
 from tocsin_collectors._mlflow import KEPT, Request, registry_request
@@ -89,14 +89,21 @@ class AccessLog(Collector[Params]):
     def collect(self, resume: Resume) -> Iterator[Batch]:
         progress = Progress(resume)
         pending: dict[str, _Pending] = {}
-        for found in find(self.params.paths, _WANTED, self._warned):
-            for piece in self._follower.pieces(found, "access", progress):
+        faults = Faults()
+        for found in find(self.params.paths, _WANTED, self._warned, faults=faults):
+            for piece in self._follower.pieces(found, "access", progress, faults):
                 waiting = pending.setdefault(found.root, _Pending())
                 self._add(piece, waiting)
                 if len(waiting.events) + len(waiting.rejected) >= _BATCH:
                     yield self._batch(found.root, pending.pop(found.root))
         for root, waiting in pending.items():
             yield self._batch(root, waiting)
+        faults.check()
+
+    def check(self) -> None:
+        faults = Faults()
+        find(self.params.paths, _WANTED, set(), faults=faults)
+        faults.check()
 
     def _add(self, piece: Piece, to: _Pending) -> None:
         if piece.key:

@@ -13,7 +13,7 @@ import msgspec
 
 from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin_collectors._aws import access_event
-from tocsin_collectors._find import Found, find
+from tocsin_collectors._find import Faults, Found, find
 from tocsin_collectors._lines import SHOWN, fill, opened
 
 #: A file that is larger after decompression is rejected: CloudTrail writes at most about 50 MB.
@@ -77,7 +77,8 @@ class Cloudtrail(Collector[Params]):
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}
         done: set[str] = set()
-        for found in find(self.params.paths, _WANTED, self._warned):
+        faults = Faults()
+        for found in find(self.params.paths, _WANTED, self._warned, faults=faults):
             try:
                 key = f"{self.id}:{self._identity(found.path)}"
                 if key in done or resume("access", key) is not None:
@@ -88,10 +89,15 @@ class Cloudtrail(Collector[Params]):
             except FileNotFoundError:
                 continue
             except OSError as error:
-                reason = f"the file cannot be read: {error.strerror or error}; check its permissions"
-                pending.setdefault(found.root, _Pending()).reject(reason, str(found.path), b"")
+                faults.add(found.path, error)
         for root, waiting in pending.items():
             yield self._batch(root, waiting)
+        faults.check()
+
+    def check(self) -> None:
+        faults = Faults()
+        find(self.params.paths, _WANTED, set(), faults=faults)
+        faults.check()
 
     def _read(self, found: Found, key: str, resume: Resume, pending: dict[str, _Pending]) -> Iterator[None]:
         """Read a file into `pending`; yields each time `pending` is full, with the checkpoint set."""
@@ -114,7 +120,7 @@ class Cloudtrail(Collector[Params]):
         stat = path.stat()
         size, changed, digest = self._known.get(path, (0, 0, ""))
         if (size, changed) != (stat.st_size, stat.st_mtime_ns):
-            with path.open("rb") as file:
+            with opened(path, raw=True) as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
             self._known[path] = stat.st_size, stat.st_mtime_ns, digest
         return digest
