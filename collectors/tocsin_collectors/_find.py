@@ -67,7 +67,7 @@ class Faults:
         listed = [f"{place}: {reason}" for place, reason in self._reasons.items()]
         more = len(listed) - _SHOWN
         last = [f"and {more:,} more places"] if more > 0 else []
-        raise InputError(" | ".join([*listed[:_SHOWN], *last]))
+        raise InputError(_printable(" | ".join([*listed[:_SHOWN], *last])))
 
 
 def find(
@@ -233,4 +233,9 @@ def _fixed(root: str) -> str:
 
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return _printable(", ".join(names[:_SHOWN])) + more
+
+
+def _printable(text: str) -> str:
+    """A text of one line, whatever names somebody gave to files."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

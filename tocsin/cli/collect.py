@@ -9,7 +9,7 @@ import click
 from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, json_option, progress, say, show
 from tocsin.config.parsing import parse
-from tocsin.errors import ConfigError
+from tocsin.errors import ConfigError, InputError
 
 
 @click.command()
@@ -31,8 +31,11 @@ def collect(
 ) -> None:
     """Collect the new events in PATHS with the collector KIND: ndjson, access_log, cloudtrail, dataset, …
 
-    A second run continues where the first one ended: no event is lost, none is stored twice.
+    A second run continues where the first one ended: no event is lost, none is stored twice. If a part of PATHS
+    cannot be read, the rest is collected, the part is named, and the exit code is 1.
     """
+    from tocsin.pipeline.ingesting.ingest import Counts
+
     settings: dict[str, Any] = {"paths": list(paths)}
     if stream:
         settings["stream"] = stream
@@ -40,8 +43,18 @@ def collect(
     app = open_app(ctx)
     app.drain()
     collector = app.collector(kind, settings)
+    counts, fault = Counts(), None
+
+    def ingested(so_far: Counts) -> None:
+        nonlocal counts
+        counts = so_far
+        at.detail(f"{so_far.read:,} read")
+
     with progress(f"collecting {kind}") as at:
-        counts = app.ingest.run(collector, lambda c: at.detail(f"{c.read:,} read"))
+        try:
+            app.ingest.run(collector, ingested)
+        except InputError as error:  # raised after the parts of the source that can be read
+            fault = error
     if as_json:
         show([counts._asdict()], (), as_json=True, empty="")
     else:
@@ -51,6 +64,8 @@ def collect(
         say("for the reasons: tocsin events dead_letter", err=True)
     if counts.spooled:
         say("the next `collect` or `run` that reaches the cluster writes the spooled events", err=True)
+    if fault is not None:
+        raise fault
     ctx.exit(Exit.DONE)
 
 

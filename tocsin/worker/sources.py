@@ -58,28 +58,37 @@ class Sources:
         total, away = Counts(), 0
         refused: StoreError | None = None
         for name, collector in self._collectors.items():
+            read = [Counts()]  # the counts after each batch: a source that fails may have delivered some
+            fault = ""
             try:
                 with self._lease(name) as guard:
                     if guard is None:
                         continue
                     progress(f"collecting from {collector.id}")
-                    counts = self._ingest.run(collector, guard=guard)
-            except (InputError, LeaseLost, StoreAway) as error:
+                    self._ingest.run(collector, read.append, guard)
+            except (LeaseLost, StoreAway) as error:
                 log.warning("source skipped", source=name, reason=str(error))
                 away += not isinstance(error, LeaseLost)
+                total = total.plus(read[-1])
                 continue
             except StoreError as error:  # raised at the end: other sources may write other streams
                 refused = refused or error
+                total = total.plus(read[-1])
                 continue
+            except InputError as error:
+                fault = str(error)
             except Exception as error:  # noqa: BLE001 — the fence around plug-in calls: one source stops no other
-                log.error("source failed", source=name, reason=f"{type(error).__name__}: {error}")  # noqa: TRY400
+                fault = f"{type(error).__name__}: {error}"
+            if fault:
+                log.error("source failed", source=name, reason=fault)
                 away += 1
-                continue
-            total = total.plus(counts)
-            if counts.read:
-                with contextlib.suppress(StoreAway):
+            total = total.plus(read[-1])
+            with contextlib.suppress(StoreAway):
+                self._rhythms.record_state(name, fault)
+                if read[-1].read:
                     self._rhythms.record_activity(name)
-                log.info("collected", source=name, **counts._asdict())
+            if read[-1].read:
+                log.info("collected", source=name, **read[-1]._asdict())
         if refused is not None:
             raise refused
         return total, away
