@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 import msgspec
 
 from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
-from tocsin_collectors._aws import access_event
-from tocsin_collectors._find import Faults, Found, find
+from tocsin_collectors._aws import access_events, skipped
+from tocsin_collectors._envelopes import EXPORTED, JSON_FAULTS, concatenated, unpacked
+from tocsin_collectors._find import Faults, Found, find, log
 from tocsin_collectors._lines import SHOWN, fill, opened
 
 #: A file that is larger after decompression is rejected: CloudTrail writes at most about 50 MB.
@@ -37,16 +39,13 @@ class _Pending:
     events: list[dict[str, Any]] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def full(self) -> bool:
         return len(self.events) + len(self.rejected) >= _EVENTS
 
     def reject(self, reason: str, place: str, original: bytes) -> None:
         self.rejected.append(Rejected(reason, place, original[:SHOWN]))
-
-
-class _Records(msgspec.Struct):
-    Records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Unreadable(Exception):  # noqa: N818 - it describes a file, not a defect of the program
@@ -58,12 +57,14 @@ class Unreadable(Exception):  # noqa: N818 - it describes a file, not a defect o
 
 
 class Cloudtrail(Collector[Params]):
-    """Reads CloudTrail files from S3 and files that tools export: arrays, single events, ndjson.
+    """Reads CloudTrail files from S3 and files that tools export: arrays, single events, ndjson, concatenated JSON, the
+    output of `lookup-events`, EventBridge events, and log events of CloudWatch.
 
     Delivery: at least once; each `eventID` is stored once. The collector identifies a file by its content.
     It never reads a completely committed file again, and it resumes a partly committed file at its
-    checkpoint. Every record of a file becomes an event or a rejection. A file that is not JSON or is
-    truncated becomes one rejection, and the collector continues with the next file.
+    checkpoint. Every record of a file becomes an event or a rejection; a copy becomes two events, one for its source.
+    Digests, insights and CloudWatch's control messages describe no access: the collector skips and counts them. A file
+    that is not JSON or is truncated becomes one rejection, and the collector continues with the next file.
     """
 
     id = "cloudtrail"
@@ -126,6 +127,9 @@ class Cloudtrail(Collector[Params]):
         return digest
 
     def _batch(self, root: str, waiting: _Pending) -> Batch:
+        if waiting.skipped:
+            counts = ", ".join(f"{what} {count:,}" for what, count in sorted(waiting.skipped.items()))
+            log.warning("%s: skipped, because they describe no access: %s", root, counts)
         return Batch(
             "access",
             f"{self.id}:{root}",
@@ -141,10 +145,16 @@ def _take(place: str, original: bytes | Unreadable, to: _Pending) -> None:
         to.reject(str(original), place, original.shown)
         return
     try:
-        to.events.append(access_event(msgspec.json.decode(original)))
-        to.places.append(place)
+        record = msgspec.json.decode(original)
+        if what := skipped(record):
+            to.skipped[what] += 1
+            return
+        events = access_events(record)
     except (ValueError, RecursionError) as error:  # invalid JSON is a ValueError, too
-        to.reject(f"no CloudTrail record: {error}", place, original)
+        to.reject(f"not a CloudTrail record: {error}", place, original)
+        return
+    to.events += events
+    to.places += [place] * len(events)
 
 
 def _records(path: Path) -> Iterator[tuple[str, bytes | Unreadable]]:
@@ -152,12 +162,17 @@ def _records(path: Path) -> Iterator[tuple[str, bytes | Unreadable]]:
     try:
         data = _content(path)
         try:
-            records = _unpacked(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if not _has_lines(data):
-                raise Unreadable(f"the file is no JSON, or is cut short: {error}", data) from None
-            yield from _lines(path, data)
-            return
+            records = list(unpacked(data))
+        except JSON_FAULTS as error:
+            if _has_lines(data):
+                yield from _lines(path, data)
+                return
+            records, end = concatenated(data)
+            if not records:
+                raise Unreadable(f"the file is not JSON, or is cut short: {error}", data) from None
+            if data[end:].strip():
+                rest = Unreadable(f"from byte {end:,} on, the file is not JSON, or is cut short", data[end:])
+                yield f"{path}@{end}", rest
     except Unreadable as error:
         yield str(path), error
         return
@@ -169,26 +184,22 @@ def _lines(path: Path, data: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
     for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip():
             continue
+        text = EXPORTED.sub(b"", line)
         try:
-            for record in _unpacked(line):
-                yield f"{path}:{number}", record
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            yield f"{path}:{number}", Unreadable(f"not JSON: {error}", line)
-
-
-def _unpacked(data: bytes) -> list[bytes]:
-    """The records in a JSON text: of `{"Records": […]}`, of an array, or the one object itself."""
-    if data.lstrip()[:1] == b"[":
-        return [bytes(raw) for raw in msgspec.json.decode(data, type=list[msgspec.Raw])]
-    records = msgspec.json.decode(data, type=_Records).Records
-    return [data] if records is msgspec.UNSET else [bytes(raw) for raw in records]
+            records = list(unpacked(text))
+        except JSON_FAULTS as error:
+            records, end = concatenated(text)
+            if text[end:].strip():
+                yield f"{path}:{number}", Unreadable(f"not JSON: {error}", text[end:])
+        for record in records:
+            yield f"{path}:{number}", record
 
 
 def _has_lines(data: bytes) -> bool:
     for line in data[: 1024 * 1024].split(b"\n", 10)[:10]:
         try:
-            msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            msgspec.json.decode(EXPORTED.sub(b"", line), type=dict[str, msgspec.Raw])
+        except JSON_FAULTS:
             continue
         return True
     return False
