@@ -86,21 +86,31 @@ def without_prefix(line: str) -> Iterator[tuple[str, str]]:
 
 def recognized(line: str) -> Parts | None:
     """The fields of a line without a prefix; None if it has no known format."""
-    at, forged = _HEAD.match(line).end(), False  # type: ignore[union-attr] - it matches every text
-    if not line[:at].endswith(("] ", " - ")):  # a quotation mark in the user name, which not every server escapes
-        starts = [match.end() - 1 for match in _START.finditer(line)]
-        at, forged = (starts[0], len(starts) > 1) if starts else (at, False)
+    end = _HEAD.match(line).end()  # type: ignore[union-attr] - it matches every text
+    if line[:end].endswith("] "):
+        return _combined(line, end)
+    parts = _uvicorn(line, end)
+    if parts is None and (starts := [match.end() - 1 for match in _START.finditer(line)]):
+        parts = _combined(line, starts[0])  # a quotation mark in the user name, which not every server escapes
+        if parts is not None and len(starts) > 1:
+            parts["user"] = ""  # it may be a part of a request that the client made up
+    return parts
+
+
+def _combined(line: str, at: int) -> Parts | None:
     head = line[:at]
-    if head.endswith("] "):
-        start = head.rfind(" [")
-        time, tail = head[start + 2 : -2], _TAIL.match(line, at)
-        who = _who(head[:start]) if start >= 0 else None
-        if who is None or tail is None or not _TIME.fullmatch(time):
-            return None
-        parts = {name: value or "" for name, value in tail.groupdict().items()}
-        forwarded, user = who.forwarded or parts["forwarded"], "" if forged else who.user
-        return {**parts, "time": time, "address": who.address, "user": user, "forwarded": forwarded}
-    before, tail = _UVICORN.match(head), _UVICORN_TAIL.match(line, at)
+    start = head.rfind(" [")
+    time, tail = head[start + 2 : -2], _TAIL.match(line, at)
+    who = _who(head[:start]) if start >= 0 else None
+    if who is None or tail is None or not _TIME.fullmatch(time):
+        return None
+    parts = {name: value or "" for name, value in tail.groupdict().items()}
+    forwarded = who.forwarded or parts["forwarded"]
+    return {**parts, "time": time, "address": who.address, "user": who.user, "forwarded": forwarded}
+
+
+def _uvicorn(line: str, at: int) -> Parts | None:
+    before, tail = _UVICORN.match(line[:at]), _UVICORN_TAIL.match(line, at)
     if before is None or tail is None:
         return None
     address = before["address"]

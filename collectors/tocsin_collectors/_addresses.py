@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 from collections.abc import Sequence
+
+from tocsin.contract.addresses import canonical_address
 
 _INTERNAL = tuple(
     map(
@@ -15,25 +16,9 @@ _INTERNAL = tuple(
 )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=65_536)
-def address(text: str) -> str | None:
-    """The address in a text, without port, brackets and zone, in its one canonical form; None if there is none.
-
-    An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
-    """
-    host, _, port = text.rpartition(":")
-    for candidate in (text, text.strip("[]"), host.strip("[]") if port.isdecimal() else ""):
-        try:
-            found = ipaddress.ip_address(candidate.partition("%")[0])
-        except ValueError:
-            continue
-        return str(getattr(found, "ipv4_mapped", None) or found)
-    return None
-
-
 def is_address(text: str) -> bool:
     """Whether a text is an address, also with a port."""
-    return len(text) <= 80 and address(text) is not None
+    return len(text) <= 80 and canonical_address(text) is not None
 
 
 def client_of(forwarded: str) -> tuple[str | None, str | None]:
@@ -42,7 +27,7 @@ def client_of(forwarded: str) -> tuple[str | None, str | None]:
     The client is the last address that is not internal, because each proxy appends the address that it saw; in a list
     of internal addresses it is the first one.
     """
-    known: Sequence[str] = [found for item in forwarded.split(",") if (found := address(item.strip()[:80]))]
+    known: Sequence[str] = [found for item in forwarded.split(",") if (found := canonical_address(item.strip()[:80]))]
     if not known:
         return None, None
     outside = [item for item in known if not _internal(item)]

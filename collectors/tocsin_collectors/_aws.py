@@ -6,11 +6,12 @@ kept under its CloudTrail name below `aws.cloudtrail`.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
+
+from tocsin.contract.addresses import canonical_address
 
 _MAPPED = frozenset({
     "eventID", "eventTime", "eventName", "eventSource", "awsRegion", "sourceIPAddress", "userAgent",
@@ -219,10 +220,8 @@ def _address(value: object) -> dict[str, str]:
     if text is None:
         return {}
     plain = re.sub(r"\b0+(?=\d)", "", text) if re.fullmatch(r"[\d.]+", text) else text
-    try:
-        return {"source.ip": str(ipaddress.ip_address(plain))}
-    except ValueError:
-        return {"source.address": text}
+    found = canonical_address(plain)
+    return {"source.ip": found} if found else {"source.address": text}
 
 
 def _kinds(record: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,19 +14,21 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from zoneinfo import ZoneInfo
 
 from tocsin.clock import format_time
+from tocsin.contract.addresses import canonical_address
 from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin.errors import ConfigError
 from tocsin_collectors._access_format import parse_format
 from tocsin_collectors._access_json import object_parts, read_object, wrapped
 from tocsin_collectors._access_lines import FORMATS, Parts, recognized, without_prefix
-from tocsin_collectors._addresses import address, client_of
+from tocsin_collectors._addresses import client_of, is_address
 from tocsin_collectors._find import Faults, find
 from tocsin_collectors._follow import Follower, Piece, Progress
 from tocsin_collectors._lines import SHOWN
 from tocsin_collectors._mlflow import KEPT, Request, registry_request
 
 _WANTED = re.compile(r"(access|mlflow)[\w.-]*$", re.IGNORECASE)
-_REQUEST = re.compile(r"(?P<method>[A-Z]+) (?P<target>\S+)(?: HTTP/\d(?:\.\d)?)?$")
+_REQUEST = re.compile(r"(?P<method>[A-Z][A-Z_-]*) (?P<target>\S(?:.*\S)?)$")
+_PROTOCOL = re.compile(r" HTTP/\d(?:\.\d)?$")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _KINDS = {
     "create": "creation", "upload": "creation", "delete": "deletion", "update": "change", "promote": "change",
@@ -179,15 +182,19 @@ class AccessLog(Collector[Params]):
 
 
 def _request(line: str, status: int) -> dict[str, Any]:
-    match = _REQUEST.match(line)
+    match = _REQUEST.match(_PROTOCOL.sub("", line))
     if match is None:
         return {"event.action": "malformed", "tocsin.resource.type": "http"}
     method = match["method"]
     target = re.sub(r"^https?://[^/]*", "", match["target"])
     path, _, text = target.partition("?")
-    query = {name: value for name, value in parse_qsl(text) if name in KEPT}
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(text):
+        if name in KEPT:
+            query.setdefault(name, value)  # the first one counts, as in Flask
     path = unquote(path)
-    request = registry_request(method, path, query) or Request(method.lower(), "http", path)
+    plain = f"/{posixpath.normpath(path).lstrip('/')}"  # as servers read // and /./
+    request = registry_request(method, plain, query) or Request(method.lower(), "http", path)
     kind = _KINDS.get(request.action, "access")
     return {
         "http.request.method": method,
@@ -206,8 +213,9 @@ def _address(host: str, forwarded: str | None) -> dict[str, str | None]:
     client, claimed = client_of(forwarded) if forwarded else (None, None)
     if host in ("", "-", "@") or host.startswith("unix:"):
         return {"source.ip": client, "network.forwarded_ip": claimed}
-    found = address(host)
-    return {"source.ip" if found else "source.address": found or host, "network.forwarded_ip": claimed}
+    if not is_address(host):
+        return {"source.address": host, "network.forwarded_ip": claimed}
+    return {"source.ip": canonical_address(host), "network.forwarded_ip": claimed}
 
 
 def _rest(parts: Parts) -> dict[str, Any]:
