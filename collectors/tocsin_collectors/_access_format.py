@@ -18,9 +18,9 @@ from tocsin_collectors._access_lines import CLF, ISO, Parts
 
 #: Formats that go by a name, as Apache writes them.
 NAMED = {
-    "common": "%h %l %u %t \"%r\" %>s %O",
-    "combined": "%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\"",
-    "vhost_combined": "%v:%p %h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\"",
+    "common": '%h %l %u %t "%r" %>s %O',
+    "combined": '%h %l %u %t "%r" %>s %O "%{Referer}i" "%{User-Agent}i"',
+    "vhost_combined": '%v:%p %h %l %u %t "%r" %>s %O "%{Referer}i" "%{User-Agent}i"',
 }  # fmt: skip
 _NGINX = {
     "remote_addr": "address", "remote_user": "user", "time_local": "time", "time_iso8601": "time", "msec": "time",
@@ -85,14 +85,20 @@ class Format:
         if blob is not None and self.between is not None:
             cuts = list(self.between.finditer(blob))
             if len(cuts) == 1:
-                parts |= {self.first: blob[: cuts[0].start()], self.last: blob[cuts[0].end() :], **cuts[0].groupdict()}
+                parts |= {
+                    self.first: blob[: cuts[0].start()],
+                    self.last: blob[cuts[0].end() :],
+                    **cuts[0].groupdict(),
+                }
         return finished(parts, self.time)
 
 
 def finished(parts: Parts, time: str = "") -> Parts:
     """Fields in the units of `Parts`: a target from path and query, and a duration in seconds."""
     if "path" in parts and "target" not in parts:
-        parts["target"] = parts["path"] + ("" if parts.get("query", "-") in ("", "-") else f"?{parts['query'].lstrip('?')}")
+        parts["target"] = parts["path"] + (
+            "" if parts.get("query", "-") in ("", "-") else f"?{parts['query'].lstrip('?')}"
+        )
     for name, scale in (("micros", 1e6), ("millis", 1e3)):
         if parts.get(name, "").isdecimal() and len(parts[name]) < 16:
             parts["seconds"] = str(int(parts[name]) / scale)
@@ -123,7 +129,9 @@ def parse_format(directive: str) -> Format:
     if keys is not None or len(free) < 2:
         return Format(_compiled(tokens), keys=keys, time=time)
     if len(free) > 2:
-        raise ValueError("more than two values that clients choose stand outside of quotation marks; quote them")
+        raise ValueError(
+            "more than two values that clients choose stand outside of quotation marks; quote them"
+        )
     first, last = free
     blob = _Token(field="blob", pattern=_ANY)
     names = tokens[first].field, tokens[last].field
@@ -136,7 +144,9 @@ def _text(directive: str) -> str:
     given = directive.strip()
     if match := re.match(r"log_format\s+\S+\s+(?:escape=\w+\s+)?", given):
         parts = _QUOTED.findall(given[match.end() :])
-        return re.sub(r"\\(['\"\\])", r"\1", "".join(a or b for a, b in parts)) or given[match.end() :].rstrip("; ")
+        return re.sub(r"\\(['\"\\])", r"\1", "".join(a or b for a, b in parts)) or given[
+            match.end() :
+        ].rstrip("; ")
     if re.match(r"(?:LogFormat|CustomLog|TransferLog)\s", given, re.IGNORECASE):
         quoted = [b.replace('\\"', '"') for _, b in _QUOTED.findall(given) if "%" in b]
         return quoted[-1] if quoted else given
@@ -188,7 +198,9 @@ def _json_keys(text: str) -> dict[str, str]:
     """The field of each key of a JSON format."""
     pairs = re.findall(r'"([^"]+)"\s*:\s*"?([^",}]*)', text)
     found = {key: _VARIABLE.fullmatch(value.strip()) for key, value in pairs}
-    return {key: name for key, match in found.items() if match and (name := _field(match)) not in ("", "other")}
+    return {
+        key: name for key, match in found.items() if match and (name := _field(match)) not in ("", "other")
+    }
 
 
 def _compiled(tokens: list[_Token], *, whole: bool = True) -> re.Pattern[str]:

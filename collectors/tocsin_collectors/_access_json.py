@@ -91,7 +91,9 @@ def object_parts(found: Mapping[str, Any], keys: Mapping[str, str] | None = None
     if not parts.get("request") and not (parts.get("method") and parts.get("target")):
         missing.append("request")
     if missing:
-        raise ValueError(f"the JSON object has no {' and no '.join(missing)}; set `format` to the server's log format")
+        raise ValueError(
+            f"the JSON object has no {' and no '.join(missing)}; set `format` to the server's log format"
+        )
     return parts
 
 

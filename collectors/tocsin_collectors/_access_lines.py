@@ -79,19 +79,24 @@ def without_prefix(line: str) -> Iterator[tuple[str, str]]:
             return
         found = match.groupdict()
         if found.get("tag") == "P":
-            raise ValueError("a part of a line that the container runtime has split; raise its limit of a line")
+            raise ValueError(
+                "a part of a line that the container runtime has split; raise its limit of a line"
+            )
         line, time = line[match.end() :], found.get("time") or time
     yield line, time
 
 
 def recognized(line: str) -> Parts | None:
     """The fields of a line without a prefix; None if it has no known format."""
-    end = _HEAD.match(line).end()  # type: ignore[union-attr] - it matches every text
+    quoted = _HEAD.match(line)
+    end = quoted.end() if quoted else 0
     if line[:end].endswith("] "):
         return _combined(line, end)
     parts = _uvicorn(line, end)
     if parts is None and (starts := [match.end() - 1 for match in _START.finditer(line)]):
-        parts = _combined(line, starts[0])  # a quotation mark in the user name, which not every server escapes
+        parts = _combined(
+            line, starts[0]
+        )  # a quotation mark in the user name, which not every server escapes
         if parts is not None and len(starts) > 1:
             parts["user"] = ""  # it may be a part of a request that the client made up
     return parts

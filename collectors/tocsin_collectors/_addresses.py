@@ -27,7 +27,9 @@ def client_of(forwarded: str) -> tuple[str | None, str | None]:
     The client is the last address that is not internal, because each proxy appends the address that it saw; in a list
     of internal addresses it is the first one.
     """
-    known: Sequence[str] = [found for item in forwarded.split(",") if (found := canonical_address(item.strip()[:80]))]
+    known: Sequence[str] = [
+        found for item in forwarded.split(",") if (found := canonical_address(item.strip()[:80]))
+    ]
     if not known:
         return None, None
     outside = [item for item in known if not _internal(item)]

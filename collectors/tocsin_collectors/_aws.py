@@ -1,7 +1,7 @@
 """One CloudTrail record as access events.
 
 Source: AWS CloudTrail record contents, event versions 1.05 to 1.11. What has no column of its own is
-kept under its CloudTrail name below `aws.cloudtrail`.
+stored under its CloudTrail name below `aws.cloudtrail`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KINDS = (
         ),
     ),
 )
-#: Request parameters that name what was acted on, the most telling one first, with the resource's type.
+#: Request parameters that name a resource, with its type, the most specific one first.
 _NAMES = (
     ("modelId", "model"),
     ("modelIdentifier", "model"),
@@ -170,8 +170,8 @@ def _size(value: object) -> int | None:
 
 
 def _principal(identity: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Who it was. A role counts as one principal whoever assumed it, and the session is its name; but a
-    role that people reach through IAM Identity Center is shared, so there the session is the principal.
+    """The principal. A role is one principal, whoever assumed it, and the session is its name. A role of IAM Identity
+    Center is shared by people, so its sessions are the principals.
     """
     session = _object(identity.get("sessionContext"))
     role = _object(session.get("sessionIssuer"))
@@ -215,7 +215,7 @@ def _principal_type(
 
 
 def _address(value: object) -> dict[str, str]:
-    """An address, or the name of the service that called. Anonymized logs pad octets with zeros."""
+    """The address, or the name of the service that called. Anonymized logs pad octets with zeros."""
     text = _text(value)
     if text is None:
         return {}
@@ -253,7 +253,7 @@ def _named(asked: Mapping[str, Any], service: str) -> tuple[str, str] | None:
 
 
 def _listed(record: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The record's own list of resources; where it names several, the last is the narrowest."""
+    """The resource from the record's own list. If the list names several, the last one is the most specific."""
     listed = record.get("resources")
     for item in reversed(listed) if isinstance(listed, list) else ():
         arn = _text(_object(item).get("ARN"))
@@ -265,7 +265,7 @@ def _listed(record: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _arn_type(arn: str) -> str:
-    """`role` of `arn:aws:iam::1:role/x`; where the ARN has no such word, its service."""
+    """The type in an ARN, such as `role` in `arn:aws:iam::1:role/x`; if the ARN has none, its service."""
     match = _ARN.match(arn)
     if match is None:
         return "resource"
@@ -275,7 +275,7 @@ def _arn_type(arn: str) -> str:
 
 
 def _naming(asked: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Whatever parameter is named like a resource: `volumeId`, `logGroupName`, `queueArn`, …"""
+    """The first parameter with the name of a resource: `volumeId`, `logGroupName`, `queueArn`, …"""
     for name in sorted(asked):
         match, value = _NAMING.match(name), _text(asked[name])
         if match and value and match["what"] not in _NOT_RESOURCES:

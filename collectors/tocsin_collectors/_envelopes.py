@@ -29,8 +29,8 @@ class _Records(msgspec.Struct):
     Records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Named(msgspec.Struct):
-    eventName: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+class _Named(msgspec.Struct, rename={"name": "eventName"}):
+    name: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 def unpacked(data: bytes) -> Iterator[bytes]:
@@ -54,7 +54,8 @@ def concatenated(data: bytes) -> tuple[list[bytes], int]:
     read, at, records = json.JSONDecoder().raw_decode, 0, list[bytes]()
     while at < len(text):
         try:
-            _, end = read(text, _BLANK.match(text, at).end())  # type: ignore[union-attr] - matches everywhere
+            blank = _BLANK.match(text, at)
+            _, end = read(text, blank.end() if blank else at)
             records += unpacked(text[at:end].encode("utf-8", "surrogateescape"))
         except (ValueError, *JSON_FAULTS):
             break
@@ -65,7 +66,7 @@ def concatenated(data: bytes) -> tuple[list[bytes], int]:
 def _opened(item: bytes) -> Iterator[bytes]:
     """A record, or the records in the envelope that this object is."""
     try:
-        if item.lstrip()[:1] == b"{" and msgspec.json.decode(item, type=_Named).eventName is not msgspec.UNSET:
+        if item.lstrip()[:1] == b"{" and msgspec.json.decode(item, type=_Named).name is not msgspec.UNSET:
             yield item
             return
         value = msgspec.json.decode(item)

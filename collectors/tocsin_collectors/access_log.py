@@ -162,7 +162,7 @@ class AccessLog(Collector[Params]):
         """The fields of a line, by the setting `format` or by the known formats, behind the known prefixes."""
         for rest, time in without_prefix(line):
             if rest.startswith("{") and not inner:
-                parts = self._object(rest)
+                parts: Parts | None = self._object(rest)
             else:
                 parts = self._format.parse(rest) if self._format else recognized(rest)
             if parts is not None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -18,7 +18,10 @@ from tocsin_collectors._envelopes import EXPORTED, JSON_FAULTS, concatenated, un
 from tocsin_collectors._find import Faults, Found, find, log
 from tocsin_collectors._lines import SHOWN, fill, opened
 
-#: A file that is larger after decompression is rejected: CloudTrail writes at most about 50 MB.
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+#: A file that is larger than this after decompression is rejected. CloudTrail writes at most about 50 MB.
 LARGEST = 256 * 1024 * 1024
 _WANTED = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$")
 _EVENTS = 10_000
@@ -122,7 +125,7 @@ class Cloudtrail(Collector[Params]):
         size, changed, digest = self._known.get(path, (0, 0, ""))
         if (size, changed) != (stat.st_size, stat.st_mtime_ns):
             with opened(path, raw=True) as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+                digest = hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()[:32]
             self._known[path] = stat.st_size, stat.st_mtime_ns, digest
         return digest
 
@@ -150,7 +153,7 @@ def _take(place: str, original: bytes | Unreadable, to: _Pending) -> None:
             to.skipped[what] += 1
             return
         events = access_events(record)
-    except (ValueError, RecursionError) as error:  # invalid JSON is a ValueError, too
+    except (ValueError, RecursionError) as error:  # invalid JSON raises a ValueError, too
         to.reject(f"not a CloudTrail record: {error}", place, original)
         return
     to.events += events
@@ -158,7 +161,7 @@ def _take(place: str, original: bytes | Unreadable, to: _Pending) -> None:
 
 
 def _records(path: Path) -> Iterator[tuple[str, bytes | Unreadable]]:
-    """Every record of a file with its place, not decoded yet."""
+    """Every record of a file with its place, not yet decoded."""
     try:
         data = _content(path)
         try:

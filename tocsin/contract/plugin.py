@@ -199,7 +199,7 @@ class Collector(Plugin[P]):
             InputError: the source, or a part of it, cannot be read. Raise it after the batches of the other parts.
         """
 
-    def check(self) -> None:  # noqa: B027 - a collector whose source needs no check inherits this
+    def check(self) -> None:
         """Check that the source can be read, without reading events. `tocsin check` calls this.
 
         Raises:
