@@ -76,8 +76,8 @@ class Format:
     time: str = ""
 
     def parse(self, line: str) -> Parts | None:
-        """The fields of a line; None if it does not have this format."""
-        match = self.line.fullmatch(line)
+        """The fields of a line; None if it does not have this format, or if the format is JSON."""
+        match = None if self.keys else self.line.fullmatch(line)
         if match is None:
             return None
         parts = {name: value or "" for name, value in match.groupdict().items()}
@@ -162,8 +162,8 @@ def _tokens(text: str) -> tuple[list[_Token], str]:
         pattern = _ANY if quoted else _SHAPES.get(field, _ANY if field in _FREE else _WORD)
         around = ("", "")
         if field == "time" and "%" in argument:
-            time, pattern = re.sub("^(begin|end):", "", argument), r'[^"\]]+?'
-            time = re.sub("%[TFRDe]", lambda m: _STRPTIME[m[0]], time)
+            time = re.sub("%[TFRDe]", lambda m: _STRPTIME[m[0]], re.sub("^(begin|end):", "", argument))
+            pattern = re.sub("%[a-zA-Z]", r"[\\w+.-]+", re.escape(time))
         elif field == "time" and not argument and match[0][0] == "%":
             around = ("[", "]")
         named = "" if field in seen else field  # the first of two values of one field counts

@@ -161,10 +161,9 @@ class AccessLog(Collector[Params]):
     def _parts(self, line: str, *, inner: bool = False) -> Parts:
         """The fields of a line, by the setting `format` or by the known formats, behind the known prefixes."""
         for rest, time in without_prefix(line):
-            if rest.startswith("{") and not inner:
-                parts: Parts | None = self._object(rest)
-            else:
-                parts = self._format.parse(rest) if self._format else recognized(rest)
+            parts = self._format.parse(rest) if self._format else recognized(rest)
+            if parts is None and rest.startswith("{") and not inner:
+                parts = self._object(rest)
             if parts is not None:
                 return parts if parts.get("time") else {**parts, "time": time}
         raise ValueError(
