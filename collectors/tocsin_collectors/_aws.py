@@ -70,7 +70,7 @@ def access_events(record: object) -> list[dict[str, Any]]:
     """
     event = access_event(record)
     source = _copied(record) if isinstance(record, dict) else None
-    if source is None:
+    if source is None or source["tocsin.resource.id"] == event.get("tocsin.resource.id"):
         return [event]
     read = {name: value for name, value in event.items() if not name.startswith("tocsin.resource.")}
     read |= {name: value for name, value in source.items() if value is not None}

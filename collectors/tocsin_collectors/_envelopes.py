@@ -17,12 +17,14 @@ import msgspec
 #: What decoding raises for a text that is not JSON, or not of the expected shape.
 JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 #: The time that an export of CloudWatch Logs writes before each message.
-EXPORTED = re.compile(rb"^\d{4}-\d\d-\d\dT[\d:.]+Z (?=\{)")
+EXPORTED = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (?=\{)")
 
 _LISTS = ("Events", "events", "logEvents", "results", "Entries")
 _TEXTS = ("CloudTrailEvent", "eventJson", "message", "@message", "Message", "body")
 _DEEPEST = 6
 _BLANK = re.compile(r"\s*")
+_START = re.compile(rf"(?<=\n)(?:[{{\[]|{EXPORTED.pattern})")
+_DECODER = json.JSONDecoder()
 
 
 class _Records(msgspec.Struct):
@@ -48,19 +50,45 @@ def unpacked(data: bytes) -> Iterator[bytes]:
         yield from _opened(item)
 
 
-def concatenated(data: bytes) -> tuple[list[bytes], int]:
-    """The records in JSON texts that follow each other without a separator, and the offset at which no JSON follows."""
+def sequence(data: bytes) -> Iterator[tuple[int, bytes, str]]:
+    """The records in JSON texts that follow each other, on lines of their own or not, each with its line number.
+
+    A part that is not JSON, up to the next line that begins with a bracket or a time, is returned with a reason.
+    """
     text = data.decode("utf-8", "surrogateescape")
-    read, at, records = json.JSONDecoder().raw_decode, 0, list[bytes]()
-    while at < len(text):
+    at, number = 0, 1
+    while (start := _past(_BLANK, text, at)) < len(text):
+        number += text.count("\n", at, start)
+        at = _past(EXPORTED, text, start)
         try:
-            blank = _BLANK.match(text, at)
-            _, end = read(text, blank.end() if blank else at)
-            records += unpacked(text[at:end].encode("utf-8", "surrogateescape"))
-        except (ValueError, *JSON_FAULTS):
-            break
+            end, records = _next(text, at)
+        except (ValueError, *JSON_FAULTS) as error:
+            following = _START.search(text, at + 1)
+            end = following.start() if following else len(text)
+            yield number, text[at:end].encode("utf-8", "surrogateescape"), f"not JSON, or cut short: {error}"
+        else:
+            for record in records:
+                yield number, record, ""
+        number += text.count("\n", at, end)
         at = end
-    return records, len(text[:at].encode("utf-8", "surrogateescape"))
+
+
+def _next(text: str, at: int) -> tuple[int, list[bytes]]:
+    """The end of the JSON text at an offset, and its records: of one line if that is a text, else of several."""
+    newline = text.find("\n", at)
+    end = len(text) if newline < 0 else newline
+    try:
+        return end, list(unpacked(text[at:end].encode("utf-8", "surrogateescape")))
+    except JSON_FAULTS:
+        if text[at] not in "{[":
+            raise
+    _, end = _DECODER.raw_decode(text, at)
+    return end, list(unpacked(text[at:end].encode("utf-8", "surrogateescape")))
+
+
+def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at
 
 
 def _opened(item: bytes) -> Iterator[bytes]:

@@ -188,14 +188,24 @@ class _Search:
         self.faults.add(error.filename or self.root, error)
 
     def _inside(self, path: Path) -> bool:
-        """Whether a path that was found leads to a target that may be read. A link that does not is noted."""
+        """Whether a path that was found leads to a target that may be read.
+
+        A link that leads out or to nothing is noted. A link to a pipe, socket or device is a fault, as these are.
+        """
         real = os.path.realpath(path)
         if any(f"{real}/".startswith(f"{folder.rstrip('/')}/") for folder in self.inside):
             if os.path.lexists(real):
                 return True
             if not path.is_symlink():
                 return False  # rotated meanwhile
-        self.links.append(f"{path} -> {real}")
+        try:
+            reason = "" if os.path.isdir(real) else irregular(os.stat(real).st_mode)  # noqa: PTH112, PTH116
+        except OSError:
+            reason = ""
+        if reason:
+            self.faults.add(path, f"leads to {real}, which {reason}")
+        else:
+            self.links.append(f"{path} -> {real}")
         return False
 
     def _readable(self, path: Path) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin_collectors._aws import access_events, skipped
-from tocsin_collectors._envelopes import EXPORTED, JSON_FAULTS, concatenated, unpacked
+from tocsin_collectors._envelopes import JSON_FAULTS, sequence, unpacked
 from tocsin_collectors._find import Faults, Found, find, log
 from tocsin_collectors._lines import SHOWN, fill, opened
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LARGEST = 256 * 1024 * 1024
 _WANTED = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$")
 _EVENTS = 10_000
+_NO_JSON = "the file is not JSON, or is cut short"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,45 +168,19 @@ def _records(path: Path) -> Iterator[tuple[str, bytes | Unreadable]]:
         try:
             records = list(unpacked(data))
         except JSON_FAULTS as error:
-            if _has_lines(data):
-                yield from _lines(path, data)
-                return
-            records, end = concatenated(data)
-            if not records:
-                raise Unreadable(f"the file is not JSON, or is cut short: {error}", data) from None
-            if data[end:].strip():
-                rest = Unreadable(f"from byte {end:,} on, the file is not JSON, or is cut short", data[end:])
-                yield f"{path}@{end}", rest
+            found = sequence(data)
+            first = next(found, None)
+            if first is None or (first[2] and next(found, None) is None):
+                why = "not JSON" if isinstance(error, msgspec.ValidationError) else _NO_JSON
+                raise Unreadable(f"{why}: {error}", data) from None
+            for number, original, reason in sequence(data):
+                yield f"{path}:{number}", Unreadable(reason, original) if reason else original
+            return
     except Unreadable as error:
         yield str(path), error
         return
     for index, record in enumerate(records):
         yield f"{path}[{index}]", record
-
-
-def _lines(path: Path, data: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        text = EXPORTED.sub(b"", line)
-        try:
-            records = list(unpacked(text))
-        except JSON_FAULTS as error:
-            records, end = concatenated(text)
-            if text[end:].strip():
-                yield f"{path}:{number}", Unreadable(f"not JSON: {error}", text[end:])
-        for record in records:
-            yield f"{path}:{number}", record
-
-
-def _has_lines(data: bytes) -> bool:
-    for line in data[: 1024 * 1024].split(b"\n", 10)[:10]:
-        try:
-            msgspec.json.decode(EXPORTED.sub(b"", line), type=dict[str, msgspec.Raw])
-        except JSON_FAULTS:
-            continue
-        return True
-    return False
 
 
 def _content(path: Path) -> bytes:

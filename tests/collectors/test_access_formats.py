@@ -108,7 +108,9 @@ def test_a_user_name_cannot_make_up_a_request_of_somebody_else(make, committed, 
 
 
 # An `escape=default` of nginx and the escaping of Apache leave no quotation mark, no line break and no lone backslash.
-USERS = st.text(st.characters(blacklist_characters='"\\', blacklist_categories=["C", "Zl", "Zp"]), max_size=60)
+USERS = st.text(
+    st.characters(blacklist_characters='"\\', blacklist_categories=["C", "Zl", "Zp"]), max_size=60
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,9 +127,9 @@ def test_whatever_the_user_is_the_line_is_an_event_with_its_address(make, user, 
 @given(
     before=st.one_of(
         st.text(max_size=30),
-        st.lists(st.sampled_from(["-", "a", "1.2.3.4", "::1", "[x]", '"', "x:", "|", ",", "F", "26"]), max_size=6).map(
-            " ".join
-        ),
+        st.lists(
+            st.sampled_from(["-", "a", "1.2.3.4", "::1", "[x]", '"', "x:", "|", ",", "F", "26"]), max_size=6
+        ).map(" ".join),
     ),
     space=st.sampled_from(["", " "]),
 )
@@ -223,7 +225,11 @@ BOTH = 'log_format x \'$http_x_forwarded_for $remote_addr - $remote_user [$time_
         ("vhost_combined", f"example.com:443 ::1 - m {TAIL}", ("m", "::1", None)),
         (GUNICORN, f" - - {TAIL} 1234", (None, None, None)),
         (PROXIED, f"198.51.100.9, 203.0.113.5, 10.0.0.1 - m {TAIL}", ("m", "203.0.113.5", "198.51.100.9")),
-        (PROXIED, f"1.2.3.4 - admin - m {TAIL}", (None, None, None)),  # the client wrote a dash into its header
+        (
+            PROXIED,
+            f"1.2.3.4 - admin - m {TAIL}",
+            (None, None, None),
+        ),  # the client wrote a dash into its header
         (PROXIED, f"no address at all - m {TAIL}", ("m", None, None)),
         (BOTH, f"1.2.3.4 192.0.2.1 - m {TAIL}", ("m", "192.0.2.1", "1.2.3.4")),
         (BOTH, f"1.2.3.4 6.6.6.6 - admin 192.0.2.1 - m {TAIL}", (None, None, None)),
@@ -251,7 +257,10 @@ def test_the_format_of_the_server(make, committed, tmp_path, form, line, expecte
     [
         ("$remote_addr", "the format has no time and no status and no request"),
         ('%h %t "%r"', "the format has no status"),
-        ('$http_a $http_b $http_c [$time_local] "$request" $status', "more than two values that clients choose"),
+        (
+            '$http_a $http_b $http_c [$time_local] "$request" $status',
+            "more than two values that clients choose",
+        ),
         ("main", "the format has no time"),
     ],
 )
