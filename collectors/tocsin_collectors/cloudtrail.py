@@ -171,7 +171,7 @@ def _records(path: Path) -> Iterator[tuple[str, bytes | Unreadable]]:
             found = sequence(data)
             first = next(found, None)
             if first is None or (first[2] and next(found, None) is None):
-                why = "not JSON" if isinstance(error, msgspec.ValidationError) else _NO_JSON
+                why = "not JSON" if "$.Records" in str(error) else _NO_JSON
                 raise Unreadable(f"{why}: {error}", data) from None
             for number, original, reason in sequence(data):
                 yield f"{path}:{number}", Unreadable(reason, original) if reason else original
