@@ -235,7 +235,7 @@ BOTH = 'log_format x \'$http_x_forwarded_for $remote_addr - $remote_user [$time_
         (BOTH, f"1.2.3.4 192.0.2.1 - m {TAIL}", ("m", "192.0.2.1", "1.2.3.4")),
         (BOTH, f"1.2.3.4 6.6.6.6 - admin 192.0.2.1 - m {TAIL}", (None, None, None)),
         (
-            'log_format j escape=json \'{"t":"$time_iso8601","a":"$remote_addr","u":"$remote_user","r":"$request","s":$status}\'',
+            'log_format j \'{"t":"$time_iso8601","a":"$remote_addr","u":"$remote_user","r":"$request","s":$status}\';',
             '{"t":"2026-11-26T10:00:00+01:00","a":"192.0.2.1","u":"maria","r":"GET /x HTTP/1.1","s":200}',
             ("maria", "192.0.2.1", None),
         ),
