@@ -126,7 +126,7 @@ def _uvicorn(line: str, at: int) -> Parts | None:
 
 def _who(text: str) -> _Who | None:
     """Address and user of what stands before the time; None if it is not clear which the address is."""
-    listed = _LIST.match(text)
+    listed = _LIST.match(text) if "," in text else None
     if listed and all(is_address(i.strip()) or i.strip() in ("-", "unknown") for i in listed[0].split(",")):
         text = f"- {text[listed.end() + 1 :]}"
     match = _WHO.fullmatch(text)

@@ -28,6 +28,7 @@ from tocsin_collectors._mlflow import KEPT, Request, registry_request
 
 _WANTED = re.compile(r"(access|mlflow)[\w.-]*$", re.IGNORECASE)
 _REQUEST = re.compile(r"(?P<method>[A-Z][A-Z_-]*) (?P<target>\S(?:.*\S)?)$")
+_UNUSUAL = re.compile(r"//|/\.|/$")
 _PROTOCOL = re.compile(r" HTTP/\d(?:\.\d)?$")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _KINDS = {
@@ -192,7 +193,9 @@ def _request(line: str, status: int) -> dict[str, Any]:
         if name in KEPT:
             query.setdefault(name, value)  # the first one counts, as in Flask
     path = unquote(path)
-    plain = f"/{posixpath.normpath(path).lstrip('/')}"  # as servers read // and /./
+    plain = path
+    if _UNUSUAL.search(path):  # servers read // and /./ as /
+        plain = f"/{posixpath.normpath(path).lstrip('/')}"
     request = registry_request(method, plain, query) or Request(method.lower(), "http", path)
     kind = _KINDS.get(request.action, "access")
     return {
