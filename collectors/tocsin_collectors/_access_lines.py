@@ -11,7 +11,7 @@ Sources: Apache mod_log_config, nginx ngx_http_log_module, gunicorn's `access_lo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tocsin_collectors._addresses import is_address
@@ -55,6 +55,13 @@ _PREFIXES = tuple(
     )
 )
 _DEPTH = 3
+_CRI = re.compile(
+    rb"(?P<head>\d{4}-\S+ (?P<stream>stdout|stderr) )(?:P |(?P<last>F ))(?P<text>.*)(?P<end>)", re.DOTALL
+)
+_DOCKER = re.compile(
+    rb'(?P<head>\{"log":")(?P<text>(?:[^"\\]|\\.)*?)(?P<last>\\n)?(?P<end>","stream":"(?P<stream>\w+)".*)',
+    re.DOTALL,
+)
 
 FORMATS = "the common, combined, vhost_combined, MLflow or JSON format"
 
@@ -63,6 +70,29 @@ class _Who(NamedTuple):
     address: str
     user: str
     forwarded: str = ""
+
+
+def whole(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Lines with their offsets, where the parts into which a container runtime splits a long line are joined again.
+
+    Otherwise a client could keep a request out of the log by a long path. The offset is that of the first part.
+    """
+    # by format and stream: offset, head and text so far, and the end of the last part
+    begun: dict[tuple[bool, bytes], tuple[int, bytes, bytes, bytes]] = {}
+    for place, line in lines:
+        match = _CRI.fullmatch(line) or _DOCKER.fullmatch(line)
+        if match is None:
+            yield place, line
+            continue
+        key, last = (match.re is _CRI, match["stream"]), match["last"]
+        at, head, before, _ = begun.pop(key, (place, match["head"], b"", b""))
+        text, end = before + match["text"], match["end"]
+        if last:
+            yield at, head + last + text if match.re is _CRI else head + text + last + end
+        else:
+            begun[key] = at, head, text, end
+    for at, head, text, end in begun.values():  # a part without its rest; CRI's is rejected for its tag
+        yield at, head + (b"" if end else b"P ") + text + end
 
 
 def without_prefix(line: str) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability
 from tocsin.errors import ConfigError
 from tocsin_collectors._access_format import parse_format
 from tocsin_collectors._access_json import object_parts, read_object, wrapped
-from tocsin_collectors._access_lines import FORMATS, Parts, recognized, without_prefix
+from tocsin_collectors._access_lines import FORMATS, Parts, recognized, whole, without_prefix
 from tocsin_collectors._addresses import client_of, is_address
 from tocsin_collectors._find import Faults, find
 from tocsin_collectors._follow import Follower, Piece, Progress
@@ -117,7 +117,7 @@ class AccessLog(Collector[Params]):
             to.checkpoint[piece.key] = piece.number
         if piece.rejected:
             to.rejected.append(piece.rejected)
-        for at, line in piece.split():
+        for at, line in whole(piece.split()):
             place = f"{piece.found.path}@{at}"
             try:
                 to.events.append(

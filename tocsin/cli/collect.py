@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,11 @@ from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, json_option, progress, say, show
 from tocsin.config.parsing import parse
 from tocsin.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from tocsin.contract.plugin import Collector
+    from tocsin.pipeline.ingesting.ingest import Counts
+    from tocsin.worker.app import App
 
 
 @click.command()
@@ -34,8 +39,6 @@ def collect(
     A second run continues where the first one ended: no event is lost, none is stored twice. If a part of PATHS
     cannot be read, the rest is collected, the part is named, and the exit code is 1.
     """
-    from tocsin.pipeline.ingesting.ingest import Counts
-
     settings: dict[str, Any] = {"paths": list(paths)}
     if stream:
         settings["stream"] = stream
@@ -43,18 +46,7 @@ def collect(
     app = open_app(ctx)
     app.drain()
     collector = app.collector(kind, settings)
-    counts, fault = Counts(), None
-
-    def ingested(so_far: Counts) -> None:
-        nonlocal counts
-        counts = so_far
-        at.detail(f"{so_far.read:,} read")
-
-    with progress(f"collecting {kind}") as at:
-        try:
-            app.ingest.run(collector, ingested)
-        except InputError as error:  # raised after the parts of the source that can be read
-            fault = error
+    counts, fault = _ingest(app, kind, collector)
     if as_json:
         show([counts._asdict()], (), as_json=True, empty="")
     else:
@@ -67,6 +59,24 @@ def collect(
     if fault is not None:
         raise fault
     ctx.exit(Exit.DONE)
+
+
+def _ingest(app: App, kind: str, collector: Collector[Any]) -> tuple[Counts, InputError | None]:
+    """The counts of the events that were ingested, and why a part of the source could not be read."""
+    from tocsin.pipeline.ingesting.ingest import Counts
+
+    read = [Counts()]
+    with progress(f"collecting {kind}") as at:
+
+        def ingested(counts: Counts) -> None:
+            read.append(counts)
+            at.detail(f"{counts.read:,} read")
+
+        try:
+            app.ingest.run(collector, ingested)
+        except InputError as error:  # raised after the parts that can be read
+            return read[-1], error
+    return read[-1], None
 
 
 def _setting(pair: str) -> tuple[str, Any]:
