@@ -6,7 +6,7 @@ not control the events of others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -202,17 +202,17 @@ def _wide() -> dict[str, list[object]]:
     return {USER: ["other"] * 300, NAMES: [names] * 300, VALUES: [[float(i)] * 1000 for i in range(300)]}
 
 
-def _beside(frame: pl.DataFrame, columns: dict[str, list[object]] | dict[str, list[str]]) -> pl.DataFrame:
+def _beside(frame: pl.DataFrame, columns: Mapping[str, Sequence[object]]) -> pl.DataFrame:
     """The attack, and events beside it: like its first event but for these columns, over the attack's time."""
     count = len(next(iter(columns.values())))
-    begin = frame[TIME].min()
+    begin = frame[TIME][0]
     rows = pl.concat([frame.head(1)] * count)
     rows = rows.with_columns(
         [pl.Series(name, values, dtype=frame.schema[name]) for name, values in columns.items()]
     )
     times = pl.Series(
         TIME, [begin + timedelta(milliseconds=500 * i) for i in range(count)], dtype=frame.schema[TIME]
-    )  # type: ignore[operator]
+    )
     rows = rows.with_columns(times, pl.Series(ID, [f"beside-{i}" for i in range(count)]))
     return pl.concat([frame, rows])
 

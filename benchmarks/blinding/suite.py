@@ -96,11 +96,11 @@ def _drift(detector: str, change: str) -> Trial:
         drift.calls(1000, seed=2, day=40),
         drift.calls(1000, seed=3, day=40, change=change),
     )
-    named = [
+    month, others, attack = (
         frame.with_columns(pl.lit(user).alias(USER))
         for frame, user in ((month, "a"), (others, "b"), (attack, "thief"))
-    ]
-    return Trial(detector, "inference", *named, (*inference(), *principals()))
+    )
+    return Trial(detector, "inference", month, others, attack, (*inference(), *principals()))
 
 
 def _registry() -> Trial:

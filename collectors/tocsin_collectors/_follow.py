@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tocsin.clock import Clock, SystemClock
 from tocsin.contract.plugin import Rejected, Resume
-from tocsin_collectors._find import Found
+from tocsin_collectors._find import Faults, Found
 from tocsin_collectors._lines import KNOWN, SHOWN, Lines, Run, compressed, head, offset, opened, seek
 
 #: Seconds without a change after which an incomplete last line is read as it is.
@@ -98,15 +98,17 @@ class Follower:
         self._id, self._finished, self._size, self._clock = id, finished, size, clock or SystemClock()
         self._ends: dict[Path, _End] = {}
 
-    def pieces(self, found: Found, stream: str, progress: Progress) -> Iterator[Piece]:
-        """The pieces of a file after its checkpoint, in order. A file that no longer exists has none."""
+    def pieces(self, found: Found, stream: str, progress: Progress, faults: Faults) -> Iterator[Piece]:
+        """The pieces of a file after its checkpoint, in order. A file that no longer exists has none.
+
+        If the file cannot be read, that is added to `faults`.
+        """
         try:
             yield from self._pieces(found, stream, progress)
         except FileNotFoundError:
             return
         except OSError as error:
-            reason = f"the file cannot be read: {error.strerror or error}; check its permissions"
-            yield Piece(found, rejected=Rejected(reason, str(found.path), b""))
+            faults.add(found.path, error)
 
     def removable(self, path: Path, stream: str, resume: Resume) -> bool:
         """Whether a file is completely read and committed and has not changed for an hour."""

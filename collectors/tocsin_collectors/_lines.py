@@ -1,15 +1,20 @@
-"""Whole lines out of a file, compressed or not, in bounded memory."""
+"""Reads whole lines from a file, compressed or not, in bounded memory."""
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-#: Bytes by which a file is known: at its head, and before a checkpoint.
+from tocsin_collectors._find import irregular
+
+#: Number of bytes that identify a file: at its head, and before a checkpoint.
 KNOWN = 1024
 SHOWN = 4096
 _STEP = 1024 * 1024
@@ -18,7 +23,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Run(NamedTuple):
-    """Whole lines that begin at a byte offset, or why there are none, and the checkpoint behind them."""
+    """Whole lines that begin at a byte offset, or the reason why they cannot be read, and the checkpoint after them."""
 
     start: int
     lines: bytes
@@ -27,21 +32,35 @@ class Run(NamedTuple):
 
 
 def compressed(path: Path) -> bool:
-    """Whether a file is gzip, by its name."""
+    """Whether a file is compressed with gzip, by its name."""
     return path.suffix == ".gz"
 
 
-def opened(path: Path) -> BinaryIO:
-    """A file to read from, decompressed.
+@contextmanager
+def opened(path: Path, *, raw: bool = False) -> Iterator[BinaryIO]:
+    """Open a regular file for reading, decompressed unless `raw`. A pipe is never waited for.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened, or is not a regular file.
     """
-    return cast("BinaryIO", gzip.open(path, "rb") if compressed(path) else path.open("rb"))
+    with open(path, "rb", opener=_regular) as file:
+        if raw or not compressed(path):
+            yield file
+        else:
+            with gzip.GzipFile(fileobj=file) as plain:
+                yield cast("BinaryIO", plain)
+
+
+def _regular(path: str, flags: int) -> int:
+    number = os.open(path, flags | os.O_NONBLOCK)  # opening a pipe waits for its writer otherwise
+    if reason := irregular(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, reason, path)
+    return number
 
 
 def fill(file: BinaryIO, size: int, data: bytes = b"") -> tuple[bytes, str]:
-    """`data` read on to `size` bytes or to the file's end, and what is damaged there, if anything."""
+    """Read on until `data` has `size` bytes or the file ends. Returns the data, and the damage that was found or ""."""
     if not isinstance(file, gzip.GzipFile):
         more = file.read(max(size - len(data), 0))
         return data + more if data else more, ""
@@ -60,7 +79,7 @@ def fill(file: BinaryIO, size: int, data: bytes = b"") -> tuple[bytes, str]:
 
 
 def head(path: Path, size: int = KNOWN) -> tuple[bytes, str]:
-    """The first bytes of a file, and what is damaged there, if anything.
+    """The first bytes of a file, and the damage found there or an empty text.
 
     Raises:
         OSError: it cannot be read.
@@ -70,7 +89,7 @@ def head(path: Path, size: int = KNOWN) -> tuple[bytes, str]:
 
 
 def seek(file: BinaryIO, number: int | None) -> bytes | None:
-    """Go to a checkpoint: the bytes that stand before it, or None if it belongs to another file."""
+    """Go to a checkpoint. Returns the bytes before it, or None if the checkpoint belongs to another file."""
     if number is None:
         return b""
     at, tail = number >> _CHECK, b""
@@ -84,7 +103,7 @@ def seek(file: BinaryIO, number: int | None) -> bytes | None:
 
 
 def checkpoint(at: int, tail: bytes) -> int:
-    """A byte offset, with a check of the bytes before it in its low bits."""
+    """A byte offset, with a checksum of the bytes before it in its low bits."""
     check = int.from_bytes(hashlib.sha256(tail).digest()[:4], "big") >> (32 - _CHECK)
     return at << _CHECK | check
 
@@ -97,8 +116,8 @@ def offset(number: int) -> int:
 class Lines:
     """One pass over a file, from a checkpoint to where the file ends now.
 
-    `last` says whether an unterminated last line is to be taken as it stands. A line is too long when
-    it is longer than a quarter of `size`, the most bytes of a run.
+    `last` says whether an unterminated last line is complete. `size` is the maximum number of bytes of a run. A line that
+    is longer than a quarter of `size` is too long.
     """
 
     def __init__(
@@ -108,7 +127,7 @@ class Lines:
         self._size, self._longest = size, size // 4
 
     def runs(self) -> Iterator[Run]:
-        """Runs of whole lines; one that is too long is passed over and is a run of its own, with a reason."""
+        """The runs of whole lines. A line that is too long is skipped, and is a run of its own with a reason."""
         rest = b""
         while True:
             data, damage = fill(self._file, self._size, rest)
@@ -120,7 +139,7 @@ class Lines:
             if ended and not damage and not too_long and end < len(data) and self._last(data[end:]):
                 end = len(data)
             lines, rest = data[:end], data[end:]
-            del data  # while the lines are worked on, only they are held
+            del data  # while the caller works on the lines, only the lines are held
             if lines:
                 yield self._run(lines)
             if too_long and not damage:
@@ -155,7 +174,7 @@ class Lines:
 
 
 def _whole(data: bytes, longest: int) -> tuple[int, bool]:
-    """Where the whole lines end, and whether a line that is too long begins there."""
+    """The offset where the whole lines end, and whether a line that is too long begins there."""
     end = 0
     while end < len(data):
         newline = data.rfind(b"\n", end, end + longest + 1)

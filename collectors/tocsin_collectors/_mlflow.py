@@ -1,7 +1,7 @@
-"""What a request to MLflow's REST API does to the registry, from its method, path and query.
+"""The registry action of a request to MLflow's REST API, from its method, path and query.
 
 Source: MLflow 3.x REST API and artifact proxy (`/api/2.0/mlflow/…`, `/ajax-api/…`, `mlflow-artifacts`,
-`get-artifact`). Bodies are not in an access log, so a POST often tells only the type of its resource.
+`get-artifact`). An access log does not contain bodies, so a POST often gives only the type of its resource.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """What was done to which resource."""
+    """An action and its resource."""
 
     action: str
     type: str
@@ -20,7 +20,7 @@ class Request(NamedTuple):
     version: str | None = None
 
 
-#: The query parameters that name a resource; all others are left out of the event.
+#: The query parameters that name a resource. The event contains no others.
 KEPT = frozenset({
     "name", "version", "alias", "stage", "key", "path", "run_id", "run_uuid", "experiment_id",
     "experiment_name", "model_id", "artifact_path",
@@ -80,7 +80,7 @@ _ALIAS = {"GET": "read", "POST": "promote", "DELETE": "delete_alias"}
 
 
 def registry_request(method: str, path: str, query: Mapping[str, str]) -> Request | None:
-    """The registry action behind a request, or None if the path is none of MLflow's."""
+    """The registry action of a request, or None if the path does not belong to MLflow."""
     if match := _PROXY.search(path):
         return _proxy(method, match["kind"], match["rest"] or "", query)
     if match := _GET.search(path):
@@ -132,7 +132,10 @@ def _proxy(method: str, kind: str, rest: str, query: Mapping[str, str]) -> Reque
 
 
 def _artifact(action: str, path: str) -> Request:
-    """A logged model goes by its id; a run's artifact by run and topmost name, so that its files are one."""
+    """The resource of a path: a logged model by its id, an artifact of a run by the run and its topmost name.
+
+    All files below the topmost name are one resource.
+    """
     if match := _LOGGED_MODEL.search(path):
         return Request(action, "model", match[1])
     if match := _RUN.search(path):

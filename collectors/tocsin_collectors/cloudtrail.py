@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
-from tocsin_collectors._aws import access_event
-from tocsin_collectors._find import Found, find
+from tocsin_collectors._aws import access_events, skipped
+from tocsin_collectors._envelopes import JSON_FAULTS, sequence, unpacked
+from tocsin_collectors._find import Faults, Found, find, log
 from tocsin_collectors._lines import SHOWN, fill, opened
 
-#: A file that is larger after decompression is rejected: CloudTrail writes at most about 50 MB.
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+#: A file that is larger than this after decompression is rejected. CloudTrail writes at most about 50 MB.
 LARGEST = 256 * 1024 * 1024
 _WANTED = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$")
 _EVENTS = 10_000
+_NO_JSON = "the file is not JSON, or is cut short"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +43,13 @@ class _Pending:
     events: list[dict[str, Any]] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def full(self) -> bool:
         return len(self.events) + len(self.rejected) >= _EVENTS
 
     def reject(self, reason: str, place: str, original: bytes) -> None:
         self.rejected.append(Rejected(reason, place, original[:SHOWN]))
-
-
-class _Records(msgspec.Struct):
-    Records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Unreadable(Exception):  # noqa: N818 - it describes a file, not a defect of the program
@@ -58,13 +61,14 @@ class Unreadable(Exception):  # noqa: N818 - it describes a file, not a defect o
 
 
 class Cloudtrail(Collector[Params]):
-    """Reads CloudTrail files from S3 and files that tools export: arrays, single events, ndjson.
+    """Reads CloudTrail files from S3 and files that tools export: arrays, single events, ndjson, concatenated JSON, the
+    output of `lookup-events`, EventBridge events, and log events of CloudWatch.
 
-    Delivery: at least once. An event that is read twice is stored once, by its `eventID`. The collector
-    identifies a file by its content. If all events of a file are committed, the collector never reads the file
-    again. If some are committed, the collector resumes the file at its checkpoint. Every record of a file
-    becomes an event or a rejection. A file that is not JSON or is truncated becomes one rejection, and the
-    collector continues with the next file.
+    Delivery: at least once; each `eventID` is stored once. The collector identifies a file by its content.
+    It never reads a completely committed file again, and it resumes a partly committed file at its
+    checkpoint. Every record of a file becomes an event or a rejection; a copy becomes two events, one for its source.
+    Digests, insights and CloudWatch's control messages describe no access: the collector skips and counts them. A file
+    that is not JSON or is truncated becomes one rejection, and the collector continues with the next file.
     """
 
     id = "cloudtrail"
@@ -78,7 +82,8 @@ class Cloudtrail(Collector[Params]):
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}
         done: set[str] = set()
-        for found in find(self.params.paths, _WANTED, self._warned):
+        faults = Faults()
+        for found in find(self.params.paths, _WANTED, self._warned, faults=faults):
             try:
                 key = f"{self.id}:{self._identity(found.path)}"
                 if key in done or resume("access", key) is not None:
@@ -89,10 +94,15 @@ class Cloudtrail(Collector[Params]):
             except FileNotFoundError:
                 continue
             except OSError as error:
-                reason = f"the file cannot be read: {error.strerror or error}; check its permissions"
-                pending.setdefault(found.root, _Pending()).reject(reason, str(found.path), b"")
+                faults.add(found.path, error)
         for root, waiting in pending.items():
             yield self._batch(root, waiting)
+        faults.check()
+
+    def check(self) -> None:
+        faults = Faults()
+        find(self.params.paths, _WANTED, set(), faults=faults)
+        faults.check()
 
     def _read(self, found: Found, key: str, resume: Resume, pending: dict[str, _Pending]) -> Iterator[None]:
         """Read a file into `pending`; yields each time `pending` is full, with the checkpoint set."""
@@ -115,12 +125,15 @@ class Cloudtrail(Collector[Params]):
         stat = path.stat()
         size, changed, digest = self._known.get(path, (0, 0, ""))
         if (size, changed) != (stat.st_size, stat.st_mtime_ns):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+            with opened(path, raw=True) as file:
+                digest = hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()[:32]
             self._known[path] = stat.st_size, stat.st_mtime_ns, digest
         return digest
 
     def _batch(self, root: str, waiting: _Pending) -> Batch:
+        if waiting.skipped:
+            counts = ", ".join(f"{what} {count:,}" for what, count in sorted(waiting.skipped.items()))
+            log.warning("%s: skipped, because they describe no access: %s", root, counts)
         return Batch(
             "access",
             f"{self.id}:{root}",
@@ -136,57 +149,38 @@ def _take(place: str, original: bytes | Unreadable, to: _Pending) -> None:
         to.reject(str(original), place, original.shown)
         return
     try:
-        to.events.append(access_event(msgspec.json.decode(original)))
-        to.places.append(place)
-    except (ValueError, RecursionError) as error:  # invalid JSON is a ValueError, too
-        to.reject(f"no CloudTrail record: {error}", place, original)
+        record = msgspec.json.decode(original)
+        if what := skipped(record):
+            to.skipped[what] += 1
+            return
+        events = access_events(record)
+    except (ValueError, RecursionError) as error:  # invalid JSON raises a ValueError, too
+        to.reject(f"not a CloudTrail record: {error}", place, original)
+        return
+    to.events += events
+    to.places += [place] * len(events)
 
 
 def _records(path: Path) -> Iterator[tuple[str, bytes | Unreadable]]:
-    """Every record of a file with its place, not decoded yet."""
+    """Every record of a file with its place, not yet decoded."""
     try:
         data = _content(path)
         try:
-            records = _unpacked(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if not _has_lines(data):
-                raise Unreadable(f"the file is no JSON, or is cut short: {error}", data) from None
-            yield from _lines(path, data)
+            records = list(unpacked(data))
+        except JSON_FAULTS as error:
+            found = sequence(data)
+            first = next(found, None)
+            if first is None or (first[2] and next(found, None) is None):
+                why = "not JSON" if "$.Records" in str(error) else _NO_JSON
+                raise Unreadable(f"{why}: {error}", data) from None
+            for number, original, reason in sequence(data):
+                yield f"{path}:{number}", Unreadable(reason, original) if reason else original
             return
     except Unreadable as error:
         yield str(path), error
         return
     for index, record in enumerate(records):
         yield f"{path}[{index}]", record
-
-
-def _lines(path: Path, data: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            for record in _unpacked(line):
-                yield f"{path}:{number}", record
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            yield f"{path}:{number}", Unreadable(f"not JSON: {error}", line)
-
-
-def _unpacked(data: bytes) -> list[bytes]:
-    """The records in a JSON text: of `{"Records": […]}`, of an array, or the one object itself."""
-    if data.lstrip()[:1] == b"[":
-        return [bytes(raw) for raw in msgspec.json.decode(data, type=list[msgspec.Raw])]
-    records = msgspec.json.decode(data, type=_Records).Records
-    return [data] if records is msgspec.UNSET else [bytes(raw) for raw in records]
-
-
-def _has_lines(data: bytes) -> bool:
-    for line in data[: 1024 * 1024].split(b"\n", 10)[:10]:
-        try:
-            msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        return True
-    return False
 
 
 def _content(path: Path) -> bytes:

@@ -18,7 +18,7 @@ from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability
 from tocsin.datasets.digest import content
 from tocsin.datasets.tables import FAULTS, SUFFIXES, read_error, read_snapshot
 from tocsin.errors import ConfigError, InputError, SnapshotError
-from tocsin_collectors._find import Found, find, log
+from tocsin_collectors._find import Faults, Found, find, log
 from tocsin_collectors._profile import label_counts, profile
 
 _SIDECAR = re.compile(r"\.meta\.(json|ya?ml)$")
@@ -82,7 +82,8 @@ class Dataset(Collector[Params]):
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}
-        for found in find(self.params.paths, SUFFIXES, self._warned, _SIDECAR):
+        faults = Faults()
+        for found in find(self.params.paths, SUFFIXES, self._warned, _SIDECAR, faults):
             if _SIDECAR.search(found.path.name):
                 continue
             waiting = pending.setdefault(found.root, _Pending())
@@ -92,6 +93,12 @@ class Dataset(Collector[Params]):
         for root, waiting in pending.items():
             if waiting.checkpoint:
                 yield self._batch(root, waiting)
+        faults.check()
+
+    def check(self) -> None:
+        faults = Faults()
+        find(self.params.paths, SUFFIXES, set(), _SIDECAR, faults)
+        faults.check()
 
     def _take(self, found: Found, resume: Resume, to: _Pending) -> None:
         path = found.path

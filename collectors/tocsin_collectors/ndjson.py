@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
+from tocsin.contract.json_text import read_json
 from tocsin.contract.plugin import Batch, Collector, Resume, Stability, param
 from tocsin.contract.streams import SOURCES
-from tocsin.errors import ConfigError, InputError
-from tocsin_collectors._find import Found, find, log
+from tocsin.errors import ConfigError
+from tocsin_collectors._find import Faults, Found, find, log
 from tocsin_collectors._follow import Follower, Piece, Progress, positions
 from tocsin_collectors._lines import head
 
@@ -20,7 +19,7 @@ from tocsin_collectors._lines import head
 RUN = 12 * 1024 * 1024
 _WANTED = re.compile(r"\.(ndjson|jsonl)([.-]\d[\d.-]*)?(\.gz)?$")
 _NAMED = re.compile(rf"({'|'.join(SOURCES)})(?![a-z])")
-_FIRST = 64 * 1024
+_FIRST, _LINES = 64 * 1024, 100  # bytes and lines at the head of a file in which event.dataset is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +64,13 @@ class Ndjson(Collector[Params]):
     def collect(self, resume: Resume) -> Iterator[Batch]:
         progress = Progress(resume)
         pending: dict[tuple[str, str], _Pending] = {}
-        files = [(found, self._stream(found)) for found in find(self.params.paths, _WANTED, self._warned)]
-        for found, stream in files:
+        faults = Faults()
+        for found in find(self.params.paths, _WANTED, self._warned, faults=faults):
+            stream = self._stream(found, faults)
             if not stream:
                 continue
             key = (stream, found.root)
-            for piece in self._follower.pieces(found, stream, progress):
+            for piece in self._follower.pieces(found, stream, progress, faults):
                 waiting = pending.setdefault(key, _Pending())
                 if waiting.size + len(piece.lines) > RUN:
                     yield self._batch(*key, pending.pop(key).pieces)
@@ -81,27 +81,36 @@ class Ndjson(Collector[Params]):
                 found.path.unlink(missing_ok=True)
         for key, waiting in pending.items():
             yield self._batch(*key, waiting.pieces)
+        faults.check()
 
-    def _stream(self, found: Found) -> str:
+    def check(self) -> None:
+        faults = Faults()
+        find(self.params.paths, _WANTED, set(), faults=faults)
+        faults.check()
+
+    def _stream(self, found: Found, faults: Faults) -> str:
+        """The stream of a file; empty if it is not known, or if the file is empty or cannot be read."""
         if self.params.stream:
             return self.params.stream
         name = _NAMED.match(found.path.name)
         if name:
             return name[1]
         begin, damage = _head(found)
-        dataset = _dataset(begin.partition(b"\n")[0])
+        datasets = [_dataset(line) for line in begin.split(b"\n", _LINES)[:_LINES]]
+        dataset = next((d for d in datasets if d in SOURCES), datasets[0])
         if dataset in SOURCES:
             return dataset
         if not begin.strip() and not damage:
             return ""
         cause = f"its first event.dataset is {dataset!r}" if dataset else damage or "it has no event.dataset"
         why = (
-            f"{found.path}: which stream is this? {cause}; begin the file's name with one of "
+            f"which stream is this? {cause}; begin the file's name with one of "
             f"{', '.join(SOURCES)}, or set `stream`"
         )
         if found.named:
-            raise InputError(why)
-        log.warning("%s (left alone)", why)
+            faults.add(found.path, why)
+        else:
+            log.warning("%s: %s (left alone)", found.path, why)
         return ""
 
     def _batch(self, stream: str, root: str, pieces: list[Piece]) -> Batch:
@@ -142,7 +151,7 @@ def _is_object(line: bytes) -> bool:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = read_json(line)
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

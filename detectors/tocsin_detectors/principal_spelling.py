@@ -35,11 +35,11 @@ class PrincipalSpelling(Detector[NoParams]):
         Names that differ in one visible character (mallory and mallery), and ASCII characters that look alike
         (l and 1). A spelling that was used in the four weeks before.
     False alarms
-        A gateway or identity provider that changes the case of names. A person with a letter that has a
-        look-alike in another alphabet, if a second person has the name with the other letter.
+        A gateway or identity provider that changes the case of names. Two people whose names differ only in
+        letters of two alphabets that look the same.
     Respond
-        Ask the owner of the known name whether the new spelling is theirs. If not, somebody hides behind the name:
-        revoke the key or session of the new spelling, and read its accesses and queries.
+        Ask the owner of the known name whether the new spelling is theirs. If it is not, revoke the key or session
+        of the new spelling, and read its accesses and queries.
     """
 
     id = "principal_spelling"

@@ -153,10 +153,8 @@ def _different(name: str, spellings: pl.Series, *windows: Window) -> pl.DataFram
     named = len(spellings) <= _MOST_NAMED and spellings.null_count() == 0
     where = (*_KNOWN, *([Condition(_PRINCIPAL, "in", spellings.sort().to_list())] if named else ()))
     rows = pl.concat([window.scan(_STREAM, [*_KEY, _VALUES], where) for window in windows])
-    found = rows.group_by(_KEY).agg(
-        vector.filter(has_vector).hash(0).unique().alias(name), bare=(~has_vector).sum()
-    )
-    found = found.collect()
+    aggregates = (vector.filter(has_vector).hash(0).unique().alias(name), (~has_vector).sum().alias("bare"))
+    found = rows.group_by(_KEY).agg(aggregates).collect()
     found = found.filter(pl.col(_PRINCIPAL).is_in(spellings.implode(), nulls_equal=True))
     pools = found.with_columns(pool=pooled(found[_PRINCIPAL]), of=pooled(found[_MODEL]))
     different = pl.col(name).explode().drop_nulls().n_unique() + pl.col("bare").sum()

@@ -58,8 +58,8 @@ def test_golden_file(make, committed):
     assert (login["user.id"], login["event.outcome"]) == ("arn:aws:iam::123456789012:user/bert", "failure")
     assert (decrypt["user.id"], decrypt["tocsin.resource.type"]) == ("secretsmanager.amazonaws.com", "key")
     assert [(r.position, r.reason) for r in committed.rejected] == [
-        (f"{GOLDEN}[4]", "no CloudTrail record: eventTime is missing or is no text"),
-        (f"{GOLDEN}[5]", "no CloudTrail record: a JSON object is needed, not str"),
+        (f"{GOLDEN}[4]", "not a CloudTrail record: eventTime is missing or is not text"),
+        (f"{GOLDEN}[5]", "not a CloudTrail record: a JSON object is needed, not str"),
     ]
     assert committed.batches[0].position(3) == f"{GOLDEN}[3]"
 
@@ -116,16 +116,16 @@ def test_a_single_record_and_an_empty_list(tmp_path, make, committed):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (json.dumps({"Records": RECORDS})[:-30].encode(), "the file is no JSON, or is cut short"),
-        (json.dumps(RECORDS, indent=1)[:-30].encode(), "the file is no JSON, or is cut short"),
+        (json.dumps({"Records": RECORDS})[:-30].encode(), "the file is not JSON, or is cut short"),
+        (json.dumps(RECORDS, indent=1)[:-30].encode(), "the file is not JSON, or is cut short"),
         (b'{"Records": 5}', "not JSON: Expected"),
-        (b'{"Records": [{"eventName": NaN}]}', "the file is no JSON"),
-        (b"[" * 100_000, "the file is no JSON"),
-        (b'"\xff\xfe"', "the file is no JSON"),
+        (b'{"Records": [{"eventName": NaN}]}', "the file is not JSON"),
+        (b"[" * 100_000, "the file is not JSON"),
+        (b'"\xff\xfe"', "the file is not JSON"),
         (b"", "the file is empty"),
-        (b'{"digestStartTime": "x"}', "no CloudTrail record: eventTime is missing"),
-        (json.dumps([record(1, eventTime=5)]).encode(), "eventTime is missing or is no text"),
-        (b'[{"eventName": "\xff"}]', "no CloudTrail record: "),
+        (b'{"digestStartTime": "x"}', "not a CloudTrail record: eventTime is missing"),
+        (json.dumps([record(1, eventTime=5)]).encode(), "eventTime is missing or is not text"),
+        (b'[{"eventName": "\xff"}]', "not a CloudTrail record: "),
     ],
 )
 def test_garbage_is_one_rejection_and_the_rest_goes_on(tmp_path, make, committed, content, reason):

@@ -87,8 +87,8 @@ def test_two_schemas_in_one_window_share_their_features(baseline):
 
 @pytest.mark.parametrize("names", [None, "one,two", ",".join(f"other_{k}" for k in range(6))])
 def test_vectors_without_the_baseline_s_names_are_judged_by_place(baseline, names):
-    for change, found in ((None, False), ("units", True)):
-        events = calls(1000, seed=2, day=DAY, **({"change": change, "share": 0.1} if change else {}))
+    for change, found in (("none", False), ("units", True)):
+        events = calls(1000, seed=2, day=DAY, change=change, share=0.1)
         renamed = events.with_columns(pl.lit(names, dtype=pl.String).alias(SCHEMA))
         assert judged(renamed, baseline) == judged(events, baseline)
         assert (judged(renamed, baseline)[0] >= 2.576) is found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import polars as pl
 from hypothesis import given
@@ -29,9 +30,7 @@ LOOK_ALIKES = {
 
 
 @given(NAMES, st.randoms(use_true_random=False), INVISIBLE)
-def test_every_spelling_of_a_name_has_its_canonical_form(
-    name: str, random: st.random, invisible: str
-) -> None:  # type: ignore[name-defined]
+def test_every_spelling_of_a_name_has_its_canonical_form(name: str, random: Random, invisible: str) -> None:
     spelled = "".join(
         random.choice([c, c.upper(), LOOK_ALIKES.get(c, c), chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c])
         + random.choice(["", invisible])
@@ -69,7 +68,7 @@ def test_a_flood_of_spellings_is_one_finding_about_the_known_name() -> None:
     (finding,) = evaluate("principal_spelling", {"inference": pl.concat([history, flood])}).findings
     assert (finding.subject.id, finding.severity.value) == ("ana", "high")
     assert finding.reason == "ana has a double: 500 names of which each looks like it made 500 events"
-    assert finding.evidence["new"][0] == {"name": "ana\u200b", "code points": "U+200B"}  # type: ignore[call-overload, index]
+    assert finding.evidence["new"][0] == {"name": "ana\u200b", "code points": "U+200B"}  # type: ignore[index]
     assert len(finding.reason) <= 200
 
 

@@ -184,3 +184,18 @@ def test_dead_letters_that_cannot_be_read_are_unhealthy_and_hide_nothing_else(
     run = ward.health_check.judge([SETTING], {"acme": "no module acme"})
     assert run is not None
     assert {f.subject.id for f in run.findings} >= {"acme", "dead_letter"}
+
+
+def test_a_source_that_cannot_be_read_is_unhealthy_until_it_can(ward: Ward) -> None:
+    ward.rhythms.record_state("feed", "in: cannot be read: Permission denied")
+    ward.bench.clock.advance(MINUTE)
+    ward.rhythms.record_state("feed", "x" * 5000)
+    ward.receive(range(1, 30))
+    score = ward.score("source")  # one score, in place of that of its rhythm
+    assert (score.subject.id, score.value, len(score.reason)) == ("feed", 2.0, 200)
+    assert score.reason.startswith("could not be read since 2026-03-01T00:00:00Z: xxx")
+    assert ward.rhythms.all()[0].source == "feed"
+    ward.rhythms.record_state("other", "not configured any more")
+    assert [s.subject.id for s in ward.rhythms.scores(["feed"])] == ["feed"]
+    ward.rhythms.record_state("feed", "")
+    assert ward.score("source").value < 2.0

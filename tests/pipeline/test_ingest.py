@@ -128,7 +128,10 @@ GARBAGE: dict[str, tuple[bytes, str]] = {
     "empty object": (b"{}", "@timestamp: required"),
     "a list": (b"[1, 2]", "object is needed, not list"),
     "a number": (b"17", "object is needed, not number"),
-    "NaN": (b'{"@timestamp": "2026-03-02T09:00:00Z", "http.response.bytes": NaN}', "not JSON"),
+    "NaN in a broken line": (
+        b'{"@timestamp": "2026-03-02T09:00:00Z", "http.response.bytes": NaN',
+        "not JSON",
+    ),
     "infinity": (b'{"@timestamp": "2026-03-02T09:00:00Z", "http.response.bytes": 1e999}', "not JSON"),
     "invalid UTF-8": (b'{"@timestamp": "2026-03-02T09:00:00Z", "user.id": "\xff\xfe"}', "not JSON"),
     "lone surrogate": (b'{"@timestamp": "2026-03-02T09:00:00Z", "user.id": "\\ud800"}', ""),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tocsin.cli.context import open_app
 from tocsin.cli.output import Exit, json_option, print_text, progress, show
 from tocsin.config.parsing import parse
-from tocsin.errors import ConfigError
+from tocsin.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from tocsin.contract.plugin import Collector
+    from tocsin.pipeline.ingesting.ingest import Counts
+    from tocsin.worker.app import App
 
 
 @click.command()
@@ -38,7 +43,8 @@ def collect(
     """Collect the new events in PATHS with the collector KIND, such as ndjson or access_log.
 
     `tocsin plugins list` shows all collectors. A second run continues where the first one ended: it misses no event and
-    stores no event twice.
+    stores no event twice. If a part of PATHS cannot be read, the rest is collected, an error names the part, and the
+    exit code is 1.
     """
     settings: dict[str, Any] = {"paths": list(paths)}
     if stream:
@@ -47,8 +53,7 @@ def collect(
     app = open_app(ctx)
     app.drain()
     collector = app.collector(kind, settings)
-    with progress(f"collecting {kind}") as at:
-        counts = app.ingest.run(collector, lambda c: at.detail(f"{c.read:,} read"))
+    counts, fault = _ingest(app, kind, collector)
     if as_json:
         show([counts._asdict()], (), as_json=True, empty="")
     else:
@@ -58,7 +63,27 @@ def collect(
         print_text("for the reasons: tocsin events dead_letter", err=True)
     if counts.spooled:
         print_text("the next `collect` or `run` that reaches the cluster writes the spooled events", err=True)
+    if fault is not None:
+        raise fault
     ctx.exit(Exit.DONE)
+
+
+def _ingest(app: App, kind: str, collector: Collector[Any]) -> tuple[Counts, InputError | None]:
+    """The counts of the events that were ingested, and why a part of the source could not be read."""
+    from tocsin.pipeline.ingesting.ingest import Counts
+
+    read = [Counts()]
+    with progress(f"collecting {kind}") as at:
+
+        def ingested(counts: Counts) -> None:
+            read.append(counts)
+            at.detail(f"{counts.read:,} read")
+
+        try:
+            app.ingest.run(collector, ingested)
+        except InputError as error:  # raised after the parts that can be read
+            return read[-1], error
+    return read[-1], None
 
 
 def _setting(pair: str) -> tuple[str, Any]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tocsin.cli.context import config_path, open_app
-from tocsin.cli.output import print_text
-from tocsin.errors import ConfigError
+from tocsin.cli.context import config_path
+from tocsin.cli.output import Exit, print_text
+from tocsin.errors import ConfigError, InputError
 from tocsin.words import count
+
+if TYPE_CHECKING:
+    from tocsin.clock import Clock
+    from tocsin.config.settings import Config
+    from tocsin.worker.app import App
 
 _EXAMPLE = """\
 # Tocsin's configuration. Every setting: docs/configuration.md. Check it with `tocsin check`.
@@ -63,16 +72,48 @@ def init(directory: Path) -> None:
 @click.command()
 @click.pass_context
 def check(ctx: click.Context) -> None:
-    """Check every setting, plug-in, secret and route of the configuration."""
-    app = open_app(ctx)
-    app.config.at(("alerting",), app.alerting.check)
+    """Check the configuration: every setting, plug-in, secret, route and source. Nothing is written to the store.
+
+    The exit code is 1 if the configuration is good, but a source cannot be read.
+    """
+    from tocsin.clock import SystemClock
+    from tocsin.config.load import load
+    from tocsin.worker import assembly
+
+    path, clock = config_path(ctx), SystemClock()
+    config = load(path)
+    place = assembly.check_store(config, clock)
+    with tempfile.TemporaryDirectory(prefix="tocsin-check-") as folder:
+        app = _app(config, clock, folder)
+        app.config.at(("alerting",), app.alerting.check)
+        app.close()
     for module, why in app.catalogue.failures.items():
         print_text(f"warning: plug-in module {module} cannot be imported: {why}", err=True)
-    path = config_path(ctx)
     print_text(
         f"{path or 'defaults (no tocsin.yaml in this folder)'}: good; {count(len(app.collectors), 'collector')}, "
-        f"{count(len(app.settings), 'detector')}, store {app.store.place}"
+        f"{count(len(app.settings), 'detector')}, store {place}"
     )
+    faults = list(_faults(app))
+    for fault in faults:
+        print_text(f"error: {fault}", err=True)
+    if faults:
+        ctx.exit(Exit.FAILED)
+
+
+def _app(config: Config, clock: Clock, folder: str) -> App:
+    """The app of a configuration, with an empty store in a temporary folder in place of its own store."""
+    from tocsin.worker.app import App
+
+    return App(replace(config, store=replace(config.store, type="delta", path=folder)), clock)
+
+
+def _faults(app: App) -> Iterator[str]:
+    """Why sources cannot be read."""
+    for name, collector in zip(app.sources, app.collectors, strict=True):
+        try:
+            collector.check()
+        except InputError as error:
+            yield f"the source {name} cannot be read: {error}"
 
 
 COMMANDS = (init, check)

@@ -196,7 +196,14 @@ class Collector(Plugin[P]):
         """Read all events since the committed checkpoints, then return. A later call continues from there.
 
         Raises:
-            InputError: the source cannot be read at all.
+            InputError: the source, or a part of it, cannot be read. Raise it after the batches of the other parts.
+        """
+
+    def check(self) -> None:
+        """Check that the source can be read, without reading events. `tocsin check` calls this.
+
+        Raises:
+            InputError: the source, or a part of it, cannot be read.
         """
 
 

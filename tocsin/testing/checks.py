@@ -123,10 +123,7 @@ def check_docstring(plugin: type[Plugin[Any]]) -> None:
         _must("once" in words, "the docstring does not state the delivery: at least once, or at most once")
         return
     lines = [line.strip() for line in words.splitlines()]
-    _must(
-        set(HEADINGS) <= set(lines),
-        f"the docstring needs these headings in this order: {', '.join(HEADINGS)}",
-    )
+    _must(set(HEADINGS) <= set(lines), f"the docstring needs the headings {', '.join(HEADINGS)}")
     at = [lines.index(heading) for heading in HEADINGS]
     _must(at == sorted(at), "the docstring's headings are out of order")
     for start, end in zip(at, [*at[1:], len(lines)], strict=True):

@@ -24,6 +24,7 @@ from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.ingesting.dead_letters import refused_dead_letters
 from tocsin.pipeline.ingesting.ingest import Limits
 from tocsin.pipeline.ingesting.protect import Protector, Rule
+from tocsin.store.embedded import state as embedded
 from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.protocol import Refused, Store
 from tocsin.store.spool.spooled import MakeDeadLetters, SpooledStore
@@ -184,6 +185,21 @@ def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
     if section.type == "delta":
         return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
     return cluster(config, clock, prepare=prepare, patience=_PATIENCE)
+
+
+def check_store(config: Config, clock: Clock) -> str:
+    """Check the settings of the store without writing to it, and return its place.
+
+    Raises:
+        ConfigError: a secret or certificate cannot be read.
+        StoreError: the folder cannot be used, or the store in it has another version or namespace.
+    """
+    section = config.store
+    if section.type != "delta":
+        return cluster(config, clock, prepare=False, patience=_PATIENCE).place
+    _retention(config)
+    embedded.check_store(config.folder / section.path, config.namespace)
+    return str(config.folder / section.path)
 
 
 def spool(config: Config, store: Store, clock: Clock, protector: Protector) -> SpooledStore | None:

@@ -58,31 +58,45 @@ class Sources:
         total, away = Counts(), 0
         refused: StoreError | None = None
         for name, collector in self._collectors.items():
+            read = [Counts()]  # the counts after each batch: a source that fails may have delivered some
             try:
-                with self._lease(name) as guard:
-                    if guard is None:
-                        continue
-                    progress(f"collecting from {collector.id}")
-                    counts = self._ingest.run(collector, guard=guard)
-            except (InputError, LeaseLost, StoreAway) as error:
-                log.warning("source skipped", source=name, reason=str(error))
-                away += not isinstance(error, LeaseLost)
-                continue
+                away += self._collect(name, collector, read, progress)
             except StoreError as error:  # raised at the end: other sources may write other streams
                 refused = refused or error
-                continue
-            except Exception as error:  # noqa: BLE001 — the fence around plug-in calls: one source stops no other
-                log.error("source failed", source=name, reason=f"{type(error).__name__}: {error}")  # noqa: TRY400
-                away += 1
-                continue
-            total = total.plus(counts)
-            if counts.read:
-                with contextlib.suppress(StoreAway):
-                    self._rhythms.record_activity(name)
-                log.info("collected", source=name, **counts._asdict())
+            total = total.plus(read[-1])
         if refused is not None:
             raise refused
         return total, away
+
+    def _collect(
+        self, name: str, collector: Collector[Any], read: list[Counts], progress: Callable[[str], None]
+    ) -> bool:
+        """Ingest the events of one source, and append the counts to `read`. Returns whether the source failed."""
+        fault = ""
+        try:
+            with self._lease(name) as guard:
+                if guard is None:
+                    return False
+                progress(f"collecting from {collector.id}")
+                self._ingest.run(collector, read.append, guard)
+        except (LeaseLost, StoreAway) as error:
+            log.warning("source skipped", source=name, reason=str(error))
+            return not isinstance(error, LeaseLost)
+        except StoreError:
+            raise
+        except InputError as error:
+            fault = str(error)
+        except Exception as error:  # noqa: BLE001 — the fence around plug-in calls: one source stops no other
+            fault = f"{type(error).__name__}: {error}"
+        if fault:
+            log.error("source failed", source=name, reason=fault)
+        with contextlib.suppress(StoreAway):
+            self._rhythms.record_state(name, fault)
+            if read[-1].read:
+                self._rhythms.record_activity(name)
+        if read[-1].read:
+            log.info("collected", source=name, **read[-1]._asdict())
+        return bool(fault)
 
     @contextmanager
     def _lease(self, source: str) -> Iterator[Callable[[], None] | None]:

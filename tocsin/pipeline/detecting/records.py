@@ -91,19 +91,8 @@ def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
     return revised
 
 
-_SHORT = (
-    INGESTED,
-    FENCE,
-    "event.action",
-    "tocsin.finding.id",
-    "tocsin.detector.id",
-    "tocsin.window.start",
-    "tocsin.window.end",
-    "tocsin.subject.type",
-    "tocsin.subject.id",
-    "tocsin.severity",
-    ASPECT,
-)
+_SHORT = (INGESTED, FENCE, "event.action", "tocsin.finding.id", "tocsin.detector.id", "tocsin.window.start",
+          "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id", "tocsin.severity", ASPECT)  # fmt: skip
 
 
 def newest_findings(

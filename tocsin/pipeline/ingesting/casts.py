@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tocsin.clock import EPOCH, format_time
+from tocsin.contract.addresses import canonical_address
 from tocsin.contract.streams import Column, Type
 
 
@@ -71,6 +72,11 @@ def _date(value: Any) -> str:
     return _text(value)
 
 
+def _address(value: Any) -> str:
+    text = _text(value)
+    return canonical_address(text) or text
+
+
 def _keywords(value: Any) -> list[str]:
     return [_text(item) for item in (value if isinstance(value, list | tuple) else [value])]
 
@@ -92,7 +98,7 @@ _CASTS: Mapping[Type, Callable[[Any], Any]] = {
     Type.DOUBLE: _double,
     Type.BOOLEAN: _boolean,
     Type.DATE: _date,
-    Type.IP: _text,
+    Type.IP: _address,
     Type.JSON: _json,
     Type.KEYWORDS: _keywords,
     Type.DOUBLES: _doubles,

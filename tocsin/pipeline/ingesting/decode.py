@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from tocsin.contract.json_text import read_json
 from tocsin.contract.streams import ID, INGESTED, STREAMS, UNMAPPED, Column, Type
 from tocsin.pipeline.ingesting.casts import EventError, cast, kind
 
@@ -165,11 +166,9 @@ def lenient(stream: str, line: bytes, identify: Identify = content_id) -> tuple[
         EventError: the line is not a valid event of this stream; the message names the field.
     """
     try:
-        event = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EventError(f"not JSON: {error}") from None
-    except RecursionError:
-        raise EventError("not JSON: nested too deeply") from None
+        event = read_json(line)
+    except ValueError as error:
+        raise EventError(str(error)) from None
     if not isinstance(event, dict):
         raise EventError(f"a JSON object is needed, not {kind(event)}")
     return shape(stream, event, identify)

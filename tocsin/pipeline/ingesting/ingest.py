@@ -23,7 +23,7 @@ from tocsin.contract.plugin import Batch, Collector, Rejected
 from tocsin.contract.streams import ID, SOURCES, STREAMS, TIME
 from tocsin.errors import PluginError
 from tocsin.pipeline.ingesting.casts import EventError
-from tocsin.pipeline.ingesting.columns import joined, to_frame, to_times
+from tocsin.pipeline.ingesting.columns import joined, to_frame, to_times, with_addresses
 from tocsin.pipeline.ingesting.dead_letters import dead_letters, refused_dead_letters
 from tocsin.pipeline.ingesting.decode import Identify, Row, columns_of, content_id, fast, lenient, runs, shape
 from tocsin.pipeline.ingesting.lengths import shortened
@@ -207,7 +207,8 @@ class Ingest:
 
     def _frame(self, batch: Batch, taken: _Taken) -> pl.DataFrame:
         stream = STREAMS[batch.stream]
-        frame = self._validated(batch, taken, joined(batch.stream, taken.frames))
+        frame = with_addresses(batch.stream, joined(batch.stream, taken.frames))
+        frame = self._validated(batch, taken, frame)
         frame = frame.with_columns(pl.lit(batch.source).alias("tocsin.source.id"))
         if self._protector:
             frame = self._protector.frame(batch.stream, frame)

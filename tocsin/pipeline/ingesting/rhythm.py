@@ -1,4 +1,4 @@
-"""Learns how often each source delivers events, and detects when a source is silent for unusually long.
+"""Knows which sources cannot be read, learns how often each source delivers, and detects an unusually long silence.
 
 A source is one configured collector. The longest silence of each of the last 28 days is stored. A source counts as silent
 when no event has arrived for 1.5 times the longest of these silences, which include nights and weekends.
@@ -16,10 +16,12 @@ from tocsin.contract.findings import Score, Subject
 from tocsin.store.protocol import Store
 
 KIND = "source_rhythm"
+_FAULT = "source_fault"  # kind of the records of sources that could not be read at the last try
 _DAYS = 28
 _KNOWN = 3  # days with events that are required before silence is judged
 _SHORTEST = timedelta(minutes=15)
 _FACTOR = 1.5
+_LONGEST, _SENTENCE = 2000, 200  # characters of a reason that is stored, and of one that is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,31 @@ class Rhythms:
             KIND, source, {"last": format_time(now), "days": kept}, entry.version if entry else None
         )
 
+    def record_state(self, source: str, fault: str) -> None:
+        """Record why a source could not be read completely, or with an empty `fault` that it could."""
+        entry = self._store.get(_FAULT, source)
+        if not fault:
+            if entry is not None:
+                self._store.delete(_FAULT, source, entry.version)
+            return
+        since = entry.value["since"] if entry else format_time(self._clock.now())
+        value = {"since": since, "reason": fault[:_LONGEST]}
+        if entry is None or entry.value != value:
+            self._store.put(_FAULT, source, value, entry.version if entry else None)
+
     def all(self) -> list[Rhythm]:
         """The rhythm of every source that ever delivered events."""
         return [_rhythm(entry.key, entry.value) for entry in self._store.entries(KIND)]
 
     def scores(self, sources: Sequence[str]) -> Iterator[Score]:
-        """How long each of these sources has been silent, relative to its allowed silence."""
+        """2 for a source that could not be read; else how long it has been silent, relative to its allowed silence."""
         now = self._clock.now()
+        faults = {e.key: e.value for e in self._store.entries(_FAULT) if e.key in sources}
+        for source, fault in sorted(faults.items()):
+            reason = f"could not be read since {fault['since']}: {fault['reason']}"
+            yield Score(Subject("source", source), 2.0, _short(reason), dict(fault))
         for rhythm in self.all():
-            if rhythm.source not in sources:  # the source is no longer configured
+            if rhythm.source in faults or rhythm.source not in sources:  # or it is no longer configured
                 continue
             silent = now - rhythm.last
             if rhythm.allowed is None:
@@ -90,6 +108,10 @@ def _rhythm(source: str, value: Mapping[str, Any]) -> Rhythm:
     days = value["days"]
     longest = timedelta(seconds=max(days.values())) if len(days) >= _KNOWN else None
     return Rhythm(source, parse_time(value["last"]), longest)
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= _SENTENCE else f"{reason[: _SENTENCE - 1]}…"
 
 
 def _hours(length: timedelta | None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,49 @@ CREATE TABLE IF NOT EXISTS state (
     PRIMARY KEY (kind, key)
 ) STRICT, WITHOUT ROWID;
 """
+
+
+def check_store(folder: Path, namespace: str) -> None:
+    """Check that a store can be opened or created in a folder, without writing anything.
+
+    Raises:
+        StoreError: the folder cannot be read or written, or the store has another version or namespace.
+    """
+    path = folder / "state.db"
+    try:
+        if not path.exists():
+            parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+            if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+                raise StoreError(
+                    f"the store {folder} cannot be created: {parent} is not a folder that Tocsin can write to; "
+                    "set `store.path` to another folder"
+                )
+            return
+        # without a log of changes, no file is created beside the database
+        wal = path.with_name(f"{path.name}-wal")
+        quiet = "" if wal.exists() and wal.stat().st_size else "&immutable=1"
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{quiet}", uri=True)) as connection:
+            _check(dict(connection.execute("SELECT key, value FROM meta")), path, namespace)
+    except (OSError, ValueError, sqlite3.Error) as error:
+        raise StoreError(
+            f"cannot open the keyed state {path}: {error}; check the permissions of the file and its folder"
+        ) from error
+
+
+def _check(meta: Mapping[str, str], path: Path, namespace: str) -> None:
+    """Check the version and the namespace of a store."""
+    version = int(meta.get("store_version", STORE_VERSION))
+    if version != STORE_VERSION:
+        raise StoreError(
+            f"the store {path.parent} has version {version}, but this Tocsin supports version {STORE_VERSION}; "
+            "upgrade Tocsin, or set `store.path` to another store"
+        )
+    if meta.get("namespace", namespace) != namespace:
+        raise StoreError(
+            f"the store {path.parent} belongs to namespace {meta['namespace']!r}, "
+            f"not {namespace!r}; set `namespace` in tocsin.yaml to {meta['namespace']!r}, "
+            "or set `store.path` to another store"
+        )
 
 
 class State:
@@ -50,19 +94,7 @@ class State:
 
     def _check_identity(self, path: Path, namespace: str) -> None:
         """Check the store's version and namespace, and write them to a new store."""
-        meta = dict(self._connection.execute("SELECT key, value FROM meta"))
-        version = int(meta.get("store_version", STORE_VERSION))
-        if version != STORE_VERSION:
-            raise StoreError(
-                f"the store {path.parent} has version {version}, but this Tocsin supports version {STORE_VERSION}; "
-                "upgrade Tocsin, or set `store.path` to another store"
-            )
-        if meta.get("namespace", namespace) != namespace:
-            raise StoreError(
-                f"the store {path.parent} belongs to namespace {meta['namespace']!r}, "
-                f"not {namespace!r}; set `namespace` in tocsin.yaml to {meta['namespace']!r}, "
-                "or set `store.path` to another store"
-            )
+        _check(dict(self._connection.execute("SELECT key, value FROM meta")), path, namespace)
         for key, value in (
             ("store_version", str(STORE_VERSION)),
             ("namespace", namespace),
