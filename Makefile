@@ -7,7 +7,7 @@ SEED ?= 1
 # STORE=elasticsearch: on a real node that lives as long as the command, or on the one of TOCSIN_STORE_URL.
 NODE := $(if $(filter elasticsearch,$(STORE)),$(if $(TOCSIN_STORE_URL),,$(BIN)/python -m tests.nodes.node))
 
-.PHONY: demo test test-all test-elasticsearch check format docs scorecard bench elasticsearch release clean
+.PHONY: demo test test-all test-elasticsearch check blind format docs scorecard bench elasticsearch release clean
 
 demo: $(READY)
 	$(NODE) $(BIN)/tocsin demo --dir demo-out --seed $(SEED)
@@ -43,6 +43,10 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/rooms.py
+
+# Attempts to blind each detector: which share of the attacks is still found.
+blind: $(READY)
+	$(BIN)/python -m benchmarks.blinding.suite
 
 scorecard: $(READY)
 	$(BIN)/python -m benchmarks.scorecard

@@ -1,0 +1,17 @@
+"""The blinding suite in short: every fifth attempt on each detector. `make blind` runs all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.blinding.suite import BLIND, trials
+
+
+@pytest.mark.parametrize("detector", sorted(trials()))
+def test_no_attempt_blinds_a_detector(detector: str) -> None:
+    trial = trials()[detector]()
+    outcomes = dict(replace(trial, attempts=trial.attempts[::5]).runs())
+    assert len(outcomes) >= 5
+    assert [attempt for attempt, outcome in outcomes.items() if outcome == BLIND] == []
