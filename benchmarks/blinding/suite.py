@@ -16,7 +16,9 @@ from datetime import timedelta
 
 import polars as pl
 
+from benchmarks.blinding import files
 from benchmarks.blinding.attempts import USER, Attempt, accesses, inference, principals
+from benchmarks.blinding.files import FileAttempt
 from tests.generators import accesses as registry
 from tests.generators import drift, queries
 from tocsin.contract.findings import Finding, Severity
@@ -44,13 +46,13 @@ class Trial:
     def runs(self) -> Iterator[tuple[str, str]]:
         """Each attempt with its outcome; the first is the unblinded attack."""
         control, fitted = self._judged(self.attack, None)
-        found = self._worst(control)
+        found = worst(control)
         if found is None:
             raise SystemExit(f"{self.detector}: the unblinded attack is not found")
         yield "(unblinded)", found.severity.value
         for attempt in self.attempts:
             findings, _ = self._judged(attempt.change(self.attack), fitted)
-            yield attempt.name, self._outcome(findings, found.severity)
+            yield attempt.name, outcome_of(findings, found.severity)
 
     def _judged(self, attack: pl.DataFrame, fitted: Evaluation | None) -> tuple[list[Finding], Evaluation]:
         events = {self.stream: pl.concat([self.others, attack], how="diagonal_relaxed")}
@@ -60,17 +62,41 @@ class Trial:
         result = evaluate(self.detector, events, baseline=baseline)
         return result.findings, fitted or result
 
-    def _worst(self, findings: Sequence[Finding]) -> Finding | None:
-        return max((f for f in findings if not f.aspect), key=lambda f: f.score / f.threshold, default=None)
 
-    def _outcome(self, findings: Sequence[Finding], severity: Severity) -> str:
-        if any(not f.aspect and f.severity.rank >= severity.rank for f in findings):
-            return STAYS
-        aspects = [f for f in findings if f.aspect and f.severity.rank >= Severity.MEDIUM.rank]
-        return NOT_JUDGED if aspects else BLIND
+@dataclass(frozen=True)
+class FileTrial:
+    """A detector of datasets, and a partner who writes a poisoned file."""
+
+    detector: str
+    attempts: tuple[FileAttempt, ...]
+
+    def runs(self) -> Iterator[tuple[str, str]]:
+        """Each attempt with its outcome; the first is the unblinded attack."""
+        found = worst(self._of(files.CONTROL))
+        if found is None:
+            raise SystemExit(f"{self.detector}: the unblinded attack is not found")
+        yield files.CONTROL.name, found.severity.value
+        for attempt in self.attempts:
+            yield attempt.name, outcome_of(self._of(attempt), found.severity)
+
+    def _of(self, attempt: FileAttempt) -> list[Finding]:
+        return [finding for finding in files.partner().findings(attempt) if finding.detector == self.detector]
 
 
-def trials() -> dict[str, Callable[[], Trial]]:
+def worst(findings: Sequence[Finding]) -> Finding | None:
+    """The worst finding that is no aspect."""
+    return max((f for f in findings if not f.aspect), key=lambda f: f.score / f.threshold, default=None)
+
+
+def outcome_of(findings: Sequence[Finding], severity: Severity) -> str:
+    """Whether the finding stays at its severity, or an aspect of `medium` or more takes its place."""
+    if any(not f.aspect and f.severity.rank >= severity.rank for f in findings):
+        return STAYS
+    aspects = [f for f in findings if f.aspect and f.severity.rank >= Severity.MEDIUM.rank]
+    return NOT_JUDGED if aspects else BLIND
+
+
+def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
     """The trials by detector."""
     return {
         "model_extraction": lambda: _extraction("model_extraction", 200),
@@ -78,6 +104,8 @@ def trials() -> dict[str, Callable[[], Trial]]:
         "feature_drift": lambda: _drift("feature_drift", "units"),
         "prediction_drift": lambda: _drift("prediction_drift", "indebted"),
         "registry_access": _registry,
+        "dataset_profile": lambda: FileTrial("dataset_profile", tuple(files.attempts())),
+        "label_poisoning": lambda: FileTrial("label_poisoning", tuple(files.attempts())),
     }
 
 
