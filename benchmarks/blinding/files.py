@@ -48,7 +48,7 @@ class FileAttempt(NamedTuple):
 
 def poisoned() -> pl.DataFrame:
     """A day's applications of which many labels are turned, with incomes in another unit."""
-    return applications(ROWS, 99, approve=0.15, unit=1.6)
+    return applications(ROWS, 99, approve=0.3, unit=1.6)
 
 
 def attempts() -> Iterator[FileAttempt]:
