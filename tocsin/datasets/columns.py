@@ -102,6 +102,18 @@ def nearly_numbers(rows: pl.LazyFrame, form: Form) -> dict[str, list[str]]:
     }
 
 
+def numbers_in(column: pl.Series, form: Form) -> pl.Series:
+    """The numbers in a text column; other values are left out."""
+    text, name = pl.col(column.name).str.strip_chars(), column.name
+    wholes = column.to_frame().select(
+        pl.coalesce(
+            pl.when(text.str.contains(f"^(?:{kind.pattern})$")).then(kind.read(text).cast(pl.Float64))
+            for kind in _number_kinds(form)
+        ).alias(name)
+    )
+    return wholes.to_series().drop_nulls()
+
+
 def from_text(value: str) -> pl.Expr:
     """One value, with the type that a column of it would have."""
     series = typed(pl.LazyFrame({"value": [value]}), Form()).collect().to_series()

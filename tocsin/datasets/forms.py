@@ -41,6 +41,8 @@ _POINT_DECIMAL = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[, '’\u00a0\u202f]\d{3})+)
 class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     """The form of a CSV file. Empty values are found out.
 
+    It is stored in events of the stream `dataset`.
+
     Attributes:
         separator: one character between two fields.
         encoding: a name that Python knows, such as `cp1252`.
@@ -62,6 +64,14 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 PLAIN = Form(",", "utf-8", ".", plain=True)
+
+
+def form_of(text: str | None) -> Form | None:
+    """The form in the column `tocsin.dataset.form` of an event; None if the event has none that can be used."""
+    try:
+        return msgspec.json.decode(text, type=Form) if text else None
+    except msgspec.DecodeError:
+        return None
 
 
 class Text(NamedTuple):

@@ -68,6 +68,8 @@ def open_snapshot(path: Path | str, form: Form | None = None) -> Opened:
     try:
         if match is None:
             raise SnapshotError(f"{path}: not a dataset; its name must end in .csv, .csv.gz, .parquet or .pq")
+        if path.exists() and not path.is_file():  # events of others may name a pipe, which would never end
+            raise SnapshotError(f"{path}: not a regular file; write the rows to a file")
         if match[1] in ("parquet", "pq"):
             opened = Opened(_loaded_if_small(pl.scan_parquet(path, glob=False, hive_partitioning=False), path), None)
         else:

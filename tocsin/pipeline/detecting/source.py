@@ -13,6 +13,7 @@ from tocsin.contract.query import Condition, Measure, Where
 from tocsin.contract.streams import INGESTED, TIME
 from tocsin.contract.windows import aggregate
 from tocsin.datasets.digest import verified_snapshot
+from tocsin.datasets.forms import form_of
 from tocsin.errors import SnapshotError
 from tocsin.store.protocol import Store
 
@@ -60,15 +61,24 @@ class StoreSource:
         found = (
             self.store.scan(
                 "dataset",
-                columns=["tocsin.dataset.path", INGESTED],
+                columns=["tocsin.dataset.path", "tocsin.dataset.form", INGESTED],
                 where=[Condition("tocsin.dataset.digest", "==", digest)],
             )
             .collect()
-            .sort(INGESTED)
+            .sort(INGESTED, descending=True)
+            .drop_nulls("tocsin.dataset.path")
+            .unique(["tocsin.dataset.path", "tocsin.dataset.form"], keep="first", maintain_order=True)
         )
-        if found.is_empty() or found["tocsin.dataset.path"][-1] is None:
+        if found.is_empty():
             raise SnapshotError(
                 f"dataset snapshot {digest} has no recorded path, so its rows cannot be read; "
                 "ingest its dataset event with tocsin.dataset.path"
             )
-        return verified_snapshot(Path(found["tocsin.dataset.path"][-1]), digest)
+        first: SnapshotError | None = None
+        for path, form, _ in found.iter_rows():  # anybody may name a path; the digest shows which one has the rows
+            try:
+                return verified_snapshot(Path(path), digest, form_of(form))
+            except SnapshotError as error:
+                first = first or error
+        assert first is not None
+        raise first
