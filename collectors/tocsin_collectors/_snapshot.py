@@ -91,7 +91,7 @@ def snapshot(path: Path, declared: Declared, newest: datetime | None) -> Snapsho
             raise FileNotFoundError(path) from None
         faults.append(str(error))
         remarks["unreadable"] = str(error)
-        event |= {"event.outcome": "failure", "tocsin.dataset.digest": _bytes_digest(path)}
+        event |= {"event.outcome": "failure", "tocsin.dataset.digest": _bytes_digest(path, stat)}
     event["tocsin.dataset.remarks"] = remarks
     taken.event = {name: value for name, value in event.items() if value not in (None, "", [], {})}
     taken.event["event.id"] = hashlib.sha256(msgspec.json.encode(taken.event)).hexdigest()[:32]
@@ -167,6 +167,12 @@ def _time(
     return changed
 
 
-def _bytes_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"file-sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+def _bytes_digest(path: Path, stat: os.stat_result) -> str:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError:  # no permission: the state of the file stands for its content
+        digest = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
+    return f"file-sha256:{digest}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tocsin import Condition, Detector, Requires, Score, Stability, Subject, Window, param
+from tocsin import Detector, Requires, Score, Stability, Subject, Window, not_judged, param
 from tocsin.contract.findings import Family, Json
-from tocsin.contract.streams import ID, TIME
 from tocsin.stats.departure import critical, departure
+from tocsin_detectors._dataset_aspects import changes, chosen, new_datasets, sampled, unreadable, usual_label
+from tocsin_detectors._dataset_history import DIGEST, LABEL_COLUMN, OUTCOME, SOURCE, Event, History, Past
 from tocsin_detectors._profiles import (
     DISTINCT,
     DISTINCT_SHARE,
@@ -23,14 +24,14 @@ from tocsin_detectors._profiles import (
 )
 from tocsin_detectors._words import count, figure, listed
 
-Event = Mapping[str, Any]
-_FIELDS = ("name", "digest", "rows", "schema", "profile", "label", "labels")
-_COLUMNS = [*(f"tocsin.dataset.{field}" for field in _FIELDS), "user.id"]
 _MOST = 100.0  # the largest score: larger values carry no more information
 _SHOWN = 10  # departures named in the evidence
 _NAMED = 3  # columns named in the sentence
 _SCHEMA = {"added": 1.0, "removed": 1.5, "retyped": 1.5}
 _UNIQUE = 0.9  # with at least this share of distinct values, a column counts as free of duplicates
+_CACHED = 500  # profiles of a dataset in memory
+_NEW = 1000  # new names of each source that are judged in a window
+_MOST_SNAPSHOTS = 2000  # snapshots of a dataset that are judged in a window
 _STRANGER = 1.25  # factor on the score if the writer never wrote this dataset before
 
 
@@ -39,6 +40,21 @@ class _Departed(NamedTuple):
     name: Name
     now: float
     usual: float
+
+
+class _Profiles:
+    """Profiles of events, each read once. `label` is the usual label column of the dataset."""
+
+    def __init__(self, label: str | None) -> None:
+        self._label, self._known = label, dict[int, tuple[Event, Profile]]()
+
+    def of(self, event: Event) -> Profile:
+        """The profile of an event."""
+        if id(event) not in self._known:
+            while len(self._known) >= _CACHED:
+                del self._known[next(iter(self._known))]
+            self._known[id(event)] = (event, profile_of(event, self._label))
+        return self._known[id(event)][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,42 +106,59 @@ class DatasetProfile(Detector[Params]):
     threshold = 1.0
 
     def score(self, window: Window) -> Iterator[Score]:
-        events = window.rows("dataset", _COLUMNS).to_dicts()
-        names = sorted({event["tocsin.dataset.name"] for event in events})
-        history = self._history(window, names)
-        for name in names:
-            earlier = [event for event in history if event["tocsin.dataset.name"] == name]
-            worst: Score | None = None
-            for event in events:
-                if event["tocsin.dataset.name"] == name:
-                    score = self._judge(Subject("dataset", name), event, earlier)
-                    worst = score if worst is None or score.value > worst.value else worst
-                    earlier.append(event)
-            if worst is not None:
-                yield worst
+        history = History(window, self.requires.history, self.params.max_history)
+        likes: dict[str, str] = {}
+        for names in (history.names, chosen(history.others, _NEW)):
+            for name, events, past in history.judged(names):
+                subject = Subject("dataset", name)
+                known = any(event[SOURCE] in history.sources for event in events)
+                yield from unreadable(subject, events, past, known=known)
+                readable = [event for event in events if event[OUTCOME] != "failure"]
+                if readable:
+                    past = self._past(history, name, readable[0], past)
+                    likes[name] = past.like
+                    yield from self._dataset(subject, readable, past)
+        yield from new_datasets(history, likes)
 
-    def _history(self, window: Window, names: Sequence[str]) -> list[dict[str, Any]]:
-        if not names or self.requires.history is None:
-            return []
-        where = [Condition("tocsin.dataset.name", "in", names)]
-        rows = window.history("dataset", self.requires.history, [*_COLUMNS, TIME, ID], where)
-        return rows.collect().sort(TIME, ID).to_dicts()
+    def _past(self, history: History, name: str, event: Event, past: Past) -> Past:
+        """The history of a dataset, together with that of the dataset that it resembles as long as it is short."""
+        if len(past.digests) >= self.params.min_history:
+            return past
+        like = history.like(name, event)
+        for own in past.all if like else ():
+            like.add(own)
+        return like or past
 
-    def _judge(self, subject: Subject, event: Event, earlier: Sequence[Event]) -> Score:
-        snapshots = {other["tocsin.dataset.digest"]: other for other in earlier}
-        digest, writer = event["tocsin.dataset.digest"], event["user.id"]
-        if digest in snapshots:
+    def _dataset(self, subject: Subject, events: Sequence[Event], past: Past) -> Iterator[Score]:
+        """The worst score of the snapshots of one dataset, and what changed in their form."""
+        before, label = past.all, usual_label(past.all)
+        judged = sampled(events, _MOST_SNAPSHOTS)
+        profiles = _Profiles(label)
+        scores = []
+        for event in judged:
+            scores.append(self._judge(subject, event, past, profiles))
+            past.add(event)
+        yield max(scores, key=lambda score: score.value)
+        yield from changes(subject, events, before)
+        if len(judged) < len(events):
+            more = len(events) - len(judged)
+            yield not_judged(subject, "more snapshots", f"{count(more, 'more snapshot')} of {subject.id}", more)
+
+    def _judge(self, subject: Subject, event: Event, earlier: Past, profiles: _Profiles) -> Score:
+        digest, writer, source = event[DIGEST], event["user.id"], event[SOURCE]
+        if (digest, source, event[LABEL_COLUMN]) in earlier.seen:
             words = f"{subject.id}: the content is that of an earlier snapshot"
             return Score(subject, 0.0, words, {"snapshot": digest})
-        if len(snapshots) < self.params.min_history:
-            known = count(len(snapshots), "earlier snapshot")
+        if len(earlier.digests - {digest}) < self.params.min_history:
+            known = count(len(earlier.digests), "earlier snapshot")
             words = f"{subject.id} was not judged: {known}, {self.params.min_history} are needed"
             return Score(subject, 0.0, words, {"snapshot": digest})
-        now = profile_of(event)
-        past = [profile_of(other) for other in list(snapshots.values())[-self.params.max_history :]]
+        now = profiles.of(event)
+        snapshots = [e for e in earlier.of(source, self.params.min_history) if e[DIGEST] != digest]
+        past = [profiles.of(other) for other in snapshots[-self.params.max_history :]]
         departed = self._departures(now, past)
         schema = schema_change(now, past)
-        stranger = writer is not None and all(other["user.id"] != writer for other in earlier)
+        stranger = writer is not None and writer not in earlier.writers
         value = max([*(d.score for d in departed[:1]), *(_SCHEMA[how] for how in schema)], default=0.0)
         value = max(_STRANGER * value, 0.5) if stranger else value
         evidence: dict[str, Json] = {
@@ -139,6 +172,8 @@ class DatasetProfile(Detector[Params]):
                 for d in departed[:_SHOWN]
             ],
         }
+        if earlier.like:
+            evidence["compared_with"] = earlier.like
         reason = f"{subject.id}: the snapshot is like the {count(len(past), 'snapshot')} before it"
         if value >= self.threshold:
             reason = f"{subject.id}: {_reason(departed, schema, writer if stranger else None)}"
