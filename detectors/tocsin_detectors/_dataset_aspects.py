@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 import polars as pl
@@ -13,6 +14,8 @@ from tocsin.contract.findings import Json, Score, Subject
 from tocsin.datasets.labels import label_column
 from tocsin_detectors._dataset_history import DIGEST, LABEL_COLUMN, NAME, OUTCOME, SOURCE, Event, History, Past
 from tocsin_detectors._words import count
+
+T = TypeVar("T")
 
 _LOW, _MEDIUM, _HIGH = 1.0, 1.5, 2.0
 #: Remarks of the collector: what a finding says about them, and its score.
@@ -141,8 +144,8 @@ def _decoded(text: str | None) -> dict[str, object]:
         return {}
 
 
-def sampled(events: Sequence[Event], most: int) -> list[Event]:
-    """At most `most` events, evenly spaced."""
+def sampled(events: Sequence[T], most: int) -> list[T]:
+    """At most `most` items, evenly spaced."""
     return [events[i * len(events) // most] for i in range(most)] if len(events) > most else list(events)
 
 
