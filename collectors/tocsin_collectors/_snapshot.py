@@ -41,7 +41,10 @@ class Declared(NamedTuple):
 
 @dataclass(slots=True)
 class Snapshot:
-    """The event of a file. `faults` are reasons for dead letters, and `warnings` are for the operator."""
+    """The event of a file.
+
+    `time` is the event time, but not in the future. `faults` are reasons for dead letters, `warnings` for the operator.
+    """
 
     event: dict[str, Any]
     time: datetime
@@ -83,7 +86,7 @@ def snapshot(path: Path, declared: Declared, newest: datetime | None) -> Snapsho
         "tocsin.dataset.bytes": stat.st_size,
         "tocsin.dataset.inputs": list(declared.inputs or sidecar.inputs),
     }
-    taken = Snapshot(event, time, faults)
+    taken = Snapshot(event, min(time, datetime.fromtimestamp(stat.st_ctime, UTC)), faults)
     try:
         event |= _content(path, open_snapshot(path, declared.form), declared.label or sidecar.label, taken, remarks)
     except SnapshotError as error:
@@ -134,7 +137,7 @@ def _content(
 
 
 def _no_column(path: Path, label: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(label, names, 1, 0.5)
+    near = difflib.get_close_matches(label, names, 1, 0.6)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     columns = ", ".join(map(repr, names[:_SHOWN])) + more
     hint = f"the nearest is {near[0]!r}" if near else "correct the setting `label`"

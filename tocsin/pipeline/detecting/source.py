@@ -18,6 +18,9 @@ from tocsin.errors import SnapshotError
 from tocsin.store.protocol import Store
 
 
+_MOST_PATHS = 100  # paths of one snapshot that are tried
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSource:
     """Binds a `tocsin.contract.windows.Window` to a store.
@@ -58,16 +61,16 @@ class StoreSource:
         return aggregate(self.scan(stream, start, end, where=where), by, measures)
 
     def snapshot(self, digest: str) -> pl.LazyFrame:
+        keys = ["tocsin.dataset.path", "tocsin.dataset.form"]
+        where = [Condition("tocsin.dataset.digest", "==", digest)]
         found = (
-            self.store.scan(
-                "dataset",
-                columns=["tocsin.dataset.path", "tocsin.dataset.form", INGESTED],
-                where=[Condition("tocsin.dataset.digest", "==", digest)],
-            )
+            self.store.scan("dataset", columns=[*keys, "tocsin.source.id", INGESTED], where=where)
+            .drop_nulls(keys[0])
+            .with_columns(pl.col("tocsin.source.id").str.starts_with("dataset:").fill_null(value=False))
+            .sort("tocsin.source.id", INGESTED, descending=True)  # paths that the dataset collector found come first
+            .unique(keys, keep="first", maintain_order=True)
+            .head(_MOST_PATHS)
             .collect()
-            .sort(INGESTED, descending=True)
-            .drop_nulls("tocsin.dataset.path")
-            .unique(["tocsin.dataset.path", "tocsin.dataset.form"], keep="first", maintain_order=True)
         )
         if found.is_empty():
             raise SnapshotError(
@@ -75,7 +78,7 @@ class StoreSource:
                 "ingest its dataset event with tocsin.dataset.path"
             )
         first: SnapshotError | None = None
-        for path, form, _ in found.iter_rows():  # anybody may name a path; the digest shows which one has the rows
+        for path, form, *_ in found.iter_rows():  # anybody may name a path; the digest shows which one has the rows
             try:
                 return verified_snapshot(Path(path), digest, form_of(form))
             except SnapshotError as error:
