@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -30,14 +31,24 @@ _DECILES = np.linspace(0, 1, 11)
 
 
 def profile(
-    rows: pl.LazyFrame, label: str | None, form: Form | None = None
+    rows: pl.LazyFrame, label: str | None, form: Form | None = None, keys: Collection[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """The profile of each column; one column at a time is in memory. `form` is that of a CSV file."""
+    """The profile of each column; one column at a time is in memory.
+
+    Args:
+        rows: the dataset.
+        label: the label column.
+        form: the form of a CSV file.
+        keys: columns from Hive folders. They are constant in a file and differ between files, so that only type, nulls and
+            distinct values are facts.
+    """
     schema = rows.collect_schema()
     found = {n: _column(rows.select(n).collect().to_series(), keep=n == label) for n in schema.names()}
     for name in nearly_numbers(rows, form) if form else ():
         numbers = numbers_in(rows.select(name).collect().to_series(), form or Form())
         found[name] |= {"numbers": len(numbers), **_numbers(numbers)}
+    for name in set(keys) - {label}:
+        found[name] = {fact: found[name][fact] for fact in ("type", "nulls", "distinct")}
     return found
 
 

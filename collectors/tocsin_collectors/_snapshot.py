@@ -111,7 +111,7 @@ def _content(
         names = [name for name, _ in facts.columns]
         column = label_column(label, names) if label else None
         odd = nearly_numbers(rows, opened.form) if opened.form else {}
-        columns = profile(rows, column, opened.form)
+        columns = profile(rows, column, opened.form, opened.keys)
         labels = label_counts(rows, column) if column else None
     except FAULTS as error:
         raise read_error(path, error) from None

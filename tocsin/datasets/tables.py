@@ -34,10 +34,14 @@ _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Opened(NamedTuple):
-    """The rows of a dataset file. `form` is that of a CSV file with everything found out, and None for Parquet."""
+    """The rows of a dataset file.
+
+    `form` is that of a CSV file with everything found out, and None for Parquet. `keys` are the columns from Hive folders.
+    """
 
     rows: pl.LazyFrame
     form: Form | None
+    keys: tuple[str, ...] = ()
 
 
 def read_snapshot(path: Path | str, form: Form | None = None) -> pl.LazyFrame:
@@ -74,11 +78,12 @@ def open_snapshot(path: Path | str, form: Form | None = None) -> Opened:
             opened = Opened(_loaded_if_small(pl.scan_parquet(path, glob=False, hive_partitioning=False), path), None)
         else:
             opened = _csv(path, form, compressed=match[1] == "csv.gz")
-        rows = opened.rows if form.plain else _with_partitions(opened.rows, path)
-        rows.collect_schema()
+        if not form.plain:
+            opened = _with_partitions(opened, path)
+        opened.rows.collect_schema()
     except FAULTS as error:
         raise read_error(path, error) from None
-    return Opened(rows, opened.form)
+    return opened
 
 
 def read_error(path: Path | str, error: BaseException) -> SnapshotError:
@@ -143,12 +148,13 @@ def _scanned(source: Path | bytes, form: Form) -> pl.LazyFrame:
     return typed(rows, form)
 
 
-def _with_partitions(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
-    known = rows.collect_schema().names()
+def _with_partitions(opened: Opened, path: Path) -> Opened:
+    known = opened.rows.collect_schema().names()
     keys = {key: value for key, value in partitions(path.resolve()) if key not in known}
-    return rows.with_columns(
+    columns = (
         (pl.lit(None) if value == _NO_PARTITION else from_text(value)).alias(key) for key, value in keys.items()
     )
+    return Opened(opened.rows.with_columns(columns) if keys else opened.rows, opened.form, tuple(keys))
 
 
 def _loaded_if_small(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
