@@ -24,7 +24,9 @@ from tocsin.errors import InputError, SnapshotError
 from tocsin_collectors._profile import label_counts, profile
 from tocsin_collectors._sidecar import Sidecar, read_sidecar
 
-_LATE = timedelta(days=1)  # how far before the newest snapshot of a source the declared time of a new one may be
+_LATE = timedelta(
+    days=1
+)  # how far before the newest snapshot of a source the declared time of a new one may be
 _SHOWN = 10  # columns named in an error
 
 
@@ -88,7 +90,9 @@ def snapshot(path: Path, declared: Declared, newest: datetime | None) -> Snapsho
     }
     taken = Snapshot(event, min(time, datetime.fromtimestamp(stat.st_ctime, UTC)), faults)
     try:
-        event |= _content(path, open_snapshot(path, declared.form), declared.label or sidecar.label, taken, remarks)
+        event |= _content(
+            path, open_snapshot(path, declared.form), declared.label or sidecar.label, taken, remarks
+        )
     except SnapshotError as error:
         if not path.exists():
             raise FileNotFoundError(path) from None
@@ -101,9 +105,7 @@ def snapshot(path: Path, declared: Declared, newest: datetime | None) -> Snapsho
     return taken
 
 
-def _content(
-    path: Path, opened: Opened, label: str, to: Snapshot, remarks: dict[str, str]
-) -> dict[str, Any]:
+def _content(path: Path, opened: Opened, label: str, to: Snapshot, remarks: dict[str, str]) -> dict[str, Any]:
     """The fields of an event that depend on the rows."""
     rows = opened.rows
     try:

@@ -39,7 +39,9 @@ class Params:
     inputs: tuple[str, ...] = param((), doc="digests of the datasets from which the files were made")
     time: str = param("mtime", doc="time of writing: mtime, or a time such as 2026-03-02T03:00:00Z")
     separator: str = param("", doc="separator of CSV files; if empty, found out: comma, semicolon, tab or |")
-    encoding: str = param("", doc="encoding of CSV files; if empty, found out: UTF-8, UTF-16, cp1252 or Latin-1")
+    encoding: str = param(
+        "", doc="encoding of CSV files; if empty, found out: UTF-8, UTF-16, cp1252 or Latin-1"
+    )
     decimal: str = param("", choices=("", ".", ","), doc="decimal mark of CSV files; if empty, found out")
     missing: tuple[str, ...] = param(
         (), doc="more markers of missing values in CSV files, beside NA, N/A, NULL, NaN, None and \\N"
@@ -80,9 +82,7 @@ class Dataset(Collector[Params]):
         self._warned: set[str] = set()
         _check(params)
         form = Form(params.separator, params.encoding, params.decimal, params.missing)
-        self._declared = Declared(
-            params.name, params.label, params.writer, params.inputs, params.time, form
-        )
+        self._declared = Declared(params.name, params.label, params.writer, params.inputs, params.time, form)
 
     def collect(self, resume: Resume) -> Iterator[Batch]:
         pending: dict[str, _Pending] = {}
@@ -122,7 +122,11 @@ class Dataset(Collector[Params]):
         to.newest = max(to.newest or taken.time, taken.time)
         self._warn([*taken.faults, *taken.warnings])
         if not taken.event.get("tocsin.dataset.label"):
-            self._warn([f"{found.root}: no label column is set; label_poisoning cannot judge its datasets; set `label`"])
+            self._warn(
+                [
+                    f"{found.root}: no label column is set; label_poisoning cannot judge its datasets; set `label`"
+                ]
+            )
 
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:
@@ -168,7 +172,9 @@ def _check(params: Params) -> None:
     try:
         codecs.lookup(params.encoding or "utf-8")
     except LookupError:
-        raise ConfigError(f"encoding: {params.encoding!r} is not known; use for example cp1252", key="encoding") from None
+        raise ConfigError(
+            f"encoding: {params.encoding!r} is not known; use for example cp1252", key="encoding"
+        ) from None
 
 
 def _state(path: Path) -> str:

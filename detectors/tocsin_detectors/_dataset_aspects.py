@@ -12,7 +12,16 @@ import polars as pl
 from tocsin.contract.aspects import changed, not_judged, unusual
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.datasets.labels import label_column
-from tocsin_detectors._dataset_history import DIGEST, LABEL_COLUMN, NAME, OUTCOME, SOURCE, Event, History, Past
+from tocsin_detectors._dataset_history import (
+    DIGEST,
+    LABEL_COLUMN,
+    NAME,
+    OUTCOME,
+    SOURCE,
+    Event,
+    History,
+    Past,
+)
 from tocsin_detectors._words import count
 
 T = TypeVar("T")
@@ -43,7 +52,10 @@ def unreadable(subject: Subject, events: Sequence[Event], past: Past, *, known: 
     most = _HIGH if past.digests else _MEDIUM if known else _LOW
     value = unusual(len(failed), usual)
     reason = f"not judged: {count(len(failed), 'snapshot')} of {subject.id} cannot be read"
-    first: dict[str, Json] = {"snapshot": failed[0][DIGEST], "cause": _remarks(failed[0]).get("unreadable", "")}
+    first: dict[str, Json] = {
+        "snapshot": failed[0][DIGEST],
+        "cause": _remarks(failed[0]).get("unreadable", ""),
+    }
     facts = first | {"count": len(failed), "usual": round(usual, 2)}
     yield changed(subject, "unreadable", reason, max(value, most) if value >= 1 else value, facts)
 
@@ -112,7 +124,9 @@ def _labels(subject: Subject, events: Sequence[Event], past: Sequence[Event]) ->
     if others and all(event[LABEL_COLUMN] for event in past[-_USUAL:]):
         now = others[0][LABEL_COLUMN]
         reason = f"the label column of {subject.id} is {now or 'not set'}, before {usual}"
-        yield changed(subject, "label column", reason, _MEDIUM, {"snapshot": others[0][DIGEST], "now": now or ""})
+        yield changed(
+            subject, "label column", reason, _MEDIUM, {"snapshot": others[0][DIGEST], "now": now or ""}
+        )
 
 
 def _forms(subject: Subject, events: Sequence[Event], past: Sequence[Event]) -> Iterator[Score]:
@@ -120,7 +134,7 @@ def _forms(subject: Subject, events: Sequence[Event], past: Sequence[Event]) -> 
     known = {form for event in past if (form := _form(event))}
     new = sorted({form for event in events if (form := _form(event))} - known)
     if known and new:
-        now, before = new[0], sorted(known)[0]
+        now, before = new[0], min(known)
         reason = f"the files of {subject.id} have another form: {now}, before {before}"
         yield changed(subject, "form", reason, _LOW, {"now": list(new), "before": sorted(known)})
 

@@ -10,7 +10,6 @@ dataset.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -27,7 +26,10 @@ Event = Mapping[str, Any]
 NAME, DIGEST, SOURCE = "tocsin.dataset.name", "tocsin.dataset.digest", "tocsin.source.id"
 OUTCOME, LABEL_COLUMN = "event.outcome", "tocsin.dataset.label"
 _LIGHT = [NAME, DIGEST, SOURCE, LABEL_COLUMN, OUTCOME, "user.id", TIME, INGESTED, ID]
-_HEAVY = [f"tocsin.dataset.{field}" for field in ("rows", "schema", "profile", "labels", "form", "format", "remarks")]
+_HEAVY = [
+    f"tocsin.dataset.{field}"
+    for field in ("rows", "schema", "profile", "labels", "form", "format", "remarks")
+]
 _COLUMNS = [*_LIGHT, *_HEAVY]
 _CHUNK = 500  # datasets whose profiles are in memory at once, or more: at most _READS reads
 _READS = 20
@@ -88,7 +90,10 @@ class History:
         self._window, self._length, self._most = window, length or timedelta(0), most
         self._light = window.before(self._length).rows("dataset", _LIGHT).sort(TIME, INGESTED, ID)
         self.sources = set(self._light[SOURCE].drop_nulls())
-        known, present = set(self._light[NAME]), window.rows("dataset", [NAME, SOURCE]).unique().sort(NAME, SOURCE)
+        known, present = (
+            set(self._light[NAME]),
+            window.rows("dataset", [NAME, SOURCE]).unique().sort(NAME, SOURCE),
+        )
         self.names = sorted(known.intersection(present[NAME]))
         self.others = present.filter(~pl.col(NAME).is_in(list(known)))
         self._candidates: dict[str, list[tuple[str, Past, frozenset[str]]]] = {}
@@ -116,7 +121,12 @@ class History:
             self._candidates[source] = self._load_candidates(source)
         columns = columns_of(event)
         ranked = [
-            (_alike(columns, theirs), len(os.path.commonprefix([canonical(name), canonical(other)])), other, past)
+            (
+                _alike(columns, theirs),
+                _common_start(canonical(name), canonical(other)),
+                other,
+                past,
+            )
             for other, past, theirs in self._candidates[source]
             if other != name
         ]
@@ -125,7 +135,12 @@ class History:
             return None
         past, events = best[3], {origin: list(events) for origin, events in best[3].events.items()}
         return replace(
-            past, events=events, seen=set(past.seen), digests=set(past.digests), writers=set(past.writers), like=best[2]
+            past,
+            events=events,
+            seen=set(past.seen),
+            digests=set(past.digests),
+            writers=set(past.writers),
+            like=best[2],
         )
 
     def _load_candidates(self, source: str) -> list[tuple[str, Past, frozenset[str]]]:
@@ -161,7 +176,9 @@ class History:
     def _profiles(self, last: pl.DataFrame) -> list[dict[str, Any]]:
         if last.is_empty():
             return []
-        where = [Condition(key, "in", last[key].unique(maintain_order=True).to_list()) for key in (NAME, DIGEST)]
+        where = [
+            Condition(key, "in", last[key].unique(maintain_order=True).to_list()) for key in (NAME, DIGEST)
+        ]
         rows = self._window.history("dataset", self._length, _COLUMNS, where)
         keys = [NAME, DIGEST, SOURCE, TIME]
         kept = rows.join(last.lazy().select(keys), on=keys, how="semi", nulls_equal=True).collect()
@@ -180,6 +197,12 @@ def columns_of(event: Event) -> frozenset[str]:
     except msgspec.DecodeError:
         return frozenset()
     return frozenset(canonical(name) for name, _ in schema)
+
+
+def _common_start(one: str, other: str) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> float:

@@ -9,7 +9,7 @@ import polars as pl
 
 from tocsin import SnapshotError, Window
 from tocsin.contract.aspects import changed
-from tocsin.contract.findings import Score, Subject
+from tocsin.contract.findings import Json, Score, Subject
 from tocsin.datasets.labels import label_column
 from tocsin_detectors._snapshots import LABEL, PLACE, Snapshot
 from tocsin_detectors._spelling import canonical
@@ -63,12 +63,16 @@ def pooled(batches: Sequence[Batch], least: int) -> Iterator[Batch]:
 
 def aspects(subject: Subject, unjudged: Sequence[Unjudged]) -> Iterator[Score]:
     """A finding for each reason why snapshots of a known dataset cannot be judged."""
-    for aspect in _VALUES:
+    for aspect, value in _VALUES.items():
         found = [u for u in unjudged if u.aspect == aspect]
         if found:
             reason = _WORDS[aspect].format(count(len(found), "snapshot"), subject.id)
-            facts = {"snapshot": found[0].snapshot.digest, "cause": found[0].reason, "count": len(found)}
-            yield changed(subject, aspect, reason, _VALUES[aspect], facts)
+            facts: dict[str, Json] = {
+                "snapshot": found[0].snapshot.digest,
+                "cause": found[0].reason,
+                "count": len(found),
+            }
+            yield changed(subject, aspect, reason, value, facts)
 
 
 def aligned(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
@@ -120,3 +124,14 @@ class Likeness:
 
 def _jaccard(one: set[str], other: set[str]) -> float:
     return len(one & other) / max(len(one | other), 1)
+
+
+def datasets_of(window: Window) -> dict[str, Any]:
+    """The facts of each dataset in the baseline."""
+    datasets: Any = {} if window.baseline is None else window.baseline.values["datasets"]
+    return dict(datasets)
+
+
+def frames_of(of: Window | Mapping[str, pl.DataFrame]) -> Mapping[str, pl.DataFrame]:
+    """The frames of a window's baseline, or the frames themselves while a baseline is fitted."""
+    return of if not isinstance(of, Window) else {} if of.baseline is None else of.baseline.frames

@@ -23,6 +23,7 @@ ROW = "tocsin.row"  # row number in the snapshot, from 0
 _DISTINCT = (
     0.9  # if this share of each snapshot's rows is unique, equal rows in two snapshots are the same row
 )
+_MOST = 1000  # datasets of a baseline
 _HELD_OUT = 5  # one row in this number is used for calibration and not for fitting
 _COLUMNS = [
     *("tocsin.dataset.name", "tocsin.dataset.digest", "tocsin.dataset.label", "user.id", "tocsin.source.id"),
@@ -55,10 +56,13 @@ def snapshots_of(window: Window) -> dict[str, list[Snapshot]]:
 
 
 def labeled(window: Window) -> dict[str, list[Snapshot]]:
-    """The snapshots with a label by dataset, oldest first."""
+    """The snapshots with a label by dataset, oldest first, of the 1,000 datasets that have the most snapshots."""
     every = snapshots_of(window)
-    with_label = {name: [s for s in snapshots if s.label and not s.failed] for name, snapshots in every.items()}
-    return {name: snapshots for name, snapshots in with_label.items() if snapshots}
+    with_label = {
+        name: [s for s in snapshots if s.label and not s.failed] for name, snapshots in every.items()
+    }
+    most = sorted(filter(with_label.get, with_label), key=lambda name: (-len(with_label[name]), name))[:_MOST]
+    return {name: with_label[name] for name in sorted(most)}
 
 
 def usual_label(snapshots: Sequence[Snapshot]) -> str:

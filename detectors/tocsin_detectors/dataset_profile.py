@@ -115,9 +115,9 @@ class DatasetProfile(Detector[Params]):
                 yield from unreadable(subject, events, past, known=known)
                 readable = [event for event in events if event[OUTCOME] != "failure"]
                 if readable:
-                    past = self._past(history, name, readable[0], past)
-                    likes[name] = past.like
-                    yield from self._dataset(subject, readable, past)
+                    earlier = self._past(history, name, readable[0], past)
+                    likes[name] = earlier.like
+                    yield from self._dataset(subject, readable, earlier)
         yield from new_datasets(history, likes)
 
     def _past(self, history: History, name: str, event: Event, past: Past) -> Past:
@@ -125,9 +125,11 @@ class DatasetProfile(Detector[Params]):
         if len(past.digests) >= self.params.min_history:
             return past
         like = history.like(name, event)
-        for own in past.all if like else ():
+        if like is None:
+            return past
+        for own in past.all:
             like.add(own)
-        return like or past
+        return like
 
     def _dataset(self, subject: Subject, events: Sequence[Event], past: Past) -> Iterator[Score]:
         """The worst score of the snapshots of one dataset, and what changed in their form."""
@@ -142,7 +144,9 @@ class DatasetProfile(Detector[Params]):
         yield from changes(subject, events, before)
         if len(judged) < len(events):
             more = len(events) - len(judged)
-            yield not_judged(subject, "more snapshots", f"{count(more, 'more snapshot')} of {subject.id}", more)
+            yield not_judged(
+                subject, "more snapshots", f"{count(more, 'more snapshot')} of {subject.id}", more
+            )
 
     def _judge(self, subject: Subject, event: Event, earlier: Past, profiles: _Profiles) -> Score:
         digest, writer, source = event[DIGEST], event["user.id"], event[SOURCE]

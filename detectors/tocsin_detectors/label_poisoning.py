@@ -28,11 +28,20 @@ from tocsin.datasets.digest import digest_frame
 from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
-from tocsin_detectors._dataset_aspects import sampled
 from tocsin_detectors import _label_rows as label_rows
+from tocsin_detectors._dataset_aspects import sampled
 from tocsin_detectors._label_rows import Batch, Likeness, Unjudged
 from tocsin_detectors._snapshots import (
-    LABEL, PLACE, ROW, Snapshot, labeled, pool, read, snapshots_of, split_pool, usual_label,
+    LABEL,
+    PLACE,
+    ROW,
+    Snapshot,
+    labeled,
+    pool,
+    read,
+    snapshots_of,
+    split_pool,
+    usual_label,
 )  # fmt: skip
 from tocsin_detectors._words import count
 
@@ -144,8 +153,11 @@ class LabelPoisoning(Detector[Params]):
                 continue
             frame = f"rows-{len(frames)}"
             frames[frame] = rows
-            facts: dict[str, Any] = {"frame": frame, "digest": digest_frame(rows), "label": usual_label(snapshots)}
-            facts["sources"] = sorted({snapshot.source for snapshot in snapshots if snapshot.source})
+            facts: dict[str, Any] = {"frame": frame, "digest": digest_frame(rows)}
+            facts |= {
+                "label": usual_label(snapshots),
+                "sources": sorted({s.source for s in snapshots if s.source}),
+            }
             datasets[name] = facts | {"nulls": self._fitted(frames, facts, ()).nulls.to_dict()}
         if datasets and not frames:
             reasons = "; ".join(f"{name}: {facts['reason']}" for name, facts in datasets.items())
@@ -166,7 +178,7 @@ class LabelPoisoning(Detector[Params]):
 
     def chunks(self, window: Window) -> Iterator[Window]:
         """Quiet snapshots, drawn from the held-out rows of each dataset without replacement."""
-        known = {name: facts for name, facts in _datasets(window).items() if "frame" in facts}
+        known = {name: facts for name, facts in label_rows.datasets_of(window).items() if "frame" in facts}
         for name, snapshots in labeled(window).items():
             rows = pool(window, snapshots, self.params.trusted_rows) if name in known else None
             if rows is None:
@@ -182,7 +194,7 @@ class LabelPoisoning(Detector[Params]):
                 yield window.with_rows({"dataset": events}, {"chunk": chunk.lazy()})
 
     def score(self, window: Window) -> Iterator[Score]:
-        known = _datasets(window)
+        known = label_rows.datasets_of(window)
         likeness = Likeness(window, known)
         for name, snapshots in snapshots_of(window).items():
             subject = Subject("dataset", name)
@@ -213,7 +225,9 @@ class LabelPoisoning(Detector[Params]):
         yield from label_rows.aspects(subject, unjudged)
         if len(read_) < len(snapshots):
             more = len(snapshots) - len(read_)
-            yield not_judged(subject, "more snapshots", f"{count(more, 'more snapshot')} of {subject.id}", more)
+            yield not_judged(
+                subject, "more snapshots", f"{count(more, 'more snapshot')} of {subject.id}", more
+            )
 
     def _new_rows(self, window: Window, facts: Mapping[str, Any], snapshot: Snapshot) -> Batch | Unjudged:
         """The rows of a snapshot that the trusted rows do not have."""
@@ -228,7 +242,9 @@ class LabelPoisoning(Detector[Params]):
         rows = label_rows.aligned(rows, list(self._fitted(window, facts, ()).encoder.texts))
         reference, missing = self._suited(window, facts, rows)
         if reference is None:
-            return Unjudged(snapshot, "the snapshot has none of the columns of the trusted rows", label_rows.NO_COLUMNS)
+            return Unjudged(
+                snapshot, "the snapshot has none of the columns of the trusted rows", label_rows.NO_COLUMNS
+            )
         known = reference.known(reference.encoder.encode(rows), reference.codes(rows[LABEL]))
         return Batch(snapshot, rows.filter(pl.Series(~known)), tuple(missing), int(known.sum()))
 
@@ -276,15 +292,11 @@ class LabelPoisoning(Detector[Params]):
             nulls = Nulls.from_dict(facts["nulls"]) if "nulls" in facts and not missing else None
             while len(self._references) >= _KEPT:
                 del self._references[next(iter(self._references))]
-            if isinstance(baseline, Window):
-                baseline = {} if baseline.baseline is None else baseline.baseline.frames
-            rows = baseline[facts["frame"]]
+            rows = label_rows.frames_of(baseline)[facts["frame"]]
             features, place = rows.drop(LABEL, PLACE), rows[PLACE].to_numpy().astype(np.intp)
-            labels, share = canonical_labels(rows[LABEL]), self.params.share  # those of 0.2 may be spelled otherwise
+            labels, share = (
+                canonical_labels(rows[LABEL]),
+                self.params.share,
+            )  # those of 0.2 may be spelled otherwise
             self._references[key] = Reference.of(features, labels, place, share, nulls, missing)
         return self._references[key]
-
-
-def _datasets(window: Window) -> dict[str, Any]:
-    datasets: Any = {} if window.baseline is None else window.baseline.values["datasets"]
-    return dict(datasets)

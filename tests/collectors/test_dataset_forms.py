@@ -30,7 +30,9 @@ ROWS = [
 NAMES = ("age", "income", "city", "label")
 
 
-def written(separator=",", marker="NA", labels="whole", decimal=".", groups="", order=NAMES, ends="\n", header=""):
+def written(
+    separator=",", marker="NA", labels="whole", decimal=".", groups="", order=NAMES, ends="\n", header=""
+):
     """The same table as text."""
 
     def cell(name, row):
@@ -104,15 +106,20 @@ def test_the_profile_does_not_depend_on_the_form(
     ],
 )
 def test_the_form_is_in_the_event(tmp_path, data, given, form):
-    event = taken(tmp_path, data, **given, **{"label": ""})
+    event = taken(tmp_path, data, **given, label="")
     assert event["tocsin.dataset.form"]["separator"] == form.separator
-    assert open_snapshot(tmp_path / "t.csv", Form(given.get("separator", ""), missing=form.missing)).form == form
+    assert (
+        open_snapshot(tmp_path / "t.csv", Form(given.get("separator", ""), missing=form.missing)).form == form
+    )
     assert event["tocsin.dataset.profile"]["b" if b"b" in data else "é"]["type"] == "number"
 
 
 def test_a_setting_decides_where_a_file_leaves_it_open(tmp_path):
     assert taken(tmp_path, b"a;b\n1;1,500\n", label="b")["tocsin.dataset.profile"]["b"]["mean"] == 1.5
-    assert taken(tmp_path, b"a;b\n1;1,500\n", label="b", decimal=".")["tocsin.dataset.profile"]["b"]["mean"] == 1500
+    assert (
+        taken(tmp_path, b"a;b\n1;1,500\n", label="b", decimal=".")["tocsin.dataset.profile"]["b"]["mean"]
+        == 1500
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +200,17 @@ def test_wrong_forms_are_named(tmp_path, make):
 
 def test_the_dry_run_shows_the_form_and_stores_nothing(tmp_path):
     (tmp_path / "a.csv").write_bytes("größe;y\n1,5;0\n2,5;1\n".encode("cp1252"))
-    command = [sys.executable, "-m", "tocsin", "collect", "dataset", "a.csv", "--set", "label=yy", "--dry-run"]
+    command = [
+        sys.executable,
+        "-m",
+        "tocsin",
+        "collect",
+        "dataset",
+        "a.csv",
+        "--set",
+        "label=yy",
+        "--dry-run",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     assert 'form: {"separator":";","encoding":"cp1252","decimal":","}' in done.stdout
     assert "größe" in done.stdout

@@ -58,10 +58,15 @@ class Folder:
 def frame(events, source):
     """Events as ingest stores them."""
     rows = [
-        {n: json.dumps(v) if isinstance(v, dict | list) and n != "tocsin.dataset.inputs" else v for n, v in e.items()}
+        {
+            n: json.dumps(v) if isinstance(v, dict | list) and n != "tocsin.dataset.inputs" else v
+            for n, v in e.items()
+        }
         for e in events
     ]
-    found = pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.lit(source).alias("tocsin.source.id"))
+    found = pl.DataFrame(rows, infer_schema_length=None).with_columns(
+        pl.lit(source).alias("tocsin.source.id")
+    )
     return found.with_columns(pl.col("@timestamp").str.to_datetime(time_zone="UTC", time_unit="us"))
 
 
@@ -78,9 +83,13 @@ def collected(tmp_path_factory):
     return Folder(tmp_path_factory.mktemp("in") / "loans", label=LABEL)
 
 
-texts = st.text(max_size=12) | st.sampled_from(["loans", "loans2", "Loans", LABEL, "age", "2009-01-01", "2026-03-12"])
+texts = st.text(max_size=12) | st.sampled_from(
+    ["loans", "loans2", "Loans", LABEL, "age", "2009-01-01", "2026-03-12"]
+)
 fields = st.sampled_from(["name", "label", "writer", "time", "inputs", "nope"])
-sidecars = st.dictionaries(fields, texts | st.integers() | st.none(), max_size=5).map(json.dumps) | st.text(max_size=20)
+sidecars = st.dictionaries(fields, texts | st.integers() | st.none(), max_size=5).map(json.dumps) | st.text(
+    max_size=20
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -154,15 +163,19 @@ def test_another_spelling_of_labels_and_header_is_at_most_low(tmp_path):
 def test_labels_in_another_type_are_the_same_labels(dtype):
     past = history()
     rows = applications(1000, 11).with_columns(pl.col(LABEL).cast(dtype))
-    assert not evaluate(DETECTOR, {"dataset": pl.DataFrame([event(rows, 10)])}, baseline={"dataset": past}).findings
+    assert not evaluate(
+        DETECTOR, {"dataset": pl.DataFrame([event(rows, 10)])}, baseline={"dataset": past}
+    ).findings
 
 
 def test_an_event_of_another_source_neither_hides_nor_replaces_a_snapshot():
     past = history().with_columns(pl.lit("dataset:in").alias("tocsin.source.id"))
     bad = next_day(unit=100).with_columns(pl.lit("dataset:in").alias("tocsin.source.id"))
     forged = bad.with_columns(
-        pl.lit("ndjson:x").alias("tocsin.source.id"), pl.col("@timestamp").dt.offset_by("-2d"), pl.lit("{}").alias("tocsin.dataset.profile")
-    )  # fmt: skip
+        pl.lit("ndjson:x").alias("tocsin.source.id"),
+        pl.lit("{}").alias("tocsin.dataset.profile"),
+        pl.col("@timestamp").dt.offset_by("-2d"),
+    )
     flood = pl.concat(
         [forged.with_columns(pl.lit(f"d{i}").alias("tocsin.dataset.digest")) for i in range(40)] + [forged]
     )
@@ -187,7 +200,11 @@ def test_a_flood_of_names_is_a_finding_and_hides_nothing():
     result = evaluate(DETECTOR, {"dataset": rows}, baseline={"dataset": past})
     assert [f for f in result.findings if f.subject.id == "loans"] == alone
     [flooded] = [f for f in result.findings if f.subject.id != "loans"]
-    assert (flooded.severity, flooded.aspect, flooded.evidence["count"]) == (Severity.HIGH, "new datasets", 5000)
+    assert (flooded.severity, flooded.aspect, flooded.evidence["count"]) == (
+        Severity.HIGH,
+        "new datasets",
+        5000,
+    )
 
 
 def test_poisoned_rows_in_many_small_snapshots_are_judged_together():
@@ -261,7 +278,9 @@ def test_without_labels_the_reason_says_so():
     from tocsin.errors import BaselineError
 
     trusted = {f"t{i}": applications(800, i) for i in range(3)}
-    past = pl.DataFrame([label_event(digest, i, **{"tocsin.dataset.label": None}) for i, digest in enumerate(trusted)])
+    past = pl.DataFrame(
+        [label_event(digest, i, **{"tocsin.dataset.label": None}) for i, digest in enumerate(trusted)]
+    )
     with pytest.raises(BaselineError, match="no label column is set"):
         evaluate(LabelPoisoning(LabelParams()), {"dataset": past}, baseline={"dataset": past})
 
@@ -270,7 +289,9 @@ def test_ordinary_days_of_a_folder_stay_quiet(tmp_path):
     folder = Folder(tmp_path / "loans", label=LABEL)
     for day in range(10, 20):
         size = int(500 * np.random.default_rng(day).lognormal(0, 0.05))
-        folder.put(f"loans-{START + timedelta(days=day):%Y-%m-%d}.parquet", applications(size, 500 + day), day)
+        folder.put(
+            f"loans-{START + timedelta(days=day):%Y-%m-%d}.parquet", applications(size, 500 + day), day
+        )
     found = folder.judged().findings
     assert not [f for f in found if f.aspect]
     assert len(found) <= 1

@@ -315,7 +315,9 @@ def test_what_cannot_be_judged_gets_no_score_and_a_reason(frame, reason, aspect)
     result = judged({"b": frame}, loans())
     assert result.scores["score"][0] == 0.0
     assert reason in result.scores["reason"][0]
-    assert [(f.aspect, f.severity) for f in result.findings] == ([(aspect, Severity.MEDIUM)] if aspect else [])
+    assert [(f.aspect, f.severity) for f in result.findings] == (
+        [(aspect, Severity.MEDIUM)] if aspect else []
+    )
     assert len(result.scores) == 1 + len(result.findings)
 
 

@@ -27,7 +27,9 @@ from tocsin.errors import ConfigError
     help="A setting of the collector; VALUE is YAML (may be repeated).",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Print what would be read and how, such as separator and types; store nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be read and how, such as separator and types; store nothing.",
 )
 @json_option
 @click.pass_context

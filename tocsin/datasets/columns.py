@@ -7,7 +7,7 @@ without evidence in the file, the comma groups thousands, except in files separa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -98,7 +98,8 @@ def nearly_numbers(rows: pl.LazyFrame, form: Form) -> dict[str, list[str]]:
     shares = rows.select(number[name].mean().alias(name) for name in names).collect().row(0, named=True)
     odd = [name for name, share in shares.items() if share is not None and share >= _MOST]
     return {
-        name: rows.select(pl.col(name).filter(~number[name]).head(3)).collect().to_series().to_list() for name in odd
+        name: rows.select(pl.col(name).filter(~number[name]).head(3)).collect().to_series().to_list()
+        for name in odd
     }
 
 
@@ -128,7 +129,7 @@ def _number_kinds(form: Form) -> Sequence[_Kind]:
     return [*_COMMA, *_POINT] if form.separator == ";" else [*_POINT, *_COMMA]
 
 
-def _chosen(rows: pl.LazyFrame, values: dict[str, pl.Expr], kinds: Sequence[_Kind]) -> dict[str, pl.Expr]:
+def _chosen(rows: pl.LazyFrame, values: Mapping[str, pl.Expr], kinds: Sequence[_Kind]) -> dict[str, pl.Expr]:
     """The conversion of each column of which every value matches a pattern, by the first such pattern."""
     fits = rows.select(
         (text.count() > 0).and_(text.str.contains(f"^(?:{kind.pattern})$").all()).alias(f"{index} {name}")

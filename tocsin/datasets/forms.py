@@ -33,7 +33,9 @@ _MARKS = (
 _SAMPLE = 256 * 1024  # characters that decide about the separator and the decimal mark
 _LINES = 100
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
-_MARK_WITHIN = re.compile("ÿþ|þÿ")  # byte-order marks of UTF-16 within a text, which cp1252 would take as letters
+_MARK_WITHIN = re.compile(
+    "ÿþ|þÿ"
+)  # byte-order marks of UTF-16 within a text, which cp1252 would take as letters
 _COMMA_DECIMAL = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. '’\u00a0\u202f]\d{3})+),(?:\d{1,2}|\d{4,})")
 _POINT_DECIMAL = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[, '’\u00a0\u202f]\d{3})+)\.(?:\d{1,2}|\d{4,})")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePath
 from urllib.parse import unquote
 
 #: The suffixes of dataset files.
@@ -19,7 +19,9 @@ _PERIOD = r"\d{4}[-_.]?(?:[wWqQ]\d\d?|\d\d)"
 _SHORT = r"[a-zA-Z]|[a-zA-Z]?\d+[a-zA-Z]?"
 _WORDS = "copy|corrected|final|fix|fixed|new|old|rerun|retry|rev|tmp"
 #: A date or period and what follows it, if that is short or a word for another version.
-_DATED = re.compile(rf"(?:^|[-_. ])(?:{_DATE}|{_PERIOD})(?:[-_. ]*\(?(?:{_SHORT}|{_WORDS})\)?)*$", re.IGNORECASE)
+_DATED = re.compile(
+    rf"(?:^|[-_. ])(?:{_DATE}|{_PERIOD})(?:[-_. ]*\(?(?:{_SHORT}|{_WORDS})\)?)*$", re.IGNORECASE
+)
 _LEADING = re.compile(rf"^(?:{_DATE}|{_PERIOD})[-_. ]+")
 _COUNTER = re.compile(r"(?:^|[-_. ])(?:v?\d[\dwWqQtTzZ:.-]*|\(\d+\)|part[-_.]?\d.*)$")
 _HEX = re.compile(r"(?:^|[-_.])[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}.*$", re.IGNORECASE)
@@ -29,7 +31,7 @@ _PARTITION = re.compile(r"[^=]+=.*", re.DOTALL)
 BOOKKEEPING = frozenset({"_delta_log", "_spark_metadata", "_temporary"})
 
 
-def dataset_name(path: Path) -> str:
+def dataset_name(path: PurePath) -> str:
     """The name of the dataset to which a file belongs. The path must be absolute.
 
     It is the file's name without extension, date, counter and short suffix; the folder's name if the rest is generic.
@@ -47,7 +49,7 @@ def dataset_name(path: Path) -> str:
     return name if name.lower() not in _GENERIC else folder.name or path.name
 
 
-def partitions(path: Path) -> Sequence[tuple[str, str]]:
+def partitions(path: PurePath) -> Sequence[tuple[str, str]]:
     """The keys and values of the Hive folders in a path, outermost first. Values are text, and may be percent-encoded."""
     parts = (part.partition("=") for part in path.parent.parts if _PARTITION.fullmatch(part))
     return [(unquote(key), unquote(value)) for key, _, value in parts]

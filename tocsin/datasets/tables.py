@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,16 @@ from tocsin.datasets.forms import PLAIN, Form, encoding_of, read_text, with_mark
 from tocsin.datasets.names import SUFFIXES, partitions
 from tocsin.errors import SnapshotError
 
-__all__ = ["AT_ONCE", "FAULTS", "LARGEST", "SUFFIXES", "Opened", "open_snapshot", "read_error", "read_snapshot"]
+__all__ = [
+    "AT_ONCE",
+    "FAULTS",
+    "LARGEST",
+    "SUFFIXES",
+    "Opened",
+    "open_snapshot",
+    "read_error",
+    "read_snapshot",
+]
 
 #: Maximum decompressed size of a CSV file that is compressed or not in UTF-8, which is decoded in memory.
 LARGEST = 2 * 1024**3
@@ -75,7 +83,9 @@ def open_snapshot(path: Path | str, form: Form | None = None) -> Opened:
         if path.exists() and not path.is_file():  # events of others may name a pipe, which would never end
             raise SnapshotError(f"{path}: not a regular file; write the rows to a file")
         if match[1] in ("parquet", "pq"):
-            opened = Opened(_loaded_if_small(pl.scan_parquet(path, glob=False, hive_partitioning=False), path), None)
+            opened = Opened(
+                _loaded_if_small(pl.scan_parquet(path, glob=False, hive_partitioning=False), path), None
+            )
         else:
             opened = _csv(path, form, compressed=match[1] == "csv.gz")
         if not form.plain:
@@ -112,7 +122,9 @@ def _csv(path: Path, form: Form, *, compressed: bool) -> Opened:
             if "utf" not in str(error).lower():
                 raise
     if size > LARGEST:
-        raise SnapshotError(f"{path}: is larger than {LARGEST >> 30} GiB and not UTF-8; write it as Parquet instead")
+        raise SnapshotError(
+            f"{path}: is larger than {LARGEST >> 30} GiB and not UTF-8; write it as Parquet instead"
+        )
     return _from_memory(path, path.read_bytes(), form)
 
 
@@ -152,7 +164,8 @@ def _with_partitions(opened: Opened, path: Path) -> Opened:
     known = opened.rows.collect_schema().names()
     keys = {key: value for key, value in partitions(path.resolve()) if key not in known}
     columns = (
-        (pl.lit(None) if value == _NO_PARTITION else from_text(value)).alias(key) for key, value in keys.items()
+        (pl.lit(None) if value == _NO_PARTITION else from_text(value)).alias(key)
+        for key, value in keys.items()
     )
     return Opened(opened.rows.with_columns(columns) if keys else opened.rows, opened.form, tuple(keys))
 

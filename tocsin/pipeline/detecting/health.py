@@ -136,7 +136,9 @@ class HealthCheck:
         """Why the newest window of a detector was skipped, by detector, if it was in the last day."""
         columns = ["tocsin.detector.id", "event.action", "event.reason", "tocsin.window.start", INGESTED]
         try:
-            rows = self._store.scan("run", columns=columns, where=[_since(self._clock.now() - _RECENT)]).collect()
+            rows = self._store.scan(
+                "run", columns=columns, where=[_since(self._clock.now() - _RECENT)]
+            ).collect()
         except StoreError:
             return {}  # reported by the other checks
         newest = rows.sort("tocsin.window.start", INGESTED).unique(columns[0], keep="last")

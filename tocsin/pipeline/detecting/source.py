@@ -17,7 +17,6 @@ from tocsin.datasets.forms import form_of
 from tocsin.errors import SnapshotError
 from tocsin.store.protocol import Store
 
-
 _MOST_PATHS = 100  # paths of one snapshot that are tried
 
 
@@ -67,7 +66,9 @@ class StoreSource:
             self.store.scan("dataset", columns=[*keys, "tocsin.source.id", INGESTED], where=where)
             .drop_nulls(keys[0])
             .with_columns(pl.col("tocsin.source.id").str.starts_with("dataset:").fill_null(value=False))
-            .sort("tocsin.source.id", INGESTED, descending=True)  # paths that the dataset collector found come first
+            .sort(
+                "tocsin.source.id", INGESTED, descending=True
+            )  # paths that the dataset collector found come first
             .unique(keys, keep="first", maintain_order=True)
             .head(_MOST_PATHS)
             .collect()
@@ -78,7 +79,11 @@ class StoreSource:
                 "ingest its dataset event with tocsin.dataset.path"
             )
         first: SnapshotError | None = None
-        for path, form, *_ in found.iter_rows():  # anybody may name a path; the digest shows which one has the rows
+        for (
+            path,
+            form,
+            *_,
+        ) in found.iter_rows():  # anybody may name a path; the digest shows which one has the rows
             try:
                 return verified_snapshot(Path(path), digest, form_of(form))
             except SnapshotError as error:
