@@ -75,7 +75,8 @@ class DatasetProfile(Detector[Params]):
         More or fewer rows; missing values; new, lost or duplicated values; changed means and spreads, for
         instance after a change of unit; changed shares of values and of labels; columns that were added,
         removed or have another type. If the writer never wrote the dataset before, the score is multiplied by
-        1.25.
+        1.25. Findings of their own: snapshots that cannot be read, new datasets of a known source, another label
+        column, form of file or source, and sidecars that contradict the settings.
     Method
         The detector compares each figure of the profile (partition summaries, Shankar et al. 2023) with its
         median over up to 30 earlier snapshots, and divides the difference by the figure's standard error. The
@@ -88,7 +89,11 @@ class DatasetProfile(Detector[Params]):
     Blind spots
         Changes that do not change any figure of a column, such as labels that are swapped between rows (see
         `label_poisoning`); slow changes, because the history soon contains them; the first snapshots of a
-        dataset; a single extreme value.
+        dataset, unless its source has another one with like columns, with which it is then compared; a single
+        extreme value.
+
+        Cost: linear in the snapshots of window and history, and in their columns. Caps: 2,000 snapshots of a
+        dataset (evenly spaced) and 1,000 new names of a source in a window; what is left out is a finding.
     False alarms
         A real change: a new product, a campaign, a migration of the source; a day of the week that the history
         does not contain. These alarms end when the history contains enough snapshots after the change.

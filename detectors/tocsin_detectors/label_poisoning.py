@@ -97,9 +97,8 @@ class LabelPoisoning(Detector[Params]):
         together have too few new rows get score 0 and no alert. A snapshot of a known dataset whose rows cannot
         be read, or that lacks the label or all columns, is a finding "not judged".
 
-        Cost: linear in the events of window and baseline, and in the rows of the judged snapshots: at most 1,000
-        of each dataset, evenly spaced, with at most `trusted_rows` rows each. Of new names of a source, 100 are
-        compared with the datasets of the baseline.
+        Cost: linear in events and in the rows of the judged snapshots. Caps: 1,000 datasets in a baseline, 1,000
+        snapshots of a dataset (evenly spaced), `trusted_rows` rows of each, 100 new names of a source.
     False alarms
         A real change of the label's meaning, or of how the label depends on the features (a new policy, a new
         labeling team); a campaign or a retry that adds many nearly equal rows at once.
@@ -169,9 +168,8 @@ class LabelPoisoning(Detector[Params]):
             return f"fewer than {self.params.min_rows} trusted rows with a label"
         counts = rows[LABEL].value_counts(sort=True)["count"]
         if len(counts) > self.params.max_labels:
-            return (
-                f"its label has {len(counts)} different values; at most {self.params.max_labels} are judged"
-            )
+            most = self.params.max_labels
+            return f"its label has {len(counts)} different values; at most {most} are judged"
         if len(counts) < 2 or counts[1] < _FEW:
             return f"no two of its labels have {_FEW} rows"
         return "" if Encoder.of(rows, (LABEL, PLACE)).texts else "none of its feature columns varies"
