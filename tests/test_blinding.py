@@ -12,6 +12,6 @@ from benchmarks.blinding.suite import BLIND, trials
 @pytest.mark.parametrize("detector", sorted(trials()))
 def test_no_attempt_blinds_a_detector(detector: str) -> None:
     trial = trials()[detector]()
-    outcomes = dict(replace(trial, attempts=trial.attempts[::5]).runs())
+    outcomes = dict(replace(trial, attempts=trial.attempts[::5]).runs())  # type: ignore[arg-type]
     assert len(outcomes) >= 5
     assert [attempt for attempt, outcome in outcomes.items() if outcome == BLIND] == []

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from tocsin.datasets.labels import canonical_label, label_column
 from tocsin.stats.departure import Figure, share
 
 ROWS, LABEL, DISTINCT, DISTINCT_SHARE = "rows", "share of label", "distinct values", "distinct values a row"
 _ROWS_ERROR = 0.1  # of log rows: volumes that vary by a tenth are normal
+_ANY = {"null", LABEL}  # types that match every type
 _FAMILIES = {
     "integer": "number",
     "unsigned": "number",
     "decimal": "number",
+    "boolean": "number",  # 0 and 1 as true and false are another spelling of the same values
     "date": "time",
     "datetime": "time",
 }
@@ -51,19 +54,27 @@ class _Column(msgspec.Struct):
     max: Any = None
     mean: float | None = None
     std: float | None = None
+    numbers: _Count | None = None
     top: list[tuple[Any, _Count]] = []
 
 
-def profile_of(event: Mapping[str, Any]) -> Profile:
-    """Read an event of the stream `dataset`. Fields in another form than the agreed one are ignored."""
-    rows = event["tocsin.dataset.rows"]
+def profile_of(event: Mapping[str, Any], label: str | None = None) -> Profile:
+    """Read an event of the stream `dataset`. Fields in another form than the agreed one are ignored.
+
+    Args:
+        event: its fields by name.
+        label: the label column. The event may name another one, and then has the counts of other labels; those of this
+            column are taken from the column's most frequent values.
+    """
+    rows, own = event["tocsin.dataset.rows"], event["tocsin.dataset.label"]
     columns = _decoded(event["tocsin.dataset.profile"], dict[str, _Column])
-    counts = {
-        name: {str(value): count for value, count in column.top}
-        for name, column in columns.items()
-        if column.top and name != event["tocsin.dataset.label"]
-    }
-    labels = _decoded(event["tocsin.dataset.labels"], dict[str, _Count])
+    label = own if label is None else label
+    counts = {name: _merged(c.top) for name, c in columns.items() if c.top and name not in (own, label)}
+    labels = _merged(_decoded(event["tocsin.dataset.labels"], dict[str, _Count]).items())
+    if label != own:
+        found = label_column(label or "", list(columns))
+        labels = _merged(columns[found].top) if found else {}
+        counts |= {own: _merged(columns[own].top)} if own in columns and columns[own].top else {}
     if labels:
         counts[""] = labels
     figures: dict[Name, Figure] = {}
@@ -72,7 +83,18 @@ def profile_of(event: Mapping[str, Any]) -> Profile:
         figures |= {Name(c, m): f for c, facts in columns.items() for m, f in _figures(facts, rows)}
     schema = _decoded(event["tocsin.dataset.schema"], list[tuple[str, str]])
     kinds = {name: _FAMILIES.get(kind.partition("[")[0], kind) for name, kind in schema}
+    if label in kinds and labels:
+        kinds[label] = LABEL
     return Profile(figures, counts, kinds)
+
+
+def _merged(counts: Iterable[tuple[Any, int]]) -> dict[str, int]:
+    """Counts of values by their canonical spelling."""
+    merged: dict[str, int] = {}
+    for value, count in counts:
+        word = canonical_label(str(value))
+        merged[word] = merged.get(word, 0) + count
+    return merged
 
 
 def comparisons(now: Profile, past: Sequence[Profile]) -> Iterator[tuple[Name, Figure, list[Figure]]]:
@@ -89,7 +111,7 @@ def comparisons(now: Profile, past: Sequence[Profile]) -> Iterator[tuple[Name, F
 def schema_change(now: Profile, past: Sequence[Profile]) -> dict[str, list[str]]:
     """Columns added, removed and retyped since the last snapshot. Empty if an earlier snapshot has this schema.
 
-    A column without values matches every type.
+    A column without values matches every type, and so does the label column: labels are compared by their counts.
     """
     known = [p.schema for p in past if p.schema]
     changes = [_changed(now.schema, earlier) for earlier in known] if now.schema else []
@@ -103,7 +125,7 @@ def _changed(now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, lis
         "retyped": sorted(
             name
             for name in now.keys() & before.keys()
-            if now[name] != before[name] and "null" not in (now[name], before[name])
+            if now[name] != before[name] and _ANY.isdisjoint((now[name], before[name]))
         ),
     }
     return {how: names for how, names in changed.items() if names}
@@ -118,6 +140,7 @@ def _figures(column: _Column, rows: int) -> Iterator[tuple[str, Figure]]:
         yield DISTINCT, Figure(math.log(column.distinct), error, column.distinct)
         per_row = column.distinct / max(filled, 1)
         yield DISTINCT_SHARE, Figure(math.log(per_row), error, per_row)
+    filled = filled if column.numbers is None else column.numbers
     if column.mean is None or column.std is None or column.top or filled < 2:
         return
     yield "mean", Figure(column.mean, column.std / math.sqrt(filled), column.mean)

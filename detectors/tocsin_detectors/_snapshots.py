@@ -1,14 +1,19 @@
-"""Labeled dataset snapshots of a window, and their rows in one table."""
+"""Dataset snapshots of a window, and their rows in one table."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from tocsin import Condition, SnapshotError, Window
+from tocsin import SnapshotError, Window
+from tocsin.contract.streams import ID, INGESTED, TIME
+from tocsin.datasets.labels import canonical_labels, label_column
+from tocsin.datasets.names import partitions
 from tocsin.stats.encoding import label_text, plain
 
 PLACE = "tocsin.snapshot"  # column of a pool: the index of the snapshot that a row comes from
@@ -18,40 +23,70 @@ ROW = "tocsin.row"  # row number in the snapshot, from 0
 _DISTINCT = (
     0.9  # if this share of each snapshot's rows is unique, equal rows in two snapshots are the same row
 )
+_MOST = 1000  # datasets of a baseline
 _HELD_OUT = 5  # one row in this number is used for calibration and not for fitting
+_COLUMNS = [
+    *("tocsin.dataset.name", "tocsin.dataset.digest", "tocsin.dataset.label", "user.id", "tocsin.source.id"),
+    *("tocsin.dataset.path", "event.outcome", TIME, INGESTED, ID),
+]
 
 
 class Snapshot(NamedTuple):
-    """One event of the stream `dataset` that names a label."""
+    """One event of the stream `dataset`. `label` is empty if it names none, `keys` are the Hive folders of its path."""
 
     digest: str
     label: str
     writer: str | None
+    source: str | None = None
+    keys: tuple[str, ...] = ()
+    failed: bool = False
+
+
+def snapshots_of(window: Window) -> dict[str, list[Snapshot]]:
+    """The snapshots by dataset, oldest first. Each digest occurs once: a later event of the same source corrects it."""
+    found: dict[str, dict[str, Snapshot]] = {}
+    rows = window.rows("dataset", _COLUMNS).sort(TIME, INGESTED, ID, maintain_order=True)
+    for name, digest, label, writer, source, path, outcome, *_ in rows.iter_rows():
+        keys = tuple(key for key, _ in partitions(PurePosixPath(path or "")))
+        snapshot = Snapshot(digest, label or "", writer, source, keys, outcome == "failure")
+        known = found.setdefault(name, {}).setdefault(digest, snapshot)
+        if known.source == source and (label or not known.label):
+            found[name][digest] = snapshot
+    return {name: list(found[name].values()) for name in sorted(found)}
 
 
 def labeled(window: Window) -> dict[str, list[Snapshot]]:
-    """The snapshots with a label by dataset, oldest first. Each digest occurs once."""
-    columns = ["tocsin.dataset.name", "tocsin.dataset.digest", "tocsin.dataset.label", "user.id"]
-    found: dict[str, dict[str, Snapshot]] = {}
-    where = [Condition(column, "not_null") for column in columns[:3]]
-    for name, digest, label, writer in window.rows("dataset", columns, where).iter_rows():
-        found.setdefault(name, {}).setdefault(digest, Snapshot(digest, label, writer))
-    return {name: list(found[name].values()) for name in sorted(found)}
+    """The snapshots with a label by dataset, oldest first, of the 1,000 datasets that have the most snapshots."""
+    every = snapshots_of(window)
+    with_label = {
+        name: [s for s in snapshots if s.label and not s.failed] for name, snapshots in every.items()
+    }
+    most = sorted(filter(with_label.get, with_label), key=lambda name: (-len(with_label[name]), name))[:_MOST]
+    return {name: with_label[name] for name in sorted(most)}
+
+
+def usual_label(snapshots: Sequence[Snapshot]) -> str:
+    """The label column that most snapshots name; of equally many the newest: one snapshot must not change it."""
+    counts = Counter(snapshot.label for snapshot in reversed(snapshots))
+    return counts.most_common(1)[0][0]
 
 
 def read(window: Window, snapshot: Snapshot, label: str, most: int) -> pl.DataFrame | None:
     """The rows of a snapshot that have a label, with plain features, `LABEL` and `ROW`.
 
-    At most `most` rows, drawn with a fixed seed. None if the snapshot has no label column.
+    At most `most` rows, drawn with a fixed seed. None if the snapshot has no label column. Keys of Hive folders are left
+    out: they are constant in a snapshot and differ between snapshots.
 
     Raises:
         SnapshotError: the rows cannot be read, or do not match the digest.
     """
     frame = window.snapshot(snapshot.digest).collect()
-    if label not in frame.columns:
+    column = label_column(label, frame.columns)
+    if column is None:
         return None
-    labels = label_text(frame[label])
-    rows = plain(frame.drop(label)).with_columns(labels.alias(LABEL)).with_row_index(ROW)
+    labels = canonical_labels(label_text(frame[column]))
+    features = frame.drop(column, *(key for key in snapshot.keys if key in frame.columns and key != column))
+    rows = plain(features).with_columns(labels.alias(LABEL)).with_row_index(ROW)
     rows = rows.filter(pl.col(LABEL).is_not_null())
     return rows.sample(most, seed=0).sort(ROW) if len(rows) > most else rows
 
@@ -59,10 +94,10 @@ def read(window: Window, snapshot: Snapshot, label: str, most: int) -> pl.DataFr
 def pool(window: Window, snapshots: Sequence[Snapshot], most: int) -> pl.DataFrame | None:
     """About `most` rows of several snapshots, with the column `PLACE`. None if no snapshot has rows.
 
-    The newest snapshot determines the label column. Features that the newest snapshot lacks are dropped. If
+    The label column is the usual one. Features that the newest snapshot lacks are dropped. If
     snapshots repeat rows of earlier snapshots, as those of a growing table do, each row is returned once.
     """
-    label, frames = snapshots[-1].label, []
+    label, frames = usual_label(snapshots), []
     for place, snapshot in enumerate(snapshots):
         try:
             rows = read(window, snapshot, label, -(-most // len(snapshots)))
@@ -93,6 +128,6 @@ def split_pool(
 
 
 def _by_digest(rows: pl.DataFrame, snapshots: Sequence[Snapshot]) -> dict[str, pl.LazyFrame]:
-    rows = rows.rename({LABEL: snapshots[-1].label})
+    rows = rows.rename({LABEL: usual_label(snapshots)})
     parts = rows.partition_by(PLACE, include_key=False, as_dict=True)
     return {snapshots[place].digest: part.lazy() for (place,), part in parts.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tocsin import Condition, Detector, Requires, Score, Stability, Subject, Window, param
+from tocsin import Detector, Requires, Score, Stability, Subject, Window, not_judged, param
 from tocsin.contract.findings import Family, Json
-from tocsin.contract.streams import ID, TIME
 from tocsin.stats.departure import critical, departure
 from tocsin.words import count, figure, listed, sentence, short
+from tocsin_detectors._dataset_aspects import changes, chosen, new_datasets, sampled, unreadable, usual_label
+from tocsin_detectors._dataset_history import DIGEST, LABEL_COLUMN, OUTCOME, SOURCE, Event, History, Past
 from tocsin_detectors._profiles import (
     DISTINCT,
     DISTINCT_SHARE,
@@ -23,15 +24,15 @@ from tocsin_detectors._profiles import (
     schema_change,
 )
 
-Event = Mapping[str, Any]
-_FIELDS = ("name", "digest", "rows", "schema", "profile", "label", "labels")
-_COLUMNS = [*(f"tocsin.dataset.{field}" for field in _FIELDS), "user.id"]
 _MOST = 100.0  # the largest score: larger values carry no more information
 _SHOWN = 10  # departures named in the evidence
 _NAMED = 3  # columns named in the sentence
 _WIDTH = 24  # characters of a column, a value or a writer in the sentence
 _SCHEMA = {"added": 1.0, "removed": 1.5, "retyped": 1.5}
 _UNIQUE = 0.9  # with at least this share of distinct values, a column counts as free of duplicates
+_CACHED = 500  # profiles of a dataset in memory
+_NEW = 1000  # new names of each source that are judged in a window
+_MOST_SNAPSHOTS = 2000  # snapshots of a dataset that are judged in a window
 _STRANGER = 1.25  # factor on the score if the writer never wrote this dataset before
 
 
@@ -40,6 +41,21 @@ class _Departed(NamedTuple):
     name: Name
     now: float
     usual: float
+
+
+class _Profiles:
+    """Profiles of events, each read once. `label` is the usual label column of the dataset."""
+
+    def __init__(self, label: str | None) -> None:
+        self._label, self._known = label, dict[int, tuple[Event, Profile]]()
+
+    def of(self, event: Event) -> Profile:
+        """The profile of an event."""
+        if id(event) not in self._known:
+            while len(self._known) >= _CACHED:
+                del self._known[next(iter(self._known))]
+            self._known[id(event)] = (event, profile_of(event, self._label))
+        return self._known[id(event)][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +76,8 @@ class DatasetProfile(Detector[Params]):
         More or fewer rows; missing values; new, lost or duplicated values; changed means and spreads, for
         instance after a change of unit; changed shares of values and of labels; columns that were added,
         removed or have another type. If the writer never wrote the dataset before, the score is multiplied by
-        1.25.
+        1.25. Findings of their own: snapshots that cannot be read, new datasets of a known source, another label
+        column, form of file or source, and sidecars that contradict the settings.
     Method
         The detector compares each figure of the profile (partition summaries, Shankar et al. 2023) with its
         median over up to 30 earlier snapshots, and divides the difference by the figure's standard error. The
@@ -73,7 +90,11 @@ class DatasetProfile(Detector[Params]):
     Blind spots
         Changes that do not change any figure of a column, such as labels that are swapped between rows (see
         `label_poisoning`); slow changes, because the history soon contains them; the first snapshots of a
-        dataset; a single extreme value.
+        dataset, unless its source has another one with like columns, with which it is then compared; a single
+        extreme value.
+
+        Cost: linear in the snapshots of window and history, and in their columns. Caps: 2,000 snapshots of a
+        dataset (evenly spaced) and 1,000 new names of a source in a window; what is left out is a finding.
     False alarms
         A real change: a new product, a campaign, a migration of the source; a day of the week that the history
         does not contain. These alarms end when the history contains enough snapshots after the change.
@@ -91,42 +112,63 @@ class DatasetProfile(Detector[Params]):
     threshold = 1.0
 
     def score(self, window: Window) -> Iterator[Score]:
-        events = window.rows("dataset", _COLUMNS).to_dicts()
-        names = sorted({event["tocsin.dataset.name"] for event in events})
-        history = self._history(window, names)
-        for name in names:
-            earlier = [event for event in history if event["tocsin.dataset.name"] == name]
-            worst: Score | None = None
-            for event in events:
-                if event["tocsin.dataset.name"] == name:
-                    score = self._judge(Subject("dataset", name), event, earlier)
-                    worst = score if worst is None or score.value > worst.value else worst
-                    earlier.append(event)
-            if worst is not None:
-                yield worst
+        history = History(window, self.requires.history, self.params.max_history)
+        likes: dict[str, str] = {}
+        for names in (history.names, chosen(history.others, _NEW)):
+            for name, events, past in history.judged(names):
+                subject = Subject("dataset", name)
+                known = any(event[SOURCE] in history.sources for event in events)
+                yield from unreadable(subject, events, past, known=known)
+                readable = [event for event in events if event[OUTCOME] != "failure"]
+                if readable:
+                    earlier = self._past(history, name, readable[0], past)
+                    likes[name] = earlier.like
+                    yield from self._dataset(subject, readable, earlier)
+        yield from new_datasets(history, likes)
 
-    def _history(self, window: Window, names: Sequence[str]) -> list[dict[str, Any]]:
-        if not names or self.requires.history is None:
-            return []
-        where = [Condition("tocsin.dataset.name", "in", names)]
-        rows = window.history("dataset", self.requires.history, [*_COLUMNS, TIME, ID], where)
-        return rows.collect().sort(TIME, ID).to_dicts()
+    def _past(self, history: History, name: str, event: Event, past: Past) -> Past:
+        """The history of a dataset, together with that of the dataset that it resembles as long as it is short."""
+        if len(past.digests) >= self.params.min_history:
+            return past
+        like = history.like(name, event)
+        if like is None:
+            return past
+        for own in past.all:
+            like.add(own)
+        return like
 
-    def _judge(self, subject: Subject, event: Event, earlier: Sequence[Event]) -> Score:
-        snapshots = {other["tocsin.dataset.digest"]: other for other in earlier}
-        digest, writer = event["tocsin.dataset.digest"], event["user.id"]
-        if digest in snapshots:
+    def _dataset(self, subject: Subject, events: Sequence[Event], past: Past) -> Iterator[Score]:
+        """The worst score of the snapshots of one dataset, and what changed in their form."""
+        before, label = past.all, usual_label(past.all)
+        judged = sampled(events, _MOST_SNAPSHOTS)
+        profiles = _Profiles(label)
+        scores = []
+        for event in judged:
+            scores.append(self._judge(subject, event, past, profiles))
+            past.add(event)
+        yield max(scores, key=lambda score: score.value)
+        yield from changes(subject, events, before)
+        if len(judged) < len(events):
+            more = len(events) - len(judged)
+            yield not_judged(
+                subject, "more snapshots", f"{count(more, 'more snapshot')} of {short(subject.id)}", more
+            )
+
+    def _judge(self, subject: Subject, event: Event, earlier: Past, profiles: _Profiles) -> Score:
+        digest, writer, source = event[DIGEST], event["user.id"], event[SOURCE]
+        if (digest, source, event[LABEL_COLUMN]) in earlier.seen:
             words = f"{short(subject.id)}: the content is that of an earlier snapshot"
             return Score(subject, 0.0, words, {"snapshot": digest})
-        if len(snapshots) < self.params.min_history:
-            known = count(len(snapshots), "earlier snapshot")
+        if len(earlier.digests - {digest}) < self.params.min_history:
+            known = count(len(earlier.digests), "earlier snapshot")
             words = f"{short(subject.id)} was not judged: {known}, {self.params.min_history} are needed"
             return Score(subject, 0.0, words, {"snapshot": digest})
-        now = profile_of(event)
-        past = [profile_of(other) for other in list(snapshots.values())[-self.params.max_history :]]
+        now = profiles.of(event)
+        snapshots = [e for e in earlier.of(source, self.params.min_history) if e[DIGEST] != digest]
+        past = [profiles.of(other) for other in snapshots[-self.params.max_history :]]
         departed = self._departures(now, past)
         schema = schema_change(now, past)
-        stranger = writer is not None and all(other["user.id"] != writer for other in earlier)
+        stranger = writer is not None and writer not in earlier.writers
         value = max([*(d.score for d in departed[:1]), *(_SCHEMA[how] for how in schema)], default=0.0)
         value = max(_STRANGER * value, 0.5) if stranger else value
         evidence: dict[str, Json] = {
@@ -140,6 +182,8 @@ class DatasetProfile(Detector[Params]):
                 for d in departed[:_SHOWN]
             ],
         }
+        if earlier.like:
+            evidence["compared_with"] = earlier.like
         reason = f"{short(subject.id)}: the snapshot is like the {count(len(past), 'snapshot')} before it"
         if value >= self.threshold:
             reason = _reason(subject.id, departed, schema, writer if stranger else None)

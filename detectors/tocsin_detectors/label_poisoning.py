@@ -19,18 +19,36 @@ from tocsin import (
     Stability,
     Subject,
     Window,
+    not_judged,
     param,
 )
 from tocsin.contract.findings import Family, Json
 from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
+from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
-from tocsin.words import LONGEST, count, short
-from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot, labeled, pool, read, split_pool
+from tocsin.words import count, short
+from tocsin_detectors import _label_rows as label_rows
+from tocsin_detectors._dataset_aspects import sampled
+from tocsin_detectors._label_rows import Batch, Likeness, Unjudged, sentence_of
+from tocsin_detectors._snapshots import (
+    LABEL,
+    PLACE,
+    ROW,
+    Snapshot,
+    labeled,
+    pool,
+    read,
+    snapshots_of,
+    split_pool,
+    usual_label,
+)  # fmt: skip
 
 _EXAMPLES = 20  # rows listed in a finding
 _FEW = 20  # rows of a label that a model needs to learn it
+_NEW = 1000  # new datasets that are listed as not judged
+_MOST_SNAPSHOTS = 1000  # snapshots of a dataset that are judged in a window
 _KEPT = 8  # fitted references kept in memory
 
 
@@ -75,9 +93,12 @@ class LabelPoisoning(Detector[Params]):
         that batches without a trigger almost never reach. The score is the largest of all these values.
     Blind spots
         Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or spread
-        over wide ranges; poisoned rows that the baseline already contains; numeric targets. A snapshot that is
-        too small, or whose rows cannot be read any more, gets score 0 and no alert; `tocsin scores` shows the
-        reason.
+        over wide ranges; poisoned rows that the baseline already contains; numeric targets. Snapshots that
+        together have too few new rows get score 0 and no alert. A snapshot of a known dataset whose rows cannot
+        be read, or that lacks the label or all columns, is a finding "not judged".
+
+        Cost: linear in events and in the rows of the judged snapshots. Caps: 1,000 datasets in a baseline, 1,000
+        snapshots of a dataset (evenly spaced), `trusted_rows` rows of each, 100 new names of a source.
     False alarms
         A real change of the label's meaning, or of how the label depends on the features (a new policy, a new
         labeling team); a campaign or a retry that adds many nearly equal rows at once.
@@ -117,7 +138,13 @@ class LabelPoisoning(Detector[Params]):
         """
         frames: dict[str, pl.DataFrame] = {}
         datasets: dict[str, dict[str, Any]] = {}
-        for name, snapshots in labeled(window).items():
+        known = labeled(window)
+        if not known and not window.rows("dataset", ["tocsin.dataset.name"]).is_empty():
+            raise BaselineError(
+                f"detector {self.id}: no label column is set; set `label` of the dataset collector, and the files are "
+                "read again"
+            )
+        for name, snapshots in known.items():
             rows = pool(window, snapshots, self.params.trusted_rows)
             reason = self._unfit(rows)
             if rows is None or reason:
@@ -125,8 +152,12 @@ class LabelPoisoning(Detector[Params]):
                 continue
             frame = f"rows-{len(frames)}"
             frames[frame] = rows
-            facts = {"frame": frame, "digest": digest_frame(rows), "label": snapshots[-1].label}
-            datasets[name] = facts | {"nulls": self._reference(frames, facts, ()).nulls.to_dict()}
+            facts: dict[str, Any] = {"frame": frame, "digest": digest_frame(rows)}
+            facts |= {
+                "label": usual_label(snapshots),
+                "sources": sorted({s.source for s in snapshots if s.source}),
+            }
+            datasets[name] = facts | {"nulls": self._fitted(frames, facts, ()).nulls.to_dict()}
         if datasets and not frames:
             reasons = "; ".join(f"{name}: {facts['reason']}" for name, facts in datasets.items())
             raise BaselineError(f"detector {self.id} can judge none of the datasets ({reasons})")
@@ -137,16 +168,15 @@ class LabelPoisoning(Detector[Params]):
             return f"fewer than {self.params.min_rows} trusted rows with a label"
         counts = rows[LABEL].value_counts(sort=True)["count"]
         if len(counts) > self.params.max_labels:
-            return (
-                f"its label has {len(counts)} different values; at most {self.params.max_labels} are judged"
-            )
+            most = self.params.max_labels
+            return f"its label has {len(counts)} different values; at most {most} are judged"
         if len(counts) < 2 or counts[1] < _FEW:
             return f"no two of its labels have {_FEW} rows"
         return "" if Encoder.of(rows, (LABEL, PLACE)).texts else "none of its feature columns varies"
 
     def chunks(self, window: Window) -> Iterator[Window]:
         """Quiet snapshots, drawn from the held-out rows of each dataset without replacement."""
-        known = {name: facts for name, facts in _datasets(window).items() if "frame" in facts}
+        known = {name: facts for name, facts in label_rows.datasets_of(window).items() if "frame" in facts}
         for name, snapshots in labeled(window).items():
             rows = pool(window, snapshots, self.params.trusted_rows) if name in known else None
             if rows is None:
@@ -162,67 +192,98 @@ class LabelPoisoning(Detector[Params]):
                 yield window.with_rows({"dataset": events}, {"chunk": chunk.lazy()})
 
     def score(self, window: Window) -> Iterator[Score]:
-        known = _datasets(window)
-        for name, snapshots in labeled(window).items():
+        known = label_rows.datasets_of(window)
+        likeness = Likeness(window, known)
+        for name, snapshots in snapshots_of(window).items():
             subject = Subject("dataset", name)
-            facts = known.get(name, {"reason": "the baseline holds no snapshot of it"})
-            if "frame" not in facts:
-                yield Score(subject, 0.0, f"{short(name)} was not judged: {facts['reason']}")
-                continue
-            scores = (self._judge(window, subject, facts, snapshot) for snapshot in snapshots)
-            yield max(scores, key=lambda score: score.value)
+            facts = known.get(name) or likeness.of(snapshots)
+            if facts is not None and "frame" in facts:
+                yield from self._dataset(window, subject, facts, snapshots)
+            elif any(snapshot.label for snapshot in snapshots) and likeness.unlike <= _NEW:
+                reason = (facts or {}).get("reason", "the baseline holds no snapshot of it")
+                yield Score(subject, 0.0, f"{name} was not judged: {reason}")
 
-    def _judge(self, window: Window, subject: Subject, facts: Mapping[str, Any], snapshot: Snapshot) -> Score:
-        def not_judged(reason: str) -> Score:
+    def _dataset(
+        self, window: Window, subject: Subject, facts: Mapping[str, Any], snapshots: Sequence[Snapshot]
+    ) -> Iterator[Score]:
+        """The worst score of the snapshots of one dataset, and findings about those that cannot be judged."""
+        read_ = sampled(snapshots, _MOST_SNAPSHOTS)
+        found = [self._new_rows(window, facts, snapshot) for snapshot in read_]
+        unjudged = [part for part in found if isinstance(part, Unjudged)]
+        batches = [part for part in found if isinstance(part, Batch)]
+        judged = list(label_rows.pooled(batches, self.params.min_batch))
+        scores = [self._judge(window, subject, facts, batch) for batch in judged]
+        for batch in () if judged else batches:
+            few = f"{count(len(batch.rows), 'new row')} with a label; at least {self.params.min_batch} are needed"
+            unjudged.append(Unjudged(batch.snapshot, f"the snapshot has {few}"))
+        for snapshot, reason, _ in unjudged:
             text = f"{short(subject.id)} was not judged: {reason}"
-            return Score(subject, 0.0, text, {"snapshot": snapshot.digest})
+            scores.append(Score(subject, 0.0, text, {"snapshot": snapshot.digest}))
+        yield max(scores, key=lambda score: score.value)
+        yield from label_rows.aspects(subject, unjudged)
+        if len(read_) < len(snapshots):
+            more = len(snapshots) - len(read_)
+            yield not_judged(
+                subject, "more snapshots", f"{count(more, 'more snapshot')} of {subject.id}", more
+            )
 
+    def _new_rows(self, window: Window, facts: Mapping[str, Any], snapshot: Snapshot) -> Batch | Unjudged:
+        """The rows of a snapshot that the trusted rows do not have."""
+        if snapshot.failed:
+            return Unjudged(snapshot, "the file could not be read", label_rows.UNREADABLE)
         try:
             rows = read(window, snapshot, facts["label"], self.params.trusted_rows)
         except SnapshotError as error:
-            return not_judged(str(error))
+            return Unjudged(snapshot, str(error), label_rows.UNREADABLE)
         if rows is None:
-            return not_judged(f"the snapshot has no column {facts['label']}")
+            return Unjudged(snapshot, f"the snapshot has no column {facts['label']}", label_rows.NO_LABEL)
+        rows = label_rows.aligned(rows, list(self._fitted(window, facts, ()).encoder.texts))
         reference, missing = self._suited(window, facts, rows)
         if reference is None:
-            return not_judged("the snapshot has none of the columns of the trusted rows")
+            return Unjudged(
+                snapshot, "the snapshot has none of the columns of the trusted rows", label_rows.NO_COLUMNS
+            )
+        known = reference.known(reference.encoder.encode(rows), reference.codes(rows[LABEL]))
+        return Batch(snapshot, rows.filter(pl.Series(~known)), tuple(missing), int(known.sum()))
+
+    def _judge(self, window: Window, subject: Subject, facts: Mapping[str, Any], batch: Batch) -> Score:
+        snapshot, rows = batch.snapshot, batch.rows
+        reference = self._fitted(window, facts, batch.missing)
         encoded, codes = reference.encoder.encode(rows), reference.codes(rows[LABEL])
-        new = np.flatnonzero(~reference.known(encoded, codes))
-        if len(new) < self.params.min_batch:
-            least = f"at least {self.params.min_batch} are needed"
-            return not_judged(f"the snapshot has {count(len(new), 'new row')} with a label; {least}")
-        signs, own = reference.signs(encoded[new], codes[new], self.params.share)
+        signs, own = reference.signs(encoded, codes, self.params.share)
         worst = max(signs, key=lambda sign: sign.value)
         shown = worst.rows[:_EXAMPLES]
-        suspicious = rows[new[shown]].select(row=ROW, label=LABEL, probability=pl.Series(own[shown].round(4)))
+        suspicious = rows[shown].select(row=ROW, label=LABEL, probability=pl.Series(own[shown].round(4)))
         evidence: dict[str, Json] = {
             "snapshot": snapshot.digest,
             "writer": snapshot.writer,
             "label": facts["label"],
-            "rows": len(new),
-            "rows_known": len(rows) - len(new),
-            "columns_missing": missing,
+            "rows": len(rows),
+            "rows_known": batch.known,
+            "columns_missing": list(batch.missing),
             **worst.facts,
             "suspicious": suspicious.to_dicts(),
         }
+        if batch.snapshots > 1:
+            evidence["snapshots"] = batch.snapshots
         quiet = worst.value < (self.floor if self.threshold is None else self.threshold)
-        words = f"{count(len(new), 'new row')} like the trusted rows" if quiet else worst.words
-        return Score(subject, max(worst.value, 0.0), _reason(subject.id, words, snapshot.writer), evidence)
+        words = f"{count(len(rows), 'new row')} like the trusted rows" if quiet else worst.words
+        return Score(
+            subject, max(worst.value, 0.0), sentence_of(subject.id, words, snapshot.writer), evidence
+        )
 
     def _suited(
         self, window: Window, facts: Mapping[str, Any], rows: pl.DataFrame
     ) -> tuple[Reference | None, list[str]]:
         """The reference on the columns that the rows have, and the missing columns. None if all are missing."""
-        assert window.baseline is not None
-        frames = window.baseline.frames
-        reference = self._reference(frames, facts, ())
+        reference = self._fitted(window, facts, ())
         missing = list(reference.encoder.missing(rows))
         if len(missing) == len(reference.encoder.texts):
             return None, missing
-        return self._reference(frames, facts, missing) if missing else reference, missing
+        return self._fitted(window, facts, missing) if missing else reference, missing
 
-    def _reference(
-        self, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, Any], missing: Sequence[str]
+    def _fitted(
+        self, baseline: Window | Mapping[str, pl.DataFrame], facts: Mapping[str, Any], missing: Sequence[str]
     ) -> Reference:
         """A reference fitted on the trusted rows without the missing columns. The last few are cached."""
         key = (facts["digest"], *missing)
@@ -230,19 +291,11 @@ class LabelPoisoning(Detector[Params]):
             nulls = Nulls.from_dict(facts["nulls"]) if "nulls" in facts and not missing else None
             while len(self._references) >= _KEPT:
                 del self._references[next(iter(self._references))]
-            rows = frames[facts["frame"]]
+            rows = label_rows.frames_of(baseline)[facts["frame"]]
             features, place = rows.drop(LABEL, PLACE), rows[PLACE].to_numpy().astype(np.intp)
-            share = self.params.share
-            self._references[key] = Reference.of(features, rows[LABEL], place, share, nulls, missing)
+            labels, share = (
+                canonical_labels(rows[LABEL]),
+                self.params.share,
+            )  # those of 0.2 may be spelled otherwise
+            self._references[key] = Reference.of(features, labels, place, share, nulls, missing)
         return self._references[key]
-
-
-def _reason(name: str, words: str, writer: str | None) -> str:
-    by = f", written by {short(writer)}" if writer else ""
-    reason = f"{short(name)}{by}: {words}"
-    return reason if len(reason) <= LONGEST else f"{short(name)}: {words}"
-
-
-def _datasets(window: Window) -> dict[str, Any]:
-    datasets: Any = {} if window.baseline is None else window.baseline.values["datasets"]
-    return dict(datasets)

@@ -164,17 +164,21 @@ def test_names(folder, make, committed, name, expected):
         ("yaml", "writer: feed\ntime: 2026-03-02T03:00:00Z\nlabel: y\ninputs: [a]\nname: n\n"),
     ],
 )
-def test_a_sidecar_goes_before_the_settings(folder, make, committed, suffix, text):
+def test_the_settings_go_before_a_sidecar(folder, make, committed, suffix, text):
     pl.DataFrame({"y": [1, 0]}).write_csv(folder / "d.csv")
     (folder / f"d.csv.meta.{suffix}").write_text(text)
+    committed.take(make(Dataset, folder))
     committed.take(make(Dataset, folder, writer="someone", name="other", time="2020-01-01"))
-    (event,) = committed.events
-    assert event["@timestamp"] == "2026-03-02T03:00:00Z"
-    assert (event["user.id"], event["tocsin.dataset.name"]) == ("feed", "n")
-    assert (event["tocsin.dataset.labels"], event["tocsin.dataset.inputs"]) == ({"0": 1, "1": 1}, ["a"])
+    (alone, event) = committed.events
+    assert (alone["@timestamp"], event["@timestamp"]) == ("2026-03-02T03:00:00Z", "2020-01-01T00:00:00Z")
+    assert (alone["user.id"], alone["tocsin.dataset.name"]) == ("feed", "n")
+    assert (event["user.id"], event["tocsin.dataset.name"]) == ("someone", "other")
+    assert set(event["tocsin.dataset.remarks"]) == {"name", "writer", "separator"}
+    for taken in (alone, event):
+        assert (taken["tocsin.dataset.labels"], taken["tocsin.dataset.inputs"]) == ({"0": 1, "1": 1}, ["a"])
 
 
-def test_a_sidecar_that_cannot_be_used_is_a_rejection_until_it_is_corrected(folder, make, committed):
+def test_a_sidecar_that_cannot_be_used_is_a_rejection_and_the_file_is_read(folder, make, committed):
     pl.DataFrame({"y": [1, 0]}).write_csv(folder / "d.csv")
     for number, text in enumerate(['{"writr": "x"}', '{"time": "soon"}', '{"name": 5}', "{"], 1):
         (folder / "d.csv.meta.json").write_text(text)
@@ -183,9 +187,12 @@ def test_a_sidecar_that_cannot_be_used_is_a_rejection_until_it_is_corrected(fold
         committed.take(make(Dataset, folder))
         assert len(committed.rejected) == number
         assert "d.csv.meta.json: cannot be used" in committed.rejected[-1].reason
+        assert committed.events[-1]["tocsin.dataset.rows"] == 2
+        assert "sidecar" in committed.events[-1]["tocsin.dataset.remarks"]
     (folder / "d.csv.meta.json").unlink()
     committed.take(make(Dataset, folder))
-    assert len(committed.events) == 1
+    assert len(committed.events) == 5
+    assert "sidecar" not in committed.events[-1]["tocsin.dataset.remarks"]
 
 
 def test_datasets_without_rows_are_events(folder, make, committed):
@@ -217,8 +224,12 @@ def test_garbage_is_a_rejection_and_the_rest_goes_on(folder, make, committed, na
     (folder / name).write_bytes(content)
     pl.DataFrame({"a": [1]}).write_csv(folder / "good.csv")
     committed.take(make(Dataset, folder))
-    assert len(committed.events) == 1
+    (bad,) = (e for e in committed.events if e["event.outcome"] == "failure")
+    (good,) = (e for e in committed.events if e["event.outcome"] == "success")
+    assert (bad["tocsin.dataset.path"], good["tocsin.dataset.name"]) == (str(folder / name), "good")
+    assert bad["tocsin.dataset.digest"].startswith("file-sha256:")
     (rejected,) = committed.rejected
+    assert bad["tocsin.dataset.remarks"]["unreadable"] == rejected.reason
     assert rejected.position == str(folder / name)
     assert rejected.reason.startswith(str(folder / name))
     assert "\n" not in rejected.reason
@@ -262,5 +273,5 @@ def test_a_sidecar_from_before_the_calendar_is_a_rejection(make, committed, tmp_
     pl.DataFrame({"x": [1, 2]}).write_parquet(tmp_path / "a.parquet")
     (tmp_path / "a.parquet.meta.json").write_text('{"time": "0001-01-01T00:00:00+14:00"}')
     committed.take(make(Dataset, tmp_path))
-    assert not committed.events
+    assert committed.events[0]["@timestamp"] > "2026"
     assert "is not a time" in committed.rejected[0].reason

@@ -303,26 +303,32 @@ def test_too_few_trusted_rows_are_no_baseline():
 
 
 @pytest.mark.parametrize(
-    ("frame", "reason"),
+    ("frame", "reason", "aspect"),
     [
-        (applications(500, 2).drop(LABEL), "has no column default"),
-        (applications(20, 2), "20 new rows"),
-        (applications(500, 2).clear(), "0 new rows"),
-        (applications(500, 2).select(LABEL, other="age"), "none of the columns"),
+        (applications(500, 2).drop(LABEL), "has no column default", "label column"),
+        (applications(20, 2), "20 new rows", ""),
+        (applications(500, 2).clear(), "0 new rows", ""),
+        (applications(500, 2).select(LABEL, other="age"), "none of the columns", "columns"),
     ],
 )
-def test_what_cannot_be_judged_gets_no_score_and_a_reason(frame, reason):
+def test_what_cannot_be_judged_gets_no_score_and_a_reason(frame, reason, aspect):
     result = judged({"b": frame}, loans())
-    assert result.scores["score"].to_list() == [0.0]
+    assert result.scores["score"][0] == 0.0
     assert reason in result.scores["reason"][0]
+    assert [(f.aspect, f.severity) for f in result.findings] == (
+        [(aspect, Severity.MEDIUM)] if aspect else []
+    )
+    assert len(result.scores) == 1 + len(result.findings)
 
 
 def test_a_snapshot_whose_rows_are_gone_and_a_dataset_without_baseline():
     events = {"dataset": pl.DataFrame([event("gone", 50), event("new", 50, "others")])}
     rows = {"new": applications(500, 2).lazy()}
-    scores = evaluate(LabelPoisoning(QUICK), events, baseline=loans(), snapshots=rows).scores
-    assert dict(scores.select("subject.id", "score").iter_rows()) == {"loans": 0.0, "others": 0.0}
+    result = evaluate(LabelPoisoning(QUICK), events, baseline=loans(), snapshots=rows)
+    scores = result.scores
+    assert scores.select("subject.id", "score").rows() == [("loans", 0.0), ("others", 0.0), ("loans", 2.0)]
     assert all("not judged" in reason for reason in scores["reason"])
+    assert [(f.aspect, f.severity) for f in result.findings] == [("unreadable", Severity.HIGH)]
 
 
 def test_another_schema_is_judged_on_the_common_columns():

@@ -70,7 +70,7 @@ def test_label_poisoning(name: str, writer: str, columns: list[str], rows: int, 
         f"{rows} of {rows:,} new rows have the same {_named(columns[:3])}; "
         f"so do {trusted} of {trusted:,} trusted rows"
     )
-    reason = label_poisoning._reason(name, words, writer)
+    reason = label_poisoning.sentence_of(name, words, writer)
     fits(reason, name)
     assert "written by" in reason or len(reason) + len(writer[:40]) + 13 > LONGEST
 

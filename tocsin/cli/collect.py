@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.context import open_app
+from tocsin.cli.context import config_path, open_app
+from tocsin.cli.dry_run import preview
 from tocsin.cli.output import Exit, json_option, print_text, progress, show
 from tocsin.config.parsing import parse
 from tocsin.errors import ConfigError, InputError
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="A setting of the collector; VALUE is YAML (may be repeated).",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be read and how, such as separator and types; store nothing.",
+)
 @json_option
 @click.pass_context
 def collect(
@@ -38,6 +44,7 @@ def collect(
     paths: tuple[str, ...],
     stream: str | None,
     pairs: tuple[str, ...],
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Collect the new events in PATHS with the collector KIND, such as ndjson or access_log.
@@ -50,6 +57,9 @@ def collect(
     if stream:
         settings["stream"] = stream
     settings.update(_setting(pair) for pair in pairs)
+    if dry_run:
+        preview(config_path(ctx), kind, settings, as_json=as_json)
+        ctx.exit(Exit.DONE)
     app = open_app(ctx)
     app.drain()
     collector = app.collector(kind, settings)

@@ -148,6 +148,16 @@ SOURCE_STREAMS = (
             ),
             Column("tocsin.dataset.format", K, "format of the file: csv or parquet"),
             Column("tocsin.dataset.path", K, "path of the file with the rows"),
+            Column(
+                "tocsin.dataset.form",
+                Type.JSON,
+                "form of a CSV file: separator, encoding, decimal mark, markers of missing values",
+            ),
+            Column(
+                "tocsin.dataset.remarks",
+                Type.JSON,
+                "what the collector noticed, by kind: unreadable, name, label, time, sidecar, columns",
+            ),
             Column("tocsin.dataset.rows", L, "number of rows"),
             Column("tocsin.dataset.bytes", L, "size of the file in bytes"),
             Column("tocsin.dataset.schema", Type.JSON, "column names and canonical types, in order"),

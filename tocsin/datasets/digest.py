@@ -35,6 +35,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from tocsin.datasets.forms import PLAIN, Form
 from tocsin.datasets.tables import FAULTS, read_error, read_snapshot
 from tocsin.errors import SnapshotError
 
@@ -83,22 +84,31 @@ def digest_file(path: Path | str) -> str:
         raise read_error(path, error) from None
 
 
-def verified_snapshot(path: Path | str, digest: str) -> pl.LazyFrame:
+def verified_snapshot(path: Path | str, digest: str, form: Form | None = None) -> pl.LazyFrame:
     """The rows of a file, after verification that they match the digest.
+
+    Args:
+        path: the file.
+        digest: the digest of its rows.
+        form: the form of a CSV file with which the digest was computed. If None, the file is read in the form that is
+            found out, and then as version 0.2 read it.
 
     Raises:
         SnapshotError: the file does not exist, cannot be read, or contains other rows.
     """
-    rows = read_snapshot(path)
-    try:
-        found = content(rows).digest
-    except FAULTS as error:
-        raise read_error(path, error) from None
-    if found != digest:
-        raise SnapshotError(
-            f"{path}: the file has changed since the snapshot: the digest was {digest} and is now {found}"
-        )
-    return rows
+    found = ""
+    for form_ in (form,) if form else (Form(), PLAIN):
+        try:
+            rows = read_snapshot(path, form_)
+            other = content(rows).digest
+        except FAULTS as error:
+            raise read_error(path, error) from None
+        if other == digest:
+            return rows
+        found = found or other
+    raise SnapshotError(
+        f"{path}: the file has changed since the snapshot: the digest was {digest} and is now {found}"
+    )
 
 
 def content(rows: pl.LazyFrame) -> Content:

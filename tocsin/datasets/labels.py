@@ -7,6 +7,8 @@ change of spelling is no change of the data.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -34,3 +36,15 @@ def canonical_labels(labels: pl.Series) -> pl.Series:
     different = texts.drop_nulls().unique()
     forms = pl.Series([canonical_label(label) for label in different.to_list()], dtype=pl.String)
     return texts.replace_strict(different, forms, default=None, return_dtype=pl.String)
+
+
+def label_column(wanted: str, names: Sequence[str]) -> str | None:
+    """The column that is meant: the one of this name, else the only one that differs in case or spaces alone."""
+    if wanted in names:
+        return wanted
+    alike = [name for name in names if _folded(name) == _folded(wanted)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _folded(name: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())

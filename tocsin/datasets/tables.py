@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
+from tocsin.datasets.columns import from_text, typed
+from tocsin.datasets.forms import PLAIN, Form, encoding_of, read_text, with_marks
+from tocsin.datasets.names import SUFFIXES, partitions
 from tocsin.errors import SnapshotError
 
-#: Maximum decompressed size of a compressed CSV file, which is decompressed in memory.
+__all__ = [
+    "AT_ONCE",
+    "FAULTS",
+    "LARGEST",
+    "SUFFIXES",
+    "Opened",
+    "open_snapshot",
+    "read_error",
+    "read_snapshot",
+]
+
+#: Maximum decompressed size of a CSV file that is compressed or not in UTF-8, which is decoded in memory.
 LARGEST = 2 * 1024**3
 #: A file of at most this many bytes is read into memory at once, so that it cannot change between two reads.
 AT_ONCE = 64 * 1024**2
+_HEAD = 1024**2  # bytes of a larger file from which its form is found out
 #: The exceptions that Polars raises for malformed files.
 FAULTS: tuple[type[BaseException], ...] = (
     pl.exceptions.PolarsError,
@@ -24,39 +38,62 @@ FAULTS: tuple[type[BaseException], ...] = (
     ValueError,  # for example a date that does not exist
     OverflowError,
 )
-
-#: The suffixes of dataset files.
-SUFFIXES = re.compile(r"\.(csv|csv\.gz|parquet|pq)$")
-_CLOCK = r"\d\d:\d\d:\d\d"
-_ZONE = r"(?:Z|[+-]\d\d:?\d\d)"
-_MICRO = r"(?:\.\d{1,6}0{0,3})?"
-_NANO = r"(?:\.\d{1,9})?"
-_DAY, _NANO_DAY = r"\d{4}-\d\d-\d\d", r"(?:1[7-9]|2[01])\d\d-\d\d-\d\d"
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-def read_snapshot(path: Path | str) -> pl.LazyFrame:
-    """The rows of a .csv, .csv.gz, .parquet or .pq file. Files of up to `AT_ONCE` bytes are read into memory.
+class Opened(NamedTuple):
+    """The rows of a dataset file.
 
-    The type of a CSV column is inferred from all of its values: number, boolean, date or time in ISO 8601, else text.
-    Empty fields are null.
+    `form` is that of a CSV file with everything found out, and None for Parquet. `keys` are the columns from Hive folders.
+    """
+
+    rows: pl.LazyFrame
+    form: Form | None
+    keys: tuple[str, ...] = ()
+
+
+def read_snapshot(path: Path | str, form: Form | None = None) -> pl.LazyFrame:
+    """The rows of a dataset file; see `open_snapshot`.
 
     Raises:
         SnapshotError: the file does not exist, or cannot be read in the format that its suffix names.
     """
-    match = SUFFIXES.search(Path(path).name)
+    return open_snapshot(path, form).rows
+
+
+def open_snapshot(path: Path | str, form: Form | None = None) -> Opened:
+    """Open a .csv, .csv.gz, .parquet or .pq file. Files of up to `AT_ONCE` bytes are read into memory.
+
+    The type of a CSV column is inferred from all of its values: number, boolean, date or time in ISO 8601, else text.
+    Empty fields and markers of missing values are null; outer spaces of column names are dropped. The keys of Hive folders
+    in the path (`dt=2026-11-26`) become the last columns, unless the file has columns of these names.
+
+    Args:
+        path: the file.
+        form: what is declared about a CSV file. What it leaves open is found out.
+
+    Raises:
+        SnapshotError: the file does not exist, or cannot be read in the format that its suffix names.
+    """
+    path, form = Path(path), form or Form()
+    match = SUFFIXES.search(path.name)
     try:
         if match is None:
             raise SnapshotError(f"{path}: not a dataset; its name must end in .csv, .csv.gz, .parquet or .pq")
+        if path.exists() and not path.is_file():  # events of others may name a pipe, which would never end
+            raise SnapshotError(f"{path}: not a regular file; write the rows to a file")
         if match[1] in ("parquet", "pq"):
-            rows = _loaded_if_small(pl.scan_parquet(path, glob=False, hive_partitioning=False), path)
+            opened = Opened(
+                _loaded_if_small(pl.scan_parquet(path, glob=False, hive_partitioning=False), path), None
+            )
         else:
-            source = _decompressed(Path(path)) if match[1] == "csv.gz" else Path(path)
-            rows = pl.scan_csv(source, infer_schema_length=None, glob=False)
-            rows = _with_times(_loaded_if_small(rows, path))
-        rows.collect_schema()
+            opened = _csv(path, form, compressed=match[1] == "csv.gz")
+        if not form.plain:
+            opened = _with_partitions(opened, path)
+        opened.rows.collect_schema()
     except FAULTS as error:
         raise read_error(path, error) from None
-    return rows
+    return opened
 
 
 def read_error(path: Path | str, error: BaseException) -> SnapshotError:
@@ -67,52 +104,74 @@ def read_error(path: Path | str, error: BaseException) -> SnapshotError:
     return SnapshotError(f"{path}: cannot be read as a dataset: {reason}")
 
 
-def _loaded_if_small(rows: pl.LazyFrame, path: Path | str) -> pl.LazyFrame:
-    return rows.collect().lazy() if Path(path).stat().st_size <= AT_ONCE else rows
+def _csv(path: Path, form: Form, *, compressed: bool) -> Opened:
+    size = path.stat().st_size
+    if form.plain:
+        rows = pl.scan_csv(_decompressed(path) if compressed else path, infer_schema_length=None, glob=False)
+        return Opened(typed(_loaded_if_small(rows, path), PLAIN), PLAIN)
+    if compressed or size <= AT_ONCE:
+        return _from_memory(path, _decompressed(path) if compressed else path.read_bytes(), form)
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    head = head[: head.rfind(b"\n") + 1]
+    if head and (form.encoding or _encoding(path, head)) in ("utf-8", "utf8"):
+        found = with_marks(head.decode(errors="ignore"), form, "utf-8")
+        try:
+            return Opened(_scanned(path, found), found)
+        except pl.exceptions.ComputeError as error:
+            if "utf" not in str(error).lower():
+                raise
+    if size > LARGEST:
+        raise SnapshotError(
+            f"{path}: is larger than {LARGEST >> 30} GiB and not UTF-8; write it as Parquet instead"
+        )
+    return _from_memory(path, path.read_bytes(), form)
 
 
-def _with_times(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Convert text columns in which every value is a date or a time to that type."""
-    names = [name for name, dtype in rows.collect_schema().items() if dtype == pl.String]
-    if not names:
-        return rows
-    fits = rows.select(
-        (pl.col(name).count() > 0)
-        .and_(pl.col(name).str.contains(f"^(?:{pattern})$").all())
-        .alias(f"{index} {name}")
-        for name in names
-        for index, (pattern, _) in enumerate(_TIMES)
+def _from_memory(path: Path, data: bytes, form: Form) -> Opened:
+    try:
+        text = read_text(data, form)
+    except SnapshotError as error:
+        raise SnapshotError(f"{path}: cannot be read as a dataset: {error}") from None
+    rows = _scanned(text.data, text.form)
+    return Opened(rows.collect().lazy() if len(data) <= AT_ONCE else rows, text.form)
+
+
+def _encoding(path: Path, head: bytes) -> str:
+    try:
+        return encoding_of(head)
+    except SnapshotError as error:
+        raise SnapshotError(f"{path}: cannot be read as a dataset: {error}") from None
+
+
+def _scanned(source: Path | bytes, form: Form) -> pl.LazyFrame:
+    rows = pl.scan_csv(
+        source,
+        separator=form.separator,
+        null_values=[marker for marker in form.markers if marker != "NaN"],  # a number to Polars
+        infer_schema_length=None,
+        decimal_comma=form.decimal == "," and form.separator != ",",
+        glob=False,
     )
-    verdicts = fits.collect().row(0, named=True)
-    changed = []
-    for name in names:
-        read = next((read for i, (_, read) in enumerate(_TIMES) if verdicts[f"{i} {name}"]), None)
-        if read is not None:
-            changed.append(read(pl.col(name)).alias(name))
-    if not changed:
-        return rows
-    # A column stays text if a value matches the pattern and is no valid time, such as 2026-02-30.
-    lossy = rows.select((new.null_count() > pl.col(new.meta.output_name()).null_count()) for new in changed)
-    lossless = [new for new, loses in zip(changed, lossy.collect().row(0), strict=True) if not loses]
-    return rows.with_columns(lossless)
+    names = rows.collect_schema().names()
+    stripped = [name.strip() for name in names]
+    if stripped != names and len(set(stripped)) == len(names):
+        rows = rows.rename(dict(zip(names, stripped, strict=True)))
+    return typed(rows, form)
 
 
-def _datetimes(format: str, unit: str) -> Callable[[pl.Expr], pl.Expr]:
-    def read(column: pl.Expr) -> pl.Expr:
-        text = column.str.replace(" ", "T", literal=True)
-        return text.str.to_datetime(format, time_unit="ns" if unit == "ns" else "us", strict=False)
+def _with_partitions(opened: Opened, path: Path) -> Opened:
+    known = opened.rows.collect_schema().names()
+    keys = {key: value for key, value in partitions(path.resolve()) if key not in known}
+    columns = (
+        (pl.lit(None) if value == _NO_PARTITION else from_text(value)).alias(key)
+        for key, value in keys.items()
+    )
+    return Opened(opened.rows.with_columns(columns) if keys else opened.rows, opened.form, tuple(keys))
 
-    return read
 
-
-_TIMES: tuple[tuple[str, Callable[[pl.Expr], pl.Expr]], ...] = (
-    (_DAY, lambda column: column.str.to_date("%Y-%m-%d", strict=False)),
-    (f"{_CLOCK}{_NANO}", lambda column: column.str.to_time("%H:%M:%S%.f", strict=False)),
-    (f"{_DAY}[ T]{_CLOCK}{_MICRO}", _datetimes("%Y-%m-%dT%H:%M:%S%.f", "us")),
-    (f"{_DAY}[ T]{_CLOCK}{_MICRO}{_ZONE}", _datetimes("%Y-%m-%dT%H:%M:%S%.f%#z", "us")),
-    (f"{_NANO_DAY}[ T]{_CLOCK}{_NANO}", _datetimes("%Y-%m-%dT%H:%M:%S%.f", "ns")),
-    (f"{_NANO_DAY}[ T]{_CLOCK}{_NANO}{_ZONE}", _datetimes("%Y-%m-%dT%H:%M:%S%.f%#z", "ns")),
-)
+def _loaded_if_small(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
+    return rows.collect().lazy() if path.stat().st_size <= AT_ONCE else rows
 
 
 def _decompressed(path: Path) -> bytes:

@@ -125,6 +125,7 @@ class HealthCheck:
         failing = {
             w.detector: w for w in pending if w.attempts
         }  # the window with the most attempts of each detector
+        skipped = self._skipped()
         for setting in settings:
             id = setting.detector.id
             if id in self._ledger.unread:
@@ -133,7 +134,7 @@ class HealthCheck:
                 continue
             worst = failing.get(id)
             if worst is None:
-                yield Score(Subject("plugin", id), 0.0, "evaluates the windows that are due")
+                yield Score(Subject("plugin", id), 0.0, skipped.get(id, "evaluates the windows that are due"))
                 continue
             reason = (
                 f"failed {worst.attempts} times on the window of {format_time(worst.start)}: {worst.fault}"
@@ -141,9 +142,22 @@ class HealthCheck:
             evidence: dict[str, Json] = {"window.start": format_time(worst.start), "attempts": worst.attempts}
             yield Score(Subject("plugin", id), float(min(worst.attempts, 2)), reason, evidence)
 
+    def _skipped(self) -> Mapping[str, str]:
+        """Why the newest window of a detector was skipped, by detector, if it was in the last day."""
+        columns = ["tocsin.detector.id", "event.action", "event.reason", "tocsin.window.start", INGESTED]
+        try:
+            rows = self._store.scan(
+                "run", columns=columns, where=[_since(self._clock.now() - _RECENT)]
+            ).collect()
+        except StoreError:
+            return {}  # reported by the other checks
+        newest = rows.sort("tocsin.window.start", INGESTED).unique(columns[0], keep="last")
+        skipped = newest.filter(pl.col("event.action") == Outcome.SKIPPED.value)
+        return {id: f"skipped its newest window: {reason}" for id, _, reason, *_ in skipped.iter_rows()}
+
     def _aspects(self, settings: Sequence[Setting]) -> Iterator[Score]:
         """The detectors that reported aspects in the last day, such as "not judged"; a score of 1 from `medium` on."""
-        since = [Condition(INGESTED, ">=", self._clock.now() - _RECENT), Condition(ASPECT, "not_null")]
+        since = [_since(self._clock.now() - _RECENT), Condition(ASPECT, "not_null")]
         try:
             found = newest_findings(self._store, since, short=True)
         except StoreError as error:
@@ -212,6 +226,10 @@ class HealthCheck:
             return Score(Subject("clock", "workers"), 0.0, "the workers' clocks agree")
         reason = f"the clocks of {whose} and {self._ledger.worker} differ by at least {_words(worst)}"
         return Score(Subject("clock", "workers"), worst / _SKEW, reason, {"worker": whose})
+
+
+def _since(time: datetime) -> Condition:
+    return Condition(INGESTED, ">=", time)
 
 
 def _words(length: timedelta) -> str:

@@ -13,8 +13,11 @@ from tocsin.contract.query import Condition, Measure, Where
 from tocsin.contract.streams import INGESTED, TIME
 from tocsin.contract.windows import aggregate
 from tocsin.datasets.digest import verified_snapshot
+from tocsin.datasets.forms import form_of
 from tocsin.errors import SnapshotError
 from tocsin.store.protocol import Store
+
+_MOST_PATHS = 100  # paths of one snapshot that are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +60,33 @@ class StoreSource:
         return aggregate(self.scan(stream, start, end, where=where), by, measures)
 
     def snapshot(self, digest: str) -> pl.LazyFrame:
+        keys = ["tocsin.dataset.path", "tocsin.dataset.form"]
+        where = [Condition("tocsin.dataset.digest", "==", digest)]
         found = (
-            self.store.scan(
-                "dataset",
-                columns=["tocsin.dataset.path", INGESTED],
-                where=[Condition("tocsin.dataset.digest", "==", digest)],
-            )
+            self.store.scan("dataset", columns=[*keys, "tocsin.source.id", INGESTED], where=where)
+            .drop_nulls(keys[0])
+            .with_columns(pl.col("tocsin.source.id").str.starts_with("dataset:").fill_null(value=False))
+            .sort(
+                "tocsin.source.id", INGESTED, descending=True
+            )  # paths that the dataset collector found come first
+            .unique(keys, keep="first", maintain_order=True)
+            .head(_MOST_PATHS)
             .collect()
-            .sort(INGESTED)
         )
-        if found.is_empty() or found["tocsin.dataset.path"][-1] is None:
+        if found.is_empty():
             raise SnapshotError(
                 f"dataset snapshot {digest} has no recorded path, so its rows cannot be read; "
                 "ingest its dataset event with tocsin.dataset.path"
             )
-        return verified_snapshot(Path(found["tocsin.dataset.path"][-1]), digest)
+        first: SnapshotError | None = None
+        for (
+            path,
+            form,
+            *_,
+        ) in found.iter_rows():  # anybody may name a path; the digest shows which one has the rows
+            try:
+                return verified_snapshot(Path(path), digest, form_of(form))
+            except SnapshotError as error:
+                first = first or error
+        assert first is not None
+        raise first

@@ -1,0 +1,144 @@
+"""The rows of a window's snapshots that `label_poisoning` judges, and why it cannot judge others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from tocsin import SnapshotError, Window
+from tocsin.contract.aspects import changed
+from tocsin.contract.findings import Json, Score, Subject
+from tocsin.datasets.labels import label_column
+from tocsin.words import LONGEST, count, short
+from tocsin_detectors._snapshots import LABEL, PLACE, Snapshot
+from tocsin_detectors._spelling import canonical
+
+_ALIKE = 0.5  # share of common columns (Jaccard) from which two datasets are alike
+_NEW = 100  # new names of a source whose columns are compared in a window
+#: Reasons why a snapshot of a known dataset cannot be judged, and the score of the finding that says so.
+UNREADABLE, NO_LABEL, NO_COLUMNS = "unreadable", "label column", "columns"
+_VALUES = {UNREADABLE: 2.0, NO_LABEL: 1.5, NO_COLUMNS: 1.5}
+_WORDS = {
+    UNREADABLE: "not judged: the rows of {} of {} cannot be read",
+    NO_LABEL: "not judged: {} of {} has no label column",
+    NO_COLUMNS: "not judged: {} of {} has none of the columns of the trusted rows",
+}
+
+
+class Batch(NamedTuple):
+    """New rows of one snapshot, or of several small ones; the first is named."""
+
+    snapshot: Snapshot
+    rows: pl.DataFrame
+    missing: tuple[str, ...]
+    known: int
+    snapshots: int = 1
+
+
+class Unjudged(NamedTuple):
+    """A snapshot that cannot be judged. `aspect` is empty if that is no finding."""
+
+    snapshot: Snapshot
+    reason: str
+    aspect: str = ""
+
+
+def pooled(batches: Sequence[Batch], least: int) -> Iterator[Batch]:
+    """The batches with at least `least` rows; the smaller ones, which a large one may be split into, together."""
+    small: dict[tuple[str, ...], list[Batch]] = {}
+    for batch in batches:
+        if len(batch.rows) >= least:
+            yield batch
+        else:
+            small.setdefault(batch.missing, []).append(batch)
+    for missing, parts in sorted(small.items()):
+        schema = parts[0].rows.schema
+        alike = [part for part in parts if part.rows.schema == schema]
+        rows = pl.concat([part.rows for part in alike])
+        if len(rows) >= least:
+            yield Batch(alike[0].snapshot, rows, missing, sum(part.known for part in alike), len(alike))
+
+
+def aspects(subject: Subject, unjudged: Sequence[Unjudged]) -> Iterator[Score]:
+    """A finding for each reason why snapshots of a known dataset cannot be judged."""
+    for aspect, value in _VALUES.items():
+        found = [u for u in unjudged if u.aspect == aspect]
+        if found:
+            reason = _WORDS[aspect].format(count(len(found), "snapshot"), short(subject.id))
+            facts: dict[str, Json] = {
+                "snapshot": found[0].snapshot.digest,
+                "cause": found[0].reason,
+                "count": len(found),
+            }
+            yield changed(subject, aspect, reason, value, facts)
+
+
+def aligned(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+    """Rename columns that differ from a wanted one in case or spaces alone."""
+    free = [name for name in rows.columns if name not in wanted]
+    found = {label_column(name, free): name for name in wanted if name not in rows.columns}
+    return rows.rename({old: new for old, new in found.items() if old is not None})
+
+
+class Likeness:
+    """Finds the dataset of the baseline that a new name of a known source resembles.
+
+    The name of a dataset may be chosen by whoever writes the file; its source and its columns are not.
+    """
+
+    def __init__(self, window: Window, datasets: Mapping[str, Any]) -> None:
+        self._window = window
+        self._known = {name: facts for name, facts in datasets.items() if "frame" in facts}
+        self._compared: dict[str, int] = {}
+        self.unlike = 0  # new names without a resemblance
+
+    def of(self, snapshots: Sequence[Snapshot]) -> Mapping[str, Any] | None:
+        """The facts of the dataset with the most columns in common, if these are at least half of all."""
+        best = None
+        for snapshot in [snapshot for snapshot in snapshots if not snapshot.failed][:1]:
+            facts = [f for f in self._known.values() if snapshot.source in f.get("sources", ())]
+            compared = self._compared.get(snapshot.source or "", 0)
+            if facts and compared < _NEW:
+                self._compared[snapshot.source or ""] = compared + 1
+                best = self._most_alike(snapshot, facts)
+        self.unlike += best is None
+        return best
+
+    def _most_alike(self, snapshot: Snapshot, facts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        try:
+            names = self._window.snapshot(snapshot.digest).collect_schema().names()
+        except SnapshotError:
+            return None
+        columns = set(map(canonical, names))
+        alike = [_jaccard(columns, self._columns(f)) for f in facts]
+        best = max(range(len(facts)), key=lambda i: alike[i])
+        return facts[best] if alike[best] >= _ALIKE else None
+
+    def _columns(self, facts: Mapping[str, Any]) -> set[str]:
+        assert self._window.baseline is not None
+        names = self._window.baseline.frames[facts["frame"]].columns
+        return {canonical(name) for name in names if name not in (LABEL, PLACE)} | {canonical(facts["label"])}
+
+
+def _jaccard(one: set[str], other: set[str]) -> float:
+    return len(one & other) / max(len(one | other), 1)
+
+
+def datasets_of(window: Window) -> dict[str, Any]:
+    """The facts of each dataset in the baseline."""
+    datasets: Any = {} if window.baseline is None else window.baseline.values["datasets"]
+    return dict(datasets)
+
+
+def frames_of(of: Window | Mapping[str, pl.DataFrame]) -> Mapping[str, pl.DataFrame]:
+    """The frames of a window's baseline, or the frames themselves while a baseline is fitted."""
+    return of if not isinstance(of, Window) else {} if of.baseline is None else of.baseline.frames
+
+
+def sentence_of(name: str, words: str, writer: str | None) -> str:
+    """The sentence of a finding about a dataset; without the writer if it would be too long."""
+    by = f", written by {short(writer)}" if writer else ""
+    reason = f"{short(name)}{by}: {words}"
+    return reason if len(reason) <= LONGEST else f"{short(name)}: {words}"
