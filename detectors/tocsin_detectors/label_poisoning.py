@@ -32,7 +32,7 @@ from tocsin.words import count, short
 from tocsin_detectors import _label_rows as label_rows
 from tocsin_detectors._dataset_aspects import sampled
 from tocsin_detectors._label_rows import Batch, Likeness, Unjudged, sentence_of
-from tocsin_detectors._snapshots import (
+from tocsin_detectors._snapshots import (  # fmt: skip
     LABEL,
     PLACE,
     ROW,
@@ -43,7 +43,7 @@ from tocsin_detectors._snapshots import (
     snapshots_of,
     split_pool,
     usual_label,
-)  # fmt: skip
+)
 
 _EXAMPLES = 20  # rows listed in a finding
 _FEW = 20  # rows of a label that a model needs to learn it

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tocsin.stats.reference import _named
 from tocsin.words import LONGEST
 from tocsin_detectors import (
+    _label_rows,
     dataset_profile,
     feature_drift,
-    label_poisoning,
     model_extraction,
     prediction_drift,
     pyod,
@@ -70,7 +70,7 @@ def test_label_poisoning(name: str, writer: str, columns: list[str], rows: int, 
         f"{rows} of {rows:,} new rows have the same {_named(columns[:3])}; "
         f"so do {trusted} of {trusted:,} trusted rows"
     )
-    reason = label_poisoning.sentence_of(name, words, writer)
+    reason = _label_rows.sentence_of(name, words, writer)
     fits(reason, name)
     assert "written by" in reason or len(reason) + len(writer[:40]) + 13 > LONGEST
 
