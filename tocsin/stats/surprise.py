@@ -198,9 +198,7 @@ def _company(
     return result
 
 
-def _groups(
-    habits: _Habits, principal: Ints, resource: Ints
-) -> Iterator[tuple[Ints, Floats, Ints]]:
+def _groups(habits: _Habits, principal: Ints, resource: Ints) -> Iterator[tuple[Ints, Floats, Ints]]:
     """By session: the resources with which its accesses are compared, their amounts, and the rows of the accesses."""
     order = np.argsort(principal, kind="stable")
     who, begin = np.unique(principal[order], return_index=True)
@@ -268,7 +266,9 @@ class _Days:
         itself = others[same] == wanted
         near -= np.where(itself, share[same] * self.square[wanted], 0.0)
         rest = (amount * alone).sum() - np.where(itself, amount[same] * alone[same], 0.0)
-        return np.maximum(near, 0.0) + rest * popular[wanted], amount.sum() - np.where(itself, amount[same], 0.0)
+        return np.maximum(near, 0.0) + rest * popular[wanted], amount.sum() - np.where(
+            itself, amount[same], 0.0
+        )
 
     def _entries(self, resources: Ints) -> tuple[Ints, Ints]:
         """The entries of these resources, and the place of each entry's resource."""
