@@ -73,7 +73,7 @@ def _usual(past: Log, period: float) -> float:
     if not len(past):
         return 0.0
     window = np.floor(past.time / period).astype(np.int64)
-    who, first = np.unique(past.codes["principal"], return_index=True)
+    first = np.unique(past.codes["principal"], return_index=True)[1]
     begin = window[first] - window[0]
     numbers = counted(begin, int(window[-1] - window[0]) + 1)
     return float(np.quantile(numbers[len(numbers) // 2 :], 0.95))

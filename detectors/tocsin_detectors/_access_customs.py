@@ -20,6 +20,9 @@ Flags = npt.NDArray[np.bool_]
 HABIT = 2
 #: A kind is a custom of a pool if other principals, at least this number, did it in at least this number of windows.
 OTHERS, WINDOWS = 2, 3
+#: Nobody owns a pool's resources if this share of the windows with a kind, this number of windows, and this number of
+#: principals, concern resources that the principal never changed: in such a pool anybody may.
+SHARED, SHARED_WINDOWS, SHARED_OTHERS = 0.05, 5, 3
 #: A kind is usual for newcomers of a pool if at least this share of them, and this number, did it in their first window.
 NEWCOMERS, SHARE = 3, 0.2
 
@@ -34,6 +37,11 @@ class _Pool:
         #: The principal of each window.
         self.principals = {
             kind: np.unique(windows_of(part, period)) % max(len(past.pools), 1) for kind, part in rows.items()
+        }
+        pair = past.codes["principal"] * max(len(past.names["resource"]), 1) + past.codes["resource"]
+        foreign = past.where(~np.isin(pair, pair[past.changed]))
+        self.shared = {
+            kind: _is_shared(rows[kind], foreign, code, period) for code, kind in enumerate(SERIOUS)
         }
         numbers = {kind: _numbers(past, kind, period) for kind in SERIOUS}
         self.numbers = {kind: float(np.quantile(n, 0.95)) if len(n) else 0.0 for kind, n in numbers.items()}
@@ -62,8 +70,11 @@ class Customs:
         if self._owns(session, resource):
             return habit or kind == "permission" or self._is_custom(session, kind)
         foreign = mine & ~np.isin(past.codes["resource"], changed)
-        if len(np.unique(windows[foreign])) >= HABIT:
+        if len(np.unique(windows[foreign])) >= HABIT or self._pool(session.pool).shared[kind]:
             return True
+        here = past.codes["resource"] == resource
+        if habit and kind in ("permission", "promotion") and len(np.unique(windows[here])) >= HABIT:
+            return True  # it works with the resource
         return kind == "permission" and not self._touchers[resource]  # rights of somebody or something new
 
     def created_by(self, session: Session, name: str) -> bool:
@@ -163,6 +174,14 @@ def _numbers(log: Log, kind: str, period: float) -> Floats:
     part = log.where(log.serious == SERIOUS.index(kind))
     place = np.unique(windows_of(part, period), return_inverse=True)[1]
     return counted(place, 0, part.count.astype(np.float64))
+
+
+def _is_shared(part: Log, foreign: Log, code: int, period: float) -> bool:
+    """Whether this kind concerns resources that the principal never changed, often enough."""
+    other = foreign.where(foreign.serious == code)
+    windows = len(np.unique(windows_of(other, period)))
+    enough = windows >= max(SHARED_WINDOWS, SHARED * len(np.unique(windows_of(part, period))))
+    return enough and len(np.unique(other.codes["principal"])) >= SHARED_OTHERS
 
 
 def networks_of(log: Log) -> set[str]:

@@ -14,8 +14,8 @@ from tocsin.clock import format_time
 from tocsin.contract.findings import Json
 from tocsin.stats.surprise import Floats, counted
 from tocsin_detectors._access_habits import Oddity, windows_of
-from tocsin_detectors._access_log import Log, Session
 from tocsin_detectors._access_kinds import kinds
+from tocsin_detectors._access_log import Log, Session
 from tocsin_detectors._access_rules import hits
 from tocsin_detectors._words import count
 

@@ -59,7 +59,7 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
         customs: what is usual in the deployment.
     """
     scene = _Scene(session, odd, customs)
-    done = [row for row in rows.filter(~pl.col("failed")).iter_rows(named=True)]
+    done = list(rows.filter(~pl.col("failed")).iter_rows(named=True))
     acts = [(row, scene.signs(row)) for row in done]
     hits, words, signs = [], [], set()
     for kind in _ORDER:
