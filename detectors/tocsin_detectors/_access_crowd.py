@@ -16,7 +16,7 @@ from tocsin_detectors._access_rows import UNKNOWN
 from tocsin_detectors._spelling import is_disguised, pooled
 
 #: Maximum number of new principals of a window that are judged one by one: those with most nats, and with hits first.
-JUDGED = 5_000
+JUDGED = 1_000
 #: Number of new principals of a window that is never unusual.
 USUAL = 25
 #: Values of an ordinary new spelling and of one that imitates another name by characters that look alike.

@@ -14,6 +14,7 @@ from tocsin.clock import floor_time, format_time, parse_time
 from tocsin.contract.findings import Family, Json, Score
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
+from tocsin.stats.surprise import Floats
 from tocsin_detectors._access_crowd import Crowd, new_spellings, spellings
 from tocsin_detectors._access_customs import Customs
 from tocsin_detectors._access_habits import ALL, active, oddities, pools, rates
@@ -149,9 +150,9 @@ class RegistryAccess(Detector[Params]):
         begin, log = len(log), log.extended(compact(rows, self._bin))
         past, today = log.where(slice(begin)), log.since(begin)
         touched = Touched.of(past, today, memory.rates, now, self.params.half_life)
-        broken = _broken(rows, touched, past, window.start)
-        serious = _by_principal(rows.filter(pl.col("serious").is_not_null()))
-        crowd = Crowd.of(past, today, _weight(touched, [*broken, *serious]), self._period)
+        parts = _broken(rows, touched, past, window.start), rows.filter(pl.col("serious").is_not_null())
+        crowd = Crowd.of(past, today, _weight(touched, *parts), self._period)
+        broken, serious = (_by_principal(part, today, crowd) for part in parts)
         groups = spellings(today)
         sums, customs = sums_of(rows, groups), Customs(past, today, memory.rates, self._period)
         for session in self._sessions(past, today, touched, crowd, groups, now):
@@ -218,24 +219,28 @@ class RegistryAccess(Detector[Params]):
         return log.extended(remembered(since, memory.log.names["principal"].values, memory.log.scanners))
 
 
-def _broken(rows: pl.DataFrame, touched: Touched, past: Log, start: datetime) -> dict[str, pl.DataFrame]:
-    """By principal: the rules over rows that it broke in the window."""
+def _broken(rows: pl.DataFrame, touched: Touched, past: Log, start: datetime) -> pl.DataFrame:
+    """The rules over rows that principals broke in the window."""
     fresh = touched.frame()
     rows = rows.join(fresh, on=["principal", "resource"], how="left", maintain_order="left")
     rows = rows.with_columns(window=pl.lit(start))
     if rows["promote"].any():
         rows = pl.concat([recent_evaluations(past, start), rows], how="diagonal_relaxed")
-    return _by_principal(hits(rows))
+    return hits(rows)
 
 
-def _by_principal(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def _by_principal(rows: pl.DataFrame, today: Log, crowd: Crowd) -> dict[str, pl.DataFrame]:
+    """The rows of each principal that is judged."""
+    names = pl.Series("principal", today.names["principal"].values, dtype=pl.String).gather(crowd.judged)
+    rows = rows.join(names.to_frame(), on="principal", how="semi", maintain_order="left")
     parts = rows.partition_by("principal", as_dict=True, maintain_order=True)
     return {str(name): part for (name,), part in parts.items()}
 
 
-def _weight(touched: Touched, first: Sequence[str]) -> Any:
+def _weight(touched: Touched, *first: pl.DataFrame) -> Floats:
     """By principal: what decides who is judged if there are too many new ones."""
-    weight = touched.totals()
-    codes = touched.log.names["principal"].codes
-    weight[[codes[name] for name in first if name in codes]] += _FIRST
+    weight, codes = touched.totals(), touched.log.names["principal"].codes
+    for rows in first:
+        names = rows["principal"].drop_nulls().unique().to_list()
+        weight[[codes[name] for name in names if name in codes]] += _FIRST
     return weight
