@@ -46,6 +46,7 @@ _TYPES = {
     "get-trace-artifact": "artifact",
     "traces": "trace",
     "users": "user",
+    "roles": "role",
     "webhooks": "webhook",
     "permissions": "permission",
 }
@@ -58,6 +59,10 @@ _VERBS = {
     "restore": "update",
     "update-password": "update",
     "update-admin": "update",
+    "grant": "grant",
+    "assign": "grant",
+    "revoke": "revoke",
+    "unassign": "revoke",
     "delete": "delete",
     "get": "read",
     "get-by-name": "read",

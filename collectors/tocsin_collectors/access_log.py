@@ -20,6 +20,7 @@ from tocsin_collectors._find import find
 from tocsin_collectors._follow import Follower, Piece, Progress
 from tocsin_collectors._lines import SHOWN
 from tocsin_collectors._mlflow import KEPT, Request, registry_request
+from tocsin_collectors._mlflow_body import with_body
 
 _WANTED = re.compile(r"(access|mlflow)[\w.-]*$", re.IGNORECASE)
 _TEXT = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
@@ -27,7 +28,8 @@ _COMBINED = re.compile(
     r"(?P<host>\S+) \S+ (?P<user>.{1,256}?) \[(?P<time>[^\]]{1,40})\] "
     rf'"(?P<request>{_TEXT})" (?P<status>\d{{3}}) (?P<bytes>\d+|-)'
     rf'(?: "(?P<referrer>{_TEXT})" "(?P<agent>{_TEXT})")?'
-    rf'(?: "(?P<forwarded>[\da-fA-F:., -]*)")?(?: (?:\w+=)?"?(?P<seconds>\d+\.\d+)"?)?(?: .*)?$'
+    rf'(?: "(?P<forwarded>[\da-fA-F:., -]*)")?(?: (?:\w+=)?"?(?P<seconds>\d+\.\d+)"?)?'
+    rf'(?: body="(?P<body>{_TEXT})")?(?: .*)?$'
 )
 _UVICORN = re.compile(
     r"(?:\[?(?P<time>\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d[^ \]]*)\]? )?(?:\[?[A-Z]+\]?:?\s+)?"
@@ -68,8 +70,8 @@ class AccessLog(Collector[Params]):
 
     Delivery: at least once. A line that is read twice is stored once. A request to MLflow's REST API becomes a
     registry action. For other requests the action is the HTTP method. The event contains only query parameters
-    that name a resource, because other parameters may contain secrets. Blind spot: the log does not contain the
-    body of a POST request.
+    that name a resource, because other parameters may contain secrets. MLflow names models and versions in the body
+    of a request: without the configuration in deploy/nginx, the log does not contain them.
     """
 
     id = "access_log"
@@ -140,14 +142,14 @@ class AccessLog(Collector[Params]):
             "user.id": _given(parts.get("user")),
             "user_agent.original": _given(parts.get("agent")),
             "service.name": self.params.service or None,
-            **_request(parts["request"], status),
+            **_request(parts["request"], status, parts.get("body") or ""),
             **_address(parts["host"]),
             **_rest(parts),
         }
         return {name: value for name, value in event.items() if value is not None}
 
 
-def _request(line: str, status: int) -> dict[str, Any]:
+def _request(line: str, status: int, body: str) -> dict[str, Any]:
     match = _REQUEST.match(line)
     if match is None:
         return {"event.action": "malformed", "tocsin.resource.type": "http"}
@@ -156,7 +158,8 @@ def _request(line: str, status: int) -> dict[str, Any]:
     path, _, text = target.partition("?")
     query = {name: value for name, value in parse_qsl(text) if name in KEPT}
     path = unquote(path)
-    request = registry_request(method, path, query) or Request(method.lower(), "http", path)
+    names = with_body(method, path, query, body)
+    request = registry_request(method, path, names) or Request(method.lower(), "http", path)
     kind = _KINDS.get(request.action, "access")
     return {
         "http.request.method": method,

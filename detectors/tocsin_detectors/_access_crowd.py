@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tocsin.contract.aspects import changed, not_judged
-from tocsin.contract.findings import Score, Subject
+from tocsin.contract.findings import Json, Score, Subject
 from tocsin.stats.surprise import Floats, Ints, counted
 from tocsin_detectors._access_log import Log
 from tocsin_detectors._access_rows import UNKNOWN
@@ -57,7 +57,7 @@ class Crowd:
         """The flood itself: more new principals than usual, and those that were not judged."""
         subject = Subject("detector", detector)
         addresses = int((np.bincount(today.codes["address"] + 1)[1:] > 0).sum()) if len(today) else 0
-        evidence = {"addresses": addresses, "judged": len(self.judged), "left": self.left}
+        evidence: dict[str, Json] = {"addresses": addresses, "judged": len(self.judged), "left": self.left}
         if self.new > USUAL:
             usual = max(self.usual, float(USUAL))
             words = f"{self.new:,} principals that were never seen before; about {self.usual:.0f} are usual"
@@ -109,5 +109,5 @@ def new_spellings(past: Log, today: Log) -> Iterator[Score]:
             disguised = is_disguised(name)
             words = f"{name} is a new spelling of the known principal {owners[form]}"
             value = DISGUISED if disguised else SPELLED
-            evidence = {"known": owners[form], "disguised": disguised}
+            evidence: dict[str, Json] = {"known": owners[form], "disguised": disguised}
             yield changed(Subject("principal", name), "spelling", words, value, evidence)

@@ -66,6 +66,9 @@ _RIGHTS_TYPES = frozenset(
         "account",
     }
 )
+#: Types of which everybody deletes their own all day, and accounts, whose owners change their passwords.
+_LIGHT = frozenset({"run", "trace", "metric", "span", "session"})
+_ACCOUNTS = frozenset({"user", "account", "token", "credential", "access_key"})
 _STAGE_TYPES = frozenset({"alias", "stage", "model_alias", "model_stage"})
 
 
@@ -84,8 +87,8 @@ def kinds(action: str) -> frozenset[str]:
 @functools.lru_cache(maxsize=65_536)
 def serious(action: str, type_: str | None = None) -> str | None:
     """The kind of a serious action on a type of resource, one of `SERIOUS`; None if the action is not serious."""
-    text, of = words(action), words(type_ or "")
-    if _READ.search(text):
+    text, of = words(action), words(type_ or "").removesuffix("s")
+    if _READ.search(text) or of in _LIGHT or (text == "update" and of in _ACCOUNTS):
         return None
     if "disable_audit" in kinds(action):
         return "audit"

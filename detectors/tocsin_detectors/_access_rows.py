@@ -31,6 +31,7 @@ COLUMNS = (
     "http.response.bytes",
     "event.provider",
     "service.name",
+    "url.path",
 )
 _KEYS = ("principal", "pool", "resource", "action", "address", "agent")
 _DAY = pl.col("time").dt.truncate("1d")
@@ -56,7 +57,10 @@ def named(rows: pl.DataFrame) -> pl.DataFrame:
             pl.lit("()"),
         ),
         version=pl.col("tocsin.resource.version"),
-        type=pl.col("tocsin.resource.type"),
+        # MLflow's route that makes a user an administrator; its other updates of users are new passwords
+        type=pl.when(pl.col("url.path").str.ends_with("/users/update-admin"))
+        .then(pl.lit("permission"))
+        .otherwise("tocsin.resource.type"),
         action=pl.col("event.action"),
         address=pl.col("source.ip"),
         agent=pl.col("user_agent.original"),

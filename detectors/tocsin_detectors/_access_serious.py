@@ -54,14 +54,15 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
 
     Args:
         session: the principal's window and past.
-        rows: its serious actions, from `named`, oldest first; also those that failed, which are evidence only.
+        rows: its serious actions, from `named`, oldest first; also those that failed.
         odd: the unusual parts of the window.
         customs: what is usual in the deployment.
     """
     scene = _Scene(session, odd, customs)
-    done = list(rows.filter(~pl.col("failed")).iter_rows(named=True))
-    acts = [(row, scene.signs(row)) for row in done]
-    hits, words, signs = [], [], set()
+    acts = [(row, scene.signs(row)) for row in rows.iter_rows(named=True)]
+    hits: list[Hit] = []
+    words: list[str] = []
+    signs: set[str] = set()
     for kind in _ORDER:
         of_kind = [(row, why) for row, why in acts if row["serious"] == kind]
         if scene.is_mass(kind, [row for row, _ in of_kind]):
@@ -76,13 +77,9 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
         hits.append(Hit(f"serious_{kind}", points, f"{what}: {', '.join(sorted(why))}", at))
         words.append(what)
         signs |= why
-    marks = {id(row): why for row, why in acts}
-    evidence = [_fact(row, marks.get(id(row), set())) for row in [*done, *_failed(rows)][:LISTED]]
+    acts.sort(key=lambda act: not act[1])
+    evidence = [_fact(row, why) for row, why in acts[:LISTED]]
     return Serious(hits, evidence, len(rows), " and ".join(words[:2]), sorted(signs))
-
-
-def _failed(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    return list(rows.filter(pl.col("failed")).head(LISTED).iter_rows(named=True))
 
 
 class _Scene:
@@ -95,7 +92,11 @@ class _Scene:
         self._moves = any(sign.name == "first_seen_address" and sign.nats >= RARE for sign in odd)
 
     def signs(self, row: dict[str, Any]) -> set[str]:
-        """What speaks against an action; nothing if it is usual."""
+        """What speaks against an action; nothing if it is usual. An attempt that only is unusual is nothing."""
+        found = self._signs(row)
+        return set() if row["failed"] and found <= {UNUSUAL} else found
+
+    def _signs(self, row: dict[str, Any]) -> set[str]:
         name, kind = row["resource"], row["serious"]
         found: set[str] = set()
         if self._new:
@@ -142,7 +143,8 @@ def _words(rows: Sequence[dict[str, Any]]) -> str:
     first = rows[0]
     version = f" version {first['version']}" if first["version"] is not None else ""
     more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    return f"{first['action']} of {_short(first['resource'])}{_short(version)}{more}"
+    tried = "attempted " if all(row["failed"] for row in rows) else ""
+    return f"{tried}{first['action']} of {_short(first['resource'])}{_short(version)}{more}"
 
 
 def _short(text: str, most: int = 50) -> str:
