@@ -43,6 +43,8 @@ SINGLE = 3.0
 EVEN = 0.05
 #: All pools together: used if the baseline does not contain a pool.
 ALL = "*"
+#: Maximum number of actions with a rate of their own: the most frequent.
+ACTIONS = 1_000
 _OTHERS = ("newcomer", "unknown", "gaps", "resources", "bytes", "hours")
 _GAPS = 500
 
@@ -248,4 +250,5 @@ def _first_touch_rates(log: Log) -> dict[str, float]:
     names, codes = log.names["action"], log.codes["action"]
     all_, new = (counted(codes[rows & (codes >= 0)], len(names)) for rows in (True, first))
     rates = (new + 2 * everywhere) / (all_ + 2)
-    return result | dict(zip(names.values, rates.tolist(), strict=True))
+    often = np.argsort(-all_, kind="stable")[:ACTIONS]
+    return result | {names.values[code]: float(rates[code]) for code in np.sort(often)}

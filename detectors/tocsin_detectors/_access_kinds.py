@@ -87,7 +87,8 @@ def kinds(action: str) -> frozenset[str]:
 @functools.lru_cache(maxsize=65_536)
 def serious(action: str, type_: str | None = None) -> str | None:
     """The kind of a serious action on a type of resource, one of `SERIOUS`; None if the action is not serious."""
-    text, of = words(action), words(type_ or "").removesuffix("s")
+    text, of = words(action), words(type_ or "")
+    of = of.removesuffix("s") if of != "alias" else of
     if _READ.search(text) or of in _LIGHT or (text == "update" and of in _ACCOUNTS):
         return None
     if "disable_audit" in kinds(action):

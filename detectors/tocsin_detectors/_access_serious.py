@@ -19,7 +19,7 @@ from tocsin.clock import format_time
 from tocsin.contract.findings import Json
 from tocsin.stats.circular import HOURS, hour_density, shrunk
 from tocsin_detectors._access_customs import Customs, network, networks_of
-from tocsin_detectors._access_habits import ALL, EVEN, IN_HOURS, STRENGTH, Oddity, Rates, hours_of
+from tocsin_detectors._access_habits import ALL, EVEN, IN_HOURS, Oddity, Rates, hours_of
 from tocsin_detectors._access_log import Session
 from tocsin_detectors._access_points import RARE, Hit
 from tocsin_detectors._access_rows import UNKNOWN
@@ -28,8 +28,10 @@ from tocsin_detectors._access_rows import UNKNOWN
 SURE, FURTHER = 2.0, 0.5
 #: Nats of an hour from which an action is out of its principal's hours.
 LATE = 1.5
+#: Weight of the pool's hours in the principal's own. It is low: a pool of people and services works day and night.
+STRENGTH = 1.0
 #: Minimum number of serious actions in a window, and multiple of the usual maximum, from which they are many.
-MANY, TIMES = 5, 3
+MANY, TIMES = 5, 2
 #: Number of actions that the evidence lists.
 LISTED = 50
 NEW, UNIDENTIFIED = "new principal", "unknown principal"
@@ -67,7 +69,7 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
         of_kind = [(row, why) for row, why in acts if row["serious"] == kind]
         if scene.is_mass(kind, [row for row, _ in of_kind]):
             of_kind = [(row, why | {MASS}) for row, why in of_kind]
-        said = [(row, why) for row, why in of_kind if why]
+        said = sorted((act for act in of_kind if act[1]), key=_importance)
         if not said:
             continue
         why = set().union(*(why for _, why in said))
@@ -137,6 +139,12 @@ class _Scene:
         own = shrunk(hours_of(self._session.past), team, STRENGTH) if not self._new else team
         odds = np.log(IN_HOURS + (1 - IN_HOURS) / (HOURS * ((1 - EVEN) * own + EVEN / HOURS)))
         return [float(nats) for nats in odds]
+
+
+def _importance(act: tuple[dict[str, Any], set[str]]) -> tuple[bool, int]:
+    """Actions on named resources come first, and those with the most signs."""
+    row, signs = act
+    return row["resource"].startswith("("), -len(signs)
 
 
 def _words(rows: Sequence[dict[str, Any]]) -> str:

@@ -95,10 +95,20 @@ def test_who_deletes_what_others_made_is_high_without_names_in_the_log_too() -> 
         assert "delete of (model_version)" in finding.reason
 
 
-def test_a_failed_attempt_is_evidence_only() -> None:
+def test_a_failed_attempt_of_a_stranger_counts_and_is_called_an_attempt() -> None:
     rows = intrusion(0, workday(0)).with_columns(pl.lit("failure").alias("event.outcome"))
-    made = findings(pl.concat([rows, intrusion(2, workday(0))], how="diagonal_relaxed"))
-    assert "mallory" not in made or "serious_delete" not in rules(made["mallory"])
+    finding = findings(rows)["mallory"]
+    assert finding.severity.rank >= Severity.HIGH.rank
+    assert finding.reason.startswith("attempted delete of credit version ")
+    assert finding.evidence["serious"][0]["outcome"] == "failure"
+
+
+def test_a_failed_attempt_of_a_known_principal_is_evidence_only() -> None:
+    rows = [
+        access(0, "ana", "delete", "fraud-0", **{"event.outcome": "failure"}),
+        access(1, "ana", "grant", "new"),
+    ]
+    assert found(rows) == {}
 
 
 @pytest.mark.parametrize(
@@ -172,6 +182,7 @@ def test_recorded_sessions_name_what_was_touched() -> None:
     rows = sessions()[f"intrusion {ALL[1].name}"]
     deleted = rows.filter(pl.col("event.action") == "delete")
     assert deleted["tocsin.resource.id"].to_list() == ["pricing-old"] * 6
-    assert deleted["tocsin.resource.version"].drop_nulls().to_list() == list("12345")
+    versions = [int(version) for version in deleted["tocsin.resource.version"].drop_nulls()]
+    assert versions == list(range(versions[0], versions[0] + 5))
     assert shifted(f"intrusion {ALL[1].name}", TUESDAY)["@timestamp"].min() == TUESDAY
     assert events([]).is_empty()

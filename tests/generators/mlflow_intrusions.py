@@ -58,12 +58,13 @@ def _grant_then_delete(client: Client) -> None:
 
 
 def _grant_late(client: Client) -> None:
-    client.grant("churn", "mallory")
+    client.grant("churn", "intern")
 
 
 def _change_grant(client: Client) -> None:
     client.grant("fraud", "x-4711", permission="READ")
-    client.grant("fraud", "x-4711")
+    client.grant("fraud", "x-4711", "revoke")
+    client.grant("credit", "x-4711")
 
 
 def _alias(client: Client) -> None:

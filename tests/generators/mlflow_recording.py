@@ -98,7 +98,12 @@ class Client(NamedTuple):
 
     def stage(self, model: str, version: str, stage: str = "Production") -> None:
         """Move a version to a stage."""
-        given = {"name": model, "version": version, "stage": stage, "archive_existing_versions": True}
+        given = {
+            "name": model,
+            "version": version,
+            "stage": stage,
+            "archive_existing_versions": stage == "Production",
+        }
         self.ask("POST", f"{API}/model-versions/transition-stage", given)
 
     def grant(self, model: str, user: str, verb: str = "grant", permission: str = "MANAGE") -> None:
