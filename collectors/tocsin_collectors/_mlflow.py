@@ -1,7 +1,7 @@
 """What a request to MLflow's REST API does to the registry, from its method, path and query.
 
 Source: MLflow 3.x REST API and artifact proxy (`/api/2.0/mlflow/…`, `/ajax-api/…`, `mlflow-artifacts`,
-`get-artifact`). Bodies are not in an access log, so a POST often tells only the type of its resource.
+`get-artifact`). Without the bodies (`deploy/nginx`), the log of a POST often tells only the type of its resource.
 """
 
 from __future__ import annotations

@@ -77,7 +77,10 @@ class RegistryAccess(Detector[Params]):
         new program or at unusual hours; principals that return after a long absence; unknown principals. Broken
         rules: a resource that a principal uses for the first time soon after a grant, failures and then a success, a
         model that is deleted and created again, a promotion without an evaluation, a disabled audit log, a service
-        that leaves its role. The evidence names each broken rule and its weight.
+        that leaves its role. Serious actions (deletions, permission changes, moved aliases and stages, disabled audit
+        logs) of a principal that is new, out of its hours or at a new address, or that are unusual for it, are `high`.
+        Floods of principals and resources, and new spellings of known principals. The evidence names each broken rule
+        and its weight, and each serious action with its target, address and outcome.
     Method
         For each accessed resource, the detector computes the log-odds of two explanations: an intruder who picks
         popular resources, and the principal's own history, in which older accesses have less weight (Kneser-Ney and
@@ -85,10 +88,20 @@ class RegistryAccess(Detector[Params]):
         or action, and a long absence, each add the log of the ratio of two rates: the rate among intruders and the
         rate in the baseline. Hours are compared with a circular kernel density that is shrunk to the principal's
         pool (people, services), and volumes with a robust z. Calibration scores each window of the baseline's later
-        half against the accesses before it. A broken rule adds a multiple of the threshold.
+        half against the accesses before it. A broken rule adds a multiple of the threshold; a serious action adds at
+        least two. What an owner does with its resources is usual if the owner, or others of its pool, did it before. An
+        owner is who changed a resource before. A new principal is compared with its pool. Volumes are pooled over the
+        spellings of a principal; novelty and history belong to each spelling.
+
+        Cost: memory and time are linear in the rows of the window and the baseline, whatever they name. No array has
+        both principals and resources. `benchmarks/access_growth.py` measures a million of each: 1.4 GiB at most. Of the
+        principals of a window that are new, 1,000 are judged one by one, those with serious actions or broken rules
+        first, then those with most nats; the others are counted ("not judged"). A baseline keeps at most 200,000 rows,
+        and of a flood (more than 1,000 resources of one principal, or 1,000 principals that occur once, on one day) the
+        first 1,000.
     Blind spots
         An intruder who accesses only the usual resources of the account's owner, from the owner's machine, at the
-        owner's hours; a new principal that is malicious from the first day. An ongoing intrusion becomes part of the
+        owner's hours; a new principal that only reads. An ongoing intrusion becomes part of the
         history and scores lower every day, even with a pinned baseline. All versions count as one resource.
     False alarms
         A change of team, a scan of many resources, a release out of hours, a log that changed its names of
