@@ -34,7 +34,10 @@ def with_body(method: str, path: str, query: Mapping[str, str], body: str) -> di
     found = dict(query)
     if not body or not _ROUTE.search(path) or (method == "GET" and query):
         return found
-    return {**found, **_names(_ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), body.encode()).decode("utf-8", "replace"))}
+    return {
+        **found,
+        **_names(_ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), body.encode()).decode("utf-8", "replace")),
+    }
 
 
 def _names(text: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.detectors.test_registry_access import TUESDAY, access, baseline, found, rules
+from tests.detectors.test_registry_access import TUESDAY, access, baseline, found
 from tests.generators.accesses import START, quiet
 from tests.generators.mlflow_intrusions import ALL
 from tests.generators.mlflow_sessions import events, intrusion, newcomer, sessions, shifted, work

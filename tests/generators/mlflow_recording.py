@@ -139,6 +139,11 @@ def normal(port: int) -> Iterator[str]:
             yield f"share {user} 0"
             client.grant(models[0], "jonas" if user != "jonas" else "maria", permission="READ")
             client.grant(models[0], "jonas" if user != "jonas" else "maria", "revoke")
+    yield from _others(port)
+
+
+def _others(port: int) -> Iterator[str]:
+    """What services do every night, and a colleague's first day."""
     train, deploy = Client(port, "svc-train", "10.20.9.1"), Client(port, "svc-deploy", "10.20.9.2")
     yield "work svc-train 0"
     last = train.version("nightly")
