@@ -14,6 +14,7 @@ from tocsin.stats.surprise import Floats, Ints, counted
 from tocsin_detectors._access_log import Log
 from tocsin_detectors._access_rows import UNKNOWN
 from tocsin_detectors._spelling import is_disguised, pooled
+from tocsin_detectors._words import short
 
 #: Maximum number of new principals of a window that are judged one by one: those with most nats, and with hits first.
 JUDGED = 1_000
@@ -107,7 +108,7 @@ def new_spellings(past: Log, today: Log) -> Iterator[Score]:
     for name, form in fresh.sort("name").iter_rows():
         if form in owners and not name.startswith(UNKNOWN):
             disguised = is_disguised(name)
-            words = f"{name} is a new spelling of the known principal {owners[form]}"
+            words = f"{short(name)} is a new spelling of the known principal {short(owners[form])}"
             value = DISGUISED if disguised else SPELLED
             evidence: dict[str, Json] = {"known": owners[form], "disguised": disguised}
             yield changed(Subject("principal", name), "spelling", words, value, evidence)

@@ -23,6 +23,7 @@ from tocsin_detectors._access_habits import ALL, EVEN, IN_HOURS, Oddity, Rates, 
 from tocsin_detectors._access_log import Session
 from tocsin_detectors._access_points import RARE, Hit
 from tocsin_detectors._access_rows import UNKNOWN
+from tocsin_detectors._words import short
 
 #: Thresholds of a hit with one sign, of each further sign, and of each further kind: severity `high` at least.
 SURE, FURTHER = 2.0, 0.5
@@ -36,6 +37,7 @@ MANY, TIMES = 5, 2
 LISTED = 50
 NEW, UNIDENTIFIED = "new principal", "unknown principal"
 ADDRESS, OFF_HOURS, UNUSUAL, MASS = "new address", "off hours", "unusual for it", "many at once"
+_SENTENCE = 80  # characters of the actions
 #: The order in which the sentence names kinds.
 _ORDER = ("delete", "audit", "permission", "promotion")
 
@@ -81,7 +83,7 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
         signs |= why
     acts.sort(key=lambda act: not act[1])
     evidence = [_fact(row, why) for row, why in acts[:LISTED]]
-    return Serious(hits, evidence, len(rows), " and ".join(words[:2]), sorted(signs))
+    return Serious(hits, evidence, len(rows), _joined(words), sorted(signs))
 
 
 class _Scene:
@@ -152,11 +154,13 @@ def _words(rows: Sequence[dict[str, Any]]) -> str:
     version = f" version {first['version']}" if first["version"] is not None else ""
     more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     tried = "attempted " if all(row["failed"] for row in rows) else ""
-    return f"{tried}{first['action']} of {_short(first['resource'])}{_short(version)}{more}"
+    return f"{tried}{short(first['action'], 24)} of {short(first['resource'])}{short(version, 24)}{more}"
 
 
-def _short(text: str, most: int = 50) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _joined(words: Sequence[str]) -> str:
+    """The first two kinds, if they are short enough for a sentence."""
+    both = " and ".join(words[:2])
+    return both if len(both) <= _SENTENCE else "".join(words[:1])
 
 
 def _fact(row: dict[str, Any], signs: set[str]) -> dict[str, Json]:

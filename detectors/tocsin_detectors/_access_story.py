@@ -14,7 +14,7 @@ from tocsin_detectors._access_log import Session
 from tocsin_detectors._access_points import Hit
 from tocsin_detectors._access_serious import Serious
 from tocsin_detectors._access_touches import Touch
-from tocsin_detectors._words import count, listed
+from tocsin_detectors._words import count, listed, short
 
 #: Maximum weight of all broken rules together, in thresholds.
 _POINTS = 4.0
@@ -76,7 +76,7 @@ class Story:
         return evidence
 
     def _reason(self, *, quiet: bool) -> str:
-        principal, sums = self.session.principal, self.sums
+        principal, sums = short(self.session.principal), self.sums
         accesses = count(sums["accesses"], "access", "accesses")
         if self.serious and self.serious.hits and not quiet:
             signs = listed(self.serious.signs, _NAMED)
@@ -85,7 +85,7 @@ class Story:
         did = f"{principal} made {accesses} to {count(self.resources, 'resource')}{taken}"
         if quiet:
             return f"{did}, much as usual"
-        strangest = f"{self.top[0].action or 'access'} of {self.top[0].resource}"
+        strangest = f"{short(self.top[0].action or 'access', 24)} of {short(self.top[0].resource)}"
         return f"{did}; unusual: {listed(self._signs(), _NAMED) or strangest}"
 
     def _signs(self) -> list[str]:

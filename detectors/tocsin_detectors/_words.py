@@ -21,3 +21,11 @@ def listed(names: Sequence[str], most: int) -> str:
     if more > 0:
         return f"{', '.join(names[:most])} and {more} more"
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def short(name: str, most: int = 40) -> str:
+    """A name for a sentence: a longer name loses its middle, because ids often differ at the end."""
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[-end:]}"

@@ -154,7 +154,7 @@ def test_the_first_day_of_a_newcomer_is_not_free(action: str, who: str | None) -
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     hour=st.floats(0, 23.8),
-    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40),
+    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=400),
     resource=st.sampled_from(["credit-0", "fraud-1", "never-seen", "(model_version)"]),
     other=st.lists(st.sampled_from(["read", "search", "download", "update", "evaluate"]), max_size=12),
 )
@@ -163,7 +163,10 @@ def test_no_newcomer_hides_a_deletion(hour: float, name: str, resource: str, oth
     name = f"new {name}"
     rows = [access(60 * (hour - 10) + i / 10, name, action, f"churn-{i}") for i, action in enumerate(other)]
     rows.append(access(60 * (hour - 10) + 2, name, "delete", resource))
-    assert found(rows)[name].severity.rank >= Severity.HIGH.rank
+    finding = found(rows)[name]
+    assert finding.severity.rank >= Severity.HIGH.rank
+    assert len(finding.reason) <= 200
+    assert "delete of " in finding.reason
 
 
 def test_old_baselines_have_no_column_of_serious_actions() -> None:
