@@ -95,6 +95,10 @@ class Log:
         """The rows before a time. Codes do not change."""
         return self.where(slice(0, int(np.searchsorted(self.time, now))))
 
+    def trusted_until(self, time: float) -> Self:
+        """The rows, without the serious actions from a time on: what nobody has vetted makes no habit."""
+        return replace(self, serious=np.where(self.time < time, self.serious, -1))
+
     def since(self, row: int) -> Self:
         """The rows from a row number on."""
         return self.where(slice(row, None))

@@ -90,8 +90,9 @@ class RegistryAccess(Detector[Params]):
         pool (people, services), and volumes with a robust z. Calibration scores each window of the baseline's later
         half against the accesses before it. A broken rule adds a multiple of the threshold; a serious action adds at
         least two. What an owner does with its resources is usual if the owner, or others of its pool, did it before. An
-        owner is who changed a resource before. A new principal is compared with its pool. Volumes are pooled over the
-        spellings of a principal; novelty and history belong to each spelling.
+        owner is who changed a resource before. Serious actions after the baseline make no habit. A new principal is
+        compared with its pool. Volumes are pooled over the spellings of a principal; novelty and history belong to each
+        spelling.
 
         Cost: memory and time are linear in the rows of the window and the baseline, whatever they name. No array has
         both principals and resources. `benchmarks/access_growth.py` measures a million of each: 1.4 GiB at most. Of the
@@ -161,7 +162,7 @@ class RegistryAccess(Detector[Params]):
         memory, now = self._recall(window.baseline), day_of(window.start)
         log = self._past(window, memory)
         begin, log = len(log), log.extended(compact(rows, self._bin))
-        past, today = log.where(slice(begin)), log.since(begin)
+        past, today = log.where(slice(begin)).trusted_until(day_of(memory.until)), log.since(begin)
         touched = Touched.of(past, today, memory.rates, now, self.params.half_life)
         parts = _broken(rows, touched, past, window.start), rows.filter(pl.col("serious").is_not_null())
         crowd = Crowd.of(past, today, _weight(touched, *parts), self._period)

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.detectors.test_registry_access import TUESDAY, access, baseline, found
+from tests.detectors.test_registry_access import TUESDAY, _detector, access, baseline, found
 from tests.generators.accesses import START, quiet
 from tests.generators.mlflow_intrusions import ALL
 from tests.generators.mlflow_sessions import events, intrusion, newcomer, sessions, shifted, work
+from tocsin.contract.evaluation import judge
 from tocsin.contract.findings import Severity
-from tocsin.contract.windows import Baseline
+from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.testing import evaluate
 from tocsin_detectors._access_kinds import changes, serious
 
@@ -167,6 +168,17 @@ def test_no_newcomer_hides_a_deletion(hour: float, name: str, resource: str, oth
     assert finding.severity.rank >= Severity.HIGH.rank
     assert len(finding.reason) <= 200
     assert "delete of " in finding.reason
+
+
+def test_a_repeated_intrusion_does_not_become_a_habit() -> None:
+    """Five days in a row the same intruder deletes: the fifth day is as bad as the second."""
+    start = workday(0)
+    days = [intrusion(0, start + timedelta(days=i)) for i in range(5)]
+    source = FrameSource.of({"access": pl.concat(days, how="diagonal_relaxed")})
+    for number in range(1, 5):
+        window = Window(start + timedelta(days=number), start + timedelta(days=number + 1), source, learned())
+        made = {one.finding.subject.id: one.finding for one in judge(_detector(), window) if one.finding}
+        assert made["mallory"].severity.rank >= Severity.HIGH.rank
 
 
 def test_old_baselines_have_no_column_of_serious_actions() -> None:
