@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tocsin_collectors._addresses import is_address
 
 #: The fields of a line by name, as text: `time`, `address`, `forwarded`, `user`, `request` or `method` and `target`,
-#: `status`, `bytes`, `referrer`, `agent`, `seconds`. A field that the line does not have is missing or empty.
+#: `status`, `bytes`, `referrer`, `agent`, `seconds`, `body`. A field that the line does not have is missing or empty.
 Parts = dict[str, str]
 
 TEXT = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
@@ -29,7 +29,8 @@ _TIME = re.compile(f"{CLF}|{ISO}")
 _TAIL = re.compile(
     rf'"(?P<request>{TEXT})" (?P<status>\d{{3}}) (?P<bytes>\d+|-)'
     rf'(?: "(?P<referrer>{TEXT})" "(?P<agent>{TEXT})")?'
-    rf'(?: "(?P<forwarded>[\da-fA-F:., -]*)")?(?: (?:\w+=)?"?(?P<seconds>\d+\.\d+)"?)?(?: .*)?$'
+    rf'(?: "(?P<forwarded>[\da-fA-F:., -]*)")?(?: (?:\w+=)?"?(?P<seconds>\d+\.\d+)"?)?'
+    rf'(?: body="(?P<body>{TEXT})")?(?: .*)?$'
 )
 _START = re.compile(rf'\[(?:{CLF}|{ISO})\] "')
 _UVICORN = re.compile(rf"(?:\[?(?P<time>{ISO})\]? )?(?:\[?[A-Z]+\]?:?\s+)?(?P<address>\S*) - $")

@@ -1,7 +1,7 @@
 """The registry action of a request to MLflow's REST API, from its method, path and query.
 
 Source: MLflow 3.x REST API and artifact proxy (`/api/2.0/mlflow/…`, `/ajax-api/…`, `mlflow-artifacts`,
-`get-artifact`). An access log does not contain bodies, so a POST often gives only the type of its resource.
+`get-artifact`). Without the bodies (`deploy/nginx`), the log of a POST often gives only the type of its resource.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _TYPES = {
     "get-trace-artifact": "artifact",
     "traces": "trace",
     "users": "user",
+    "roles": "role",
     "webhooks": "webhook",
     "permissions": "permission",
 }
@@ -58,6 +59,10 @@ _VERBS = {
     "restore": "update",
     "update-password": "update",
     "update-admin": "update",
+    "grant": "grant",
+    "assign": "grant",
+    "revoke": "revoke",
+    "unassign": "revoke",
     "delete": "delete",
     "get": "read",
     "get-by-name": "read",

@@ -25,6 +25,7 @@ from tocsin_collectors._find import Faults, find
 from tocsin_collectors._follow import Follower, Piece, Progress
 from tocsin_collectors._lines import SHOWN
 from tocsin_collectors._mlflow import KEPT, Request, registry_request
+from tocsin_collectors._mlflow_body import with_body
 
 _WANTED = re.compile(r"(access|mlflow)[\w.-]*$", re.IGNORECASE)
 _REQUEST = re.compile(r"(?P<method>[A-Z][A-Z_-]*) (?P<target>\S(?:.*\S)?)$")
@@ -72,7 +73,8 @@ class AccessLog(Collector[Params]):
     Delivery: at least once; each line is stored once. A line in which it is not clear where the address and the user
     stand is rejected with a reason. Paths of MLflow's REST API become registry actions. For other paths the action is the
     HTTP method. The event keeps only query parameters that name a resource, because other parameters may contain secrets.
-    Blind spot: the log does not contain the body of a POST request.
+    MLflow names models and versions in the body of a request: without the configuration in `deploy/nginx`, the log does not
+    contain these names.
     """
 
     id = "access_log"
@@ -153,7 +155,11 @@ class AccessLog(Collector[Params]):
             "user.id": _given(parts.get("user")),
             "user_agent.original": _given(parts.get("agent")),
             "service.name": self.params.service or None,
-            **_request(parts.get("request") or f"{parts.get('method')} {parts.get('target')}", status),
+            **_request(
+                parts.get("request") or f"{parts.get('method')} {parts.get('target')}",
+                status,
+                parts.get("body") or "",
+            ),
             **_address(parts.get("address", ""), _given(parts.get("forwarded"))),
             **_rest(parts),
         }
@@ -181,7 +187,7 @@ class AccessLog(Collector[Params]):
         return parts if parts.get("time") else {**parts, "time": line[1]}
 
 
-def _request(line: str, status: int) -> dict[str, Any]:
+def _request(line: str, status: int, body: str) -> dict[str, Any]:
     match = _REQUEST.match(_PROTOCOL.sub("", line))
     if match is None:
         return {"event.action": "malformed", "tocsin.resource.type": "http"}
@@ -196,7 +202,8 @@ def _request(line: str, status: int) -> dict[str, Any]:
     plain = path
     if _UNUSUAL.search(path):  # servers read // and /./ as /
         plain = f"/{posixpath.normpath(path).lstrip('/')}"
-    request = registry_request(method, plain, query) or Request(method.lower(), "http", path)
+    names = with_body(method, plain, query, body)
+    request = registry_request(method, plain, names) or Request(method.lower(), "http", path)
     kind = _KINDS.get(request.action, "access")
     return {
         "http.request.method": method,

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from tocsin.contract.findings import Json
 from tocsin.stats.circular import HOURS, hour_density, shrunk
 from tocsin.stats.surprise import Floats, Ints, counted
-from tocsin_detectors._access_log import UNKNOWN, Log, Session
+from tocsin_detectors._access_log import Log, Session
+from tocsin_detectors._access_rows import UNKNOWN
 
 Flags = npt.NDArray[np.bool_]
 Rates = Mapping[str, Any]
@@ -42,6 +43,8 @@ SINGLE = 3.0
 EVEN = 0.05
 #: All pools together: used if the baseline does not contain a pool.
 ALL = "*"
+#: Maximum number of actions with a rate of their own: the most frequent.
+ACTIONS = 1_000
 _OTHERS = ("newcomer", "unknown", "gaps", "resources", "bytes", "hours")
 _GAPS = 500
 
@@ -66,7 +69,7 @@ def rates(log: Log, period: float) -> dict[str, Any]:
         result["unknown"][pool] = _rate_of_unknown(part, period)
         result["gaps"][pool] = _gaps(part, period)
         result["resources"][pool], result["bytes"][pool] = map(_spread, _volumes(part, period))
-        result["hours"][pool] = _hours(part).tolist()
+        result["hours"][pool] = hours_of(part).tolist()
     result["unheard"] = _first_touch_rates(log)
     return result
 
@@ -74,8 +77,8 @@ def rates(log: Log, period: float) -> dict[str, Any]:
 def first_touch_rates(log: Log, learned: Rates, actions: Ints) -> Floats:
     """How often each action touches a resource that no principal touched before."""
     known = learned["unheard"]
-    names = list(log.names["action"])
-    return np.asarray([known.get(names[a] if a >= 0 else "", known[ALL]) for a in actions.tolist()])
+    rate = np.asarray([*(known.get(name, known[ALL]) for name in log.names["action"].values), known[ALL]])
+    return np.asarray(rate[actions])
 
 
 def oddities(session: Session, learned: Rates) -> list[Oddity]:
@@ -121,7 +124,7 @@ def _dormant(session: Session, mine: Rates) -> Oddity | None:
 
 def _off_hours(session: Session, mine: Rates) -> Oddity:
     """How unusual the hours are, weighted by how surprising the accesses in each hour are."""
-    own = shrunk(_hours(session.past), hour_density(np.asarray(mine["hours"])), STRENGTH)
+    own = shrunk(hours_of(session.past), hour_density(np.asarray(mine["hours"])), STRENGTH)
     hour = np.floor(session.today.time * HOURS).astype(np.int64) % HOURS
     weight = np.asarray([session.nats[code] for code in session.today.codes["resource"].tolist()])
     weight = counted(hour, HOURS, weight + 1e-9)
@@ -132,8 +135,9 @@ def _off_hours(session: Session, mine: Rates) -> Oddity:
 
 
 def _volume(session: Session, mine: Rates) -> Iterator[Oddity]:
-    counts = len(np.unique(session.today.codes["resource"])), float(session.today.bytes.sum())
-    usual = _volumes(session.past, session.period)
+    past, today = session.volume or (session.past, session.today)
+    counts = len(np.unique(today.codes["resource"])), float(today.bytes.sum())
+    usual = _volumes(past, session.period)
     for name, count, own in zip(UNUSUAL, counts, usual, strict=True):
         if mine[name] is None:
             continue
@@ -148,11 +152,11 @@ def _volume(session: Session, mine: Rates) -> Iterator[Oddity]:
 
 
 def pools(log: Log) -> Iterator[tuple[str, Flags]]:
-    """The rows of all pools together, and the rows of each pool."""
-    pools = np.asarray(log.pools, dtype=object)[log.codes["principal"]]
+    """The rows of all pools together, and the rows of each common pool."""
+    rows = log.pool[log.codes["principal"]]
     yield ALL, np.ones(len(log), dtype=bool)
-    for pool in sorted(set(log.pools)):
-        yield pool, pools == pool
+    for code, pool in enumerate(log.common_pools):
+        yield pool, rows == code
 
 
 def windows_of(log: Log, period: float) -> Ints:
@@ -185,7 +189,7 @@ def _rate_of_new(log: Log, rows: Flags, field: str, period: float) -> float:
 
 def _rate_of_unknown(log: Log, period: float) -> float:
     """Share of principal-windows whose principal is unknown."""
-    unknown = np.asarray([name.startswith(UNKNOWN) for name in log.names["principal"]], dtype=bool)
+    unknown = np.asarray([name.startswith(UNKNOWN) for name in log.names["principal"].values], dtype=bool)
     windows = windows_of(log, period)
     return _rate(windows[unknown[log.codes["principal"]]], windows)
 
@@ -230,7 +234,7 @@ def _spread(values: Floats) -> tuple[float, float] | None:
     return middle, max(1.4826 * float(np.median(np.abs(values - middle))), 1 / 3)
 
 
-def _hours(log: Log) -> Floats:
+def hours_of(log: Log) -> Floats:
     """In how many principal-days each hour of day (UTC) saw activity."""
     hour = np.floor(log.time * HOURS).astype(np.int64)
     keys = np.unique(hour * max(len(log.pools), 1) + log.codes["principal"])
@@ -243,7 +247,8 @@ def _first_touch_rates(log: Log) -> dict[str, float]:
     first &= np.floor(log.time) > np.floor(log.time[0])
     everywhere = (first.sum() + 1) / (len(log) + 2)
     result = {ALL: float(everywhere)}
-    for name, code in log.names["action"].items():
-        here = log.codes["action"] == code
-        result[name] = float((first[here].sum() + 2 * everywhere) / (here.sum() + 2))
-    return result
+    names, codes = log.names["action"], log.codes["action"]
+    all_, new = (counted(codes[rows & (codes >= 0)], len(names)) for rows in (True, first))
+    rates = (new + 2 * everywhere) / (all_ + 2)
+    often = np.argsort(-all_, kind="stable")[:ACTIONS]
+    return result | {names.values[code]: float(rates[code]) for code in np.sort(often)}

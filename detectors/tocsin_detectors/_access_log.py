@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Self
@@ -12,70 +13,38 @@ import numpy.typing as npt
 import polars as pl
 
 from tocsin.clock import EPOCH
-from tocsin.contract.streams import TIME
 from tocsin.stats.surprise import Floats, Ints, Touches
+from tocsin_detectors._access_kinds import SERIOUS, changes, kinds, serious
+from tocsin_detectors._access_rows import FLOOD, HABIT
 
-#: Maximum number of rows in a baseline. The newest rows are stored.
-ROWS = 200_000
-#: The columns that are read from the access stream.
-COLUMNS = (
-    TIME,
-    "user.id",
-    "tocsin.principal.type",
-    "event.action",
-    "event.outcome",
-    "source.ip",
-    "user_agent.original",
-    "tocsin.resource.type",
-    "tocsin.resource.id",
-    "tocsin.resource.version",
-    "http.response.bytes",
-    "event.provider",
-    "service.name",
-)
-_KEYS = ("principal", "pool", "resource", "action", "address", "agent")
 _CODED = ("principal", "resource", "action", "address", "agent")
 _DAY = timedelta(days=1)
-#: Prefix of the name of a principal that the source does not identify. The address follows.
-UNKNOWN = "unknown@"
+#: Pools with a history of their own. The principals of all others are one pool.
+POOLS = 50
 
 
-def named(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the access stream under short column names.
+class Names:
+    """The values of a field, and the code of each: its place."""
 
-    Columns: time, principal (`UNKNOWN` and the address if the source does not identify it), pool (the
-    principal's type, or empty), resource (its id, or without an id its type in brackets), version, type,
-    action, address, agent, bytes, failed, unknown.
-    """
-    return rows.select(
-        time=pl.col(TIME),
-        principal=pl.coalesce("user.id", pl.lit(UNKNOWN) + pl.col("source.ip"), pl.lit(UNKNOWN)),
-        pool=pl.col("tocsin.principal.type").fill_null(""),
-        resource=pl.coalesce(
-            "tocsin.resource.id",
-            pl.format("({})", pl.coalesce("tocsin.resource.type", "event.provider", "service.name")),
-            pl.lit("()"),
-        ),
-        version=pl.col("tocsin.resource.version"),
-        type=pl.col("tocsin.resource.type"),
-        action=pl.col("event.action"),
-        address=pl.col("source.ip"),
-        agent=pl.col("user_agent.original"),
-        bytes=pl.col("http.response.bytes").fill_null(0).clip(0).cast(pl.Float64),
-        failed=pl.col("event.outcome").eq("failure").fill_null(value=False),
-        unknown=pl.col("user.id").is_null(),
-    )
+    def __init__(self, values: Sequence[str] = ()) -> None:
+        self.values = list(values)
+        self.codes = {value: code for code, value in enumerate(self.values)}
 
+    def __len__(self) -> int:
+        return len(self.values)
 
-def compact(rows: pl.DataFrame, bin: timedelta) -> pl.DataFrame:
-    """Rows from `named`, aggregated by `bin` of time and by keys, oldest first; the newest `ROWS` of them."""
-    return (
-        rows.group_by(pl.col("time").dt.truncate(bin).alias("bin"), *_KEYS)
-        .agg(pl.col("time").min(), pl.len().cast(pl.Int64).alias("count"), pl.col("bytes").sum())
-        .sort("time", *_KEYS)
-        .select("time", *_KEYS, "count", "bytes")
-        .tail(ROWS)
-    )
+    def extended(self, values: Sequence[str | None]) -> tuple[Names, Ints]:
+        """The values and later ones, and the codes of the later ones; -1 for null."""
+        result = Names()
+        known = result.codes = dict(self.codes)
+        codes = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
+        result.values = list(known)
+        return result, np.asarray(codes, dtype=np.int64)
+
+    @functools.cached_property
+    def downloads(self) -> npt.NDArray[np.bool_]:
+        """By code of an action: whether it downloads. A last entry for null is false."""
+        return np.asarray([*("download" in kinds(value) for value in self.values), False], dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,16 +53,21 @@ class Log:
 
     time: Floats  # days since 1970
     codes: Mapping[str, Ints]
-    names: Mapping[str, Mapping[str, int]]  # by field: the code of each value
+    names: Mapping[str, Names]  # by field
     pools: tuple[str, ...]  # by principal
     count: Ints
     bytes: Floats
+    serious: Ints  # the place of its kind in `SERIOUS`; -1 if it is none
+    changed: npt.NDArray[np.bool_]  # whether the principal changed the resource
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Self:
         """The log of a frame from `compact`."""
         none, nothing = np.zeros(0), np.zeros(0, dtype=np.int64)
-        empty = cls(none, dict.fromkeys(_CODED, nothing), {field: {} for field in _CODED}, (), nothing, none)
+        names = {field: Names() for field in _CODED}
+        empty = cls(
+            none, dict.fromkeys(_CODED, nothing), names, (), nothing, none, nothing, np.zeros(0, bool)
+        )
         return empty.extended(frame)
 
     def __len__(self) -> int:
@@ -101,24 +75,29 @@ class Log:
 
     def extended(self, frame: pl.DataFrame) -> Self:
         """The log with later rows appended."""
-        names = {field: dict(self.names[field]) for field in _CODED}
-        codes = {}
+        names, codes = {}, {}
         for field in _CODED:
-            known = names[field]
-            new = [-1 if v is None else known.setdefault(v, len(known)) for v in frame[field].to_list()]
-            codes[field] = np.concatenate([self.codes[field], np.asarray(new, dtype=np.int64)])
+            names[field], new = self.names[field].extended(frame[field].to_list())
+            codes[field] = np.concatenate([self.codes[field], new])
+        kinds_, changed = _kinds(frame)
         return type(self)(
             np.concatenate([self.time, days(frame["time"])]),
             codes,
             names,
-            self._pools(frame, names["principal"]),
+            self._pools(frame, names["principal"].codes),
             np.concatenate([self.count, frame["count"].to_numpy()]),
             np.concatenate([self.bytes, frame["bytes"].to_numpy()]),
+            np.concatenate([self.serious, kinds_]),
+            np.concatenate([self.changed, changed]),
         )
 
     def before(self, now: float) -> Self:
         """The rows before a time. Codes do not change."""
         return self.where(slice(0, int(np.searchsorted(self.time, now))))
+
+    def trusted_until(self, time: float) -> Self:
+        """The rows, without the serious actions from a time on: what nobody has vetted makes no habit."""
+        return replace(self, serious=np.where(self.time < time, self.serious, -1))
 
     def since(self, row: int) -> Self:
         """The rows from a row number on."""
@@ -134,11 +113,21 @@ class Log:
         bounds = np.searchsorted(mine.codes["principal"], np.stack([principals, principals + 1]))
         return {int(p): mine.where(slice(*bounds[:, i])) for i, p in enumerate(principals)}
 
+    def of_principals(self, codes: Sequence[int]) -> Self:
+        """The rows of these principals together."""
+        return self.where(np.isin(self.codes["principal"], codes))
+
     def where(self, rows: slice | Ints | npt.NDArray[np.bool_]) -> Self:
         """The rows that a slice, row numbers or flags select. Codes do not change."""
         codes = {field: values[rows] for field, values in self.codes.items()}
         return replace(
-            self, time=self.time[rows], codes=codes, count=self.count[rows], bytes=self.bytes[rows]
+            self,
+            time=self.time[rows],
+            codes=codes,
+            count=self.count[rows],
+            bytes=self.bytes[rows],
+            serious=self.serious[rows],
+            changed=self.changed[rows],
         )
 
     def _pools(self, frame: pl.DataFrame, principals: Mapping[str, int]) -> tuple[str, ...]:
@@ -148,11 +137,29 @@ class Log:
             pools[principals[principal]] = pool or pools[principals[principal]]
         return tuple(pools)
 
+    @functools.cached_property
+    def common_pools(self) -> tuple[str, ...]:
+        """The `POOLS` pools with the most rows, sorted."""
+        rows = np.bincount(self.codes["principal"], minlength=len(self.pools)).tolist()
+        total: dict[str, int] = {}
+        for pool, number in zip(self.pools, rows, strict=True):
+            total[pool] = total.get(pool, 0) + number
+        return tuple(sorted(sorted(total, key=lambda pool: (-total[pool], pool))[:POOLS]))
+
     @property
     def pool(self) -> Ints:
-        """The code of each principal's pool."""
-        order = {pool: code for code, pool in enumerate(sorted(set(self.pools)))}
-        return np.asarray([order[pool] for pool in self.pools], dtype=np.int64)
+        """The code of each principal's pool; all pools that are not common have one code."""
+        order = {pool: code for code, pool in enumerate(self.common_pools)}
+        return np.asarray([order.get(pool, POOLS) for pool in self.pools], dtype=np.int64)
+
+    @property
+    def scanners(self) -> set[str]:
+        """The principals that touch more than `FLOOD` resources a day by habit."""
+        size = max(len(self.names["resource"]), 1)
+        day = np.floor(self.time).astype(np.int64) * max(len(self.pools), 1) + self.codes["principal"]
+        keys, number = np.unique(np.unique(day * size + self.codes["resource"]) // size, return_counts=True)
+        often = np.bincount(keys[number > FLOOD] % max(len(self.pools), 1), minlength=1)
+        return {self.names["principal"].values[code] for code in np.flatnonzero(often >= HABIT)}
 
     def touches(self) -> Touches:
         """One row for each principal, resource and day."""
@@ -174,6 +181,8 @@ class Session:
     absent: int  # windows since the principal's last one in which its pool was active
     now: float  # start of the window, in days
     period: float  # length of the baseline's windows, in days
+    #: The past and the window of all spellings of the principal, if there are several: volumes are pooled.
+    volume: tuple[Log, Log] | None = None
 
     @property
     def pool(self) -> str:
@@ -185,8 +194,8 @@ class Session:
         codes = np.unique(self.today.codes[field])
         if new:
             codes = np.setdiff1d(codes, self.past.codes[field])
-        names = list(self.today.names[field])
-        return sorted(names[code] for code in codes if code >= 0)
+        values = self.today.names[field].values
+        return sorted(values[code] for code in codes.tolist() if code >= 0)
 
 
 def day_of(time: datetime) -> float:
@@ -197,3 +206,15 @@ def day_of(time: datetime) -> float:
 def days(times: pl.Series) -> Floats:
     """Times in days since 1970."""
     return times.dt.epoch("us").to_numpy() / (_DAY / timedelta(microseconds=1))
+
+
+def _kinds(frame: pl.DataFrame) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """`serious` and `changed` of a frame. Baselines of older versions have no such columns: by the action alone."""
+    actions = frame["action"].to_list()
+    if "serious" in frame.columns:
+        of = frame["serious"].to_list()
+        changed = frame["changed"].to_numpy()
+    else:
+        of = [serious(action) if action else None for action in actions]
+        changed = np.asarray([bool(action) and changes(action) for action in actions], dtype=bool)
+    return np.asarray([SERIOUS.index(kind) if kind else -1 for kind in of], dtype=np.int64), changed

@@ -15,8 +15,9 @@ from tocsin.contract.findings import Json
 from tocsin.stats.surprise import Floats, counted
 from tocsin.words import count
 from tocsin_detectors._access_habits import Oddity, windows_of
+from tocsin_detectors._access_kinds import kinds
 from tocsin_detectors._access_log import Log, Session
-from tocsin_detectors._access_rules import hits, kinds
+from tocsin_detectors._access_rules import hits
 
 #: The points of a hit without further signs.
 POINTS: Mapping[str, float] = MappingProxyType(
@@ -27,6 +28,7 @@ POINTS: Mapping[str, float] = MappingProxyType(
         "delete_then_recreate": 1.0,
         "promote_without_evaluate": 1.0,
         "mass_download": 1.0,
+        "flood": 1.0,
         "unfamiliar_role": 1.0,
         "strange_session": 2.0,
     }
@@ -115,7 +117,8 @@ def session_hits(session: Session, artifacts: int, odd: Sequence[Oddity], usual:
     """
     past = session.past
     windows = len(np.unique(windows_of(past, session.period)))
-    most = max(_downloads(past, session.period).max(initial=0), 0 if windows >= WINDOWS else usual)
+    downloads = _downloads(session.volume[0] if session.volume else past, session.period)
+    most = max(downloads.max(initial=0), 0 if windows >= WINDOWS else usual)
     serious = [action for action in session.values("action") if kinds(action) & _RIGHTS]
     new = [action for action in session.values("action", new=True) if action in serious]
     actions = len(np.unique(past.codes["action"][past.codes["action"] >= 0]))
@@ -141,7 +144,6 @@ def _worse(rule: str, odd: Sequence[Oddity]) -> float:
 
 def _downloads(log: Log, period: float) -> Floats:
     """The number of downloads in each principal-window with at least one."""
-    codes = [code for action, code in log.names["action"].items() if "download" in kinds(action)]
-    part = log.where(np.isin(log.codes["action"], codes))
+    part = log.where(log.names["action"].downloads[log.codes["action"]])
     place = np.unique(windows_of(part, period), return_inverse=True)[1]
     return counted(place, 0, part.count.astype(np.float64))

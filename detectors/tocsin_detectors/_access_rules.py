@@ -6,7 +6,6 @@ break it, further hits add no points.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -16,29 +15,10 @@ import polars as pl
 
 from tocsin.clock import EPOCH
 from tocsin.contract.frames import TIME_TYPE
+from tocsin_detectors._access_kinds import KINDS, kinds
 from tocsin_detectors._access_log import Log, day_of
+from tocsin_detectors._access_rows import FLOOD
 
-_THINGS = r"(_(object|model|version|dataset|artifact|repository|image))*$"
-_RIGHTS = r"(policy|permission|permissions|acl)(_|$)"
-_WATCH = r"(audit|log|logs|logging|trail|detector|monitoring)(_|$)"
-
-#: Patterns of action names by kind. They are applied in snake case: `StopLogging` becomes `stop_logging`.
-KINDS: Mapping[str, re.Pattern[str]] = MappingProxyType(
-    {
-        "download": re.compile(r"(^|_)(download|pull|export|get_object|get_secret_value)(_|$)"),
-        "delete": re.compile(r"^(delete|remove|purge)" + _THINGS),
-        "create": re.compile(r"^(create|upload|register|put|import|restore|copy)" + _THINGS),
-        "promote": re.compile(r"(^|_)(promote|transition)(_|$)"),
-        "evaluate": re.compile(r"(^|_)(evaluate|validate|approve)(_|$)"),
-        "grant": re.compile(
-            r"^(grant(_|$)|(add|attach|put|set|create|update)_(.+_)?" + _RIGHTS + r"|add_.+_to_(group|role)$"
-            r"|create_(access_key|login_profile)$)"
-        ),
-        "disable_audit": re.compile(
-            r"^((disable|stop|delete|suspend)_(.+_)?" + _WATCH + r"|put_event_selectors$)"
-        ),
-    }
-)
 _HITS = pl.Schema(
     {
         "window": TIME_TYPE,
@@ -54,12 +34,6 @@ SOON = timedelta(hours=1)
 BURST = 5
 #: Maximum age of the evaluation of a promoted resource.
 VALID = timedelta(days=30)
-
-
-def kinds(action: str) -> set[str]:
-    """The kinds that an action belongs to."""
-    words = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", action).lower())
-    return {kind for kind, pattern in KINDS.items() if pattern.search(words)}
 
 
 def sorted_by_kind(rows: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +59,7 @@ def hits(rows: pl.DataFrame) -> pl.DataFrame:
     found = [
         rule(rows).select("window", "principal", pl.lit(name).alias("rule"), "at", "detail")
         for name, (needed, rule) in RULES.items()
-        if rows[needed].any()
+        if not needed or rows[needed].any()
     ]
     if not found:
         return pl.DataFrame(schema=_HITS)
@@ -96,9 +70,10 @@ def hits(rows: pl.DataFrame) -> pl.DataFrame:
 def recent_evaluations(past: Log, start: datetime) -> pl.DataFrame:
     """The evaluations before `start` that are valid for a promotion in the window that starts then."""
     recent = past.since(int(np.searchsorted(past.time, day_of(start - VALID))))
-    codes = [code for action, code in past.names["action"].items() if "evaluate" in kinds(action)]
+    values = past.names["action"].values
+    codes = [code for code, action in enumerate(values) if "evaluate" in kinds(action)]
     part = recent.where(np.isin(recent.codes["action"], codes))
-    resources = list(past.names["resource"])
+    resources = past.names["resource"].values
     times = [EPOCH + timedelta(days=time) for time in part.time.tolist()]
     return pl.DataFrame(
         {
@@ -123,29 +98,28 @@ def _grant_then_use(rows: pl.DataFrame) -> pl.DataFrame:
     """A first access to a resource soon after a grant that concerns the access.
 
     A grant concerns accesses to the resource, and by the principal, that it names. If the log does not name either,
-    the grant concerns accesses by the principal that made the grant.
+    the grant concerns accesses by the principal that made the grant. Each access is compared with the latest grant only,
+    so that the cost grows with the number of rows.
     """
     named = ~pl.col("resource").str.starts_with("(")
     grants = _done(rows, "grant").select("window", granted="time", by="principal", on="resource", named=named)
-    concerned = (
-        (pl.col("resource") == pl.col("on"))
-        | (pl.col("principal") == pl.col("on"))
-        | pl.col("principal").str.ends_with(pl.format("/{}", "on"))
-    )
-    return (
-        rows.filter(pl.col("fresh"), ~pl.col("grant"), ~pl.col("failed"))
-        .join(grants, on="window")
-        .filter(
-            pl.col("time").is_between(pl.col("granted"), pl.col("granted") + SOON),
-            pl.when("named").then(concerned).otherwise(pl.col("principal") == pl.col("by")),
+    uses = rows.filter(pl.col("fresh"), ~pl.col("grant"), ~pl.col("failed")).sort("time")
+    uses = uses.with_columns(last=pl.col("principal").str.extract("/([^/]*)$"))
+    detail = pl.format("first access to {}, soon after a grant by {}", "resource", "by")
+    found = []
+    for of, to in (("on", "resource"), ("on", "principal"), ("on", "last"), ("by", "principal")):
+        given = grants.filter(pl.col("named") == (of == "on")).with_columns(key=of).sort("granted")
+        soon = uses.with_columns(key=to).join_asof(
+            given,
+            left_on="time",
+            right_on="granted",
+            by=["window", "key"],
+            tolerance=SOON,
+            check_sortedness=False,
         )
-        .select(
-            "window",
-            "principal",
-            at="time",
-            detail=pl.format("first access to {}, soon after a grant by {}", "resource", "by"),
-        )
-    )
+        soon = soon.filter(pl.col("granted").is_not_null())
+        found.append(soon.select("window", "principal", at="time", detail=detail))
+    return pl.concat(found)
 
 
 def _failures_then_success(rows: pl.DataFrame) -> pl.DataFrame:
@@ -185,7 +159,20 @@ def _promote_without_evaluate(rows: pl.DataFrame) -> pl.DataFrame:
     return promoted.filter(unevaluated).select("window", "principal", at="time", detail=detail)
 
 
-#: By name: the flag that at least one row must have, and the rule.
+def _flood(rows: pl.DataFrame) -> pl.DataFrame:
+    """Far more different resources, addresses, programs or actions in a window than anybody needs."""
+    fields = ("resource", "address", "agent", "action")
+    found = (
+        rows.filter(pl.col("principal").is_not_null())
+        .group_by("window", "principal")
+        .agg(pl.col("time").min().alias("at"), *(pl.col(field).n_unique() for field in fields))
+        .filter(pl.max_horizontal(fields) > FLOOD)
+    )
+    detail = pl.format("{} resources, {} addresses, {} programs, {} actions", *fields)
+    return found.select("window", "principal", "at", detail=detail)
+
+
+#: By name: the flag that at least one row must have (empty if none is needed), and the rule.
 RULES: Mapping[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = MappingProxyType(
     {
         "audit_disabled": ("disable_audit", _audit_disabled),
@@ -193,5 +180,6 @@ RULES: Mapping[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = Mappin
         "failures_then_success": ("failed", _failures_then_success),
         "delete_then_recreate": ("delete", _delete_then_recreate),
         "promote_without_evaluate": ("promote", _promote_without_evaluate),
+        "flood": ("", _flood),
     }
 )

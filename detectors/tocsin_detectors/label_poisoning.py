@@ -45,8 +45,7 @@ from tocsin_detectors._snapshots import (  # fmt: skip
     usual_label,
 )
 
-_EXAMPLES = 20  # rows listed in a finding
-_FEW = 20  # rows of a label that a model needs to learn it
+_EXAMPLES, _FEW = 20, 20  # rows listed in a finding; rows of a label that a model needs to learn it
 _NEW = 1000  # new datasets that are listed as not judged
 _MOST_SNAPSHOTS = 1000  # snapshots of a dataset that are judged in a window
 _KEPT = 8  # fitted references kept in memory

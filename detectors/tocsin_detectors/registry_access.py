@@ -11,26 +11,27 @@ import numpy as np
 import polars as pl
 
 from tocsin.clock import floor_time, format_time, parse_time
-from tocsin.contract.findings import Family, Json, Score, Subject
+from tocsin.contract.findings import Family, Json, Score
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
-from tocsin.stats.surprise import surprise
-from tocsin.words import count, listed, short
-from tocsin_detectors._access_habits import Oddity, active, first_touch_rates, oddities, pools, rates
-from tocsin_detectors._access_log import COLUMNS, Log, Session, compact, day_of, named
-from tocsin_detectors._access_points import Hit, learn, session_hits, weigh
+from tocsin.stats.surprise import Floats
+from tocsin_detectors._access_crowd import Crowd, new_spellings, spellings
+from tocsin_detectors._access_customs import Customs
+from tocsin_detectors._access_habits import ALL, active, oddities, pools, rates
+from tocsin_detectors._access_log import Log, Session, day_of
+from tocsin_detectors._access_points import learn, session_hits, weigh
+from tocsin_detectors._access_rows import COLUMNS, compact, named, remembered
 from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_kind
+from tocsin_detectors._access_serious import serious_hits
+from tocsin_detectors._access_story import Story, sums_of
+from tocsin_detectors._access_touches import Touched
 
-#: Upper bound for the nats of one access, so that a single new pair is not a finding.
-_MOST = 5.0
 #: The lowest threshold, in nats.
 _FLOOR = 6.0
-#: Maximum weight of all broken rules together, in thresholds.
-_POINTS = 4.0
-#: Number of signs that the reason lists.
-_NAMED = 2
 #: Minimum number of rows of a baseline.
 _ENOUGH = 20
+#: Weight of a principal with a hit or a serious action, in nats: it is judged before all others.
+_FIRST = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,6 @@ class Params:
 
     half_life: float = param(365.0, ge=1, doc="days until an access has half its weight")
     top: int = param(6, ge=1, le=100, doc="number of a principal's least usual accesses that are summed")
-
-
-@dataclass(frozen=True, slots=True)
-class _Touch:
-    code: int
-    resource: str
-    action: str | None
-    nats: float
-    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +77,10 @@ class RegistryAccess(Detector[Params]):
         new program or at unusual hours; principals that return after a long absence; unknown principals. Broken
         rules: a resource that a principal uses for the first time soon after a grant, failures and then a success, a
         model that is deleted and created again, a promotion without an evaluation, a disabled audit log, a service
-        that leaves its role. The evidence names each broken rule and its weight.
+        that leaves its role. Serious actions (deletions, permission changes, moved aliases and stages, disabled audit
+        logs) of a principal that is new, out of its hours or at a new address, or that are unusual for it, are `high`.
+        Floods of principals and resources, and new spellings of known principals. The evidence names each broken rule
+        and its weight, and each serious action with its target, address and outcome.
     Method
         For each accessed resource, the detector computes the log-odds of two explanations: an intruder who picks
         popular resources, and the principal's own history, in which older accesses have less weight (Kneser-Ney and
@@ -93,10 +88,21 @@ class RegistryAccess(Detector[Params]):
         or action, and a long absence, each add the log of the ratio of two rates: the rate among intruders and the
         rate in the baseline. Hours are compared with a circular kernel density that is shrunk to the principal's
         pool (people, services), and volumes with a robust z. Calibration scores each window of the baseline's later
-        half against the accesses before it. A broken rule adds a multiple of the threshold.
+        half against the accesses before it. A broken rule adds a multiple of the threshold; a serious action adds at
+        least two. What an owner does with its resources is usual if the owner, or others of its pool, did it before. An
+        owner is who changed a resource before. Serious actions after the baseline make no habit. A new principal is
+        compared with its pool. Volumes are pooled over the spellings of a principal; novelty and history belong to each
+        spelling.
+
+        Cost: memory and time are linear in the rows of the window and the baseline, whatever they name. No array has
+        both principals and resources. `benchmarks/access_growth.py` measures a million of each: 1.4 GiB at most. Of the
+        principals of a window that are new, 1,000 are judged one by one, those with serious actions or broken rules
+        first, then those with most nats; the others are counted ("not judged"). A baseline keeps at most 200,000 rows,
+        and of a flood (more than 1,000 resources of one principal, or 1,000 principals that occur once, on one day) the
+        first 1,000.
     Blind spots
         An intruder who accesses only the usual resources of the account's owner, from the owner's machine, at the
-        owner's hours; a new principal that is malicious from the first day. An ongoing intrusion becomes part of the
+        owner's hours; a new principal that only reads. An ongoing intrusion becomes part of the
         history and scores lower every day, even with a pinned baseline. All versions count as one resource.
     False alarms
         A change of team, a scan of many resources, a release out of hours, a log that changed its names of
@@ -130,7 +136,7 @@ class RegistryAccess(Detector[Params]):
         rows = named(window.rows("access", COLUMNS))
         if len(rows) < _ENOUGH:
             return None
-        frame = compact(rows, self._bin)
+        frame = remembered(compact(rows, self._bin))
         log = Log.of(frame)
         rows = sorted_by_kind(rows).with_columns(
             window=pl.col("time").dt.truncate(self.requires.window),
@@ -153,34 +159,61 @@ class RegistryAccess(Detector[Params]):
         rows = sorted_by_kind(named(window.rows("access", COLUMNS)))
         if rows.is_empty() or window.baseline is None:
             return
-        memory = self._recall(window.baseline)
+        memory, now = self._recall(window.baseline), day_of(window.start)
         log = self._past(window, memory)
         begin, log = len(log), log.extended(compact(rows, self._bin))
-        past, today = log.where(slice(begin)), log.since(begin)
-        touches = self._touches(past, today, memory, day_of(window.start))
-        broken = _broken(rows, touches, past, window.start)
-        sums = {row["principal"]: row for row in _sums(rows).iter_rows(named=True)}
-        for session in self._sessions(past, today, touches, day_of(window.start)):
-            name = session.principal
+        past, today = log.where(slice(begin)).trusted_until(day_of(memory.until)), log.since(begin)
+        touched = Touched.of(past, today, memory.rates, now, self.params.half_life)
+        parts = _broken(rows, touched, past, window.start), rows.filter(pl.col("serious").is_not_null())
+        crowd = Crowd.of(past, today, _weight(touched, *parts), self._period)
+        broken, serious = (_by_principal(part, today, crowd) for part in parts)
+        groups = spellings(today)
+        sums, customs = sums_of(rows, groups), Customs(past, today, memory.rates, self._period)
+        for session in self._sessions(past, today, touched, crowd, groups, now):
+            name, code = session.principal, int(session.today.codes["principal"][0])
             odd = oddities(session, memory.rates)
             found = session_hits(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
             if name in broken:
                 found += weigh(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
-            yield self._score(session, touches[name], odd, found, sums[name], window.baseline.threshold)
+            acts = serious_hits(session, serious[name], odd, customs) if name in serious else None
+            story = Story(
+                session,
+                touched.top(code, self.params.top),
+                len(touched.nats[touched.rows(code)]),
+                int(touched.fresh[touched.rows(code)].sum()),
+                odd,
+                [*(acts.hits if acts else ()), *found],
+                acts,
+                sums[name],
+                groups.get(name, ()),
+            )
+            yield story.score(window.baseline.threshold, self.floor)
+        yield from crowd.scores(self.id, today)
+        yield from new_spellings(past, today)
 
     def _sessions(
-        self, past: Log, today: Log, touches: Mapping[str, Sequence[_Touch]], now: float
+        self,
+        past: Log,
+        today: Log,
+        touched: Touched,
+        crowd: Crowd,
+        groups: Mapping[str, Sequence[str]],
+        now: float,
     ) -> Iterator[Session]:
-        codes, names = np.unique(today.codes["principal"]), list(past.names["principal"])
-        before, within = past.by_principal(codes), today.by_principal(codes)
+        names = today.names["principal"]
+        before, within = past.by_principal(crowd.judged), today.by_principal(crowd.judged)
         busy = {pool: active(past.where(rows), self._period) for pool, rows in pools(past)}
-        for code in sorted(codes.tolist(), key=names.__getitem__):
-            mine, absent = before[code], 0
+        for code in crowd.judged.tolist():
+            name, mine, absent = names.values[code], before[code], 0
             if len(mine):
-                days = busy[past.pools[code]]
+                days = busy.get(past.pools[code], busy[ALL])
                 absent = len(days) - int(np.searchsorted(days, mine.time[-1] // self._period, side="right"))
-            nats = {touch.code: touch.nats for touch in touches[names[code]]}
-            yield Session(names[code], mine, within[code], nats, absent, now, self._period)
+            nats = touched.by_resource(code)
+            session = Session(name, mine, within[code], nats, absent, now, self._period)
+            if name in groups:
+                codes = [names.codes[spelling] for spelling in groups[name]]
+                session = replace(session, volume=(past.of_principals(codes), today.of_principals(codes)))
+            yield session
 
     def _recall(self, baseline: Baseline) -> _Memory:
         if self._memory is None or self._memory.digest != baseline.digest:
@@ -194,107 +227,34 @@ class RegistryAccess(Detector[Params]):
             return log
         gap = min(window.start - memory.until, self.requires.history)
         rows = window.history("access", gap, COLUMNS).collect()
-        return log.extended(compact(named(rows), self._bin)) if len(rows) else log
-
-    def _touches(self, past: Log, today: Log, memory: _Memory, now: float) -> dict[str, list[_Touch]]:
-        """By principal: each resource that it accessed in the window, the most surprising first."""
-        known, size = past.touches(), len(past.names["resource"])
-        who, what = today.codes["principal"], today.codes["resource"]
-        pairs, first = np.unique(who * size + what, return_index=True)
-        actions = today.codes["action"][first]
-        news = first_touch_rates(today, memory.rates, actions)
-        nats = surprise(known, pairs // size, pairs % size, news, now, self.params.half_life)
-        nats = _MOST * (1 - np.exp(-nats / _MOST))
-        fresh = ~np.isin(pairs, known.pair)
-        names = {field: [*past.names[field], None] for field in ("principal", "resource", "action")}
-        result: dict[str, list[_Touch]] = {}
-        for at in np.argsort(-nats, kind="stable"):
-            touch = _Touch(
-                int(pairs[at] % size),
-                str(names["resource"][pairs[at] % size]),
-                names["action"][actions[at]],
-                float(nats[at]),
-                bool(fresh[at]),
-            )
-            result.setdefault(str(names["principal"][pairs[at] // size]), []).append(touch)
-        return result
-
-    def _score(
-        self,
-        session: Session,
-        touches: Sequence[_Touch],
-        odd: Sequence[Oddity],
-        found: Sequence[Hit],
-        sums: Mapping[str, Any],
-        threshold: float | None,
-    ) -> Score:
-        top = touches[: self.params.top]
-        nats = sum(touch.nats for touch in top) + sum(oddity.nats for oddity in odd)
-        points = min(sum(hit.points for hit in found), _POINTS)
-        evidence: dict[str, Json] = {
-            "accesses": sums["accesses"],
-            "failures": sums["failures"],
-            "resources": len(touches),
-            "resources_new": sum(touch.fresh for touch in touches),
-            "downloaded": sums["artifacts"],
-            "addresses": session.values("address")[:10],
-            "agents": session.values("agent")[:10],
-            "nats": round(nats, 3),
-            "surprising": [
-                {"resource": t.resource, "action": t.action, "nats": round(t.nats, 3), "new": t.fresh}
-                for t in top
-            ],
-            "rules": [
-                *(hit.to_json() for hit in found),
-                *({"rule": o.name, "nats": round(o.nats, 3), "detail": o.facts} for o in odd),
-            ],
-        }
-        # A broken rule adds a multiple of the threshold. During calibration there is no threshold: it adds 0.
-        value = nats + points * (threshold or 0.0)
-        quiet = value < (threshold or self.floor)
-        reason = _reason(session.principal, touches, () if quiet else _signs(odd, found), sums, quiet=quiet)
-        return Score(Subject("principal", session.principal), value, reason, evidence)
+        if rows.is_empty():
+            return log
+        since = compact(named(rows), self._bin)
+        return log.extended(remembered(since, memory.log.names["principal"].values, memory.log.scanners))
 
 
-def _broken(
-    rows: pl.DataFrame, touches: Mapping[str, Sequence[_Touch]], past: Log, start: datetime
-) -> dict[str, pl.DataFrame]:
-    """By principal: the rules over rows that it broke in the window."""
-    pairs = [(name, touch.resource, touch.fresh) for name, all_ in touches.items() for touch in all_]
-    fresh = pl.DataFrame(
-        pairs, schema={"principal": pl.String, "resource": pl.String, "fresh": pl.Boolean}, orient="row"
-    )
+def _broken(rows: pl.DataFrame, touched: Touched, past: Log, start: datetime) -> pl.DataFrame:
+    """The rules over rows that principals broke in the window."""
+    fresh = touched.frame()
     rows = rows.join(fresh, on=["principal", "resource"], how="left", maintain_order="left")
     rows = rows.with_columns(window=pl.lit(start))
     if rows["promote"].any():
         rows = pl.concat([recent_evaluations(past, start), rows], how="diagonal_relaxed")
-    found = hits(rows)
-    return {str(name): part for (name,), part in found.partition_by("principal", as_dict=True).items()}
+    return hits(rows)
 
 
-def _sums(rows: pl.DataFrame) -> pl.DataFrame:
-    downloaded = pl.col("download") & ~pl.col("failed")
-    return rows.group_by("principal").agg(
-        accesses=pl.len(),
-        failures=pl.col("failed").sum(),
-        artifacts=pl.struct("resource", "version").filter(downloaded).n_unique(),
-    )
+def _by_principal(rows: pl.DataFrame, today: Log, crowd: Crowd) -> dict[str, pl.DataFrame]:
+    """The rows of each principal that is judged."""
+    names = pl.Series("principal", today.names["principal"].values, dtype=pl.String).gather(crowd.judged)
+    rows = rows.join(names.to_frame(), on="principal", how="semi", maintain_order="left")
+    parts = rows.partition_by("principal", as_dict=True, maintain_order=True)
+    return {str(name): part for (name,), part in parts.items()}
 
 
-def _signs(odd: Sequence[Oddity], found: Sequence[Hit]) -> list[str]:
-    """Broken rules first, then what is unusual, the most unusual first."""
-    broken = [hit.rule for hit in found if hit.points > 0]
-    broken += [oddity.name for oddity in sorted(odd, key=lambda o: -o.nats) if oddity.nats > 0]
-    return [name.replace("_", " ") for name in broken]
-
-
-def _reason(
-    principal: str, touches: Sequence[_Touch], signs: Sequence[str], sums: Mapping[str, Any], *, quiet: bool
-) -> str:
-    accesses = count(sums["accesses"], "access", "accesses")
-    taken = f" and downloaded {count(sums['artifacts'], 'artifact')}" if sums["artifacts"] else ""
-    did = f"{short(principal)} made {accesses} to {count(len(touches), 'resource')}{taken}"
-    if quiet:
-        return f"{did}, much as usual"
-    strangest = f"{short(touches[0].action or 'access', 24)} of {short(touches[0].resource)}"
-    return f"{did}; unusual: {listed(signs, _NAMED) or strangest}"
+def _weight(touched: Touched, *first: pl.DataFrame) -> Floats:
+    """By principal: what decides who is judged if there are too many new ones."""
+    weight, codes = touched.totals(), touched.log.names["principal"].codes
+    for rows in first:
+        names = rows["principal"].drop_nulls().unique().to_list()
+        weight[[codes[name] for name in names if name in codes]] += _FIRST
+    return weight

@@ -23,7 +23,7 @@ from tocsin.contract.findings import Finding, Severity
 from tocsin.contract.plugin import Detector
 from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.testing import cases, evaluate
-from tocsin_detectors._access_rules import KINDS, kinds
+from tocsin_detectors._access_kinds import KINDS, kinds
 
 NIGHT, NOON = "2026-03-03T01:10:00+00:00", "2026-03-03T11:10:00+00:00"
 TUESDAY = datetime(2026, 3, 3, tzinfo=UTC)

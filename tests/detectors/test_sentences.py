@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tocsin.stats.reference import _named
 from tocsin.words import LONGEST
 from tocsin_detectors import (
+    _access_story,
     _label_rows,
     dataset_profile,
     feature_drift,
@@ -19,8 +20,9 @@ from tocsin_detectors import (
     prediction_drift,
     pyod,
     query_budget,
-    registry_access,
 )
+from tocsin_detectors._access_points import Hit
+from tocsin_detectors._access_touches import Touch
 from tocsin_detectors._profiles import DISTINCT, DISTINCT_SHARE, LABEL, ROWS, Name
 
 TEXT = st.text("abcXYZ_-/:é", max_size=12)
@@ -105,9 +107,16 @@ def test_query_budget(user: str, model: str, calls: int, rows: int | None, budge
 def test_registry_access(
     user: str, resource: str, action: str, accesses: int, artifacts: int, signs: int, quiet: bool
 ) -> None:
-    touch = registry_access._Touch(0, resource, action, 1.0, fresh=True)
-    named = ["promote without evaluate", "failures then success", "first seen principal", *["off hours"] * 6][
-        :signs
-    ]
-    sums = {"accesses": accesses, "artifacts": artifacts}
-    fits(registry_access._reason(user, [touch], named, sums, quiet=quiet), user)
+    rules = ["promote without evaluate", "failures then success", "first seen principal", *["off hours"] * 6]
+    story = _access_story.Story(
+        session=SimpleNamespace(principal=user),  # type: ignore[arg-type]
+        top=[Touch(resource, action, 1.0, fresh=True)],
+        resources=9,
+        fresh=1,
+        odd=[],
+        hits=[Hit(rule, 1.0, "") for rule in rules[:signs]],
+        serious=None,
+        sums={"accesses": accesses, "artifacts": artifacts},
+        spellings=[],
+    )
+    fits(story._reason(quiet=quiet), user)

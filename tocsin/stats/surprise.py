@@ -8,11 +8,16 @@ The discounted share goes to three groups of resources: those touched recently, 
 (Kneser and Ney 1995), and those that occur together with the other resources of the day or, for a single
 access, with the principal's own resources (item-to-item collaborative filtering, Linden et al. 2003).
 With even prior odds the surprise is the negative log of the probability that the access is the principal's.
+
+Cost: memory and time grow linearly with the touches, the accesses, the principals and the resources; no array has both
+principals and resources, or resources and resources. Time is also bounded by `WORK`: co-occurrence compares each access
+with the days of the resources beside it. If these are more than `WORK` in total, only the newest days are compared.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +40,8 @@ NOW, AT_NOW = 7.0, 0.3
 PRIOR = 5.0
 #: Number of the principal's most touched resources with which a single access is compared.
 OWN = 50
+#: Maximum number of comparisons of resources with days. Above it, the oldest days are left out.
+WORK = 2e9
 
 
 def counted(codes: Ints, size: int, weight: Floats | None = None) -> Floats:
@@ -172,37 +179,100 @@ def _company(
     past: Touches, weight: Floats, habits: _Habits, popular: Floats, principal: Ints, resource: Ints
 ) -> Floats:
     """Probability of a resource, given the other resources of its session or the principal's own resources."""
-    groups: list[tuple[Ints, Floats, Ints]] = []
-    for one in np.unique(principal):
-        here = np.flatnonzero(principal == one)
-        if len(here) > 1:
-            groups.append((resource[here], np.ones(len(here)), here))
-        elif habits.distinct[one]:
-            own = np.flatnonzero(habits.principal == one)
-            own = own[np.argsort(-habits.touched[own], kind="stable")[:OWN]]
-            groups.append((habits.resource[own], habits.touched[own], here))
     result = popular[resource]
+    groups = list(_groups(habits, principal, resource))
     if not groups:
         return result
-    asked = np.unique(np.concatenate([resource, *(others for others, _, _ in groups)]))
-    beside = _beside(past, weight, asked, popular)
+    asked = np.zeros(past.resources, dtype=bool)
+    asked[resource] = True
+    for others, _, _ in groups:
+        asked[others] = True
+    frequent = counted(past.resource, past.resources)
+    work = sum(float(frequent[others].sum()) for others, _, _ in groups)
+    days = _Days.of(past, weight, asked, int(len(past.time) * max(0.0, 1 - WORK / max(work, 1.0))))
+    scratch = np.zeros(days.columns)
     for others, amount, here in groups:
-        near = beside[np.searchsorted(asked, others)][:, np.searchsorted(asked, resource[here])]
-        share = amount[:, None] * (others[:, None] != resource[here][None, :])
-        total = share.sum(0)
-        result[here] = np.where(total > 0, (near * share).sum(0) / np.maximum(total, 1e-12), result[here])
+        wanted = resource[here]
+        near, of = days.near(others, amount, wanted, popular, scratch)
+        result[here] = np.where(of > 0, near / np.maximum(of, 1e-12), result[here])
     return result
 
 
-def _beside(past: Touches, weight: Floats, asked: Ints, popular: Floats) -> Floats:
-    """Probability of each resource (columns) on a day on which a principal touches another resource (rows)."""
-    from scipy.sparse import csr_array
+def _groups(habits: _Habits, principal: Ints, resource: Ints) -> Iterator[tuple[Ints, Floats, Ints]]:
+    """By session: the resources with which its accesses are compared, their amounts, and the rows of the accesses."""
+    order = np.argsort(principal, kind="stable")
+    who, begin = np.unique(principal[order], return_index=True)
+    first, last = (np.searchsorted(habits.principal, who, side=side) for side in ("left", "right"))
+    for at, here in enumerate(np.split(order, begin[1:])):
+        if len(here) > 1:
+            yield resource[here], np.ones(len(here)), here
+        elif last[at] > first[at]:
+            own = np.arange(first[at], last[at])
+            own = own[np.argsort(-habits.touched[own], kind="stable")[:OWN]]
+            yield habits.resource[own], habits.touched[own], here
 
-    day = np.floor(past.time).astype(np.int64) * len(past.pool) + past.principal
-    day = np.unique(day, return_inverse=True)[1]
-    shape = (past.resources, int(day.max()) + 1)
-    days = csr_array((np.sqrt(weight), (past.resource, day)), shape=shape)[asked]
-    others = np.bincount(day)[day] - 1.0
-    total = counted(past.resource, past.resources, weight * others)[asked][:, None]
-    near = (days @ days.T).toarray() / np.maximum(total, 1e-12)
-    return np.where(total > 0, near, popular[asked][None, :])
+
+@dataclass(frozen=True)
+class _Days:
+    """On which days of which principals each resource was touched: a sparse matrix, row by row."""
+
+    begin: Ints  # by resource: its first entry; one more at the end
+    column: Ints  # by entry: the day of a principal
+    root: Floats  # by entry: root of the touch's weight
+    total: Floats  # by resource: weight of all touches of other resources on its days
+    square: Floats  # by resource: weight of its own touches
+    columns: int
+
+    @classmethod
+    def of(cls, past: Touches, weight: Floats, asked: npt.NDArray[np.bool_], start: int) -> _Days:
+        """The days of the asked resources, from the touch `start` on."""
+        what, weight = past.resource[start:], weight[start:]
+        day = np.floor(past.time[start:]).astype(np.int64) * len(past.pool) + past.principal[start:]
+        day = np.unique(day, return_inverse=True)[1]
+        others = np.bincount(day)[day] - 1.0
+        rows = np.flatnonzero(asked[what])
+        rows = rows[np.argsort(what[rows], kind="stable")]
+        number = past.resources
+        return cls(
+            np.searchsorted(what[rows], np.arange(number + 1)),
+            day[rows],
+            np.sqrt(weight[rows]),
+            counted(what, number, weight * others),
+            counted(what, number, weight),
+            int(day.max(initial=-1)) + 1,
+        )
+
+    def near(
+        self, others: Ints, amount: Floats, wanted: Ints, popular: Floats, scratch: Floats
+    ) -> tuple[Floats, Floats]:
+        """For each wanted resource, its probability beside the others, times their amount, and that amount.
+
+        Args:
+            others: different resources that stand beside the wanted ones.
+            amount: how much each of them counts.
+            wanted: resources; one that is among the others is not compared with itself.
+            popular: the probability of each resource beside one that never had another beside it.
+            scratch: zeros, one for each column; they are zeros again afterwards.
+        """
+        alone = self.total[others] <= 0
+        share = np.where(alone, 0.0, amount / np.maximum(self.total[others], 1e-12))
+        rows, place = self._entries(others)
+        np.add.at(scratch, self.column[rows], share[place] * self.root[rows])
+        found, at = self._entries(wanted)
+        near = counted(at, len(wanted), self.root[found] * scratch[self.column[found]])
+        scratch[self.column[rows]] = 0.0
+        order = np.argsort(others)
+        same = order[np.minimum(np.searchsorted(others[order], wanted), len(others) - 1)]
+        itself = others[same] == wanted
+        near -= np.where(itself, share[same] * self.square[wanted], 0.0)
+        rest = (amount * alone).sum() - np.where(itself, amount[same] * alone[same], 0.0)
+        return np.maximum(near, 0.0) + rest * popular[wanted], amount.sum() - np.where(
+            itself, amount[same], 0.0
+        )
+
+    def _entries(self, resources: Ints) -> tuple[Ints, Ints]:
+        """The entries of these resources, and the place of each entry's resource."""
+        count = self.begin[resources + 1] - self.begin[resources]
+        place = np.repeat(np.arange(len(resources)), count)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+        return self.begin[resources][place] + within, place

@@ -1,0 +1,200 @@
+"""What is usual in a deployment: who changes which resource, and who does which serious actions, by the past."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.stats.surprise import Floats, Ints, counted
+from tocsin_detectors._access_habits import Rates, windows_of
+from tocsin_detectors._access_kinds import SERIOUS
+from tocsin_detectors._access_log import Log, Session
+
+Flags = npt.NDArray[np.bool_]
+
+#: An action is a habit of a principal from this number of its windows on.
+HABIT = 2
+#: A kind is a custom of a pool if other principals, at least this number, did it in at least this number of windows.
+OTHERS, WINDOWS = 2, 3
+#: Nobody owns a pool's resources if this share of the windows with a kind, this number of windows, and this number of
+#: principals, concern resources that the principal never changed: in such a pool anybody may.
+SHARED, SHARED_WINDOWS, SHARED_OTHERS = 0.05, 5, 3
+#: A kind is usual for newcomers of a pool if at least this share of them, and this number, did it in their first window.
+NEWCOMERS, SHARE = 3, 0.2
+
+
+class _Pool:
+    """What the principals of a pool did before; each part by kind."""
+
+    def __init__(self, past: Log, period: float) -> None:
+        rows = {kind: past.where(past.serious == code) for code, kind in enumerate(SERIOUS)}
+        self.networks = networks_of(past)
+        self.resources = {kind: set(part.codes["resource"].tolist()) for kind, part in rows.items()}
+        #: The principal of each window.
+        self.principals = {
+            kind: np.unique(windows_of(part, period)) % max(len(past.pools), 1) for kind, part in rows.items()
+        }
+        pair = past.codes["principal"] * max(len(past.names["resource"]), 1) + past.codes["resource"]
+        foreign = past.where(~np.isin(pair, pair[past.changed]))
+        self.shared = {
+            kind: _is_shared(rows[kind], foreign, code, period) for code, kind in enumerate(SERIOUS)
+        }
+        numbers = {kind: _numbers(past, kind, period) for kind in SERIOUS}
+        self.numbers = {kind: float(np.quantile(n, 0.95)) if len(n) else 0.0 for kind, n in numbers.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Customs:
+    """What the past says about serious actions. Each part is computed once, when it is first needed."""
+
+    past: Log
+    today: Log
+    rates: Rates
+    period: float
+    _pools: dict[str, _Pool] = field(default_factory=dict)
+
+    def is_usual(self, session: Session, kind: str, name: str) -> bool:
+        """Whether a serious action on a resource is usual for a principal with a past."""
+        past, resource = session.past, self._code(name)
+        mine = past.serious == SERIOUS.index(kind)
+        windows = windows_of(past, self.period)
+        habit = len(np.unique(windows[mine])) >= HABIT
+        changed = np.unique(past.codes["resource"][past.changed])
+        if name.startswith("("):  # the log does not name the resource
+            works = len(np.unique(windows[past.changed])) >= HABIT
+            return habit or (works and self._is_custom(session, kind))
+        if self._owns(session, resource):
+            return habit or kind == "permission" or self._is_custom(session, kind)
+        foreign = mine & ~np.isin(past.codes["resource"], changed)
+        if len(np.unique(windows[foreign])) >= HABIT or self._pool(session.pool).shared[kind]:
+            return True
+        here = past.codes["resource"] == resource
+        if habit and kind in ("permission", "promotion") and len(np.unique(windows[here])) >= HABIT:
+            return True  # it works with the resource
+        return kind == "permission" and not self._touchers[resource]  # rights of somebody or something new
+
+    def created_by(self, session: Session, name: str) -> bool:
+        """Whether a principal itself created a resource in this window, and nobody touched it before."""
+        resource = self._code(name)
+        today = session.today
+        made = bool((today.changed & (today.codes["resource"] == resource)).any())
+        return made and not name.startswith("(") and not self._touchers[resource]
+
+    def newcomers_do(self, pool: str, kind: str) -> bool:
+        """Whether principals of a pool do this kind on their first day."""
+        first, did = self._first_windows
+        here = self._pool_of == self._pool_code(pool)
+        number = int((did[SERIOUS.index(kind)] & here).sum())
+        return number >= NEWCOMERS and number >= SHARE * (first & here).sum()
+
+    def pool_does(self, pool: str, kind: str, name: str) -> bool:
+        """Whether principals of a pool did this kind on this resource before."""
+        return self._code(name) in self._pool(pool).resources[kind]
+
+    def networks(self, pool: str) -> set[str]:
+        """The networks that a pool used before."""
+        return self._pool(pool).networks
+
+    def usual_number(self, session: Session, kind: str) -> float:
+        """The usual maximum of a kind in a window: the principal's own, or 95 % of its pool's windows."""
+        own = _numbers(session.past, kind, self.period)
+        most = float(own.max(initial=0.0))
+        return most if len(own) >= HABIT else max(most, self._pool(session.pool).numbers[kind])
+
+    def _owns(self, session: Session, resource: int) -> bool:
+        """Whether a principal works on a resource: it changed it in two windows, or nobody else did, or nobody else came."""
+        past = session.past
+        at = past.codes["resource"] == resource
+        windows = windows_of(past, self.period)
+        if (changed := at & past.changed).any():
+            return self._changers[resource] <= 1 or len(np.unique(windows[changed])) >= HABIT
+        if not at.any():
+            return self.created_by(session, self.today.names["resource"].values[resource])
+        return self._touchers[resource] <= 1 and len(np.unique(windows[at])) >= HABIT
+
+    def _is_custom(self, session: Session, kind: str) -> bool:
+        """Whether others of the principal's pool do this kind."""
+        did = self._pool(session.pool).principals[kind]
+        others = did[did != int(session.today.codes["principal"][0])]
+        return len(others) >= WINDOWS and len(np.unique(others)) >= OTHERS
+
+    def _pool(self, pool: str) -> _Pool:
+        if pool not in self._pools:
+            rows = self._pool_of[self.past.codes["principal"]] == self._pool_code(pool)
+            self._pools[pool] = _Pool(self.past.where(rows), self.period)
+        return self._pools[pool]
+
+    def _code(self, name: str) -> int:
+        return self.today.names["resource"].codes[name]
+
+    def _pool_code(self, pool: str) -> int:
+        return {name: code for code, name in enumerate(self.past.common_pools)}.get(pool, -1)
+
+    @functools.cached_property
+    def _pool_of(self) -> Ints:
+        return self.past.pool
+
+    @functools.cached_property
+    def _touchers(self) -> Floats:
+        """By resource: the number of principals that touched it before."""
+        return self._different(np.ones(len(self.past), dtype=bool))
+
+    @functools.cached_property
+    def _changers(self) -> Floats:
+        """By resource: the number of principals that changed it before."""
+        return self._different(self.past.changed)
+
+    def _different(self, rows: Flags) -> Floats:
+        number = len(self.past.names["resource"])
+        pairs = self.past.codes["principal"][rows] * number + self.past.codes["resource"][rows]
+        return counted(np.unique(pairs) % max(number, 1), number)
+
+    @functools.cached_property
+    def _first_windows(self) -> tuple[Flags, list[Flags]]:
+        """By principal: whether it came after the first window, and did each kind in its own first window."""
+        window = np.floor(self.past.time / self.period)
+        who = self.past.codes["principal"]
+        begin = np.full(len(self.past.pools), np.inf)
+        np.minimum.at(begin, who, window)
+        came = np.isfinite(begin) & (begin > window.min(initial=np.inf))
+        first = window == begin[who]
+        did = [
+            (counted(who[first & (self.past.serious == kind)], len(begin)) > 0) & came
+            for kind in range(len(SERIOUS))
+        ]
+        return came, did
+
+
+def _numbers(log: Log, kind: str, period: float) -> Floats:
+    """The number of actions of a kind in each principal-window that has one."""
+    part = log.where(log.serious == SERIOUS.index(kind))
+    place = np.unique(windows_of(part, period), return_inverse=True)[1]
+    return counted(place, 0, part.count.astype(np.float64))
+
+
+def _is_shared(part: Log, foreign: Log, code: int, period: float) -> bool:
+    """Whether this kind concerns resources that the principal never changed, often enough."""
+    other = foreign.where(foreign.serious == code)
+    windows = len(np.unique(windows_of(other, period)))
+    enough = windows >= max(SHARED_WINDOWS, SHARED * len(np.unique(windows_of(part, period))))
+    return enough and len(np.unique(other.codes["principal"])) >= SHARED_OTHERS
+
+
+def networks_of(log: Log) -> set[str]:
+    """The networks of a log's addresses."""
+    values, codes = log.names["address"].values, np.unique(log.codes["address"])
+    return {network(values[code]) for code in codes.tolist() if code >= 0}
+
+
+@functools.lru_cache(maxsize=65_536)
+def network(address: str) -> str:
+    """The network of an address: the first 24 bits of IPv4, the first 64 of IPv6; another text is its own network."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 64), strict=False))
