@@ -47,6 +47,35 @@ class _Pool:
         self.numbers = {kind: float(np.quantile(n, 0.95)) if len(n) else 0.0 for kind, n in numbers.items()}
 
 
+class Own:
+    """What a principal did before, counted in windows, and what it changed in this window."""
+
+    def __init__(self, session: Session, period: float) -> None:
+        past, today = session.past, session.today
+        windows = windows_of(past, period)
+        self.code, self.pool = int(today.codes["principal"][0]), session.pool
+        self.created = set(today.codes["resource"][today.changed].tolist())
+        self.works = len(np.unique(windows[past.changed])) >= HABIT
+        #: By resource: the number of windows in which the principal touched it, and changed it.
+        self.touched = _windows_by_resource(past, windows)
+        self.changed = _windows_by_resource(past.where(past.changed), windows[past.changed])
+        foreign = ~np.isin(past.codes["resource"], past.codes["resource"][past.changed])
+        #: By kind: the number of windows in which the principal did it, and on resources that it never changed.
+        self.did, self.did_foreign = (
+            {
+                kind: len(np.unique(windows[rows & (past.serious == code)]))
+                for code, kind in enumerate(SERIOUS)
+            }
+            for rows in (np.ones(len(past), dtype=bool), foreign)
+        )
+
+
+def _windows_by_resource(log: Log, windows: Ints) -> dict[int, int]:
+    pairs = np.unique(np.stack([log.codes["resource"], windows]), axis=1)
+    resources, number = np.unique(pairs[0], return_counts=True)
+    return dict(zip(resources.tolist(), number.tolist(), strict=True))
+
+
 @dataclass(frozen=True, eq=False)
 class Customs:
     """What the past says about serious actions. Each part is computed once, when it is first needed."""
@@ -57,32 +86,23 @@ class Customs:
     period: float
     _pools: dict[str, _Pool] = field(default_factory=dict)
 
-    def is_usual(self, session: Session, kind: str, name: str) -> bool:
+    def is_usual(self, own: Own, kind: str, name: str) -> bool:
         """Whether a serious action on a resource is usual for a principal with a past."""
-        past, resource = session.past, self._code(name)
-        mine = past.serious == SERIOUS.index(kind)
-        windows = windows_of(past, self.period)
-        habit = len(np.unique(windows[mine])) >= HABIT
-        changed = np.unique(past.codes["resource"][past.changed])
+        resource, habit = self._code(name), own.did[kind] >= HABIT
         if name.startswith("("):  # the log does not name the resource
-            works = len(np.unique(windows[past.changed])) >= HABIT
-            return habit or (works and self._is_custom(session, kind))
-        if self._owns(session, resource):
-            return habit or kind == "permission" or self._is_custom(session, kind)
-        foreign = mine & ~np.isin(past.codes["resource"], changed)
-        if len(np.unique(windows[foreign])) >= HABIT or self._pool(session.pool).shared[kind]:
+            return habit or (own.works and self._is_custom(own, kind))
+        if self._owns(own, resource):
+            return habit or kind == "permission" or self._is_custom(own, kind)
+        if own.did_foreign[kind] >= HABIT or self._pool(own.pool).shared[kind]:
             return True
-        here = past.codes["resource"] == resource
-        if habit and kind in ("permission", "promotion") and len(np.unique(windows[here])) >= HABIT:
+        if habit and kind in ("permission", "promotion") and own.touched.get(resource, 0) >= HABIT:
             return True  # it works with the resource
         return kind == "permission" and not self._touchers[resource]  # rights of somebody or something new
 
-    def created_by(self, session: Session, name: str) -> bool:
+    def created_by(self, own: Own, name: str) -> bool:
         """Whether a principal itself created a resource in this window, and nobody touched it before."""
         resource = self._code(name)
-        today = session.today
-        made = bool((today.changed & (today.codes["resource"] == resource)).any())
-        return made and not name.startswith("(") and not self._touchers[resource]
+        return resource in own.created and not name.startswith("(") and not self._touchers[resource]
 
     def newcomers_do(self, pool: str, kind: str) -> bool:
         """Whether principals of a pool do this kind on their first day."""
@@ -105,21 +125,18 @@ class Customs:
         most = float(own.max(initial=0.0))
         return most if len(own) >= HABIT else max(most, self._pool(session.pool).numbers[kind])
 
-    def _owns(self, session: Session, resource: int) -> bool:
+    def _owns(self, own: Own, resource: int) -> bool:
         """Whether a principal works on a resource: it changed it in two windows, or nobody else did, or nobody else came."""
-        past = session.past
-        at = past.codes["resource"] == resource
-        windows = windows_of(past, self.period)
-        if (changed := at & past.changed).any():
-            return self._changers[resource] <= 1 or len(np.unique(windows[changed])) >= HABIT
-        if not at.any():
-            return self.created_by(session, self.today.names["resource"].values[resource])
-        return self._touchers[resource] <= 1 and len(np.unique(windows[at])) >= HABIT
+        if changed := own.changed.get(resource, 0):
+            return changed >= HABIT or bool(self._changers[resource] <= 1)
+        if touched := own.touched.get(resource, 0):
+            return touched >= HABIT and bool(self._touchers[resource] <= 1)
+        return self.created_by(own, self.today.names["resource"].values[resource])
 
-    def _is_custom(self, session: Session, kind: str) -> bool:
+    def _is_custom(self, own: Own, kind: str) -> bool:
         """Whether others of the principal's pool do this kind."""
-        did = self._pool(session.pool).principals[kind]
-        others = did[did != int(session.today.codes["principal"][0])]
+        did = self._pool(own.pool).principals[kind]
+        others = did[did != own.code]
         return len(others) >= WINDOWS and len(np.unique(others)) >= OTHERS
 
     def _pool(self, pool: str) -> _Pool:

@@ -18,8 +18,7 @@ import polars as pl
 from tocsin.clock import format_time
 from tocsin.contract.findings import Json
 from tocsin.stats.circular import HOURS, hour_density, shrunk
-from tocsin.words import short
-from tocsin_detectors._access_customs import Customs, network, networks_of
+from tocsin_detectors._access_customs import Customs, Own, network, networks_of
 from tocsin_detectors._access_habits import ALL, EVEN, IN_HOURS, Oddity, Rates, hours_of
 from tocsin_detectors._access_log import Session
 from tocsin_detectors._access_points import RARE, Hit
@@ -93,6 +92,7 @@ class _Scene:
         self._session = session
         self._customs = customs
         self._new = not len(session.past)
+        self._own = Own(session, customs.period)
         self._moves = any(sign.name == "first_seen_address" and sign.nats >= RARE for sign in odd)
 
     def signs(self, row: dict[str, Any]) -> set[str]:
@@ -104,14 +104,14 @@ class _Scene:
         name, kind = row["resource"], row["serious"]
         found: set[str] = set()
         if self._new:
-            if kind != "audit" and self._customs.created_by(self._session, name):
+            if kind != "audit" and self._customs.created_by(self._own, name):
                 return found
             if not self._customs.newcomers_do(self._session.pool, kind):
                 identified = not self._session.principal.startswith(UNKNOWN)
                 found.add(NEW if identified else UNIDENTIFIED)
             if not self._customs.pool_does(self._session.pool, kind, name):
                 found.add(UNUSUAL)
-        elif not self._customs.is_usual(self._session, kind, name):
+        elif not self._customs.is_usual(self._own, kind, name):
             found.add(UNUSUAL)
         if row["address"] and self._is_elsewhere(row["address"]):
             found.add(ADDRESS)
