@@ -147,9 +147,10 @@ def _different(name: str, spellings: pl.Series, *windows: Window) -> pl.DataFram
     """Number of different feature vectors of these principals in all windows together, by pool and pooled model.
 
     Vectors that differ only in the names or the order of their features count as different queries, and so does every
-    call without a vector: it cannot be told whether it repeats another one.
+    call without a vector or without a value in it: it cannot be told whether it repeats another one.
     """
-    vector, has_vector = pl.col(_VALUES), pl.col(_VALUES).list.len().fill_null(0) > 0
+    vector = pl.col(_VALUES)
+    has_vector = vector.list.eval(pl.element().is_finite().fill_null(value=False)).list.any().fill_null(value=False)
     named = len(spellings) <= _MOST_NAMED and spellings.null_count() == 0
     where = (*_KNOWN, *([Condition(_PRINCIPAL, "in", spellings.sort().to_list())] if named else ()))
     rows = pl.concat([window.scan(_STREAM, [*_KEY, _VALUES], where) for window in windows])
