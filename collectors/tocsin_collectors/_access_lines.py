@@ -191,5 +191,5 @@ def _after_address(address: str, second: str, rest: str) -> _Who | None:
 
 def _user(text: str) -> str:
     """The user in the last field before the time; empty if the text may be more fields than the user alone."""
-    unclear = text == '""' or text.startswith("- ") or text.endswith(" -") or " - " in text or is_address(text)
+    unclear = text == '""' or text.startswith("- ") or text.endswith(" -") or " - " in text
     return "" if unclear else text

@@ -21,7 +21,12 @@ _IDENTITY_SERVICES = ("iam.amazonaws.com", "sts.amazonaws.com")
 _SSO = "/aws-reserved/sso.amazonaws.com/"
 _KINDS = (
     ("creation", re.compile(r"Create|Copy|Run|Put|Upload|Register|Allocate|Generate|Import|Issue")),
-    ("deletion", re.compile(r"Delete|Terminate|Deregister|Remove|Release|Purge|Revoke")),
+    (
+        "deletion",
+        re.compile(
+            r"(?:Batch|Bulk|Force)?Delete|Schedule\w*Deletion|Batch(?:Remove|Revoke)|Terminate|Deregister|Remove|Release|Purge|Revoke"
+        ),
+    ),
     (
         "change",
         re.compile(

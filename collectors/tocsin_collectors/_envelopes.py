@@ -46,6 +46,8 @@ def unpacked(data: bytes) -> Iterator[bytes]:
     else:
         records = msgspec.json.decode(data, type=_Records).Records
         items = [data] if records is msgspec.UNSET else [bytes(raw) for raw in records]
+        if not items and msgspec.json.decode(data, type=_Named).name is not msgspec.UNSET:
+            items = [data]  # a record that also has an empty list
     for item in items:
         yield from _opened(item)
 

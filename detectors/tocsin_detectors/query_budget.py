@@ -147,10 +147,11 @@ def _different(name: str, spellings: pl.Series, *windows: Window) -> pl.DataFram
     """Number of different feature vectors of these principals in all windows together, by pool and pooled model.
 
     Vectors that differ only in the names or the order of their features count as different queries, and so does every
-    call without a vector or without a value in it: it cannot be told whether it repeats another one.
+    call whose vector lacks most values: it cannot be told whether it repeats another one.
     """
     vector = pl.col(_VALUES)
-    has_vector = vector.list.eval(pl.element().is_finite().fill_null(value=False)).list.any().fill_null(value=False)
+    present = vector.list.eval(pl.element().is_finite().fill_null(value=False)).list.sum().fill_null(0)
+    has_vector = (vector.list.len().fill_null(0) > 0) & (2 * present >= vector.list.len())
     named = len(spellings) <= _MOST_NAMED and spellings.null_count() == 0
     where = (*_KNOWN, *([Condition(_PRINCIPAL, "in", spellings.sort().to_list())] if named else ()))
     rows = pl.concat([window.scan(_STREAM, [*_KEY, _VALUES], where) for window in windows])

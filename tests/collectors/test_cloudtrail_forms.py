@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tests.collectors.conftest import Committed
 from tests.collectors.test_cloudtrail import RECORDS, record
+from tocsin_collectors._aws import access_events
+from tocsin_collectors._envelopes import unpacked
 from tocsin_collectors.cloudtrail import Cloudtrail
 
 
@@ -179,3 +181,17 @@ def test_any_sequence_of_envelopes_gives_every_record_once(tmp_path_factory, mak
     file.write_text(("\n" if lines else "").join(parts))
     events = Committed().take(make(Cloudtrail, file)).events
     assert [e["event.id"] for e in events] == [f"id-{i}" for i in range(number)]
+
+
+@pytest.mark.parametrize("name", ["BatchDeleteImage", "ScheduleKeyDeletion", "ForceDeleteX", "DeleteObject"])
+def test_a_deletion_by_any_verb_is_a_deletion(name):
+    record = {"eventTime": "2026-03-02T09:31:44Z", "eventSource": "ecr.amazonaws.com", "eventName": name}
+    assert access_events(record)[0]["event.type"] == ["deletion"]
+
+
+def test_an_empty_list_of_records_does_not_hide_the_record_that_has_it():
+    record = (
+        b'{"eventTime":"2026-03-02T09:31:44Z","eventSource":"s3.amazonaws.com","eventName":"X","Records":[]}'
+    )
+    assert list(unpacked(record)) == [record]
+    assert list(unpacked(b'{"Records":[]}')) == []

@@ -161,6 +161,24 @@ def test_vectors_that_fit_no_shape_and_unknown_models_are_reported_as_not_judged
     assert all(f.reason.startswith("not judged: ") for f in found.findings)
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize("kept", [0, 3])
+@pytest.mark.parametrize("user", ["thief", None, "(no principal)"])
+def test_queries_without_most_of_their_values_are_not_judged(
+    baseline: Baseline, value: float | None, kept: int, user: str | None
+) -> None:
+    attack = vectors(calls(28, 1, copied=200), "thief")
+    rows = [[x if place < kept else value for place, x in enumerate(row)] for row in attack.tolist()]
+    empty = asked(attack).with_columns(
+        pl.Series(VALUES, rows, dtype=pl.List(pl.Float64)), pl.lit(user, pl.String).alias("user.id")
+    )
+    bare = asked(attack[:50], "(no principal)").with_columns(pl.lit(None, pl.List(pl.Float64)).alias(VALUES))
+    found = judged(pl.concat([empty, bare.with_columns(pl.col("event.id") + "-bare")]), baseline).findings
+    (finding,) = [f for f in found if f.aspect == "features of credit"]
+    assert finding.severity.rank >= Severity.MEDIUM.rank
+    assert finding.subject.id == (user or "(no principal)")
+
+
 NAMES = "tocsin.features.names"
 
 
