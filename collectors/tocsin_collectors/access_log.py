@@ -27,7 +27,9 @@ from tocsin_collectors._lines import SHOWN
 from tocsin_collectors._mlflow import KEPT, Request, registry_request
 
 _WANTED = re.compile(r"(access|mlflow)[\w.-]*$", re.IGNORECASE)
-_REQUEST = re.compile(r"(?P<method>[A-Z][A-Z_-]*) +(?P<target>\S(?:.*\S)?) *$")  # nginx reads several spaces as one
+_REQUEST = re.compile(
+    r"(?P<method>[A-Z][A-Z_-]*) +(?P<target>\S(?:.*\S)?) *$"
+)  # nginx reads several spaces as one
 _UNUSUAL = re.compile(r"//|/\.|/$")
 _PROTOCOL = re.compile(r" HTTP/\d(?:\.\d)? *$")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"

@@ -39,7 +39,13 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._spelling import canonical, pooled
-from tocsin_detectors._unjudged_queries import commonest, unaligned, unknown_models, without_features
+from tocsin_detectors._unjudged_queries import (
+    commonest,
+    scattered,
+    unaligned,
+    unknown_models,
+    without_features,
+)
 
 #: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000
@@ -88,7 +94,7 @@ class ModelExtraction(Detector[Params]):
     Blind spots
         Queries that are random real rows, or interpolations that are rounded to values of real rows: such
         queries do not differ from honest queries, and only `query_budget` detects them. Many colluding accounts
-        with fewer than 20 queries each.
+        with fewer than 20 queries each, if they are not new.
     False alarms
         A client whose customers differ from the customers of all other clients; a load test with made-up
         applicants; a new feature encoding. Once you know that the queries are honest, fit a new baseline.
@@ -159,6 +165,7 @@ class ModelExtraction(Detector[Params]):
         yield from (best[user] for user in sorted(best))
         yield from unknown_models(calls, [model for model, _ in models])
         yield from without_features(window, [model for model, _ in models], self.params.min_queries)
+        yield from scattered(window, self.id, self.params.min_queries)
 
     def _calls(self, window: Window) -> pl.DataFrame:
         """The distinct calls of principals with enough calls; `of` is the canonical form of the model's name."""

@@ -13,6 +13,7 @@ from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stabilit
 from tocsin.contract.streams import TIME
 from tocsin.words import count, short
 from tocsin_detectors._spelling import NOBODY, pooled
+from tocsin_detectors._unjudged_queries import scattered
 
 _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
@@ -60,7 +61,8 @@ class QueryBudget(Detector[Params]):
         first. The detector reads feature vectors only of principals whose calls reach half of the budget,
         computed without their own past.
     Blind spots
-        Many colluding accounts with small budgets; an account whose queries increase slowly for a month.
+        Many colluding accounts with small budgets, if they are not new; an account whose queries increase
+        slowly for a month.
     False alarms
         A customer who goes live with a high volume: set `budget_rows`, or acknowledge the alert until the
         volume is usual. With less than four weeks of history, the detector compares one week with the week
@@ -97,6 +99,7 @@ class QueryBudget(Detector[Params]):
         )
         days = (half + window.length).days
         yield from (_score(row, days) for row in worst.sort(_PRINCIPAL).to_dicts())
+        yield from scattered(window, self.id, self.params.least_rows)
 
     def _half(self, window: Window) -> timedelta:
         """Length of each of the two compared periods: whole weeks, at most half of the available history."""

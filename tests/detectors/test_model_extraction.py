@@ -179,6 +179,36 @@ def test_queries_without_most_of_their_values_are_not_judged(
     assert finding.subject.id == (user or "(no principal)")
 
 
+@pytest.mark.parametrize("column", ["user.id", "tocsin.model.name"])
+@pytest.mark.parametrize("detector", ["model_extraction", "query_budget"])
+def test_queries_spread_over_made_up_names_are_reported(
+    month: pl.DataFrame, baseline: Baseline, detector: str, column: str
+) -> None:
+    attack = asked(vectors(calls(28, 1, copied=200), "thief"), "thief")
+    spread = attack.with_columns(pl.Series(column, [f"n{i}" for i in range(len(attack))]))
+    events = {"inference": pl.concat([month, calls(28, 1, batch=100), spread])}
+    known = baseline if detector == "model_extraction" else None
+    (found,) = [
+        f for f in evaluate(detector, events, baseline=known).findings if f.aspect == "few calls each"
+    ]
+    assert (found.subject, found.severity) == (("detector", detector), Severity.HIGH)
+    assert found.evidence["count"] == len(attack)
+    assert not evaluate(detector, {"inference": events["inference"].head(-200)}, baseline=known).findings
+
+
+def test_many_new_names_every_day_are_usual(month: pl.DataFrame, baseline: Baseline) -> None:
+    days = [
+        asked(vectors(calls(28, 1, copied=50), "thief")[:50], "x").with_columns(
+            pl.Series("user.id", [f"retail-{day}-{i}" for i in range(50)]),
+            pl.Series("event.id", [f"retail-{day}-{i}" for i in range(50)]),
+            pl.col("@timestamp") - timedelta(days=day),
+        )
+        for day in range(14)
+    ]
+    found = judged(pl.concat([month, calls(28, 1, batch=100), *days]), baseline).findings
+    assert {f.window_start for f in found if f.aspect == "few calls each"} == {START + timedelta(days=15)}
+
+
 NAMES = "tocsin.features.names"
 
 
