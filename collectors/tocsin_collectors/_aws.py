@@ -24,7 +24,7 @@ _KINDS = (
     (
         "deletion",
         re.compile(
-            r"(?:Batch|Bulk|Force)?Delete|Schedule\w*Deletion|Batch(?:Remove|Revoke)|Terminate|Deregister|Remove|Release|Purge|Revoke"
+            r"(Batch|Bulk|Force)?(Delete|Remove|Revoke)|Schedule\w*Deletion|Terminate|Deregister|Release|Purge"
         ),
     ),
     (

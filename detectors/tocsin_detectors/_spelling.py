@@ -23,7 +23,8 @@ def canonical(name: str) -> str:
 
     NFKD, without characters that are not visible on their own (spaces, controls, zero-width characters, fillers,
     combining marks), case-folded, and with each character that is not ASCII replaced by its prototype (Unicode
-    Technical Standard 39, confusables). Two ASCII characters that look alike (l and 1) stay different: names such as p1 and pl are common.
+    Technical Standard 39, confusables). Two ASCII characters that look alike (l and 1) stay different: names such as p1
+    and pl are common.
     """
     if name.isascii() and name.isalnum():
         return name.lower()

@@ -12,7 +12,7 @@ from tests.collectors.conftest import Committed
 from tests.collectors.test_cloudtrail import RECORDS, record
 from tocsin_collectors._aws import access_events
 from tocsin_collectors._envelopes import unpacked
-from tocsin_collectors.cloudtrail import Cloudtrail
+from tocsin_collectors.cloudtrail import Cloudtrail, _records
 
 
 def copy(**asked):
@@ -195,3 +195,17 @@ def test_an_empty_list_of_records_does_not_hide_the_record_that_has_it():
     )
     assert list(unpacked(record)) == [record]
     assert list(unpacked(b'{"Records":[]}')) == []
+
+
+@pytest.mark.parametrize(
+    "poison", ['"\\ud800"', "NaN", "1e999", '"\x01"', "[" * 3000 + "]" * 3000, "'", '"]}"x', "tru"]
+)
+def test_a_record_that_cannot_be_read_is_rejected_alone(tmp_path, poison):
+    good = json.dumps(
+        {"eventTime": "2026-03-02T09:31:44Z", "eventSource": "s3", "eventName": "[X", "a": '"]}'}
+    )
+    bad = good.replace('"[X"', poison)
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"Records": [{good}, {good}, {bad}, {good}]}}')
+    found = [original for _, original in _records(path)]
+    assert [original == good.encode() for original in found] == [True, True, False, True]
