@@ -24,7 +24,7 @@ _KINDS = (
     (
         "deletion",
         re.compile(
-            r"(Batch|Bulk|Force)?(Delete|Remove|Revoke)|Schedule\w*Deletion|Terminate|Deregister|Release|Purge"
+            r"(Batch|Force|Schedule\w*)?Delet|Terminate|(Batch)?Re(move|voke)|Deregister|Release|Purge"
         ),
     ),
     (
