@@ -113,11 +113,14 @@ class HonestQueries:
 
     @classmethod
     def fit(cls, calls: pl.DataFrame, limit: int) -> HonestQueries:
-        """Learn from the distinct calls of one model that have the most frequent schema.
+        """Learn from the distinct calls of one model that have the schema of most principals: one with many calls does not choose it.
 
         Edits of earlier queries are excluded from the features' domains and from the reference rows.
         """
-        shapes = calls.group_by(NAMES, _WIDTH.alias("width")).len().sort("len", NAMES, "width")
+        shapes = calls.group_by(NAMES, _WIDTH.alias("width")).agg(
+            pl.col(USER).n_unique().alias("users"), pl.len()
+        )
+        shapes = shapes.sort("users", "len", NAMES, "width").select(NAMES, "width")
         names, width = shapes.row(-1)[:2]
         everything, calls = calls, _of_shape(calls, names, width)
         unaligned = len(_with_sparse(align(everything, Shape(names, width))).rest) / len(everything)

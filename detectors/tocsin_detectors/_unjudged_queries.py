@@ -84,7 +84,7 @@ def scattered(window: Window, detector: str, least: int) -> Iterator[Score]:
     who = (
         f"{count(names, 'new name')} and {count(models, 'model')}" if models > 1 else count(names, "new name")
     )
-    reason = f"{count(new['count'].sum(), 'call')} of {who} with fewer than {least} calls each"
+    reason = f"{count(int(new['count'].sum()), 'call')} of {who} with fewer than {least} calls each"
     facts: dict[str, Json] = {"names": new["pool"].sort().unique().head(10).to_list()}
     yield not_judged(Subject("detector", detector), "few calls each", reason, len(new), float(usual), facts)
 

@@ -127,7 +127,7 @@ class ModelExtraction(Detector[Params]):
     def fit(self, window: Window) -> Baseline | None:
         found = []
         for (model,), calls in (
-            distinct(window, self.requires.window).partition_by(MODEL, as_dict=True).items()
+            _with_vectors(distinct(window, self.requires.window)).partition_by(MODEL, as_dict=True).items()
         ):
             learned = HonestQueries.fit(calls, self.params.reference_rows)
             if learned.honest.norms:
@@ -189,6 +189,11 @@ class ModelExtraction(Detector[Params]):
         if verdict.z >= (self.floor if self.threshold is None else self.threshold):
             reason = _reason(user, model, verdict.run.stop - verdict.run.start, verdict.statistic)
         return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
+
+
+def _with_vectors(calls: pl.DataFrame) -> pl.DataFrame:
+    """Calls whose vectors are not empty: a model that has no others is not learned."""
+    return calls.filter(pl.col(VALUES).list.len() > 0)
 
 
 def _reason(user: str, model: str, queries: int, statistic: str) -> str:

@@ -209,6 +209,19 @@ def test_many_new_names_every_day_are_usual(month: pl.DataFrame, baseline: Basel
     assert {f.window_start for f in found if f.aspect == "few calls each"} == {START + timedelta(days=15)}
 
 
+@pytest.mark.parametrize("width", [0, 9])
+def test_one_principal_does_not_keep_a_model_out_of_the_baseline(month: pl.DataFrame, width: int) -> None:
+    flood = asked(np.arange(6000.0 * max(width, 1)).reshape(6000, -1), "flooder").with_columns(
+        pl.col("@timestamp") - timedelta(days=5)
+    )
+    if not width:
+        flood = flood.with_columns(
+            pl.lit([], pl.List(pl.Float64)).alias(VALUES), pl.lit("empty").alias("tocsin.model.name")
+        )
+    found = judged(calls(28, 1, copied=100, batch=100), pl.concat([month, flood]))
+    assert "thief" in {f.subject.id for f in found.findings if not f.aspect}
+
+
 NAMES = "tocsin.features.names"
 
 
