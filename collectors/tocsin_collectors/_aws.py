@@ -23,7 +23,7 @@ _KINDS = (
     ("creation", re.compile(r"Create|Copy|Run|Put|Upload|Register|Allocate|Generate|Import|Issue")),
     (
         "deletion",
-        re.compile(r"(Batch|Force|Sch\w*)?Delet|Terminate|(Batch)?Re(move|voke)|Deregister|Release|Purge"),
+        re.compile(r"(Batch|Sch\w*)?Delet|Terminate|(Batch)?Re(move|voke)|Deregister|Release|Purge"),
     ),
     (
         "change",

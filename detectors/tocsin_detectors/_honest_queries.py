@@ -113,7 +113,7 @@ class HonestQueries:
 
     @classmethod
     def fit(cls, calls: pl.DataFrame, limit: int) -> HonestQueries:
-        """Learn from the distinct calls of one model that have the schema of most principals: one with many calls does not choose it.
+        """Learn from the distinct calls of one model that have the schema of most principals.
 
         Edits of earlier queries are excluded from the features' domains and from the reference rows.
         """

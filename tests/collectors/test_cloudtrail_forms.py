@@ -183,7 +183,7 @@ def test_any_sequence_of_envelopes_gives_every_record_once(tmp_path_factory, mak
     assert [e["event.id"] for e in events] == [f"id-{i}" for i in range(number)]
 
 
-@pytest.mark.parametrize("name", ["BatchDeleteImage", "ScheduleKeyDeletion", "ForceDeleteX", "DeleteObject"])
+@pytest.mark.parametrize("name", ["BatchDeleteImage", "ScheduleKeyDeletion", "DeleteObject"])
 def test_a_deletion_by_any_verb_is_a_deletion(name):
     record = {"eventTime": "2026-03-02T09:31:44Z", "eventSource": "ecr.amazonaws.com", "eventName": name}
     assert access_events(record)[0]["event.type"] == ["deletion"]
