@@ -174,6 +174,8 @@ def _who(text: str) -> _Who | None:
         return None
     if _NO_ADDRESS.fullmatch(first):
         return _Who("", _user(rest), forwarded)
+    if is_address(rest):
+        return _Who("", "")  # $remote_user before $remote_addr, or a user with the name of an address
     if _HOST.fullmatch(first) and not (" - " in rest and is_address(rest.split(" ", 1)[0])):
         return _Who(first, _user(rest))  # HostnameLookups
     return None
@@ -190,4 +192,5 @@ def _after_address(address: str, second: str, rest: str) -> _Who | None:
 
 def _user(text: str) -> str:
     """The user in the last field before the time; empty if the text may be more fields than the user alone."""
-    return "" if text == '""' or text.startswith("- ") or " - " in text else text
+    unclear = text == '""' or text.startswith("- ") or text.endswith(" -") or " - " in text
+    return "" if unclear else text

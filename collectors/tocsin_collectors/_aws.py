@@ -21,7 +21,10 @@ _IDENTITY_SERVICES = ("iam.amazonaws.com", "sts.amazonaws.com")
 _SSO = "/aws-reserved/sso.amazonaws.com/"
 _KINDS = (
     ("creation", re.compile(r"Create|Copy|Run|Put|Upload|Register|Allocate|Generate|Import|Issue")),
-    ("deletion", re.compile(r"Delete|Terminate|Deregister|Remove|Release|Purge|Revoke")),
+    (
+        "deletion",
+        re.compile(r"(Batch|Sch\w*)?Delet|Terminate|(Batch)?Re(move|voke)|Deregister|Release|Purge"),
+    ),  # fmt: skip
     (
         "change",
         re.compile(

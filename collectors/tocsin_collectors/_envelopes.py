@@ -24,6 +24,9 @@ _TEXTS = ("CloudTrailEvent", "eventJson", "message", "@message", "Message", "bod
 _DEEPEST = 6
 _BLANK = re.compile(r"\s*")
 _START = re.compile(rf"(?<=\n)(?:[{{\[]|{EXPORTED.pattern})")
+_LIST = re.compile(rb'\s*(?:\{\s*"Records"\s*:\s*)?\[')
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_END = re.compile(rb"\]\s*\}?\s*")
 _DECODER = json.JSONDecoder()
 
 
@@ -46,8 +49,33 @@ def unpacked(data: bytes) -> Iterator[bytes]:
     else:
         records = msgspec.json.decode(data, type=_Records).Records
         items = [data] if records is msgspec.UNSET else [bytes(raw) for raw in records]
+        if not items and msgspec.json.decode(data, type=_Named).name is not msgspec.UNSET:
+            items = [data]  # a record that also has an empty list
     for item in items:
         yield from _opened(item)
+
+
+def split(data: bytes) -> list[bytes]:
+    """The records of `{"Records": [...]}` or of an array, by brackets alone: one may be what no decoder reads.
+
+    Empty if the list has no end or a single record, or if more than brackets follow it.
+    """
+    begin = _LIST.match(data)
+    depth, start, found = 0, 0, list[bytes]()
+    for token in _TOKEN.finditer(data, begin.end()) if begin else ():
+        if token[0] in (b"{", b"["):
+            start = start if depth else token.start()
+            depth += 1
+        elif token[0] in (b"}", b"]"):
+            depth -= 1
+            if depth < 0:
+                whole = _END.fullmatch(data, token.start())
+                return (
+                    [record for item in found for record in _opened(item)] if whole and len(found) > 1 else []
+                )
+            if not depth:
+                found.append(data[start : token.end()])
+    return []
 
 
 def sequence(data: bytes) -> Iterator[tuple[int, bytes, str]]:

@@ -28,9 +28,11 @@ from tocsin_collectors._mlflow import KEPT, Request, registry_request
 from tocsin_collectors._mlflow_body import with_body
 
 _WANTED = re.compile(r"(access|mlflow)[\w.-]*$", re.IGNORECASE)
-_REQUEST = re.compile(r"(?P<method>[A-Z][A-Z_-]*) (?P<target>\S(?:.*\S)?)$")
+_REQUEST = re.compile(
+    r"(?P<method>[A-Z][A-Z_-]*) +(?P<target>\S(?:.*\S)?) *$"
+)  # nginx reads several spaces as one
 _UNUSUAL = re.compile(r"//|/\.|/$")
-_PROTOCOL = re.compile(r" HTTP/\d(?:\.\d)?$")
+_PROTOCOL = re.compile(r" HTTP/\d(?:\.\d)? *$")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _KINDS = {
     "create": "creation", "upload": "creation", "delete": "deletion", "update": "change", "promote": "change",

@@ -14,7 +14,7 @@ import msgspec
 
 from tocsin.contract.plugin import Batch, Collector, Rejected, Resume, Stability, param
 from tocsin_collectors._aws import access_events, skipped
-from tocsin_collectors._envelopes import JSON_FAULTS, sequence, unpacked
+from tocsin_collectors._envelopes import JSON_FAULTS, sequence, split, unpacked
 from tocsin_collectors._find import Faults, Found, find, log
 from tocsin_collectors._lines import SHOWN, fill, opened
 
@@ -168,14 +168,16 @@ def _records(path: Path) -> Iterator[tuple[str, bytes | Unreadable]]:
         try:
             records = list(unpacked(data))
         except JSON_FAULTS as error:
+            records = split(data)
             found = sequence(data)
-            first = next(found, None)
-            if first is None or (first[2] and next(found, None) is None):
+            first = None if records else next(found, None)
+            if not records and (first is None or (first[2] and next(found, None) is None)):
                 why = "not JSON" if "$.Records" in str(error) else _NO_JSON
                 raise Unreadable(f"{why}: {error}", data) from None
-            for number, original, reason in sequence(data):
-                yield f"{path}:{number}", Unreadable(reason, original) if reason else original
-            return
+            if not records:
+                for number, original, reason in sequence(data):
+                    yield f"{path}:{number}", Unreadable(reason, original) if reason else original
+                return
     except Unreadable as error:
         yield str(path), error
         return

@@ -18,6 +18,7 @@ import polars as pl
 from tocsin.clock import format_time
 from tocsin.contract.findings import Json
 from tocsin.stats.circular import HOURS, hour_density, shrunk
+from tocsin.words import short
 from tocsin_detectors._access_customs import Customs, Own, network, networks_of
 from tocsin_detectors._access_habits import ALL, EVEN, IN_HOURS, Oddity, Rates, hours_of
 from tocsin_detectors._access_log import Session

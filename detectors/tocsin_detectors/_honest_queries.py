@@ -35,8 +35,9 @@ _SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).th
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
 )
 _WIDTH = pl.col(VALUES).list.len()
-#: Equal vectors are one query; a call with an empty vector is a query of its own.
-_KEY = pl.when(_WIDTH > 0).then(pl.col(VALUES).hash()).otherwise(pl.col(ID).hash())
+_PRESENT = pl.col(VALUES).list.eval(pl.element().is_finite().fill_null(value=False)).list.sum().fill_null(0)
+#: Equal vectors are one query; a call with a vector without values is a query of its own.
+_KEY = pl.when(_PRESENT > 0).then(pl.col(VALUES).hash()).otherwise(pl.col(ID).hash())
 _MODELS = pl.Schema(
     {"names": pl.String(), "width": pl.Int64(), "doubt": pl.Float64(), "unaligned": pl.Float64()}
 )
@@ -112,14 +113,17 @@ class HonestQueries:
 
     @classmethod
     def fit(cls, calls: pl.DataFrame, limit: int) -> HonestQueries:
-        """Learn from the distinct calls of one model that have the most frequent schema.
+        """Learn from the distinct calls of one model that have the schema of most principals.
 
         Edits of earlier queries are excluded from the features' domains and from the reference rows.
         """
-        shapes = calls.group_by(NAMES, _WIDTH.alias("width")).len().sort("len", NAMES, "width")
+        shapes = calls.group_by(NAMES, _WIDTH.alias("width")).agg(
+            pl.col(USER).n_unique().alias("users"), pl.len()
+        )
+        shapes = shapes.sort("users", "len", NAMES, "width").select(NAMES, "width")
         names, width = shapes.row(-1)[:2]
         everything, calls = calls, _of_shape(calls, names, width)
-        unaligned = len(align(everything, Shape(names, width)).rest) / len(everything)
+        unaligned = len(_with_sparse(align(everything, Shape(names, width))).rest) / len(everything)
         plain = _without_edits(calls)
         rows = plain[drawn_in_turn(plain[USER].to_list(), limit)]
         known = domains(_matrix(plain))
@@ -175,11 +179,14 @@ class HonestQueries:
             yield model, cls(row["names"], row["width"], unaligned, honest, reference, rows, known)
 
     def aligned(self, calls: pl.DataFrame) -> Aligned:
-        """The distinct calls of this model in the baseline's shape, and those that cannot be aligned."""
-        found = align(calls, Shape(self.names, self.width))
+        """The distinct calls of this model in the baseline's shape, and those that cannot be aligned.
+
+        Calls that lack most values are both: they are judged by the values that they have.
+        """
+        found = _with_sparse(align(calls, Shape(self.names, self.width)))
         if not found.reshaped:
             return found
-        again = found.calls.sort(USER, TIME, ID).with_columns(key=pl.col(VALUES).hash())
+        again = found.calls.sort(USER, TIME, ID).with_columns(key=_KEY)
         again = again.unique([USER, "interval", "key"], keep="first", maintain_order=True).drop("key")
         return Aligned(again, found.reshaped, found.rest)
 
@@ -200,6 +207,11 @@ class HonestQueries:
 
 def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFrame:
     return calls.filter(pl.col(NAMES).eq_missing(pl.lit(names, pl.String)), _WIDTH.eq(width))
+
+
+def _with_sparse(found: Aligned) -> Aligned:
+    sparse = found.calls.filter(2 * _PRESENT < _WIDTH)
+    return Aligned(found.calls, found.reshaped, pl.concat([found.rest, sparse.select(found.rest.columns)]))
 
 
 def _runs(column: pl.Series) -> list[tuple[int, int]]:

@@ -14,22 +14,31 @@ import polars as pl
 #: Events without a principal are pooled under this name.
 NOBODY = "(no principal)"
 _INVISIBLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Mn", "Me", "Zl", "Zp", "Zs"}
+#: Letters and symbols without ink: Hangul fillers, the Braille blank, the null notehead.
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 
 
 def canonical(name: str) -> str:
     """The form that all spellings of a name share.
 
-    NFKC, without characters that are not visible on their own (spaces, controls, zero-width characters, combining
-    marks), case-folded, and with each character that is not ASCII replaced by its prototype (Unicode Technical Standard
-    39, confusables). Two ASCII characters that look alike (l and 1) stay different: names such as p1 and pl are common.
+    NFKD, without characters that are not visible on their own (spaces, controls, zero-width characters, fillers,
+    combining marks), case-folded, and with each character that is not ASCII replaced by its prototype (Unicode
+    Technical Standard 39, confusables). Two ASCII characters that look alike (l and 1) stay different: names such as p1
+    and pl are common.
     """
     if name.isascii() and name.isalnum():
         return name.lower()
-    text = unicodedata.normalize("NFKC", name)
+    # without marks, because normalization sorts a run of them in quadratic time
+    text = _visible(unicodedata.normalize("NFKD", _visible(name)))
     for _ in range(2):  # a capital may have a prototype that its small letter lacks
         text = "".join(_prototype(c) for c in text).casefold()
-    text = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in text if unicodedata.category(c) not in _INVISIBLE)
+    return _visible(unicodedata.normalize("NFKD", _visible(text)))
+
+
+def _visible(text: str) -> str:
+    """The characters that are visible on their own."""
+    hidden = {c for c in set(text) if unicodedata.category(c) in _INVISIBLE or unicodedata.combining(c)}
+    return "".join(c for c in text if c not in hidden and c not in _BLANK)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -53,17 +62,23 @@ def _confusables() -> dict[str, list[dict[str, str]]]:
 def pooled(names: pl.Series) -> pl.Series:
     """The canonical form of each name; null and names without a visible character become `NOBODY`.
 
-    The cost grows with the number of different names, not with the number of rows.
+    A name that looks like `NOBODY` is pooled with these events, so that no two pools have one name. The cost grows with
+    the number of different names, not with the number of rows.
     """
     different = names.drop_nulls().unique()
-    forms = pl.Series([canonical(name) or NOBODY for name in different.to_list()], dtype=pl.String)
+    nobody = {"", canonical(NOBODY)}
+    found = map(canonical, different.to_list())
+    forms = pl.Series([NOBODY if form in nobody else form for form in found], dtype=pl.String)
     return names.replace_strict(different, forms, default=NOBODY, return_dtype=pl.String)
 
 
 def is_disguised(name: str) -> bool:
     """Whether a name looks like another one: by characters of other alphabets, full-width forms or invisible ones."""
     return any(
-        unicodedata.category(c) in _INVISIBLE - {"Mn", "Zs"} or _prototype(c) != c or _is_variant(c)
+        unicodedata.category(c) in _INVISIBLE - {"Mn", "Zs"}
+        or c in _BLANK
+        or _prototype(c) != c
+        or _is_variant(c)
         for c in name
         if not c.isascii() or not c.isprintable()
     )

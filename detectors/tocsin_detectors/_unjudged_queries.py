@@ -19,6 +19,7 @@ from tocsin_detectors._spelling import NOBODY, canonical, pooled
 USUAL = timedelta(days=7)
 #: A model without a baseline counts as so many events that are not judged: severity `medium`.
 _NEW_MODEL = 10
+_PAIRS = 20
 
 
 def commonest(spellings: pl.Series) -> str:
@@ -65,6 +66,34 @@ def unknown_models(calls: pl.DataFrame, models: Sequence[str]) -> Iterator[Score
         received = f"{count(queries, 'distinct query', 'distinct queries')} of {count(users, 'principal')}"
         reason = f"{short(model)} received {received}; its baseline has no such model"
         yield not_judged(Subject("model", model), "no baseline", reason, _NEW_MODEL)
+
+
+def scattered(window: Window, detector: str, least: int) -> Iterator[Score]:
+    """New principals and models with fewer than `least` calls each: queries could be spread over made-up names.
+
+    Counted are pairs of principal and model that the time before does not have, if there are at least `_PAIRS` of them.
+    """
+    day = window.before(window.length)
+    before = _pairs(day.before(USUAL - window.length))
+    new = _pairs(window).join(pl.concat([before, _pairs(day)]), on=["pool", "of"], how="anti")
+    new = new.filter(pl.col("count") < least)
+    if len(new) < _PAIRS:
+        return
+    usual = len(_pairs(day).join(before, on=["pool", "of"], how="anti").filter(pl.col("count") < least))
+    names, models = new["pool"].n_unique(), new["of"].n_unique()
+    who = (
+        f"{count(names, 'new name')} and {count(models, 'model')}" if models > 1 else count(names, "new name")
+    )
+    reason = f"{count(int(new['count'].sum()), 'call')} of {who} with fewer than {least} calls each"
+    facts: dict[str, Json] = {"names": new["pool"].sort().unique().head(10).to_list()}
+    yield not_judged(Subject("detector", detector), "few calls each", reason, len(new), float(usual), facts)
+
+
+def _pairs(window: Window) -> pl.DataFrame:
+    """Number of calls by canonical principal (`pool`) and model (`of`)."""
+    counts = window.summary(STREAM, [USER, MODEL], [COUNT], [Condition(MODEL, "not_null")])
+    pairs = counts.with_columns(pool=pooled(counts[USER]), of=pooled(counts[MODEL]))
+    return pairs.group_by("pool", "of").agg(pl.col("count").sum())
 
 
 def without_features(window: Window, models: Sequence[str], least: int) -> Iterator[Score]:

@@ -61,10 +61,10 @@ class Vectors:
 
     def commonest(self, limit: int) -> Vectors:
         """Only the `limit` schemas that most vectors have, in the same order; the others count as malformed."""
-        sizes = sorted((len(matrix) for _, matrix in self.blocks), reverse=True)
-        if len(sizes) <= limit:
+        if len(self.blocks) <= limit:
             return self
-        blocks = tuple(block for block in self.blocks if len(block[1]) >= sizes[limit - 1])[:limit]
+        places = sorted(range(len(self.blocks)), key=lambda place: -len(self.blocks[place][1]))[:limit]
+        blocks = tuple(self.blocks[place] for place in sorted(places))
         return Vectors(blocks, self.rows - sum(len(matrix) for _, matrix in blocks))
 
     def lacking(self, name: str) -> int:

@@ -39,7 +39,13 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._spelling import canonical, pooled
-from tocsin_detectors._unjudged_queries import commonest, unaligned, unknown_models, without_features
+from tocsin_detectors._unjudged_queries import (
+    commonest,
+    scattered,
+    unaligned,
+    unknown_models,
+    without_features,
+)
 
 #: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000
@@ -88,7 +94,7 @@ class ModelExtraction(Detector[Params]):
     Blind spots
         Queries that are random real rows, or interpolations that are rounded to values of real rows: such
         queries do not differ from honest queries, and only `query_budget` detects them. Many colluding accounts
-        with fewer than 20 queries each.
+        with fewer than 20 queries each, if they are not new.
     False alarms
         A client whose customers differ from the customers of all other clients; a load test with made-up
         applicants; a new feature encoding. Once you know that the queries are honest, fit a new baseline.
@@ -121,7 +127,7 @@ class ModelExtraction(Detector[Params]):
     def fit(self, window: Window) -> Baseline | None:
         found = []
         for (model,), calls in (
-            distinct(window, self.requires.window).partition_by(MODEL, as_dict=True).items()
+            _with_vectors(distinct(window, self.requires.window)).partition_by(MODEL, as_dict=True).items()
         ):
             learned = HonestQueries.fit(calls, self.params.reference_rows)
             if learned.honest.norms:
@@ -159,6 +165,7 @@ class ModelExtraction(Detector[Params]):
         yield from (best[user] for user in sorted(best))
         yield from unknown_models(calls, [model for model, _ in models])
         yield from without_features(window, [model for model, _ in models], self.params.min_queries)
+        yield from scattered(window, self.id, self.params.min_queries)
 
     def _calls(self, window: Window) -> pl.DataFrame:
         """The distinct calls of principals with enough calls; `of` is the canonical form of the model's name."""
@@ -182,6 +189,11 @@ class ModelExtraction(Detector[Params]):
         if verdict.z >= (self.floor if self.threshold is None else self.threshold):
             reason = _reason(user, model, verdict.run.stop - verdict.run.start, verdict.statistic)
         return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
+
+
+def _with_vectors(calls: pl.DataFrame) -> pl.DataFrame:
+    """Calls whose vectors are not empty: a model that has no others is not learned."""
+    return calls.filter(pl.col(VALUES).list.len() > 0)
 
 
 def _reason(user: str, model: str, queries: int, statistic: str) -> str:

@@ -13,6 +13,7 @@ from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stabilit
 from tocsin.contract.streams import TIME
 from tocsin.words import count, short
 from tocsin_detectors._spelling import NOBODY, pooled
+from tocsin_detectors._unjudged_queries import scattered
 
 _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
@@ -60,7 +61,8 @@ class QueryBudget(Detector[Params]):
         first. The detector reads feature vectors only of principals whose calls reach half of the budget,
         computed without their own past.
     Blind spots
-        Many colluding accounts with small budgets; an account whose queries increase slowly for a month.
+        Many colluding accounts with small budgets, if they are not new; an account whose queries increase
+        slowly for a month.
     False alarms
         A customer who goes live with a high volume: set `budget_rows`, or acknowledge the alert until the
         volume is usual. With less than four weeks of history, the detector compares one week with the week
@@ -97,6 +99,7 @@ class QueryBudget(Detector[Params]):
         )
         days = (half + window.length).days
         yield from (_score(row, days) for row in worst.sort(_PRINCIPAL).to_dicts())
+        yield from scattered(window, self.id, self.params.least_rows)
 
     def _half(self, window: Window) -> timedelta:
         """Length of each of the two compared periods: whole weeks, at most half of the available history."""
@@ -147,9 +150,11 @@ def _different(name: str, spellings: pl.Series, *windows: Window) -> pl.DataFram
     """Number of different feature vectors of these principals in all windows together, by pool and pooled model.
 
     Vectors that differ only in the names or the order of their features count as different queries, and so does every
-    call without a vector: it cannot be told whether it repeats another one.
+    call whose vector lacks most values: it cannot be told whether it repeats another one.
     """
-    vector, has_vector = pl.col(_VALUES), pl.col(_VALUES).list.len().fill_null(0) > 0
+    vector = pl.col(_VALUES)
+    present = vector.list.eval(pl.element().is_finite().fill_null(value=False)).list.sum().fill_null(0)
+    has_vector = (vector.list.len().fill_null(0) > 0) & (2 * present >= vector.list.len())
     named = len(spellings) <= _MOST_NAMED and spellings.null_count() == 0
     where = (*_KNOWN, *([Condition(_PRINCIPAL, "in", spellings.sort().to_list())] if named else ()))
     rows = pl.concat([window.scan(_STREAM, [*_KEY, _VALUES], where) for window in windows])

@@ -269,3 +269,12 @@ def test_what_python_calls_private_is_never_public(
         assert not is_public(address)
         if address.version == 4:
             assert not any(is_public(ipaddress.ip_address(form)) for form in embedded(str(address)))
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints\r\nLink: </x>"])
+def test_interim_responses_are_not_the_answer(interim: bytes) -> None:
+    first = b"HTTP/1.1 " + interim + b"\r\n\r\n"
+    with dripping(first * 2 + _OK + b"Content-Length: 0\r\n\r\n", b"") as port:
+        webhook(port).send(notification())
+    with dripping(first, first) as port:
+        fails_in_time(webhook(port))

@@ -70,6 +70,8 @@ def test_known_prefixes_are_passed_over(make, committed, tmp_path, prefix, user)
         ("192.0.2.1 id with spaces", (None, "192.0.2.1", None)),
         ("10.0.0.1 192.0.2.1 - maria", None),
         ("web1 - 192.0.2.1 - maria", None),
+        ("maria - 192.0.2.1", (None, None, None)),  # $remote_user - $remote_addr
+        ("192.0.2.1 - maria -", (None, "192.0.2.1", None)),
         ("some words 192.0.2.1 - maria", None),
         ("2026-11-26T10:00:00Z stdout P 192.0.2.1 - maria", None),
     ],
@@ -285,6 +287,8 @@ def test_two_values_of_a_client_are_read_exactly_or_not_at_all(make, forwarded, 
         ("/api/2.0/mlflow/registered-models/delete/?name=m", ("delete", "m")),
         ("/api/2.0/mlflow/registered-models/delete?name=m&name=decoy", ("delete", "m")),
         ("/api/2.0/mlflow/registered-models/delete?name=a b", ("delete", "a b")),
+        ("  /api/2.0/mlflow/registered-models/delete?name=m", ("delete", "m")),  # nginx accepts these
+        ("/api/2.0/mlflow/registered-models/delete?name=m  ", ("delete", "m")),
     ],
 )
 def test_a_path_in_another_spelling_is_the_same_action(make, committed, tmp_path, target, expected):

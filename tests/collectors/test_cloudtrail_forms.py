@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tests.collectors.conftest import Committed
 from tests.collectors.test_cloudtrail import RECORDS, record
-from tocsin_collectors.cloudtrail import Cloudtrail
+from tocsin_collectors._aws import access_events
+from tocsin_collectors._envelopes import unpacked
+from tocsin_collectors.cloudtrail import Cloudtrail, _records
 
 
 def copy(**asked):
@@ -179,3 +181,31 @@ def test_any_sequence_of_envelopes_gives_every_record_once(tmp_path_factory, mak
     file.write_text(("\n" if lines else "").join(parts))
     events = Committed().take(make(Cloudtrail, file)).events
     assert [e["event.id"] for e in events] == [f"id-{i}" for i in range(number)]
+
+
+@pytest.mark.parametrize("name", ["BatchDeleteImage", "ScheduleKeyDeletion", "DeleteObject"])
+def test_a_deletion_by_any_verb_is_a_deletion(name):
+    record = {"eventTime": "2026-03-02T09:31:44Z", "eventSource": "ecr.amazonaws.com", "eventName": name}
+    assert access_events(record)[0]["event.type"] == ["deletion"]
+
+
+def test_an_empty_list_of_records_does_not_hide_the_record_that_has_it():
+    record = (
+        b'{"eventTime":"2026-03-02T09:31:44Z","eventSource":"s3.amazonaws.com","eventName":"X","Records":[]}'
+    )
+    assert list(unpacked(record)) == [record]
+    assert list(unpacked(b'{"Records":[]}')) == []
+
+
+@pytest.mark.parametrize(
+    "poison", ['"\\ud800"', "NaN", "1e999", '"\x01"', "[" * 3000 + "]" * 3000, "'", '"]}"x', "tru"]
+)
+def test_a_record_that_cannot_be_read_is_rejected_alone(tmp_path, poison):
+    good = json.dumps(
+        {"eventTime": "2026-03-02T09:31:44Z", "eventSource": "s3", "eventName": "[X", "a": '"]}'}
+    )
+    bad = good.replace('"[X"', poison)
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"Records": [{good}, {good}, {bad}, {good}]}}')
+    found = [original for _, original in _records(path)]
+    assert [original == good.encode() for original in found] == [True, True, False, True]

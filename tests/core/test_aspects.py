@@ -95,6 +95,14 @@ def test_a_flood_becomes_a_few_findings_and_a_count(subjects: int, count: int) -
         assert judged[-1].score.subject == Subject("detector", "given")
 
 
+def test_louder_aspects_do_not_make_a_severe_one_mild() -> None:
+    subjects = [(f"loud{i}", 100_000) for i in range(LIMIT)] + [("thief", 200)]
+    flood = [not_judged(Subject("principal", who), "names", "no names", count) for who, count in subjects]
+    *_, last = judge(Given(*flood), window())
+    assert last.finding is not None
+    assert last.finding.severity is Severity.HIGH
+
+
 class Learner(Detector[NoParams]):
     """Scores each call, and cannot judge those without a number."""
 

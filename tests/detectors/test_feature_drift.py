@@ -135,6 +135,31 @@ def test_vectors_of_every_kind():
     assert vectors.malformed == 3
 
 
+def test_the_commonest_schemas_are_kept_whatever_comes_before_them():
+    flood = [(f"junk{i}", [1.0]) for i in range(300)]
+    rows = pl.DataFrame(
+        [*flood, *[("a,b", [1.0, 2.0])] * 50], {SCHEMA: pl.String, VALUES: pl.List(pl.Float64)}, orient="row"
+    )
+    vectors = Vectors.of(rows).commonest(100)
+    assert len(vectors.blocks) == 100
+    assert vectors.lacking("a") == 300
+    assert len(vectors.matrix(["a", "b"])) == 50
+
+
+def test_a_flood_of_schemas_does_not_keep_a_model_out_of_the_baseline():
+    trusted = calls(2000, seed=20, days=28)
+    junk = pl.concat([trusted.head(1)] * 300).with_columns(
+        pl.Series(SCHEMA, [f"junk{i}" for i in range(300)]),
+        pl.lit([1.0]).alias(VALUES),
+        pl.Series("event.id", [f"junk-{i}" for i in range(300)]),
+    )
+    known = {"inference": pl.concat([junk, trusted])}
+    events = {"inference": calls(1000, seed=2, day=DAY, change="units")}
+    assert [
+        f.severity.value for f in evaluate("feature_drift", events, baseline=known).findings if not f.aspect
+    ] == ["critical"]
+
+
 def test_models_are_judged_one_by_one():
     trusted = pl.concat([calls(1500, seed=k, days=28, model=f"m{k}") for k in (20, 21)])
     events = pl.concat(

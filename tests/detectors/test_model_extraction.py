@@ -161,6 +161,67 @@ def test_vectors_that_fit_no_shape_and_unknown_models_are_reported_as_not_judged
     assert all(f.reason.startswith("not judged: ") for f in found.findings)
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize("kept", [0, 3])
+@pytest.mark.parametrize("user", ["thief", None, "(no principal)"])
+def test_queries_without_most_of_their_values_are_not_judged(
+    baseline: Baseline, value: float | None, kept: int, user: str | None
+) -> None:
+    attack = vectors(calls(28, 1, copied=200), "thief")
+    rows = [[x if place < kept else value for place, x in enumerate(row)] for row in attack.tolist()]
+    empty = asked(attack).with_columns(
+        pl.Series(VALUES, rows, dtype=pl.List(pl.Float64)), pl.lit(user, pl.String).alias("user.id")
+    )
+    bare = asked(attack[:50], "(no principal)").with_columns(pl.lit(None, pl.List(pl.Float64)).alias(VALUES))
+    found = judged(pl.concat([empty, bare.with_columns(pl.col("event.id") + "-bare")]), baseline).findings
+    (finding,) = [f for f in found if f.aspect == "features of credit"]
+    assert finding.severity.rank >= Severity.MEDIUM.rank
+    assert finding.subject.id == (user or "(no principal)")
+
+
+@pytest.mark.parametrize("column", ["user.id", "tocsin.model.name"])
+@pytest.mark.parametrize("detector", ["model_extraction", "query_budget"])
+def test_queries_spread_over_made_up_names_are_reported(
+    month: pl.DataFrame, baseline: Baseline, detector: str, column: str
+) -> None:
+    attack = asked(vectors(calls(28, 1, copied=200), "thief"), "thief")
+    spread = attack.with_columns(pl.Series(column, [f"n{i}" for i in range(len(attack))]))
+    events = {"inference": pl.concat([month, calls(28, 1, batch=100), spread])}
+    known = baseline if detector == "model_extraction" else None
+    (found,) = [
+        f for f in evaluate(detector, events, baseline=known).findings if f.aspect == "few calls each"
+    ]
+    assert (found.subject, found.severity) == (("detector", detector), Severity.HIGH)
+    assert found.evidence["count"] == len(attack)
+    assert not evaluate(detector, {"inference": events["inference"].head(-200)}, baseline=known).findings
+
+
+def test_many_new_names_every_day_are_usual(month: pl.DataFrame, baseline: Baseline) -> None:
+    days = [
+        asked(vectors(calls(28, 1, copied=50), "thief")[:50], "x").with_columns(
+            pl.Series("user.id", [f"retail-{day}-{i}" for i in range(50)]),
+            pl.Series("event.id", [f"retail-{day}-{i}" for i in range(50)]),
+            pl.col("@timestamp") - timedelta(days=day),
+        )
+        for day in range(14)
+    ]
+    found = judged(pl.concat([month, calls(28, 1, batch=100), *days]), baseline).findings
+    assert {f.window_start for f in found if f.aspect == "few calls each"} == {START + timedelta(days=15)}
+
+
+@pytest.mark.parametrize("width", [0, 9])
+def test_one_principal_does_not_keep_a_model_out_of_the_baseline(month: pl.DataFrame, width: int) -> None:
+    flood = asked(np.arange(6000.0 * max(width, 1)).reshape(6000, -1), "flooder").with_columns(
+        pl.col("@timestamp") - timedelta(days=5)
+    )
+    if not width:
+        flood = flood.with_columns(
+            pl.lit([], pl.List(pl.Float64)).alias(VALUES), pl.lit("empty").alias("tocsin.model.name")
+        )
+    found = judged(calls(28, 1, copied=100, batch=100), pl.concat([month, flood]))
+    assert "thief" in {f.subject.id for f in found.findings if not f.aspect}
+
+
 NAMES = "tocsin.features.names"
 
 

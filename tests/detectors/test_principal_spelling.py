@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -49,6 +50,23 @@ def test_the_canonical_form_is_its_own(name: str) -> None:
 def test_a_pool_for_every_name(names: list[str | None]) -> None:
     pools = pooled(pl.Series(names, dtype=pl.String)).to_list()
     assert pools == [canonical(name or "") or NOBODY for name in names]
+
+
+def test_a_principal_called_like_nobody_is_in_the_pool_of_nobody() -> None:
+    names = [NOBODY, NOBODY.upper(), None, "", "ana"]
+    assert pooled(pl.Series(names)).to_list() == [*[NOBODY] * 4, "ana"]
+
+
+@given(st.text("\u115f\u1160\u2800\u3164\uffa0\U0001d159\u0301\u202e", min_size=1, max_size=20))
+def test_characters_without_ink_do_not_make_another_name(blank: str) -> None:
+    assert canonical(f"ana{blank}") == canonical(f"{blank}ana") == "ana"
+    assert is_disguised(f"ana{blank}") or not set(blank) - {"\u0301"}
+
+
+def test_a_long_run_of_combining_marks_costs_no_more_than_its_length() -> None:
+    began = time.perf_counter()
+    assert canonical("a" + "\u0315\u0300" * 100_000) == "a"
+    assert time.perf_counter() - began < 20  # quadratic: minutes
 
 
 def test_what_looks_like_another_name_is_disguised() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from tocsin.contract.findings import Json, Score, Subject
 
@@ -97,4 +98,5 @@ def collapsed(detector: str, scores: Iterable[Score]) -> list[Score]:
     }
     reason = f"{len(rest):,} more subjects of {detector}"
     summary = not_judged(Subject("detector", detector), "more subjects", reason, len(rest), evidence=facts)
-    return [*ranked[:LIMIT], summary]
+    # louder aspects must not turn a severe one into a mild count
+    return [*ranked[:LIMIT], replace(summary, value=max(summary.value, rest[0].value))]

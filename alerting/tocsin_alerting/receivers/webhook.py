@@ -129,8 +129,19 @@ def _connect(url: SplitResult, deadline: Deadline, *, allow_private: bool) -> ht
     except OSError as error:
         raise DeliveryError(f"cannot connect to {host}:{port}: {error}", retry=True) from error
     connection = http.client.HTTPConnection(host, port)
+    connection.response_class = _FinalResponse
     connection.sock, connection.auto_open = opened, 0
     return connection
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """The response after all interim ones, such as 103 Early Hints (RFC 9110 §15.2)."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
 
 
 def _smaller(notification: Notification) -> tuple[Notification, ...]:
