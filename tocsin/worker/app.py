@@ -78,7 +78,14 @@ class App:
         lease, overdue, timeout = (
             parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
         )
-        self._fence = Fence(config, clock, timeout, config.worker.memory)
+        self._fence = Fence(
+            assembly.for_plugins(config),
+            clock,
+            timeout,
+            config.worker.memory,
+            store_key=assembly.api_key(config),
+            variables=config.worker.environment,
+        )
         self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
         self.leases = Leases(self.store, clock, self.worker, lease)
         self.rhythms = Rhythms(self.store, clock)
