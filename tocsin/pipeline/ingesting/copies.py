@@ -21,6 +21,8 @@ MASK = "***"
 #: Shorter values occur elsewhere by chance: their copies are protected only where they are the whole value.
 SHORTEST = 4
 _MOST = 500  # different protected values of one event; if there are more, every text of the event is masked
+#: Characters of a text times protected values, from which a text with a copy is masked as a whole: that takes linear time.
+_LONGEST = 20_000_000
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 _LAYERS = 3  # encodings of encodings
 #: Characters behind which a copy may be encoded.
@@ -55,8 +57,8 @@ class Copies:
 
     def text(self, value: str) -> str:
         """The text with its copies replaced. If a copy was encoded, the whole text is returned decoded."""
-        if self._is_flood:
-            return MASK
+        if self._is_flood or len(value) * len(self._rules) > _LONGEST:
+            return MASK if self._is_flood or self._occurs_in(value) else value
         plain = self._pattern.sub(self._replacement, value)
         opened = decoded(plain)
         if opened != plain and self._pattern.search(opened):
@@ -76,6 +78,13 @@ class Copies:
             text = self.text(str(value))
             return value if text == str(value) else text
         return value
+
+    def _occurs_in(self, value: str) -> bool:
+        """Whether a long text contains a copy, or may contain one in a form that a quick search does not find."""
+        texts = pl.Series([value, decoded(value)])
+        needles = [part for part, _ in self._rules.values()]
+        is_found = texts.str.contains_any(needles, ascii_case_insensitive=True).any()
+        return is_found or not all(map(str.isascii, needles))
 
     def _replacement(self, match: re.Match[str]) -> str:
         known = self._rules.get(match[0].casefold())

@@ -104,12 +104,12 @@ class Fields:
     def _anywhere(self, stream: str, path: str) -> Match | None:
         """The rule for a field whose path, or a part of it, means the field of the rule."""
         readings = words_of(path)
-        for rule, patterns, _ in self._rules:
-            if rule.is_for(stream) and any(_contains(r, p) for r in readings for p in patterns):
-                return Match(rule)
         people = next((rule for rule in self._people if rule.is_for(stream)), None)
         if people and any(_contains(r, p) for r in readings for p in _IDENTITIES):
             return Match(people, identity=True)
+        for rule, patterns, _ in self._rules:
+            if rule.is_for(stream) and any(_contains(r, p) for r in readings for p in patterns):
+                return Match(rule)
         return None
 
     def _parent(self, stream: str, path: str) -> Match | None:

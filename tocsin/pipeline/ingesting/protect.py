@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ JUDGED = (
 _REMEMBERED = 100_000  # pseudonyms in the cache
 #: The types of known fields in which copies are replaced.
 _TEXTS = frozenset({Type.KEYWORD, Type.TEXT, Type.KEYWORDS, Type.IP})
+_MISPLACED = re.compile(r"[^\d\sTZ:+./,eE-]")  # not in a time or a number
 #: Creates an id from the content of an event, without telling the content.
 Identify = Callable[[bytes], str]
 
@@ -130,7 +132,7 @@ class Protector:
         for name, value in fields:
             is_plain = name in STREAMS[stream].by_name and not isinstance(value, Mapping | list)
             look = exact if is_plain and name not in OPEN else hiding
-            items += look.tree("", {name: value}).items()
+            items += look.tree("", {name: _in_place(STREAMS[stream].by_name.get(name), value)}).items()
         copies = Copies(hiding.found, self._act)
         return copies.tree(renamed(iter(items))), copies
 
@@ -215,6 +217,12 @@ class Protector:
         return pl.Series(
             [None if v is None else msgspec.json.encode(v).decode() for v in new], dtype=pl.String
         )
+
+
+def _in_place(column: Column | None, value: Any) -> Any:
+    """The value of a rejected event; masked if it is a text in the place of a time or number: it belongs elsewhere."""
+    is_text = column is None or column.type in _TEXTS or column.type is Type.JSON
+    return value if is_text or not isinstance(value, str) or not _MISPLACED.search(value) else MASK
 
 
 def _is_empty(series: pl.Series) -> bool:
