@@ -314,7 +314,7 @@ texts = st.lists(words, max_size=3).map(" ".join)
 FREE = ("error.message", "error.code", "url.path", "user_agent.original", "tocsin.resource.id", "user.name")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(
@@ -330,7 +330,7 @@ def test_a_copy_in_a_known_field_is_found_in_both_decoders(rows: list[tuple[Any,
     """Invariant: events that both decoders can read are written the same by both, without the canary."""
     events = []
     for i, (known, labels, is_named) in enumerate(rows):
-        nested: dict[str, Any] = event(labels=labels, user={"id": CANARY if is_named else "CANARY01 too"})
+        nested: dict[str, Any] = event(labels=labels, user={"id": CANARY if is_named else CANARY.lower()})
         for name, value in known.items():
             node = nested
             *parents, leaf = name.split(".")
@@ -343,7 +343,9 @@ def test_a_copy_in_a_known_field_is_found_in_both_decoders(rows: list[tuple[Any,
     assert fast("access", lines) is not None
     quick, slow = (written(*events, rules=rules, as_events=as_events) for as_events in (False, True))
     assert "canary" not in text_of(quick)
-    assert [{**row, "event.id": ""} for row in quick] == [{**row, "event.id": ""} for row in slow]
+    for row in (*quick, *slow):
+        row["event.id"], row["labels"] = "", json.loads(row["labels"])
+    assert quick == slow
 
 
 def test_a_long_text_with_many_values_costs_linear_time() -> None:

@@ -81,6 +81,8 @@ class Fields:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple((rule, _patterns(rule.field), _parents(rule.field)) for rule in rules)
+        #: The most parts of a name that a rule looks at.
+        self.reach = max((len(p) for _, patterns, _ in self._rules for p in patterns), default=1) + 2
         people = [rule for rule in rules if rule.field.partition(".")[0] == "user"]
         self._people = sorted(people, key=lambda rule: rule.field not in ("user", "user.id"))
         self.anywhere = functools.lru_cache(maxsize=20_000)(self._anywhere)

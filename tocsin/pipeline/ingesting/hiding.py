@@ -39,7 +39,8 @@ class Hiding:
             return self.hide(match, path, value)
         if isinstance(value, Mapping):
             items = (
-                (self._key(path, key), value[key], self.tree(_below(path, key), value[key])) for key in value
+                (self._key(path, key), value[key], self.tree(self._below(path, key), value[key]))
+                for key in value
             )
             return renamed((key, new) for key, old, new in items if new is not None or old is None)
         if isinstance(value, list | tuple):
@@ -62,8 +63,7 @@ class Hiding:
             return value
         if isinstance(value, Mapping):
             hidden = renamed(
-                (self._hidden_key(match, key), self.hide(match, _below(path, key), item))
-                for key, item in value.items()
+                (self._hidden_key(match, key), self.hide(match, key, item)) for key, item in value.items()
             )
             return None if rule.action == "drop" and not match.identity else hidden
         if isinstance(value, list | tuple):
@@ -80,16 +80,22 @@ class Hiding:
         if text[:1] in ("{", "[") and not isinstance(inner := decoded_json(text), str):
             self.hide(match, path, inner)
 
+    def _below(self, path: str, key: str) -> str:
+        """The path of a key. Only its end can match a rule that did not match the path above it: this bounds the cost."""
+        if path and not self._exact:
+            path = ".".join(path.split(".")[-self._fields.reach :])
+        return f"{path}.{key}" if path else key
+
     def _match(self, path: str) -> Match | None:
         return (self._fields.known if self._exact else self._fields.anywhere)(self._stream, path)
 
     def _key(self, path: str, key: str) -> str:
         """A key, with its part below a protected field protected, too: `customer.ana` names a customer."""
-        if "." not in key or self._match(_below(path, key)) is None:
+        if "." not in key or self._match(self._below(path, key)) is None:
             return key
         parts = key.split(".")
         for n in range(1, len(parts)):
-            match = self._match(_below(path, ".".join(parts[:n])))
+            match = self._match(self._below(path, ".".join(parts[:n])))
             if match is not None:
                 return ".".join((*parts[:n], *(self._hidden_key(match, part) for part in parts[n:])))
         return key
@@ -110,7 +116,3 @@ def decoded_json(text: str, *, twice: bool = False) -> Any:
             with contextlib.suppress(msgspec.DecodeError):
                 value = msgspec.json.decode(value)
     return value
-
-
-def _below(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
