@@ -133,29 +133,38 @@ def rows_with_copies(frame: pl.DataFrame, sources: list[str], targets: list[str]
     """The rows in which a text of `targets` contains, or may contain in an encoded form, a value of `sources`."""
     if not sources or not targets:
         return set()
-    is_list = {name: isinstance(frame.schema[name], pl.List) for name in targets}
+    is_list = {name: isinstance(frame.schema[name], pl.List) for name in (*sources, *targets)}
     columns = [pl.col(name).list.join("\0") if is_list[name] else pl.col(name) for name in targets]
     text = pl.concat_str(columns, separator="\0", ignore_nulls=True)
-    texts = frame.select(
-        text.str.to_lowercase().alias("lower"),
-        (text.str.contains_any(list(ENCODERS)) | (text.str.len_bytes() != text.str.len_chars())).alias(
-            "hidden"
-        ),
-    ).with_row_index("row")
-    rows = set[int]()
+    lower = text.str.to_lowercase()
+    hidden = text.str.contains_any(list(ENCODERS)) | (text.str.len_bytes() != text.str.len_chars())
+    checks = [hidden & pl.any_horizontal(pl.col(sources).is_not_null())]
     for name in sources:
-        values = texts.with_columns(frame[name].alias("value"))
-        if frame.schema[name] == pl.List(pl.String):
-            values = values.explode("value")
-        elif frame.schema[name] != pl.String:
-            continue
-        value = pl.col("value").str.to_lowercase()
-        checks = [pl.col("hidden"), _occurs(value)]
-        if (values["value"].str.contains(":", literal=True)).any():
-            checks.append(_occurs(pl.col("value").str.extract(NAMED).str.to_lowercase()))
-        rows.update(values.filter(pl.col("value").is_not_null(), pl.any_horizontal(checks))["row"].to_list())
+        if frame.schema[name] == pl.String:
+            checks.append(_occurs(lower, pl.col(name)))
+            if frame.select(_may_be_named(pl.col(name)).any()).item():
+                checks.append(_occurs(lower, pl.col(name).str.extract(NAMED)))
+    rows = _true_rows(frame, pl.any_horizontal(checks))
+    for name in sources:
+        if is_list[name]:
+            pairs = frame.select(
+                pl.int_range(pl.len()).alias("row"), lower.alias("lower"), pl.col(name).alias("value")
+            )
+            pairs = pairs.drop_nulls("value").explode("value")
+            rows.update(pairs.filter(_occurs(pl.col("lower"), pl.col("value")))["row"].to_list())
     return rows
 
 
-def _occurs(value: pl.Expr) -> pl.Expr:
-    return (value.str.len_bytes() >= SHORTEST) & pl.col("lower").str.contains(value, literal=True)
+def _true_rows(frame: pl.DataFrame, condition: pl.Expr) -> set[int]:
+    found = frame.lazy().select(condition.fill_null(value=False).alias("is")).collect()["is"]
+    return set(found.arg_true().to_list())
+
+
+def _may_be_named(value: pl.Expr) -> pl.Expr:
+    """Whether `NAMED` can match: a quick check, since most values are neither an ARN nor the id of a session."""
+    return value.str.starts_with("arn:") | value.str.starts_with("A") & value.str.contains(":", literal=True)
+
+
+def _occurs(lower: pl.Expr, value: pl.Expr) -> pl.Expr:
+    needle = value.str.to_lowercase()
+    return (needle.str.len_bytes() >= SHORTEST) & lower.str.contains(needle, literal=True)

@@ -213,6 +213,8 @@ class Ingest:
     def _without_copies(self, batch: Batch, taken: _Taken, frame: pl.DataFrame) -> pl.DataFrame:
         """Replace copies of protected values in the rows of the fast decoder."""
         rows = sorted(self._protector.suspects(batch.stream, frame) - taken.protected)
+        if not rows:
+            return frame
         types = {c.name: c.type for c in columns_of(batch.stream)}
         texts = frame.select(pl.col(pl.String, pl.List(pl.String)).exclude(UNMAPPED))
         changed: dict[str, dict[int, Any]] = {}
