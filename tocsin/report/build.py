@@ -74,7 +74,7 @@ def write(document: Document, path: Path, format: Format = "html") -> list[Path]
     """
     folder = path.with_name(f"{path.stem}-pictures")
     if format == "html":
-        text, pictures = html.write(document), {}
+        text, pictures = html.write(document), dict[str, str]()
     else:
         text, pictures = markdown.write(document, folder.name)
     try:

@@ -18,8 +18,6 @@ from datetime import datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
-import psutil
-
 from tocsin.clock import SystemClock
 from tocsin.config.settings import Config
 from tocsin.errors import (
@@ -32,7 +30,7 @@ from tocsin.errors import (
     described,
 )
 from tocsin.pipeline.detecting.evaluate import Evaluator, one_thread
-from tocsin.pipeline.detecting.process import PING, packed
+from tocsin.pipeline.detecting.process import PING, end_descendants, packed
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.worker import assembly
 
@@ -153,10 +151,7 @@ def _adopt() -> None:
 
 def _end() -> None:
     """End the process with everything that plug-ins started, even if a detector is running."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
+    end_descendants()
     os._exit(0)
 
 

@@ -93,6 +93,14 @@ def environment(more: Iterable[str] = ()) -> dict[str, str]:
     }
 
 
+def end_descendants() -> None:
+    """Kill everything that this process started."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+
+
 class Host:
     """The process for plug-ins.
 
