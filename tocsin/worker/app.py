@@ -78,14 +78,8 @@ class App:
         lease, overdue, timeout = (
             parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
         )
-        self._fence = Fence(
-            assembly.for_plugins(config),
-            clock,
-            timeout,
-            config.worker.memory,
-            store_key=assembly.api_key(config),
-            variables=config.worker.environment,
-        )
+        seen, key, more = assembly.for_plugins(config), assembly.api_key(config), config.worker.environment
+        self._fence = Fence(seen, clock, timeout, config.worker.memory, store_key=key, variables=more)
         self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
         self.leases = Leases(self.store, clock, self.worker, lease)
         self.rhythms = Rhythms(self.store, clock)
