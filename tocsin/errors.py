@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_SHOWN = 500  # characters of a plug-in's error that are shown
+
+
+def described(error: BaseException) -> str:
+    """`ZeroDivisionError: division by zero`, for any error of a plug-in: in bounds, and in characters that can be stored."""
+    try:
+        message = str(error)
+    except BaseException as second:  # noqa: BLE001 — a plug-in's error class may raise anything here
+        message = f"its message cannot be shown ({type(second).__name__})"
+    if len(message) > _SHOWN:
+        message = f"{message[:_SHOWN]}… ({len(message):,} characters)"
+    return f"{type(error).__name__}: {message}".encode("utf-8", "replace").decode()
+
 
 class TocsinError(Exception):
     """The base class: an error that a user can act on. The command line prints its message without a traceback."""

@@ -24,7 +24,7 @@ _KINDS = (
     (
         "deletion",
         re.compile(r"(Batch|Sch\w*)?Delet|Terminate|(Batch)?Re(move|voke)|Deregister|Release|Purge"),
-    ),  # fmt: skip
+    ),
     (
         "change",
         re.compile(

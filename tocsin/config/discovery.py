@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from tocsin.contract.plugin import KINDS, Plugin
-from tocsin.errors import PluginError
+from tocsin.errors import PluginError, described
 
 GROUP = "tocsin.plugins"
 K = TypeVar("K", bound=Plugin[Any])
@@ -94,8 +94,8 @@ def _modules(package: str, failures: dict[str, str]) -> Iterator[ModuleType]:
 def _import(name: str, failures: dict[str, str]) -> ModuleType | None:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 — importing a plug-in may raise anything
-        failures[name] = f"{type(error).__name__}: {error}"
+    except BaseException as error:  # noqa: BLE001 — importing a plug-in may raise anything
+        failures[name] = described(error)
         return None
 
 

@@ -154,7 +154,16 @@ class WorkerSection:
     )
     lanes: int = param(2, ge=1, le=64, doc="number of detectors that one worker evaluates in parallel")
     timeout: str = param("10m", doc="maximum duration of one evaluation or one fit of a detector")
-    memory: int = param(4096, ge=128, doc="maximum memory of the process that runs detectors, in MiB")
+    memory: int = param(
+        4096,
+        ge=128,
+        doc="maximum memory of the process that runs detectors and of the processes that detectors start, in MiB",
+    )
+    environment: list[str] = param(
+        [],
+        doc="names of environment variables that the process that runs detectors gets in addition to the usual ones; see "
+        "[operations.md](operations.md)",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
 from tocsin.clock import format_time
 from tocsin.contract import aspects
 from tocsin.contract.findings import Finding, Score, Subject, finding_id, severity_of
 from tocsin.contract.plugin import Detector
-from tocsin.contract.results import checked_baseline, checked_score, checked_scores
+from tocsin.contract.results import (
+    checked_baseline,
+    checked_score,
+    checked_scores,
+    plain_evidence,
+    plain_text,
+)
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineError, PluginError
 from tocsin.stats.calibration import MIN_SCORES, calibrate
@@ -95,9 +99,9 @@ def threshold_of(detector: Detector[Any], baseline: Baseline | None) -> float:
         BaselineError: neither has a threshold.
     """
     if baseline is not None and baseline.threshold is not None:
-        return baseline.threshold
+        return float(baseline.threshold)
     if detector.threshold is not None:
-        return detector.threshold
+        return float(detector.threshold)
     raise BaselineError(f"detector {detector.id} has no baseline yet, and no fixed threshold")
 
 
@@ -148,15 +152,16 @@ def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
 def _plain(detector: Detector[Any], given: Any) -> Score:
     """Convert a score to plain values, so that it can be sent to another process and stored."""
     score = checked_score(detector, given)
-    try:
-        value = float(score.value)
-        evidence = msgspec.json.decode(msgspec.json.encode(score.evidence))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PluginError(detector.id, f"score of {score.subject}: {error}") from None
     words = (*score.subject, score.reason, score.aspect) if isinstance(score.subject, Subject) else (None,)
     if not all(isinstance(word, str) for word in words):
-        raise PluginError(detector.id, f"score of {score.subject!r}: subject and reason must be text")
-    type_, id, reason, aspect = ("".join(word) for word in words)  # plain str, not a subclass of the plug-in
+        raise PluginError(
+            detector.id, f"score of {repr(score.subject)[:200]}: subject and reason must be text"
+        )
+    try:
+        type_, id, reason, aspect = map(plain_text, words)
+        value, evidence = float(score.value), plain_evidence(score.evidence)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PluginError(detector.id, f"score of {str(score.subject)[:200]}: {error}") from None
     return Score(Subject(type_, id), value, reason, evidence, aspect)
 
 

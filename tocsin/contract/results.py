@@ -11,8 +11,12 @@ import polars as pl
 
 from tocsin.contract.findings import Score
 from tocsin.contract.plugin import Detector
+from tocsin.contract.streams import LONGEST_KEYWORD
 from tocsin.contract.windows import Baseline
 from tocsin.errors import PluginError
+
+#: The limits of a score's evidence: its size as JSON in bytes, and how deep objects and lists are nested in it.
+LARGEST_EVIDENCE, DEEPEST_EVIDENCE = 2**20, 64
 
 
 def checked_baseline(detector: Detector[Any], returned: Any) -> Baseline | None:
@@ -60,6 +64,45 @@ def checked_score(detector: Detector[Any], given: Any) -> Score:
         f"{_place(detector, 'score')} yielded {_described(given)}; "
         "it must yield one tocsin.Score for each subject",
     )
+
+
+def plain_evidence(evidence: Any) -> Any:
+    """Evidence as plain JSON values, so that it can be sent to another process, stored and shown.
+
+    Raises:
+        TypeError: it is not JSON.
+        ValueError: it is too large, or is nested too deeply.
+        RecursionError: it is nested much too deeply, or contains itself.
+    """
+    encoded = msgspec.json.encode(evidence)
+    if len(encoded) > LARGEST_EVIDENCE:
+        raise ValueError(
+            f"its evidence has {len(encoded):,} bytes as JSON; the limit is {LARGEST_EVIDENCE:,}; return a summary"
+        )
+    plain = msgspec.json.decode(encoded)
+    level: list[Any] = [plain]
+    for _ in range(DEEPEST_EVIDENCE + 1):
+        level = [item for value in level for item in _items(value) if isinstance(item, dict | list)]
+        if not level:
+            return plain
+    raise ValueError(f"its evidence is nested more than {DEEPEST_EVIDENCE} levels deep; return it flatter")
+
+
+def _items(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def plain_text(text: str) -> str:
+    """A text of a score as a plain `str`, not a subclass that a plug-in defines.
+
+    Raises:
+        ValueError: no store can write it: it is too long, or contains half a character (a lone surrogate).
+    """
+    plain = "".join(text)
+    plain.encode()
+    if len(plain) > LONGEST_KEYWORD:
+        raise ValueError(f"a text has {len(plain):,} characters; the limit is {LONGEST_KEYWORD:,}")
+    return plain
 
 
 def _check_contents(detector: Detector[Any], baseline: Baseline) -> None:

@@ -16,6 +16,7 @@ from tocsin.report.document import Document, minute
 from tocsin.report.facts import Facts, gather
 from tocsin.report.pictures import canvas
 from tocsin.report.pictures.canvas import Calendar
+from tocsin.store.private import private_files
 from tocsin.worker.app import App
 
 Format = Literal["html", "md"]
@@ -71,17 +72,18 @@ def write(document: Document, path: Path, format: Format = "html") -> list[Path]
     Raises:
         InputError: a file cannot be written.
     """
-    try:
-        if format == "html":
-            path.write_text(html.write(document), "utf-8")
-            return [path]
-        folder = path.with_name(f"{path.stem}-pictures")
+    folder = path.with_name(f"{path.stem}-pictures")
+    if format == "html":
+        text, pictures = html.write(document), dict[str, str]()
+    else:
         text, pictures = markdown.write(document, folder.name)
-        if pictures:
-            folder.mkdir(exist_ok=True)
-        for name, svg in pictures.items():
-            (folder / name).write_text(svg, "utf-8")
-        path.write_text(text, "utf-8")
+    try:
+        with private_files():
+            if pictures:
+                folder.mkdir(exist_ok=True)
+            for name, svg in pictures.items():
+                (folder / name).write_text(svg, "utf-8")
+            path.write_text(text, "utf-8")
     except OSError as error:
         raise InputError(f"the report cannot be written to {path}: {error.strerror}") from error
     return [path, *(folder / name for name in pictures)]

@@ -79,7 +79,8 @@ class App:
         lease, overdue, timeout = (
             parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
         )
-        self._fence = Fence(config, clock, timeout, config.worker.memory)
+        seen, key, more = assembly.for_plugins(config), assembly.api_key(config), config.worker.environment
+        self._fence = Fence(seen, clock, timeout, config.worker.memory, store_key=key, variables=more)
         self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
         self.leases = Leases(self.store, clock, self.worker, lease)
         self.rhythms = Rhythms(self.store, clock)

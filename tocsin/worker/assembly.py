@@ -6,6 +6,7 @@ import functools
 import re
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from tocsin.clock import Clock, parse_length
 from tocsin.config import discovery, params
 from tocsin.config.discovery import Catalogue
 from tocsin.config.secret import Secret
-from tocsin.config.sections import DetectorSection
+from tocsin.config.sections import DetectorSection, GrafanaSection, IngestSection, MonitoringSection
 from tocsin.config.settings import Config
 from tocsin.contract.plugin import Detector, Plugin, Receiver, Requires
 from tocsin.errors import ConfigError
@@ -173,8 +174,30 @@ def limits(config: Config) -> Limits:
     )
 
 
-def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
+def for_plugins(config: Config) -> Config:
+    """The configuration for the process that runs detectors: with absolute paths, and without what names a secret.
+
+    It contains the store without its key, and the plug-ins and detectors with their settings.
+    """
+    section = config.store
+    folder = config.folder.absolute()
+    return replace(
+        config,
+        path=config.path and config.path.absolute(),
+        store=replace(section, path=str(folder / section.path), api_key=None),
+        ingest=IngestSection(),
+        protect=(),
+        collectors=(),
+        alerting={},
+        monitoring=MonitoringSection(),
+        grafana=GrafanaSection(),
+    )
+
+
+def store(config: Config, clock: Clock, *, prepare: bool = True, key: str | None = None) -> Store:
     """Open the configured store. Without `prepare`, a cluster must have been set up before.
+
+    `key` is the key of a cluster, if the configuration does not name it.
 
     Raises:
         ConfigError: a secret cannot be read.
@@ -184,7 +207,7 @@ def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
     retention = _retention(config)
     if section.type == "delta":
         return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
-    return cluster(config, clock, prepare=prepare, patience=_PATIENCE)
+    return cluster(config, clock, prepare=prepare, patience=_PATIENCE, key=key)
 
 
 def check_store(config: Config, clock: Clock) -> str:
@@ -221,7 +244,12 @@ def dead_letter_maker(clock: Clock, protector: Protector) -> MakeDeadLetters:
 
 
 def cluster(
-    config: Config, clock: Clock, *, prepare: bool = True, patience: timedelta | None = None
+    config: Config,
+    clock: Clock,
+    *,
+    prepare: bool = True,
+    patience: timedelta | None = None,
+    key: str | None = None,
 ) -> ElasticStore:
     """Connect to the configured cluster; without `prepare`, nothing in it is changed.
 
@@ -241,8 +269,8 @@ def cluster(
         )
     retention = _retention(config)
     security: dict[str, Any] = {}
-    if section.api_key is not None:
-        security["api_key"] = _api_key(config)
+    if (key := key or api_key(config)) is not None:
+        security["api_key"] = key
     if section.ca_certs is not None:
         security["ca_certs"] = _authority(config, config.folder / section.ca_certs)
     if section.ca_fingerprint is not None:
@@ -260,9 +288,11 @@ def cluster(
     )
 
 
-def _api_key(config: Config) -> str:
-    """The cluster's API key. The error for an invalid key does not show it."""
+def api_key(config: Config) -> str | None:
+    """The cluster's API key; None if the configuration names none. The error for an invalid key does not show it."""
     place = ("store", "api_key")
+    if config.store.api_key is None:
+        return None
     key = config.at(place, lambda: Secret.parse(config.store.api_key, config.folder).reveal())
     if not _API_KEY.fullmatch(key):
         raise config.error(

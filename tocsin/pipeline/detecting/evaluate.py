@@ -22,7 +22,7 @@ from tocsin.contract.plugin import Detector
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.streams import ASPECT, TIME
 from tocsin.contract.windows import Baseline, Window
-from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError
+from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError, described
 from tocsin.pipeline.detecting.baselines import Baselines, Version
 from tocsin.pipeline.detecting.records import Run, newest_findings
 from tocsin.pipeline.detecting.settings import Setting
@@ -72,15 +72,15 @@ class Evaluator:
             run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="baseline")
         except BaselineError as error:
             run = replace(run, outcome=Outcome.SKIPPED, reason=str(error))
-        except StoreAway:
-            raise
+        except StoreAway as error:
+            self._store.get("upkeep", "last")  # raises if the store is away; if not, the detector raised it
+            run = replace(run, outcome=Outcome.FAILED, reason=described(error), fault="raised")
         except StoreError as error:
             run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="store")
         except PluginError as error:
             run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="output")
-        except (Exception, SystemExit, pl.exceptions.PanicException) as error:  # noqa: BLE001 — the fence around plug-in calls: one detector never stops another
-            reason = f"{type(error).__name__}: {error}"
-            trace = traceback.format_exc()[-_TRACEBACK:]
+        except BaseException as error:  # noqa: BLE001 — the fence around plug-in calls: one detector never stops another, whatever it raises
+            reason, trace = described(error), _trace()
             run = replace(run, outcome=Outcome.FAILED, reason=reason, fault="raised", traceback=trace)
         else:
             digest = ",".join(v.digest for v in versions)
@@ -88,7 +88,8 @@ class Evaluator:
                 [start - (detector.requires.history or start - start), *(v.start for v in versions)]
             )
             run = replace(run, rows=rows, judged=tuple(best), baseline=digest, searched=searched)
-        return replace(run, seconds=time.perf_counter() - began)
+        reason = run.reason.encode("utf-8", "replace").decode()
+        return replace(run, reason=reason, seconds=time.perf_counter() - began)
 
     def _count(self, stream: str, window: Window) -> int:
         counted = self._store.summarize(stream, window.start, window.end, [], [COUNT])
@@ -179,6 +180,11 @@ class Evaluator:
         ).filter(pl.col("tocsin.severity").is_in(bad), pl.col(ASPECT).is_null())
         pairs = rows.select("tocsin.window.start", "tocsin.window.end").unique().sort("tocsin.window.start")
         return tuple(pairs.iter_rows())
+
+
+def _trace() -> str:
+    """The traceback of the current error: its last characters, in a form that can be stored."""
+    return traceback.format_exc()[-_TRACEBACK:].encode("utf-8", "replace").decode()
 
 
 def one_thread() -> AbstractContextManager[object]:

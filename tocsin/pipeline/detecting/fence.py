@@ -8,35 +8,28 @@ shows the detector at fault.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import pickle
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from multiprocessing.connection import Connection
 from typing import Any
-
-import psutil
 
 from tocsin.clock import Clock, format_length
 from tocsin.contract.findings import Outcome
 from tocsin.errors import BaselineError, PluginError, StoreAway, StoreError
 from tocsin.pipeline.detecting.baselines import Version
 from tocsin.pipeline.detecting.evaluate import Interval
+from tocsin.pipeline.detecting.process import Host
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 
 TIMEOUT = timedelta(minutes=10)
-#: Resident memory of the process, in MiB.
+#: Memory of the process and of what plug-ins start, in MiB.
 MEMORY = 4096
 _POLL = 0.1
-_START = 60.0  # seconds that the process may take to start
 _END = 5.0  # seconds that it may take to exit after it closed the connection
 _ERRORS: dict[str, Callable[[str], Exception]] = {
     "away": StoreAway,
@@ -63,75 +56,31 @@ class _Call:
     suspected: bool = False  # it was running when the process ended, together with other calls
 
 
-class Host:
-    """The process for plug-ins, as seen by the worker."""
-
-    def __init__(self, hello: bytes) -> None:
-        ours, theirs = socket.socketpair()
-        self._process = subprocess.Popen(  # noqa: S603 — our own module
-            [sys.executable, "-m", "tocsin.worker.host", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # what plug-ins print must not mix with the worker's output
-        )
-        theirs.close()
-        self._watched = psutil.Process(self._process.pid)
-        self._connection = Connection(ours.detach())
-        self._mutex = threading.Lock()
-        self.calls: dict[int, _Call] = {}
-        self._connection.send_bytes(hello)
-        self.gone = self.ready = False
-        self._connection.poll(_START)
-
-    def send(self, number: int, message: tuple[Any, ...]) -> None:
-        """Send a request. If the process has ended this does nothing: the reader thread detects the end."""
-        with self._mutex:
-            try:
-                self._connection.send((number, *message))
-            except OSError:
-                self.gone = True
-
-    def memory(self) -> int:
-        """Resident memory in MiB."""
-        try:
-            return int(self._watched.memory_info().rss / 2**20)
-        except psutil.Error:
-            return 0
-
-    def kill(self, patience: float = 0.0) -> int:
-        """Kill the process unless it ends within `patience` seconds. Returns its exit code, negative for a signal."""
-        self.gone = True
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(patience)
-        self._process.kill()
-        return self._process.wait()
-
-    def read(self, take: Callable[[int, str, Any], None]) -> None:
-        """Pass its answers to `take` until it ends."""
-        with self._connection:
-            while True:
-                try:
-                    number, kind, value = self._connection.recv()
-                except Exception:  # noqa: BLE001 — the process has ended, or its answer cannot be unpickled
-                    return
-                if kind == "ready":
-                    self.ready = True
-                else:
-                    take(number, kind, value)
-
-
 class Fence:
     """Evaluates in a separate process. Any number of threads may call it concurrently.
 
     Args:
-        config: the configuration that the process builds its detectors and its store from; pickled once.
+        config: the configuration that the process builds its detectors and its store from, without what it does not
+            need; pickled once.
         clock: the worker's clock; its time is sent with each request and recorded with fitted baselines.
         timeout: the longest time that one evaluation or fit may take.
-        memory: the most memory that the process may use, in MiB.
+        memory: the most memory that the process and what plug-ins start may use, in MiB.
+        store_key: the key of the store. It is neither in the configuration nor in the environment of the process.
+        variables: names of environment variables that plug-ins need (see `tocsin.pipeline.detecting.process.PASSED`).
     """
 
-    def __init__(self, config: Any, clock: Clock, timeout: timedelta = TIMEOUT, memory: int = MEMORY) -> None:
-        self._hello, self._clock = pickle.dumps(config), clock
+    def __init__(
+        self,
+        config: Any,
+        clock: Clock,
+        timeout: timedelta = TIMEOUT,
+        memory: int = MEMORY,
+        *,
+        store_key: str | None = None,
+        variables: Sequence[str] = (),
+    ) -> None:
+        self._hello, self._clock = pickle.dumps((config, store_key)), clock
+        self._variables = tuple(variables)
         self._timeout, self._memory = timeout, memory
         self._numbers = itertools.count()
         self._gate = threading.Condition()
@@ -147,16 +96,23 @@ class Fence:
         suspect: Sequence[Interval] = (),
         heartbeat: Callable[[], None] = lambda: None,
     ) -> Run:
-        """Evaluate one window. If the evaluation does not finish, returns a failed run with the kind of fault."""
+        """Evaluate one window. If the evaluation does not finish, returns a failed run with the kind of fault.
+
+        Raises:
+            StoreAway: the store is unavailable.
+        """
         began = time.monotonic()
         try:
-            run: Run = self._call(setting.detector.id, ("attempt", start, tuple(suspect)), heartbeat)
+            run = self._call(setting.detector.id, ("attempt", start, tuple(suspect)), heartbeat)
+            if isinstance(run, Run) and (run.detector, run.start) == (setting.detector.id, start):
+                return run
+            reason, kind = "the process for plug-ins answered with something other than this run", "output"
         except Fault as fault:
-            end, seconds = start + setting.detector.requires.window, time.monotonic() - began
-            return Run(
-                setting.detector.id, start, end, Outcome.FAILED, str(fault), seconds=seconds, fault=fault.kind
-            )
-        return run
+            reason, kind = str(fault), fault.kind
+        except PluginError as error:
+            reason, kind = str(error), "output"
+        end, seconds = start + setting.detector.requires.window, time.monotonic() - began
+        return Run(setting.detector.id, start, end, Outcome.FAILED, reason, seconds=seconds, fault=kind)
 
     def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
         """Fit a baseline.
@@ -166,9 +122,11 @@ class Fence:
             PluginError: the detector failed.
         """
         try:
-            version: Version = self._call(setting.detector.id, ("fit", end, start), lambda: None)
+            version = self._call(setting.detector.id, ("fit", end, start), lambda: None)
         except Fault as fault:
             raise PluginError(setting.detector.id, str(fault)) from None
+        if not isinstance(version, Version):
+            raise PluginError(setting.detector.id, "the process for plug-ins answered without a baseline")
         return version
 
     def close(self) -> None:
@@ -223,7 +181,10 @@ class Fence:
             finally:
                 self._queue -= alone
             if self._host is None or self._host.gone:
-                self._host = Host(self._hello)
+                try:
+                    self._host = Host(self._hello, self._variables)
+                except OSError as error:
+                    raise Fault("import", f"the process for plug-ins cannot be started: {error}") from None
                 self._reader = threading.Thread(target=self._read, args=(self._host,), daemon=True)
                 self._reader.start()
             self._alone = alone
@@ -237,7 +198,9 @@ class Fence:
     def _watch(self, host: Host, call: _Call) -> None:
         if time.monotonic() - call.began > self._timeout.total_seconds() and not call.done.wait(_POLL):
             reason = f"did not finish within {format_length(self._timeout)}"
-            self._end(host, Fault("hang", reason), call)
+            is_culprit = len(host.calls) == 1 or host.answers()
+            # if the whole process stands still, another call may be the reason: each is tried again alone
+            self._end(host, Fault("hang", reason), call if is_culprit else None)
         elif (used := host.memory()) > self._memory:
             self._end(host, Fault("memory", f"used {used} MiB of memory; the limit is {self._memory} MiB"))
 
@@ -248,10 +211,12 @@ class Fence:
                 call.answer = (kind, value)
                 call.done.set()
 
-        host.read(take)
-        code = host.kill(_END)
+        broken = host.read(take)
+        code = host.kill(0.0 if broken else _END)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if host.ready:
+        if host.ready and broken:
+            self._end(host, Fault("crash", f"broke the process for plug-ins: {broken}"))
+        elif host.ready:
             self._end(host, Fault("crash", f"ended the process for plug-ins: {how}"))
         else:
             reason = (

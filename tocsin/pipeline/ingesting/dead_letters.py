@@ -13,7 +13,8 @@ import polars as pl
 
 from tocsin.contract.frames import conform, schema
 from tocsin.contract.plugin import Batch, Rejected
-from tocsin.contract.streams import STREAMS, TIME, Column, Type
+from tocsin.contract.streams import STREAMS, TIME, Column
+from tocsin.pipeline.ingesting.copies import Copies
 from tocsin.pipeline.ingesting.protect import Protector
 from tocsin.store.protocol import Refused
 
@@ -30,7 +31,8 @@ def dead_letters(
     for item in rejected:
         foreign = id(item) in collectors  # in the source's own format, to which no rule can be applied
         place = "\x1f".join((batch.source, batch.stream, item.position))
-        bare = item.reason[:_REASON] if not protector else _bare(item.reason, foreign=foreign)
+        original, copies = _original(batch.stream, item.original, protector, foreign=foreign)
+        bare = item.reason[:_REASON] if not protector else _bare(item.reason, copies, foreign=foreign)
         key = "\x1f".join((place, hashlib.sha256(item.original).hexdigest(), item.reason))
         rows.append(
             {
@@ -43,7 +45,7 @@ def dead_letters(
                 "tocsin.dead_letter.bytes": len(item.original),
                 "error.message": bare,
                 "event.hash": protector.identity(item.original, place),
-                "event.original": _original(batch.stream, item.original, protector, foreign=foreign),
+                "event.original": original,
             }
         )
     known = schema("dead_letter")
@@ -58,25 +60,27 @@ def refused_dead_letters(
     return dead_letters(Batch(stream, frame["tocsin.source.id"][0], {}), rejected, protector, now)
 
 
-def _original(stream: str, original: bytes, protector: Protector, *, foreign: bool) -> str | None:
+def _original(
+    stream: str, original: bytes, protector: Protector, *, foreign: bool
+) -> tuple[str | None, Copies | None]:
+    """The content that is stored, and what replaces copies of its protected values in the reason of the rejection."""
     if not protector:
-        return original[:_ORIGINAL].decode("utf-8", "replace")
-    if foreign:
-        return None
+        return original[:_ORIGINAL].decode("utf-8", "replace"), None
     try:  # if the rules cannot be applied, the content is not stored: only its position and digest
         event = msgspec.json.decode(original)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(event, dict):
-        return None
-    dotted = dict(_dotted(event, STREAMS[stream].by_name))
-    protected = {name: protector.tree(stream, name, value) for name, value in dotted.items()}
-    protected = protector.protect_copies(stream, dotted, protected)
-    return msgspec.json.encode(protected)[:_ORIGINAL].decode("utf-8", "replace")
+        if not isinstance(event, dict):
+            return None, None
+        protected, copies = protector.whole(stream, _dotted(event, STREAMS[stream].by_name))
+        stored = msgspec.json.encode(protected)[:_ORIGINAL].decode("utf-8", "replace")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None, None
+    return None if foreign else stored, copies
 
 
-def _bare(reason: str, *, foreign: bool) -> str:
+def _bare(reason: str, copies: Copies | None, *, foreign: bool) -> str:
     """Remove the quoted value from a reason: a rule may protect the value."""
+    if copies:
+        reason = copies.text(reason)
     if foreign:
         return _QUOTED.sub("…", reason)[:_REASON]
     head, _, _ = reason.partition(" is needed, not ")
@@ -86,12 +90,10 @@ def _bare(reason: str, *, foreign: bool) -> str:
 def _dotted(
     event: dict[str, Any], columns: Mapping[str, Column], prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """Fields by dotted name. An object in a column for plain values becomes one text, including its keys."""
+    """Fields by dotted name."""
     for key, value in event.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value and name not in columns:
             yield from _dotted(value, columns, f"{name}.")
-        elif isinstance(value, dict) and name in columns and columns[name].type is not Type.JSON:
-            yield name, msgspec.json.encode(value).decode()
         else:
             yield name, value

@@ -20,7 +20,7 @@ import polars as pl
 from tocsin.clock import Clock, format_length, format_time
 from tocsin.contract.frames import conform
 from tocsin.contract.plugin import Batch, Collector, Rejected
-from tocsin.contract.streams import ID, SOURCES, STREAMS, TIME
+from tocsin.contract.streams import ID, SOURCES, STREAMS, TIME, UNMAPPED, Type
 from tocsin.errors import PluginError
 from tocsin.pipeline.ingesting.casts import EventError
 from tocsin.pipeline.ingesting.columns import joined, to_frame, to_times, with_addresses
@@ -65,6 +65,7 @@ class _Taken:
     rejected: list[Rejected]
     places: list[int] = field(default_factory=list)
     frames: list[pl.DataFrame] = field(default_factory=list)
+    protected: set[int] = field(default_factory=set)  # rows whose copies of protected values are replaced
 
     def add(self, columns: Sequence[Sequence[Any]], places: Iterable[int]) -> None:
         """Add the rows of a run. `columns` has one sequence of values for each column."""
@@ -187,6 +188,7 @@ class Ingest:
                 rows.append(row)
                 places.append(at)
         if rows:
+            taken.protected.update(range(len(taken.places), len(taken.places) + len(rows)))
             taken.add(list(zip(*rows, strict=True)), places)
 
     def _identify(self, batch: Batch, at: int) -> Identify:
@@ -197,17 +199,45 @@ class Ingest:
     def _protected(
         self, batch: Batch, at: int, row: Row, unmapped: dict[str, Any]
     ) -> tuple[Row, dict[str, Any]]:
-        """Protect values that the rules for columns do not cover: ids derived from content, and unknown fields."""
+        """Protect values that the rules for columns do not cover: copies, ids derived from content, and unknown fields."""
         given = dict(zip((c.name for c in columns_of(batch.stream)), row, strict=True))
+        identify = self._identify(batch, at)
+        try:
+            changes, unmapped = self._protector.row(batch.stream, given, unmapped, identify)
+        except RecursionError:
+            raise EventError("nested too deeply: the protection rules cannot be applied") from None
         if batch.derived_ids:
-            id = self._identify(batch, at)(given[ID].encode())
-            row = tuple(id if name == ID else value for name, value in given.items())
-        unmapped = self._protector.tree(batch.stream, "", unmapped)
-        return row, self._protector.protect_copies(batch.stream, given, unmapped)
+            changes.setdefault(ID, identify(given[ID].encode()))
+        return tuple((given | changes).values()), unmapped
+
+    def _without_copies(self, batch: Batch, taken: _Taken, frame: pl.DataFrame) -> pl.DataFrame:
+        """Replace copies of protected values in the rows of the fast decoder."""
+        rows = sorted(self._protector.suspects(batch.stream, frame) - taken.protected)
+        if not rows:
+            return frame
+        types = {c.name: c.type for c in columns_of(batch.stream)}
+        texts = frame.select(pl.col(pl.String, pl.List(pl.String)).exclude(UNMAPPED))
+        changed: dict[str, dict[int, Any]] = {}
+        for at, given in zip(rows, texts[rows].iter_rows(named=True), strict=True):
+            for name in (n for n, v in given.items() if v is not None and types[n] is Type.JSON):
+                given[name] = msgspec.Raw(given[name].encode())
+            identify = self._identify(batch, taken.places[at])
+            for name, value in self._protector.row(batch.stream, given, {}, identify)[0].items():
+                changed.setdefault(name, {})[at] = (
+                    bytes(value).decode() if types[name] is Type.JSON else value
+                )
+        for name, values in changed.items():
+            whole = frame[name].to_list()
+            for at, value in values.items():
+                whole[at] = value
+            frame = frame.with_columns(pl.Series(name, whole, dtype=frame.schema[name]))
+        return frame
 
     def _frame(self, batch: Batch, taken: _Taken) -> pl.DataFrame:
         stream = STREAMS[batch.stream]
         frame = with_addresses(batch.stream, joined(batch.stream, taken.frames))
+        if self._protector:
+            frame = self._without_copies(batch, taken, frame)
         frame = self._validated(batch, taken, frame)
         frame = frame.with_columns(pl.lit(batch.source).alias("tocsin.source.id"))
         if self._protector:

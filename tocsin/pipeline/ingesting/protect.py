@@ -3,45 +3,44 @@
 A pseudonym is an HMAC-SHA256 (RFC 2104) under a key that is not in the configuration file, truncated to 128 bits and
 written as `hmac:` and 32 hexadecimal digits. The same person always has the same pseudonym. Without the key, a pseudonym
 cannot be resolved, and guessed names cannot be tested.
+
+A protected value is protected wherever it stands in the event (`fields.py`, `hiding.py`, `copies.py`), with one exception:
+the names that detectors judge by (`JUDGED`) are never changed by a copy. Otherwise whoever chooses a user name could choose
+that of a model, and no detector would see the calls of that model.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import polars as pl
 
-from tocsin.contract.streams import STREAMS, Type
+from tocsin.contract.streams import ID, STREAMS, Column, Type
+from tocsin.pipeline.ingesting.copies import MASK, Copies, renamed, rows_with_copies
+from tocsin.pipeline.ingesting.fields import OPEN, Fields, Rule
+from tocsin.pipeline.ingesting.hiding import Hiding, decoded_json
 
-Action = Literal["pseudonymize", "mask", "drop"]
-MASK = "***"
+__all__ = ["MASK", "Protector", "Rule"]
+
+#: Known fields with these names, and all fields below them, are judged by name or are needed as they are.
+JUDGED = (
+    "event.kind", "event.category", "event.type", "event.action", "event.outcome", "event.provider", "tocsin.source.id",
+    "tocsin.principal.type", "service", "cloud.region", "http.request.method", "tocsin.pipeline.name",
+    "tocsin.pipeline.step", "tocsin.pipeline.trigger", "tocsin.pipeline.definition_digest", "tocsin.pipeline.code_digest",
+    "tocsin.pipeline.inputs", "tocsin.pipeline.outputs", "tocsin.model", "tocsin.dataset", "tocsin.features",
+    "tocsin.output", "tocsin.resource.type", "gen_ai.operation.name",
+)  # fmt: skip
 _REMEMBERED = 100_000  # pseudonyms in the cache
-_SHORTEST_TEXT = 4  # shorter texts occur elsewhere by chance
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What to do with a field and everything below it. No `streams` means all of them."""
-
-    field: str
-    action: Action
-    streams: tuple[str, ...] = ()
-
-    def covers(self, stream: str, name: str) -> bool:
-        """Whether the rule applies to this field of this stream."""
-        return (not self.streams or stream in self.streams) and (
-            name == self.field or name.startswith(f"{self.field}.")
-        )
-
-    def reaches_into(self, stream: str, name: str) -> bool:
-        """Whether the rule applies to a field below this one."""
-        return (not self.streams or stream in self.streams) and self.field.startswith(f"{name}.")
+#: The types of known fields in which copies are replaced.
+_TEXTS = frozenset({Type.KEYWORD, Type.TEXT, Type.KEYWORDS, Type.IP})
+_MISPLACED = re.compile(r"[^\d\sTZ:+./,eE-]")  # not in a time or a number
+#: Creates an id from the content of an event, without telling the content.
+Identify = Callable[[bytes], str]
 
 
 class Protector:
@@ -49,6 +48,7 @@ class Protector:
 
     def __init__(self, rules: Sequence[Rule] = (), key: bytes = b"") -> None:
         self._rules, self._key = tuple(rules), key
+        self._fields = Fields(self._rules)
         self._pseudonyms: dict[str, str] = {}
 
     def __bool__(self) -> bool:
@@ -70,24 +70,6 @@ class Protector:
         """Pseudonymize the key of a checkpoint: it may be derived from content, such as a file's first line."""
         return hmac.digest(self._key, key.encode(), "sha256")[:16].hex() if self._key else key
 
-    def protect_copies(self, stream: str, given: Mapping[str, Any], value: Any) -> Any:
-        """Protect copies of protected values in unknown fields, in the same way as the values themselves.
-
-        Args:
-            stream: the stream.
-            given: the event's known fields before protection.
-            value: the event's unknown fields.
-        """
-        replacements = {
-            text: str(self._act(rule.action)(text) or MASK)
-            for name, text in given.items()
-            if isinstance(text, str) and len(text) >= _SHORTEST_TEXT and (rule := self._rule(stream, name))
-        }
-        longest_first = sorted(replacements, key=len, reverse=True)
-        return (
-            _replaced(value, {text: replacements[text] for text in longest_first}) if replacements else value
-        )
-
     def pseudonym(self, value: str) -> str:
         """The pseudonym of a text."""
         known = self._pseudonyms.get(value)
@@ -99,55 +81,127 @@ class Protector:
             self._pseudonyms[value] = known
         return known
 
+    # One event
+
+    def row(
+        self, stream: str, given: Mapping[str, Any], unmapped: Mapping[str, Any], identify: Identify
+    ) -> tuple[dict[str, Any], Any]:
+        """Protect what the source defines in an event, and copies of protected values in its other fields.
+
+        Args:
+            stream: the stream.
+            given: the event's known fields. Those that a rule covers are protected later, by `frame`.
+            unmapped: the event's unknown fields.
+            identify: creates an id in place of one that contains a protected value.
+
+        Returns:
+            The known fields that change, and the unknown fields.
+        """
+        hiding = Hiding(self._fields, self._act, stream)
+        for name, value in given.items():
+            if (match := self._fields.known(stream, name)) is not None:
+                hiding.hide(match, name, _plain(value))
+        new = {}
+        for name in OPEN:
+            if given.get(name) is not None and self._fields.known(stream, name) is None:
+                value = _plain(given[name])
+                new[name] = (value, hiding.tree(name, value))
+        unmapped = hiding.tree("", unmapped)
+        copies = Copies(hiding.found, self._act)
+        for column in STREAMS[stream].columns if copies else ():
+            value = given.get(column.name)
+            if value is not None and column.name not in new and self._may_hold_copies(stream, column):
+                new[column.name] = (value, _each(value, copies.text))
+        changes = {name: copies.tree(after) if name in OPEN else after for name, (_, after) in new.items()}
+        changes = {name: value for name, value in changes.items() if value != new[name][0]}
+        if ID in changes:
+            changes[ID] = identify(given[ID].encode())
+        for name in set(OPEN) & changes.keys():
+            changes[name] = msgspec.Raw(msgspec.json.encode(changes[name]))
+        return changes, copies.tree(unmapped)
+
+    def whole(self, stream: str, fields: Iterable[tuple[str, Any]]) -> tuple[dict[str, Any], Copies]:
+        """Protect an event by dotted names that becomes one text: also the copies in fields that detectors judge by.
+
+        Returns:
+            The event, and what replaces copies of its protected values, for the reason of its rejection.
+        """
+        hiding, exact = (Hiding(self._fields, self._act, stream, exact=exact) for exact in (False, True))
+        exact.found = hiding.found
+        items: list[tuple[str, Any]] = []
+        for name, value in fields:
+            is_plain = name in STREAMS[stream].by_name and not isinstance(value, Mapping | list)
+            look = exact if is_plain and name not in OPEN else hiding
+            items += look.tree("", {name: _in_place(STREAMS[stream].by_name.get(name), value)}).items()
+        copies = Copies(hiding.found, self._act)
+        return copies.tree(renamed(iter(items))), copies
+
+    def _may_hold_copies(self, stream: str, column: Column) -> bool:
+        name = column.name
+        return (
+            column.type in _TEXTS
+            and not any(name == judged or name.startswith(f"{judged}.") for judged in JUDGED)
+            and self._fields.known(stream, name) is None
+        )
+
+    def _act(self, rule: Rule, text: str) -> str | None:
+        match rule.action:
+            case "pseudonymize":
+                return self.pseudonym(text)
+            case "mask":
+                return MASK
+            case "drop":
+                return None
+
+    # The columns of many events
+
+    def suspects(self, stream: str, frame: pl.DataFrame) -> set[int]:
+        """The rows that `row` must look at: they contain, or may contain, a copy or a field that the source defines."""
+        known = [
+            c for c in STREAMS[stream].columns if c.name in frame.columns and not _is_empty(frame[c.name])
+        ]
+        sources = [c.name for c in known if self._fields.known(stream, c.name) is not None]
+        targets = [c.name for c in known if c.name in OPEN or self._may_hold_copies(stream, c)]
+        rows = rows_with_copies(frame, sources, targets)
+        hints = self._fields.hints(stream)
+        for column in known:
+            texts = frame[column.name]
+            if column.name in OPEN:
+                odd = texts.str.contains("\\", literal=True) | (
+                    texts.str.len_bytes() != texts.str.len_chars()
+                )
+                marked = texts.str.to_lowercase().str.contains_any(hints) | odd
+                rows.update(marked.fill_null(value=False).arg_true().to_list())
+        return rows
+
     def frame(self, stream: str, frame: pl.DataFrame) -> pl.DataFrame:
-        """Protect every column of a frame that a rule applies to."""
+        """Protect every column of a frame that a rule applies to by its exact name."""
         for column in STREAMS[stream].columns:
             if column.name not in frame.columns:
                 continue
             series = frame[column.name]
-            rule = self._rule(stream, column.name)
-            if rule is not None and series.null_count() < len(series):
-                protected = self._series(series, rule.action)
+            match = self._fields.known(stream, column.name)
+            if match is not None and series.null_count() < len(series):
+                protected = self._series(series, match.rule)
                 if column.type is Type.JSON:  # the value must stay valid JSON
                     protected = '"' + protected + '"'
                 frame = frame.with_columns(protected.alias(column.name))
-            elif column.type is Type.JSON and any(r.reaches_into(stream, column.name) for r in self._rules):
+            elif (
+                column.type is Type.JSON
+                and column.name not in OPEN
+                and self._fields.reach_into(stream, column.name)
+            ):
                 frame = frame.with_columns(self._texts(stream, column.name, series).alias(column.name))
         return frame
 
-    def tree(self, stream: str, name: str, value: Any) -> Any:
-        """Protect a JSON value and the values below it, by dotted name; a dropped value is None."""
-        rule = self._rule(stream, name)
-        if rule is not None:
-            return _each(value, self._act(rule.action))
-        if isinstance(value, Mapping):
-            kept = {
-                key: self.tree(stream, f"{name}.{key}" if name else key, item) for key, item in value.items()
-            }
-            return {key: item for key, item in kept.items() if item is not None or value[key] is None}
-        if isinstance(value, list):
-            return [self.tree(stream, name, item) for item in value]
-        return value
-
-    def _rule(self, stream: str, name: str) -> Rule | None:
-        return next((r for r in self._rules if r.covers(stream, name)), None)
-
-    def _act(self, action: Action) -> Callable[[Any], Any]:
-        match action:
-            case "pseudonymize":
-                return lambda value: self.pseudonym(value if isinstance(value, str) else str(value))
-            case "mask":
-                return lambda _: MASK
-            case "drop":
-                return lambda _: None
-
-    def _series(self, series: pl.Series, action: Action) -> pl.Series:
-        if action == "drop" or series.dtype not in (pl.String, pl.List(pl.String)):
+    def _series(self, series: pl.Series, rule: Rule) -> pl.Series:
+        if rule.action == "drop" or series.dtype not in (pl.String, pl.List(pl.String)):
             return pl.Series(series.name, [None], dtype=series.dtype).extend_constant(None, len(series) - 1)
         if series.dtype == pl.List(pl.String):
-            act = self._act(action)
-            return pl.Series([_each(v, act) for v in series.to_list()], dtype=series.dtype)
-        if action == "mask":
+            return pl.Series(
+                [_each(v, lambda text: self._act(rule, text)) for v in series.to_list()], dtype=series.dtype
+            )
+        if rule.action == "mask":
             return pl.select(pl.when(series.is_not_null()).then(pl.lit(MASK))).to_series()
         unique = series.drop_nulls().unique()
         return series.replace_strict(
@@ -155,40 +209,32 @@ class Protector:
         )
 
     def _texts(self, stream: str, name: str, series: pl.Series) -> pl.Series:
+        hiding = Hiding(self._fields, self._act, stream, exact=True)
+        new = [
+            None if text is None else hiding.tree(name, decoded_json(text, twice=True))
+            for text in series.to_list()
+        ]
         return pl.Series(
-            [
-                None if text is None else msgspec.json.encode(self.tree(stream, name, _value(text))).decode()
-                for text in series.to_list()
-            ],
-            dtype=pl.String,
+            [None if v is None else msgspec.json.encode(v).decode() for v in new], dtype=pl.String
         )
 
 
-def _value(text: str) -> Any:
-    """Decode JSON. If the value is a text that contains JSON, that JSON is decoded as well."""
-    value = msgspec.json.decode(text)
-    if isinstance(value, str):
-        with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(value)
-    return value
+def _in_place(column: Column | None, value: Any) -> Any:
+    """The value of a rejected event; masked if it is a text in the place of a time or number: it belongs elsewhere."""
+    is_text = column is None or column.type in _TEXTS or column.type is Type.JSON
+    return value if is_text or not isinstance(value, str) or not _MISPLACED.search(value) else MASK
 
 
-def _replaced(value: Any, replacements: Mapping[str, str]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _replaced(item, replacements) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_replaced(item, replacements) for item in value]
-    if isinstance(value, str):
-        for text, replacement in replacements.items():
-            value = value.replace(text, replacement)
-    return value
+def _is_empty(series: pl.Series) -> bool:
+    return series.null_count() == len(series)
 
 
-def _each(value: Any, act: Callable[[Any], Any]) -> Any:
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        return {key: _each(item, act) for key, item in value.items()}
+def _plain(value: Any) -> Any:
+    """A value of a row as JSON values: JSON columns are still encoded."""
+    return decoded_json(bytes(value).decode(), twice=True) if isinstance(value, msgspec.Raw) else value
+
+
+def _each(value: Any, act: Callable[[str], str | None]) -> Any:
     if isinstance(value, list | tuple):
-        return [_each(item, act) for item in value]
-    return act(value)
+        return [act(item) for item in value]
+    return None if value is None else act(value)

@@ -7,7 +7,6 @@ which the kernel releases when a writer dies.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -30,6 +29,7 @@ from tocsin.errors import StoreError
 from tocsin.store.embedded import delta_files as files
 from tocsin.store.embedded.known_ids import KnownIds
 from tocsin.store.embedded.state import State
+from tocsin.store.private import private_files
 from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.tumbling import count_by_window
 
@@ -47,8 +47,9 @@ class DeltaStore:
         self.root, self.namespace, self._clock = root, namespace, clock
         self._retention = {s.name: parse_length(s.retention) for s in STREAMS.values()} | dict(retention)
         try:
-            for folder in ("streams", "locks", "kept"):
-                (root / folder).mkdir(parents=True, exist_ok=True)
+            with private_files():
+                for folder in ("streams", "locks", "kept"):
+                    (root / folder).mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise StoreError(
@@ -91,7 +92,7 @@ class DeltaStore:
         check_rows(stream, frame)
         if frame.is_empty() and not checkpoint:
             return Appended(0, 0)
-        with self._mutex, self._write_lock(stream):
+        with self._mutex, self._write_lock(stream), private_files():
             table = self._table(stream)
             known = self._known_ids(stream, table)
             new = frame.filter(pl.Series(known.find_new(frame, partial(files.ids_between, table))))
@@ -265,13 +266,7 @@ class DeltaStore:
         self._state.raise_versions(above)
 
     def save_file(self, name: str, write: Callable[[str], None]) -> None:
-        target = self.root / "kept" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-        write(str(unfinished))
-        files.sync_to_disk(unfinished)
-        unfinished.replace(target)
-        files.sync_to_disk(target)
+        files.save(self.root / "kept" / name, write)
 
     @contextmanager
     def file_path(self, name: str) -> Iterator[str]:
@@ -286,7 +281,7 @@ class DeltaStore:
     def maintain(self) -> Mapping[str, int]:
         done = {"compacted": 0, "dropped": 0}
         for stream in STREAMS:
-            with self._mutex, self._write_lock(stream):
+            with self._mutex, self._write_lock(stream), private_files():
                 table = self._table(stream)
                 if table is None:
                     continue

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from deltalake.transaction import AddAction
 
 from tocsin.contract.frames import TIME_TYPE
 from tocsin.contract.streams import ID, INGESTED, TIME
+from tocsin.store.private import private_files
 
 DAY = "day"  # partition column: the UTC date of the event time
 #: The table is compacted if a day has more files than this.
@@ -109,12 +110,23 @@ def ids_between(table: DeltaTable | None, start: datetime, end: datetime) -> pl.
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file. The kernel releases the lock if this process dies."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def save(target: Path, write: Callable[[str], None]) -> None:
+    """Write a file as a whole: a crash leaves the old file or the new one."""
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    with private_files():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(str(unfinished))
+    sync_to_disk(unfinished)
+    unfinished.replace(target)
+    sync_to_disk(target)
 
 
 def files_below(folder: Path) -> list[str]:

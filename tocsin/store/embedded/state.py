@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tocsin.errors import StoreError
+from tocsin.store.private import private_files
 from tocsin.store.protocol import Entry
 
 #: The version of the store that this code writes. A store with another version is refused.
@@ -77,16 +78,17 @@ class State:
     def __init__(self, path: Path, namespace: str) -> None:
         self._mutex, self._path = threading.Lock(), path
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=30, isolation_level=None, check_same_thread=False
-            )
-            weakref.finalize(self, self._connection.close)  # closes the connection even without close()
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            with self._write():
-                for statement in _SCHEMA.split(";\n"):
-                    self._connection.execute(statement)
-                self._check_identity(path, namespace)
+            with private_files():  # SQLite gives its other files the mode of this one
+                self._connection = sqlite3.connect(
+                    path, timeout=30, isolation_level=None, check_same_thread=False
+                )
+                weakref.finalize(self, self._connection.close)  # closes the connection even without close()
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=FULL")
+                with self._write():
+                    for statement in _SCHEMA.split(";\n"):
+                        self._connection.execute(statement)
+                    self._check_identity(path, namespace)
         except sqlite3.Error as error:
             raise StoreError(
                 f"cannot open the keyed state {path}: {error}; check the permissions of the file and its folder"

@@ -28,6 +28,7 @@ from tocsin.clock import format_time
 from tocsin.config.sizes import format_size
 from tocsin.contract.frames import conform
 from tocsin.errors import InputError, StoreAway, StoreError
+from tocsin.store.private import private_files
 from tocsin.words import count
 
 _LOCK, _DAMAGED, _PARTIAL = "lock", "damaged", ".partial"
@@ -81,8 +82,9 @@ class Segments:
         """
         found = cls(folder, max_bytes)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            with private_files():
+                folder.mkdir(parents=True, exist_ok=True)
+                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             found._release = weakref.finalize(found, os.close, lock)  # releases the lock even without close()
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,7 +212,7 @@ class Segments:
 
     def _set_aside(self, path: Path, lost: str) -> None:
         target = path.parent / _DAMAGED / path.name
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), private_files():
             target.parent.mkdir(exist_ok=True)
             path.replace(target)
         log.error(
@@ -251,7 +253,7 @@ def _read_rows(content: bytes, stream: str) -> pl.DataFrame | None:
 def _write(path: Path, head: bytes, body: memoryview) -> None:
     partial = path.with_name(path.name + _PARTIAL)
     try:
-        with partial.open("wb") as file:
+        with private_files(), partial.open("wb") as file:
             file.write(head)
             file.write(body)
             file.flush()
