@@ -21,10 +21,7 @@ _IDENTITY_SERVICES = ("iam.amazonaws.com", "sts.amazonaws.com")
 _SSO = "/aws-reserved/sso.amazonaws.com/"
 _KINDS = (
     ("creation", re.compile(r"Create|Copy|Run|Put|Upload|Register|Allocate|Generate|Import|Issue")),
-    (
-        "deletion",
-        re.compile(r"(Batch|Sch\w*)?Delet|Terminate|(Batch)?Re(move|voke)|Deregister|Release|Purge"),
-    ),
+    ("deletion", re.compile(r"(Batch|Sch\w*)?Delet|Terminate|Deregister|Remove|Release|Purge|Revoke")),
     (
         "change",
         re.compile(
