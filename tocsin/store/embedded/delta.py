@@ -27,6 +27,7 @@ from tocsin.contract.query import Measure, Where
 from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME
 from tocsin.contract.windows import aggregate, matches
 from tocsin.errors import StoreError
+from tocsin.store import shared_ids
 from tocsin.store.embedded import delta_files as files
 from tocsin.store.embedded.known_ids import KnownIds
 from tocsin.store.embedded.state import State
@@ -94,13 +95,15 @@ class DeltaStore:
             table = self._table(stream)
             known = self._known_ids(stream, table)
             new = frame.filter(pl.Series(known.find_new(frame, partial(files.ids_between, table))))
+            shared = new.filter(pl.Series(known.find_shared(new)))
+            shared_ids.note(self, stream, shared, self._clock.now())
             if len(new) or checkpoint:
                 self._commit(stream, table, new, dict(checkpoint or {}))
                 known.add(new)
-                self._known[stream] = (table.version() if table else 0, known)
-                if table is None:
-                    self._known.pop(stream)
-        return Appended(len(new), len(frame) - len(new))
+                self._known.pop(stream, None)
+                if table is not None:
+                    self._known[stream] = table.version(), known
+        return Appended(len(new), len(frame) - len(new), shared=len(shared))
 
     def _commit(self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, ids: dict[str, int]) -> None:
         stamp = max(self._clock.now(), self.newest(stream) + _MICROSECOND)
