@@ -17,7 +17,7 @@ import polars as pl
 from tocsin.contract.frames import TIME_TYPE
 from tocsin.contract.streams import ID, INGESTED, SOURCE, STREAMS
 from tocsin.errors import StoreAway, StoreError
-from tocsin.store.cluster.bulk import OutcomeUnknown, Patience, Sent, parts, send
+from tocsin.store.cluster.bulk import OutcomeUnknown, Patience, parts, send
 from tocsin.store.cluster.connection import RAW, describe, is_away, store_errors
 from tocsin.store.cluster.documents import ids, ids_with_source
 from tocsin.store.cluster.retries import WHOLE, wait
@@ -142,46 +142,38 @@ def create(
     identity = ["_id"] if STREAMS[stream].internal else ["_id", SOURCE]
     rows = frame.with_columns(ids(stream, frame), pl.lit(stamp, dtype=TIME_TYPE).alias(INGESTED))
     rows = rows.unique(identity, keep="first", maintain_order=True)
-    first = rows.unique("_id", keep="first", maintain_order=True)
-    done, shared = _create(writer, stream, first, patience)
-    shared = pl.concat([shared, rows.join(first, on=identity, how="anti", nulls_equal=True)])
-    if len(shared):
+    done, owners = _create(writer, stream, rows.unique("_id", keep="first", maintain_order=True), patience)
+    if not STREAMS[stream].internal:
+        by = rows["_id"].replace_strict(owners, return_dtype=pl.String)
+        shared = rows.filter(rows[SOURCE].ne_missing(by))
         shared = shared.with_columns(ids_with_source(shared))
-        known = writer.sources(shared["_id"].to_list())
+        known = writer.sources(shared["_id"].to_list()) if len(shared) else {}
         shared = shared.filter(~pl.col("_id").is_in(list(known)))
         note(shared)
         more, _ = _create(writer, stream, shared, patience)
-        done = Appended(
-            done.accepted + more.accepted, 0, (*done.refused, *more.refused), shared=more.accepted
-        )
+        refused = (*done.refused, *more.refused)
+        done = Appended(done.accepted + more.accepted, 0, refused, shared=more.accepted)
     return done._replace(duplicates=len(frame) - done.accepted - len(done.refused))
 
 
 def _create(
     writer: StreamWriter, stream: str, rows: pl.DataFrame, patience: Patience | None
-) -> tuple[Appended, pl.DataFrame]:
-    """Create a document for each row, and return the rows whose `_id` a document of another source has."""
-    taken = dict(writer.before_rollover(rows["_id"].to_list())) if len(rows) else {}
-    new = rows.filter(~pl.col("_id").is_in(list(taken)))
-    own = dict(new.select("_id", SOURCE).iter_rows())
-    internal, sent = STREAMS[stream].internal, Sent(0, 0)
+) -> tuple[Appended, Mapping[str, str | None]]:
+    """Create a document for each row, and return the source of the document that has each `_id`."""
+    if rows.is_empty():
+        return Appended(0, 0), {}
+    internal = STREAMS[stream].internal
+    own = dict(rows.select("_id", SOURCE).iter_rows())
+    older = writer.before_rollover(list(own))
+    new = rows.filter(~pl.col("_id").is_in(list(older)))
+    if new.is_empty():
+        return Appended(0, 0), own | dict(older)
 
     def find(keys: Sequence[str]) -> set[str]:
         return {key for key, source in writer.find(keys).items() if internal or source == own[key]}
 
-    if len(new):
-        sent = send(stream, new.drop("_id"), new["_id"], writer.post, find, wait, patience)
+    sent = send(stream, new.drop("_id"), new["_id"], writer.post, find, wait, patience)
     refused = tuple(Refused(new[ID][failure.place], failure.reason) for failure in sent.refused)
-    done = Appended(sent.created, 0, refused)
-    if internal:
-        return done, rows.clear()
-    conflicts = new["_id"].gather(sent.existing).to_list()
-    if conflicts:
-        taken |= dict.fromkeys(conflicts) | dict(writer.sources(conflicts))
-    sources = pl.DataFrame(
-        {"_id": list(taken), "by": list(taken.values())}, schema={"_id": pl.String, "by": pl.String}
-    )
-    others = rows.join(sources, on="_id", maintain_order="left").filter(
-        pl.col("by").ne_missing(pl.col(SOURCE))
-    )
-    return done, others.drop("by")
+    conflicts = [] if internal else new["_id"].gather(sent.existing).to_list()
+    found = writer.sources(conflicts) if conflicts else {}
+    return Appended(sent.created, 0, refused), own | dict(older) | dict(found)
