@@ -73,6 +73,7 @@ INGESTED = "event.ingested"
 #: Maximum length of an indexed keyword, in characters. At up to four bytes each, these fit into a term of Lucene.
 LONGEST_KEYWORD = 8_191
 FENCE = "tocsin.run.fence"
+FOUND = "tocsin.run.found"
 SILENT = "tocsin.run.silent"
 ASPECT = "tocsin.aspect"
 TIME = "@timestamp"

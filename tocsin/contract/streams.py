@@ -12,6 +12,7 @@ from types import MappingProxyType
 from tocsin.contract.columns import (
     ASPECT,
     FENCE,
+    FOUND,
     ID,
     INGESTED,
     LONGEST_KEYWORD,
@@ -29,6 +30,7 @@ from tocsin.contract.source_streams import SOURCE_STREAMS
 __all__ = [
     "ASPECT",
     "FENCE",
+    "FOUND",
     "ID",
     "INGESTED",
     "LONGEST_KEYWORD",

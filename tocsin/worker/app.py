@@ -85,7 +85,8 @@ class App:
         self.sources = tuple(map(source_name, config.collectors))
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
-        self.health_check = HealthCheck(self.store, clock, self.detect.ledger, self.rhythms)
+        known = self.store, clock, self.detect.ledger, self.rhythms
+        self.health_check = HealthCheck(*known, assembly.retention(config), self.damaged)
         self._alerting: Alerting | None = None
 
     @classmethod
@@ -120,6 +121,10 @@ class App:
             )
         if before.store is self.store:
             self._owns_store, before._owns_store = before._owns_store, False
+
+    def damaged(self) -> str:
+        """Which file of the store is missing or damaged; empty if none is."""
+        return assembly.damaged(self.store)
 
     def observe(self, observer: Observe) -> None:
         """Call `observer` for each ingested batch."""

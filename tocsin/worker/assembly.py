@@ -158,9 +158,8 @@ def store(config: Config, clock: Clock, *, prepare: bool = True) -> Store:
         StoreError: the store cannot be opened.
     """
     section = config.store
-    retention = _retention(config)
     if section.type == "delta":
-        return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
+        return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention(config))
     return cluster(config, clock, prepare=prepare, patience=_PATIENCE)
 
 
@@ -201,7 +200,6 @@ def cluster(
             "the store is a folder, which needs no setup; set `type: elasticsearch` for a cluster",
             ("store", "type"),
         )
-    retention = _retention(config)
     security: dict[str, Any] = {}
     if section.api_key is not None:
         security["api_key"] = _api_key(config)
@@ -213,7 +211,7 @@ def cluster(
         section.hosts,
         config.namespace,
         clock,
-        retention,
+        retention(config),
         shards=section.shards,
         replicas=section.replicas,
         prepare=prepare,
@@ -246,5 +244,11 @@ def _authority(config: Config, path: Path) -> str:
     return str(path)
 
 
-def _retention(config: Config) -> dict[str, timedelta]:
+def retention(config: Config) -> dict[str, timedelta]:
+    """The configured retention of streams that do not use their default."""
     return {stream: parse_length(length) for stream, length in config.store.retention.items()}
+
+
+def damaged(store: Store) -> str:
+    """Which file of a store in a folder is missing or damaged, in a sentence; empty if none is. Reads every file."""
+    return store.tables.damaged() if isinstance(store, DeltaStore) else ""

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
@@ -31,6 +31,7 @@ from tocsin.store import shared_ids
 from tocsin.store.embedded import delta_files as files
 from tocsin.store.embedded.known_ids import KnownIds
 from tocsin.store.embedded.state import State
+from tocsin.store.embedded.tables import Tables
 from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.tumbling import count_by_window
 
@@ -57,9 +58,7 @@ class DeltaStore:
             ) from error
         self._state = State(root / "state.db", namespace)
         self._known: dict[str, tuple[int, KnownIds]] = {}
-        self._tables: dict[str, DeltaTable] = {}
-        self._logs: dict[str, int] = {}
-        self._scans: dict[str, tuple[int, pl.LazyFrame]] = {}
+        self.tables = Tables(root)
         self._mutex = threading.RLock()
 
     @property
@@ -116,14 +115,14 @@ class DeltaStore:
         try:
             table = self._with_columns(stream, table, rows.head(0))
             added: list[AddAction | RemoveAction] = [
-                files.part_file(self._path(stream), day, part)
+                files.part_file(self.tables.path(stream), day, part)
                 for (day,), part in rows.group_by(files.DAY, maintain_order=True)
             ]
             table.create_write_transaction(
                 added, "append", table.schema(), [files.DAY], commit_properties=properties
             )
             table.update_incremental()
-            files.sync_to_disk(self._commit_file(stream, table.version()))
+            files.sync_to_disk(self.tables.commit_file(stream, table.version()))
         except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
             raise StoreError(
                 f"cannot append to stream {stream} in {self.root}: {error}; check the disk space and permissions"
@@ -132,11 +131,12 @@ class DeltaStore:
     def _with_columns(self, stream: str, table: DeltaTable | None, empty: pl.DataFrame) -> DeltaTable:
         """The table with all columns of `empty`: create a missing table, or add columns that are new in the catalogue."""
         if table is None:
-            path = str(self._path(stream))
+            path = str(self.tables.path(stream))
             write_deltalake(
                 path, empty, mode="append", partition_by=[files.DAY], configuration=_CONFIGURATION
             )
-            self._tables[stream] = table = DeltaTable(path)
+            table = DeltaTable(path)
+            self.tables.add(stream, table)
         elif files.columns(table) != set(empty.columns):
             write_deltalake(table, empty, mode="append", schema_mode="merge")
             table.update_incremental()
@@ -148,7 +148,7 @@ class DeltaStore:
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
         table = self._table(stream)
-        return {} if table is None else files.transactions(table, self._path(stream), _STAMP)
+        return {} if table is None else files.transactions(table, self.tables.path(stream), _STAMP)
 
     def scan(
         self,
@@ -163,7 +163,7 @@ class DeltaStore:
         if table is None:
             rows = pl.LazyFrame(schema=wanted)
         else:
-            rows = self._rows(stream, table)
+            rows = self.tables.rows(stream, table)
             if start is not None:
                 rows = rows.filter(pl.col(files.DAY) >= start.date(), pl.col(TIME) >= start)
             if end is not None:
@@ -195,47 +195,8 @@ class DeltaStore:
     ) -> pl.DataFrame:
         return count_by_window(self.scan(stream, start, end, where=where), length, after or {})
 
-    def _path(self, stream: str) -> Path:
-        return self.root / "streams" / stream
-
     def _table(self, stream: str) -> DeltaTable | None:
-        """The stream's table at its newest commit. Reads only the commits since the last call."""
-        try:
-            with self._mutex:
-                table = self._tables.get(stream)
-                changed = (self._path(stream) / "_delta_log").stat().st_mtime_ns
-                if table is None:
-                    table = self._tables[stream] = DeltaTable(str(self._path(stream)))
-                elif (
-                    changed != self._logs.get(stream)
-                    or self._commit_file(stream, table.version() + 1).exists()
-                ):
-                    table.update_incremental()
-                self._logs[stream] = changed
-            return table
-        except (FileNotFoundError, TableNotFoundError):
-            return None
-        except (DeltaError, OSError) as error:
-            raise StoreError(
-                f"cannot read stream {stream} in {self.root}: {error}; check the permissions of its files"
-            ) from error
-
-    def _commit_file(self, stream: str, version: int) -> Path:
-        return self._path(stream) / "_delta_log" / f"{version:020}.json"
-
-    def _rows(self, stream: str, table: DeltaTable) -> pl.LazyFrame:
-        """All rows of the table. Columns that are newer than the table's schema are filled with null."""
-        version = table.version()
-        with self._mutex:
-            known, rows = self._scans.get(stream, (-1, None))
-            if rows is None or known != version:
-                wanted = schema(stream)
-                later = wanted.keys() - files.columns(table)
-                rows = pl.scan_delta(table).with_columns(
-                    pl.lit(None, dtype=wanted[name]).alias(name) for name in later
-                )
-                self._scans[stream] = version, rows
-        return rows
+        return self.tables.open(stream)
 
     def _known_ids(self, stream: str, table: DeltaTable | None) -> KnownIds:
         version, known = self._known.get(stream) or (-1, KnownIds(internal=STREAMS[stream].internal))
