@@ -75,9 +75,9 @@ def alert_records(store: Store, now: datetime, retention: timedelta) -> Score:
     subject = Subject("store", "alert")
     if not found:
         return Score(subject, 0.0, f"{len(alerts):,} alerts are as their transitions say")
-    more = f"; {len(found) - 1:,} more alerts differ" if found[1:] else ""
+    more = f"; {len(found) - 1:,} more differences" if found[1:] else ""
     shown: list[Json] = list(found[:_SHOWN])
-    evidence: dict[str, Json] = {"alerts": len(found), "differences": shown}
+    evidence: dict[str, Json] = {"count": len(found), "differences": shown}
     return Score(subject, 2.0, f"{found[0]}{more}", evidence)
 
 

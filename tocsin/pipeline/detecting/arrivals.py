@@ -75,6 +75,8 @@ def _shared(store: Store, now: datetime) -> Iterator[Score]:
         value = entry.value
         if value["last"] >= format_time(now - _RECENT):
             source, count, stream = value["source"] or "a notebook", value["count"], value["stream"]
-            reason = f"{source} sent {count:,} events in {stream} with the id of another source's event; both are kept"
+            reason = (
+                f"{source} and another source used the same ids in {stream}: {count:,} events; all are kept"
+            )
             evidence = {"stream": stream, "count": count, "ids": value["ids"]}
             yield changed(Subject("source", source), f"shared ids: {stream}", reason, 1.5, evidence)
