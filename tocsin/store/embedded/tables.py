@@ -62,6 +62,7 @@ class Tables:
                 changed = (self.path(stream) / "_delta_log").stat().st_mtime_ns
                 if table is None:
                     table = self._tables[stream] = DeltaTable(str(self.path(stream)))
+                    self._check_newest(stream, table)
                 elif (
                     changed != self._logs.get(stream)
                     or self.commit_file(stream, table.version() + 1).exists()
@@ -74,7 +75,12 @@ class Tables:
                 return None
             raise self._error(stream, "its rows are there, but the log of its commits is missing") from None
         except (DeltaError, OSError) as error:
-            raise self._error(stream, _damaged_commit(self.path(stream)) or str(error)) from error
+            damaged = _damaged_commit(self.path(stream))
+            if damaged:
+                raise self._error(stream, damaged) from error
+            raise StoreError(
+                f"cannot read stream {stream} in {self.root}: {error}; check the permissions of its files"
+            ) from error
 
     def rows(self, stream: str, table: DeltaTable) -> pl.LazyFrame:
         """All rows of the table. Columns that are newer than the table's schema are filled with null.
@@ -94,6 +100,13 @@ class Tables:
                 )
                 self._scans[stream] = version, rows
         return rows
+
+    def _check_newest(self, stream: str, table: DeltaTable) -> None:
+        """Check that no commit was emptied: Delta would take the commit before it for the newest one."""
+        for version in (table.version(), table.version() + 1):
+            path = self.commit_file(stream, version)
+            if path.exists() and not path.stat().st_size:
+                raise self._error(stream, f"the file {path} is damaged: it is empty")
 
     def _check(self, stream: str, table: DeltaTable) -> None:
         """Compare the files that were not checked yet with the table's log, and the others for their existence."""
@@ -135,7 +148,7 @@ class Tables:
         return ""
 
     def _error(self, stream: str, why: str) -> StoreError:
-        return StoreError(f"cannot read stream {stream} in {self.root}: {why}; {_ADVICE}")
+        return StoreError(f"the store cannot be read: stream {stream}: {why}; {_ADVICE}")
 
 
 def _listed(table: DeltaTable) -> Iterator[tuple[str, int]]:
@@ -146,13 +159,21 @@ def _listed(table: DeltaTable) -> Iterator[tuple[str, int]]:
 
 def _damaged_commit(folder: Path) -> str:
     """Which file of the log is missing or damaged; empty if none is."""
-    commits = sorted((folder / "_delta_log").glob("[0-9]*[0-9].json"))
-    for before, path in zip([None, *commits], commits, strict=False):
-        if before is not None and int(path.stem) != int(before.stem) + 1:
-            return f"the file {path.with_stem(f'{int(before.stem) + 1:020}')} is missing"
+    log = folder / "_delta_log"
+    commits = sorted(log.glob("[0-9]*[0-9].json"))
+    first = (
+        -1 if next(log.glob("*.checkpoint*.parquet"), None) is None else None
+    )  # older commits may be deleted
+    before = [first, *(int(path.stem) for path in commits)]
+    for last, path in zip(before, commits, strict=False):
+        if last is not None and int(path.stem) != last + 1:
+            return f"the file {path.with_stem(f'{last + 1:020}')} is missing"
         try:
-            for line in path.read_text().splitlines():
+            lines = path.read_text().splitlines()
+            for line in lines:
                 json.loads(line)
         except (OSError, ValueError) as error:
             return f"the file {path} is damaged: {error}"
+        if not lines:
+            return f"the file {path} is damaged: it is empty"
     return ""
