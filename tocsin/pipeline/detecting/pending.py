@@ -82,11 +82,11 @@ def first(
 ) -> list[datetime]:
     """The windows to claim next. Windows of now come before windows of the past, so that neither waits for the other.
 
-    Windows of now are those that ended after the newest evaluated window, or at most a day or two windows before it,
-    but not longer ago than three baselines. They are claimed in the order of time, because a baseline excludes windows
-    in which something was found before. Whoever sends old events can therefore not delay the windows of now: for them
-    at least three of four claims are reserved. If there are at most `limit` windows, all are claimed in the order of
-    time.
+    Windows of now are those that ended after the newest evaluated window, or at most a day or two windows before it, but
+    not longer ago than three baselines. A detector with a baseline evaluates them in the order of time, because a baseline
+    excludes windows in which something was found before. Another detector begins with the newest. Windows of now get at
+    least three of four claims, so whoever sends old events cannot delay them. If there are at most `limit` windows, all are
+    claimed in the order of time.
 
     Args:
         setting: the detector.
@@ -100,9 +100,11 @@ def first(
     requires = setting.detector.requires
     learned = now - requires.window - _LEARNED * (requires.baseline or timedelta(0))
     reached = parse_time(record["reached"]) if record.get("reached") else learned
-    horizon = max(reached, learned) - max(_LAG, 2 * requires.window)
+    horizon = max(min(reached, now), learned) - max(_LAG, 2 * requires.window)
     past = [start for start in due if start < horizon]
-    current = due[len(past) :]
+    current = list(due[len(past) :])
+    if requires.baseline is None:
+        current.reverse()
     share = max(-(-limit // _PAST), limit - len(current)) if past else 0
     return [*current[: limit - share], *past[:share]]
 
