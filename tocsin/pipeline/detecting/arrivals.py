@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from tocsin.clock import format_time
 from tocsin.contract.aspects import THRESHOLD, changed, unusual
-from tocsin.contract.findings import Score, Subject
+from tocsin.contract.findings import Json, Score, Subject
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.streams import INGESTED, SOURCE, SOURCES
 from tocsin.pipeline.detecting.settings import Setting
@@ -53,7 +53,7 @@ def _past(store: Store, stream: str, now: datetime) -> Iterator[Score]:
         value = unusual(days, usual)
         if value >= THRESHOLD:
             reason = f"{source} touched {days:,} days of the past in {stream}; up to {usual} are usual"
-            evidence = {"stream": stream, "days": days, "usual": usual}
+            evidence: dict[str, Json] = {"stream": stream, "days": days, "usual": usual}
             yield changed(
                 Subject("source", source), f"windows of the past: {stream}", reason, value, evidence
             )

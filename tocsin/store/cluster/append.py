@@ -112,7 +112,7 @@ class StreamWriter:
                     query={"ids": {"values": list(part)}},
                     size=len(part),
                     source=False,
-                    fields=[SOURCE],
+                    fields=[{"field": SOURCE}],
                     filter_path="hits.hits._id,hits.hits.fields",
                     **WHOLE,
                 )
@@ -174,6 +174,6 @@ def _create(
 
     sent = send(stream, new.drop("_id"), new["_id"], writer.post, find, wait, patience)
     refused = tuple(Refused(new[ID][failure.place], failure.reason) for failure in sent.refused)
-    conflicts = [] if internal else new["_id"].gather(sent.existing).to_list()
+    conflicts = [] if internal else new["_id"].gather(list(sent.existing)).to_list()
     found = writer.sources(conflicts) if conflicts else {}
     return Appended(sent.created, 0, refused), own | dict(older) | dict(found)

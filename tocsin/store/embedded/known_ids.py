@@ -105,7 +105,8 @@ class KnownIds:
         """The hash that identifies each row: with its source, if it is from a source."""
         if self._internal or SOURCE not in frame.columns:
             return hashes
-        return hashes ^ frame[SOURCE].fill_null("").hash(self._source_seed).to_numpy()
+        sources: Hashes = frame[SOURCE].fill_null("").hash(self._source_seed).to_numpy()
+        return hashes ^ sources
 
     def _both(self, hashes: Hashes, own: Hashes) -> Hashes:
         return own if self._internal else np.concatenate([np.unique(hashes), own])
