@@ -42,8 +42,10 @@ class Readable(click.Group):
         try:
             return super().invoke(ctx)
         except _store_faults() as error:
+            from tocsin.worker.assembly import damaged
+
             app: App | None = ctx.meta.get(_APP)
-            why = app.damaged() if app else ""
+            why = damaged(app.store) if app else ""
             why = why or f"the store cannot be read: {str(error).partition(chr(10))[0]}"
             raise StoreError(why) from error
 

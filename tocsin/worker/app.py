@@ -86,7 +86,8 @@ class App:
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
         known = self.store, clock, self.detect.ledger, self.rhythms
-        self.health_check = HealthCheck(*known, assembly.retention(config), self.damaged)
+        damaged = functools.partial(assembly.damaged, self.store)
+        self.health_check = HealthCheck(*known, assembly.retention(config), damaged)
         self._alerting: Alerting | None = None
 
     @classmethod
@@ -121,10 +122,6 @@ class App:
             )
         if before.store is self.store:
             self._owns_store, before._owns_store = before._owns_store, False
-
-    def damaged(self) -> str:
-        """Which file of the store is missing or damaged; empty if none is."""
-        return assembly.damaged(self.store)
 
     def observe(self, observer: Observe) -> None:
         """Call `observer` for each ingested batch."""

@@ -84,9 +84,9 @@ def first(
 
     Windows of now are those that ended after the newest evaluated window, or at most a day or two windows before it, but
     not longer ago than three baselines. A detector with a baseline evaluates them in the order of time, because a baseline
-    excludes windows in which something was found before. Another detector begins with the newest. Windows of now get at
-    least three of four claims, so whoever sends old events cannot delay them. If there are at most `limit` windows, all are
-    claimed in the order of time.
+    excludes windows in which something was found before. Another detector begins with the newest if more than four claims
+    wait. Windows of now get at least three of four claims, so whoever sends old events cannot delay them. If there are at
+    most `limit` windows, all are claimed in the order of time.
 
     Args:
         setting: the detector.
@@ -103,7 +103,7 @@ def first(
     horizon = max(min(reached, now), learned) - max(_LAG, 2 * requires.window)
     past = [start for start in due if start < horizon]
     current = list(due[len(past) :])
-    if requires.baseline is None:
+    if requires.baseline is None and len(due) > _PAST * limit:
         current.reverse()
     share = max(-(-limit // _PAST), limit - len(current)) if past else 0
     return [*current[: limit - share], *past[:share]]
