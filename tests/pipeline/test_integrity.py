@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from hypothesis import HealthCheck as Slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pipeline.test_detect import HOUR, START, Bench, Count
+from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
 from tocsin.clock import ScriptedClock
-from tocsin.contract.findings import Score, Severity
+from tocsin.contract.aspects import changed
+from tocsin.contract.findings import Json, Score, Severity
 from tocsin.contract.frames import conform
 from tocsin.contract.plugin import NoParams
 from tocsin.contract.streams import FOUND, ID, SOURCE, TIME
@@ -26,11 +28,14 @@ from tocsin.pipeline.detecting import integrity
 from tocsin.pipeline.detecting.detect import Setting
 from tocsin.pipeline.detecting.health import HealthCheck
 from tocsin.pipeline.ingesting.rhythm import Rhythms
+from tocsin.store.cluster import mappings
+from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.embedded.delta import DeltaStore
 from tocsin_alerting.context import Settings
 from tocsin_alerting.engine import Alerting
 from tocsin_alerting.routes import parse_route
 
+__all__ = ["bench"]
 KEPT = timedelta(days=3)
 RETENTION = dict.fromkeys(("run", "score", "finding", "alert_history", "access"), KEPT)
 
@@ -224,6 +229,40 @@ def test_honest_work_is_never_called_tampering(
         place = step(place, number, size) or place
         assert place.wrong() == {}, (number, step)
     place.store.close()
+
+
+class Wordy(Count):
+    """Evidence with values that a store may write in another form."""
+
+    def score(self, window: Window) -> Iterator[Score]:
+        for score in super().score(window):
+            evidence: dict[str, Json] = {
+                "b": 1.0,
+                "a": [1e-7, 1e22, 2**53, -0.5],
+                "c": {"é": "\u200b", "n": None},
+                "": True,
+            }
+            yield replace(score, value=score.value + 1 / 3, evidence=evidence)
+            yield changed(score.subject, "aspect", score.reason, 1.5, evidence)
+
+
+def test_both_stores_give_back_what_was_recorded(bench: Bench) -> None:
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    setting = Setting(Wordy(NoParams()))
+    bench.detect.run([setting])
+    bench.add(0, 5, prefix="late-")
+    bench.detect.run([setting])
+    health = HealthCheck(bench.store, bench.clock, bench.detect.ledger, Rhythms(bench.store, bench.clock))
+    scores = [s for s in health.scores([setting], {}) if s.subject.type == "store"]
+    assert [s.reason for s in scores if s.value] == []
+    assert len(scores) == 3
+    if isinstance(bench.store, ElasticStore):
+        client, index = bench.store._client, mappings.name("finding", bench.store.namespace)
+        for hit in client.search(index=index, size=10)["hits"]["hits"]:
+            client.delete(index=hit["_index"], id=hit["_id"], refresh=True)
+        (score,) = [s for s in health.scores([setting], {}) if s.value >= 1 and s.subject.type == "store"]
+        assert "2 of 2 findings (principal ana) are missing" in score.reason
 
 
 def _events(count: int, source: str, days: range, word: str = "") -> pl.DataFrame:
