@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.conformance import StoreConformance, accesses
@@ -115,6 +115,7 @@ def test_known_ids_agree_with_a_set(events: list[tuple[int, int]], size: int, in
         ids.add(rows)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.sampled_from(["a", "b", None])), max_size=40),
     st.integers(1, 12),

@@ -6,8 +6,8 @@ source can send the id of another source's next event to have that event dropped
 identified by its id, which is unique, because it may get a later time when it is written again after a crash. A
 duplicate is searched in its day and the day before.
 
-For each span (hour or day) that is written to, a sorted array of 64-bit hashes is held in memory: of an event from a
-source one hash with the source and one without it, which shows that another source has the id. The hash seeds are
+For each span (hour or day) that is written to, 64-bit hashes are held in memory: of an event from a source one hash
+without the source and one with it, which is needed only if another event has the id. The hash seeds are
 random in each process, so that an attacker cannot construct collisions. The least recently used spans are evicted,
 and loaded from the stream when they are needed again. The probability that two of n events in a span collide is
 n² / 2⁶⁵: 3 in 10⁸ for a million events.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import numpy as np
@@ -28,7 +28,7 @@ from tocsin.contract.streams import ID, SOURCE, TIME
 
 _HOUR = 3_600_000_000  # µs
 _DAY = 24 * _HOUR
-_CAPACITY = 8_000_000  # hashes in memory: 64 MB
+_CAPACITY = 4_000_000  # events in memory: 64 MB
 
 Hashes = NDArray[np.uint64]
 Load = Callable[[datetime, datetime], pl.DataFrame]
@@ -40,6 +40,10 @@ class KnownIds:
     def __init__(self, *, internal: bool = False, capacity: int = _CAPACITY) -> None:
         self._seed, self._source_seed = secrets.randbits(63), secrets.randbits(63)
         self._spans: OrderedDict[int, Hashes] = OrderedDict()
+        self._own_hashes: dict[
+            int, list[Hashes]
+        ] = {}  # by span, with the source; sorted when they are needed
+        self._unshared = True
         self._capacity = capacity
         self._internal = internal
         self._width = _DAY if internal else _HOUR
@@ -47,6 +51,7 @@ class KnownIds:
     def clear(self) -> None:
         """Remove all ids from memory. They are loaded from the stream when they are needed."""
         self._spans.clear()
+        self._own_hashes.clear()
 
     def find_new(self, frame: pl.DataFrame, load: Load) -> NDArray[np.bool_]:
         """Mark the rows whose event is neither in the stream nor in an earlier row of the frame.
@@ -58,23 +63,34 @@ class KnownIds:
         spans, hashes = self._keys(frame)
         touched = np.unique(spans)
         self._load(np.unique(np.concatenate([touched, touched - 1])) if self._internal else touched, load)
-        return ~self._known(spans, self._own(frame, hashes))
+        known = self._known(spans, hashes, self._spans)
+        if self._internal or not known.any():  # an id that no source has used is new
+            self._unshared = True
+            return ~known
+        self._unshared = False
+        for span in touched.tolist():
+            self._own_hashes[span] = [np.sort(np.concatenate(self._own_hashes[span]))]
+        by_span = {span: self._own_hashes[span][0] for span in touched.tolist()}
+        return ~self._known(spans, self._own(frame, hashes), by_span)
 
     def find_shared(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
         """Mark the rows whose id and time are those of an event of another source.
 
         Args:
-            frame: rows that `find_new` marked. They are not added yet.
+            frame: the rows that `find_new` has just marked. They are not added yet.
         """
-        spans, hashes = self._keys(frame)
-        return np.zeros(len(hashes), dtype=bool) if self._internal else self._known(spans, hashes)
+        if self._unshared:
+            return np.zeros(len(frame), dtype=bool)
+        return self._known(*self._keys(frame), self._spans)
 
-    def _known(self, spans: NDArray[np.int64], hashes: Hashes) -> NDArray[np.bool_]:
+    def _known(
+        self, spans: NDArray[np.int64], hashes: Hashes, by_span: Mapping[int, Hashes]
+    ) -> NDArray[np.bool_]:
         """Mark the hashes that are in memory or that an earlier row has."""
         found = np.ones(len(hashes), dtype=bool)
         found[np.unique(hashes, return_index=True)[1]] = False
         for span, places in _groups(spans):
-            for known in (self._spans[s] for s in ((span, span - 1) if self._internal else (span,))):
+            for known in (by_span[s] for s in ((span, span - 1) if self._internal else (span,))):
                 if len(known):
                     at = np.searchsorted(known, hashes[places])
                     at[at == len(known)] = 0
@@ -84,14 +100,14 @@ class KnownIds:
     def add(self, frame: pl.DataFrame) -> None:
         """Add the ids of rows that were appended."""
         spans, hashes = self._keys(frame)
-        own = self._own(frame, hashes)
+        own = hashes if self._internal else self._own(frame, hashes)
         for span, places in _groups(spans):
-            self._spans[span] = np.sort(
-                np.concatenate([self._spans[span], self._both(hashes[places], own[places])])
-            )
+            self._spans[span] = np.sort(np.concatenate([self._spans[span], hashes[places]]))
             self._spans.move_to_end(span)
+            if not self._internal:
+                self._own_hashes[span].append(own[places])
         while len(self._spans) > 2 and sum(map(len, self._spans.values())) > self._capacity:
-            self._spans.popitem(last=False)
+            self._own_hashes.pop(self._spans.popitem(last=False)[0], None)
 
     def _keys(self, frame: pl.DataFrame) -> tuple[NDArray[np.int64], Hashes]:
         """The span of each row, and the hash of its id, with its time if it is from a source."""
@@ -108,9 +124,6 @@ class KnownIds:
         sources: Hashes = frame[SOURCE].fill_null("").hash(self._source_seed).to_numpy()
         return hashes ^ sources
 
-    def _both(self, hashes: Hashes, own: Hashes) -> Hashes:
-        return own if self._internal else np.concatenate([np.unique(hashes), own])
-
     def _load(self, spans: NDArray[np.int64], load: Load) -> None:
         missing = np.array([span for span in spans.tolist() if span not in self._spans], dtype=np.int64)
         empty = np.empty(0, dtype=np.uint64)
@@ -123,8 +136,8 @@ class KnownIds:
             found_spans, hashes = self._keys(rows)
             own, found = self._own(rows, hashes), dict(_groups(found_spans))
             for span in run.tolist():
-                at = found.get(span)
-                self._spans[span] = empty if at is None else np.sort(self._both(hashes[at], own[at]))
+                self._spans[span] = np.sort(hashes[found[span]]) if span in found else empty
+                self._own_hashes[span] = [own[found[span]] if span in found else empty]
 
 
 def _groups(spans: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
