@@ -27,7 +27,7 @@ _NGINX = {
     "request": "request", "request_method": "method", "request_uri": "target", "uri": "path", "args": "query",
     "query_string": "query", "is_args": "is_args", "status": "status", "body_bytes_sent": "bytes", "bytes_sent": "bytes",
     "http_referer": "referrer", "http_user_agent": "agent", "http_x_forwarded_for": "forwarded",
-    "proxy_add_x_forwarded_for": "forwarded", "request_time": "seconds",
+    "proxy_add_x_forwarded_for": "forwarded", "request_time": "seconds", "request_body": "body", "tocsin_body": "body",
 }  # fmt: skip
 _APACHE = {
     "a": "address", "h": "address", "u": "user", "t": "time", "r": "request", "m": "method", "U": "path", "q": "query",
@@ -35,7 +35,7 @@ _APACHE = {
 }  # fmt: skip
 _GUNICORN = {**_APACHE, "f": "referrer", "a": "agent", "L": "seconds", "M": "millis"}
 _HEADERS = {"referer": "referrer", "user-agent": "agent", "x-forwarded-for": "forwarded"}
-_FREE = {"user", "request", "referrer", "agent", "forwarded", "path", "other"}
+_FREE = {"user", "request", "referrer", "agent", "forwarded", "path", "body", "other"}
 _STRPTIME = {"%T": "%H:%M:%S", "%F": "%Y-%m-%d", "%R": "%H:%M", "%D": "%m/%d/%y", "%e": "%d"}
 
 _ANY = r'(?:[^"\\]|\\.)*'  # of a value that stands in quotation marks, or that contains none

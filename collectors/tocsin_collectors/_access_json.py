@@ -35,6 +35,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "forwarded": ("http_x_forwarded_for", "x_forwarded_for", "request.headers.x_forwarded_for", "request_x_forwarded_for",
                   "xff", "forwarded_for"),
     "seconds": ("request_time",),
+    "body": ("request_body", "tocsin_body"),
 }  # fmt: skip
 #: Keys under which a container runtime or journald wraps the line of the server, and the time of that wrapper.
 _WRAPPED, _WRITTEN = ("log", "message", "msg"), ("time", "@timestamp", "timestamp")

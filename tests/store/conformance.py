@@ -13,8 +13,9 @@ import pytest
 from tocsin.clock import EPOCH
 from tocsin.contract.frames import TIME_TYPE, conform, empty, schema
 from tocsin.contract.query import COUNT, Condition, Measure, Operator
-from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME
+from tocsin.contract.streams import ID, INGESTED, SOURCE, STREAMS, TIME
 from tocsin.errors import StoreError
+from tocsin.store import shared_ids
 from tocsin.store.protocol import Appended, Store
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -61,6 +62,30 @@ class StoreConformance:
         assert store.append("access", rows) == Appended(0, 40)
         assert opened().append("access", pl.concat([rows, accesses(3, "new")])) == Appended(3, 40)
         assert store.scan("access").collect().height == 43
+
+    def test_the_same_id_of_another_source_is_another_event(self, opened: Open) -> None:
+        """Whoever knows the id of another source's next event cannot have it dropped by sending that id first."""
+        store = opened()
+        log, feed = (
+            accesses(5).with_columns(pl.lit(name).alias(SOURCE)) for name in ("access_log:a", "ndjson:b")
+        )
+        assert store.append("access", feed) == Appended(5, 0)
+        assert store.append("access", log) == Appended(5, 0, shared=5)
+        assert opened().append("access", pl.concat([log, feed, log])) == Appended(0, 15)
+        unnamed = accesses(5)
+        assert store.append("access", pl.concat([unnamed, unnamed, log])) == Appended(5, 10, shared=5)
+        assert opened().append("access", unnamed) == Appended(0, 5)
+        rows = store.scan("access").collect()
+        assert rows.group_by(SOURCE).len().sort(SOURCE)["len"].to_list() == [5, 5, 5]
+        (entry,) = store.entries(shared_ids.KIND, "access access_log:a")
+        assert (entry.value["source"], entry.value["count"]) == ("access_log:a", 5)
+        assert len(entry.value["ids"]) == 5
+
+    def test_two_sources_in_one_append(self, opened: Open) -> None:
+        store = opened()
+        both = pl.concat([accesses(3).with_columns(pl.lit(name).alias(SOURCE)) for name in ("a", "b", "a")])
+        assert store.append("access", both) == Appended(6, 3, shared=3)
+        assert store.append("access", both) == Appended(0, 9)
 
     def test_the_same_id_at_another_time_is_another_event(self, opened: Open) -> None:
         store = opened()

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.conformance import StoreConformance, accesses
 from tocsin.clock import ScriptedClock
-from tocsin.contract.streams import ID, TIME
+from tocsin.contract.streams import ID, SOURCE, TIME
 from tocsin.errors import StoreError
 from tocsin.store.embedded.delta import DeltaStore
 from tocsin.store.embedded.known_ids import KnownIds
@@ -113,3 +113,28 @@ def test_known_ids_agree_with_a_set(events: list[tuple[int, int]], size: int, in
         rows = frame.filter(pl.Series(np.asarray(fresh)))
         stored = pl.concat([stored, rows])
         ids.add(rows)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.sampled_from(["a", "b", None])), max_size=40),
+    st.integers(1, 12),
+)
+def test_no_source_makes_an_event_of_another_one_a_duplicate(
+    events: list[tuple[int, int, str | None]], size: int
+) -> None:
+    """For any order and any division into batches, each source has all of its events, as if it were alone."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    stored = pl.DataFrame(schema={TIME: pl.Datetime("us", "UTC"), ID: pl.String, SOURCE: pl.String})
+    ids, seen = KnownIds(capacity=3), set[tuple[int, int, str | None]]()
+    for at in range(0, len(events), size):
+        batch = events[at : at + size]
+        rows = [(start + timedelta(hours=hour), str(number), source) for number, hour, source in batch]
+        frame = pl.DataFrame(rows, schema=stored.schema, orient="row")
+        new = frame.filter(pl.Series(ids.find_new(frame, functools.partial(_between, stored))))
+        assert new.height == len(set(batch) - seen)
+        shared = len({event[:2] for event in seen | set(batch)}) - len({event[:2] for event in seen})
+        assert int(ids.find_shared(new).sum()) == new.height - shared
+        stored = pl.concat([stored, new])
+        ids.add(new)
+        seen |= set(batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -348,7 +348,7 @@ def test_rows_with_an_old_stamp_are_not_sent(
     store.append("access", accesses(5))
     before = StreamWriter.before_rollover
 
-    def paused(writer: StreamWriter, keys: Sequence[str]) -> set[str]:
+    def paused(writer: StreamWriter, keys: Sequence[str]) -> Mapping[str, str | None]:
         monkeypatch.setattr(StreamWriter, "before_rollover", before)
         clock.advance(timedelta(seconds=100))
         return before(writer, keys)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tocsin.errors import StoreError
+
 if TYPE_CHECKING:
     from tocsin.worker.app import App
+
+_APP = "tocsin.app"
 
 
 def config_path(ctx: click.Context) -> Path | None:
@@ -25,5 +30,27 @@ def open_app(ctx: click.Context) -> App:
     from tocsin.worker.app import App
 
     app = App.open(config_path(ctx))
+    ctx.meta[_APP] = app
     ctx.call_on_close(app.close)
     return app
+
+
+class Readable(click.Group):
+    """Commands that read a store: if a file of the store is damaged, the error is a sentence that names the file."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _store_faults() as error:
+            from tocsin.worker.assembly import damaged
+
+            app: App | None = ctx.meta.get(_APP)
+            why = damaged(app.store) if app else ""
+            why = why or f"the store cannot be read: {str(error).partition(chr(10))[0]}"
+            raise StoreError(why) from error
+
+
+def _store_faults() -> tuple[type[BaseException], ...]:
+    """The errors that Polars raises if a file of the store is damaged; none while Polars is not loaded."""
+    polars = sys.modules.get("polars")
+    return (polars.exceptions.PolarsError, polars.exceptions.PanicException) if polars else ()

@@ -25,6 +25,7 @@ from tocsin.cli import (
     run,
     store,
 )
+from tocsin.cli.context import Readable
 from tocsin.cli.output import Exit, print_text
 from tocsin.errors import ConfigError, PluginError, TocsinError
 
@@ -49,7 +50,7 @@ _COMMANDS = (
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Readable, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--config",
     "-c",
@@ -67,12 +68,6 @@ def tocsin(ctx: click.Context, config: Path | None) -> None:
 for module in _COMMANDS:
     for command in module.COMMANDS:
         tocsin.add_command(command)
-
-
-def _store_faults() -> tuple[type[BaseException], ...]:
-    """The errors that Polars raises if a file of the store is damaged; none while Polars is not loaded."""
-    polars = sys.modules.get("polars")
-    return (polars.exceptions.PolarsError, polars.exceptions.PanicException) if polars else ()
 
 
 def main() -> None:
@@ -97,9 +92,6 @@ def main() -> None:
         code = Exit.USAGE
     except TocsinError as error:
         print_text(f"error: {error}", err=True)
-        code = Exit.FAILED
-    except _store_faults() as error:
-        print_text(f"error: the store cannot be read: {str(error).partition(chr(10))[0]}", err=True)
         code = Exit.FAILED
     except BrokenPipeError:  # `tocsin events … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -73,10 +73,12 @@ INGESTED = "event.ingested"
 #: Maximum length of an indexed keyword, in characters. At up to four bytes each, these fit into a term of Lucene.
 LONGEST_KEYWORD = 8_191
 FENCE = "tocsin.run.fence"
+FOUND = "tocsin.run.found"
 SILENT = "tocsin.run.silent"
 ASPECT = "tocsin.aspect"
 TIME = "@timestamp"
 ID = "event.id"
+SOURCE = "tocsin.source.id"
 
 #: The columns of every stream.
 COMMON = (
@@ -96,7 +98,7 @@ COMMON = (
     Column("event.type", Type.KEYWORDS, "ECS types"),
     Column("event.action", K, "action that was performed"),
     Column("event.outcome", K, "success, failure or unknown"),
-    Column("tocsin.source.id", K, "collector and source that the event came from"),
+    Column(SOURCE, K, "collector and source that the event came from"),
     Column("labels", Type.JSON, "key/value pairs that the source defines"),
     Column(UNMAPPED, Type.JSON, "all fields that the stream does not define, as one JSON object"),
 )

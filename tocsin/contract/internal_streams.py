@@ -6,6 +6,7 @@ from tocsin.contract.columns import (
     ASPECT,
     COMMON,
     FENCE,
+    FOUND,
     MESSAGE,
     SILENT,
     TAGS,
@@ -34,7 +35,7 @@ _SUBJECT = (
         "tocsin.subject.type",
         K,
         "type of the subject: model, dataset, principal, artifact, pipeline or detector; of health: plugin, stream, "
-        "clock or source",
+        "clock, source or store",
     ),
     Column("tocsin.subject.id", K, "id of the subject"),
 )
@@ -165,6 +166,12 @@ INTERNAL_STREAMS = (
             Column("tocsin.run.findings", L, "number of findings"),
             Column(
                 "tocsin.run.judged", K, "digest of the evaluation's subjects, scores, thresholds and reasons"
+            ),
+            Column(
+                FOUND,
+                K,
+                "digest of the evaluation's findings: subjects, severities, scores, reasons and evidence; with it, "
+                "`health` detects deleted and edited findings",
             ),
             Column(
                 "tocsin.run.attempt",

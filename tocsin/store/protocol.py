@@ -26,13 +26,15 @@ class Refused(NamedTuple):
 class Appended(NamedTuple):
     """The result of one append: every row is either accepted, a duplicate, refused, or spooled.
 
-    Spooled rows are on this machine's disk. They are written to the store when it is reachable again.
+    Spooled rows are on this machine's disk. They are written to the store when it is reachable again. `shared` rows are
+    accepted rows whose id and time another source has used; see `tocsin.store.shared_ids`.
     """
 
     accepted: int
     duplicates: int
     refused: tuple[Refused, ...] = ()
     spooled: int = 0
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class Appends(Protocol):
         self, stream: str, frame: pl.DataFrame, checkpoint: Mapping[str, int] | None = None
     ) -> Appended:
         """Append rows with the stream's schema. Rows whose event is already stored are counted as duplicates.
+
+        An event of a source is the same if its source, its id and its time are the same; an event that Tocsin itself
+        writes, if its id is the same.
 
         Sets `event.ingested` to a time later than every ingest time in the stream. The checkpoint (a number for each
         key) is never visible before the rows are. It is also written if there are no rows.

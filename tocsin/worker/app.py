@@ -87,9 +87,9 @@ class App:
         self.sources = tuple(map(source_name, config.collectors))
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
-        self.health_check = HealthCheck(
-            self.store, clock, self.detect.ledger, self.rhythms, self._receivers_health
-        )
+        known = self.store, clock, self.detect.ledger, self.rhythms
+        damaged = functools.partial(assembly.damaged, self.store)
+        self.health_check = HealthCheck(*known, self._receivers_health, assembly.retention(config), damaged)
         self._alerting: Alerting | None = None
 
     @classmethod

@@ -204,9 +204,8 @@ def store(config: Config, clock: Clock, *, prepare: bool = True, key: str | None
         StoreError: the store cannot be opened.
     """
     section = config.store
-    retention = _retention(config)
     if section.type == "delta":
-        return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention)
+        return DeltaStore.open(config.folder / section.path, config.namespace, clock, retention(config))
     return cluster(config, clock, prepare=prepare, patience=_PATIENCE, key=key)
 
 
@@ -220,7 +219,7 @@ def check_store(config: Config, clock: Clock) -> str:
     section = config.store
     if section.type != "delta":
         return cluster(config, clock, prepare=False, patience=_PATIENCE).place
-    _retention(config)
+    retention(config)
     embedded.check_store(config.folder / section.path, config.namespace)
     return str(config.folder / section.path)
 
@@ -267,7 +266,6 @@ def cluster(
             "the store is a folder, which needs no setup; set `type: elasticsearch` for a cluster",
             ("store", "type"),
         )
-    retention = _retention(config)
     security: dict[str, Any] = {}
     if (key := key or api_key(config)) is not None:
         security["api_key"] = key
@@ -279,7 +277,7 @@ def cluster(
         section.hosts,
         config.namespace,
         clock,
-        retention,
+        retention(config),
         shards=section.shards,
         replicas=section.replicas,
         prepare=prepare,
@@ -314,5 +312,11 @@ def _authority(config: Config, path: Path) -> str:
     return str(path)
 
 
-def _retention(config: Config) -> dict[str, timedelta]:
+def retention(config: Config) -> dict[str, timedelta]:
+    """The configured retention of streams that do not use their default."""
     return {stream: parse_length(length) for stream, length in config.store.retention.items()}
+
+
+def damaged(store: Store) -> str:
+    """Which file of a store in a folder is missing or damaged, in a sentence; empty if none is. Reads every file."""
+    return store.tables.damaged() if isinstance(store, DeltaStore) else ""

@@ -19,12 +19,13 @@ from tocsin.contract.streams import INGESTED, STREAMS
 from tocsin.errors import StoreError
 from tocsin.pipeline.copying.progress import KIND, Progress, identity
 from tocsin.pipeline.detecting.cursors import Cursor
+from tocsin.store import shared_ids
 from tocsin.store.protocol import Entry, Store
 from tocsin.words import listed
 
 #: Kinds that are not copied: they belong to one store and its processes. `source` holds a cluster's checkpoints, which
-#: are copied as checkpoints.
-_STAYS = frozenset({"lease", "upkeep", "worker", "source", KIND})
+#: are copied as checkpoints. Shared ids are counted again when the rows are appended.
+_STAYS = frozenset({"lease", "upkeep", "worker", "source", shared_ids.KIND, KIND})
 _DETECT = "detect"
 #: The record of the ingest times up to which alerting has read: its kind and key, and the stream of each of its fields.
 _ALERTING, _READ = ("checkpoint", "alerting"), {"runs": "run", "findings": "finding"}

@@ -12,16 +12,20 @@ from typing import Any
 
 import polars as pl
 
-from tocsin.clock import Clock, floor_time, format_length, format_time, parse_time
+from tocsin.clock import Clock, floor_time, format_length, format_time, parse_length, parse_time
 from tocsin.contract.alerts import worst as worst_of
 from tocsin.contract.evaluation import judge
 from tocsin.contract.findings import Family, Json, Outcome, Score, Severity, Subject
 from tocsin.contract.frames import empty
 from tocsin.contract.plugin import Detector, NoParams, Requires
 from tocsin.contract.query import COUNT, Condition
-from tocsin.contract.streams import ASPECT, INGESTED
+from tocsin.contract.streams import ASPECT, INGESTED, STREAMS
 from tocsin.contract.windows import FrameSource, Window
+from tocsin.datasets.tables import FAULTS
 from tocsin.errors import StoreError
+from tocsin.pipeline.detecting.alert_records import alert_records
+from tocsin.pipeline.detecting.arrivals import arrivals
+from tocsin.pipeline.detecting.integrity import records
 from tocsin.pipeline.detecting.ledger import Ledger
 from tocsin.pipeline.detecting.records import Run, newest_findings, write_runs
 from tocsin.pipeline.detecting.settings import Setting
@@ -29,6 +33,7 @@ from tocsin.pipeline.ingesting.rhythm import Rhythms
 from tocsin.store.protocol import Store
 from tocsin.words import count
 
+_FAULTS: tuple[type[BaseException], ...] = (StoreError, *FAULTS)
 ID = "health"
 LENGTH = timedelta(minutes=5)
 _THRESHOLD = 1.0
@@ -69,9 +74,14 @@ class HealthCheck:
         ledger: Ledger,
         rhythms: Rhythms,
         receivers: Callable[[], Sequence[Score]] = tuple,
+        retention: Mapping[str, timedelta] | None = None,
+        damaged: Callable[[], str] = lambda: "",
     ) -> None:
+        self._damaged, self._receivers = damaged, receivers
         self._store, self._clock, self._ledger, self._rhythms = store, clock, ledger, rhythms
-        self._receivers = receivers
+        self._retention = {s.name: parse_length(s.retention) for s in STREAMS.values()} | dict(
+            retention or {}
+        )
         self._versions: dict[str, int] = {}
         self._checked: datetime | None = None
 
@@ -115,8 +125,10 @@ class HealthCheck:
             *self._detectors(settings),
             *self._rhythms.scores(sources),
             *self._aspects(settings),
+            *self._arrivals(settings),
             self._dead_letters(),
             *self._receivers(),
+            *self._records(),
             clocks,
         ]
 
@@ -160,8 +172,8 @@ class HealthCheck:
         since = [_since(self._clock.now() - _RECENT), Condition(ASPECT, "not_null")]
         try:
             found = newest_findings(self._store, since, short=True)
-        except StoreError as error:
-            yield Score(Subject("stream", "finding"), 2.0, f"cannot be read: {error}")
+        except _FAULTS as error:
+            yield Score(Subject("stream", "finding"), 2.0, f"cannot be read: {self._why(error)}")
             return
         for setting in settings:
             id = setting.detector.id
@@ -178,14 +190,43 @@ class HealthCheck:
             }
             yield Score(Subject("detector", id), float(worst.rank >= Severity.MEDIUM.rank), reason, evidence)
 
+    def _arrivals(self, settings: Sequence[Setting]) -> list[Score]:
+        try:
+            return list(arrivals(self._store, self._clock.now(), settings))
+        except _FAULTS as error:
+            return [Score(Subject("store", "events"), 2.0, f"cannot be read: {self._why(error)}")]
+
+    def _records(self) -> list[Score]:
+        """Whether scores, findings and alerts are as they were written."""
+        now, store = self._clock.now(), self._store
+        pending = {(waiting.detector, waiting.start) for waiting in self._ledger.waiting()}
+        done: list[Score] = []
+        try:
+            done += records(store, now, self._shortest("run", "score", "finding"), pending, ID)
+        except _FAULTS as error:
+            done.append(Score(Subject("store", "finding"), 2.0, f"cannot be read: {self._why(error)}"))
+        try:
+            done.append(alert_records(store, now, self._shortest("alert_history", "finding")))
+        except _FAULTS as error:
+            done.append(Score(Subject("store", "alert"), 2.0, f"cannot be read: {self._why(error)}"))
+        return done
+
+    def _why(self, error: BaseException) -> str:
+        """An error of the store as a sentence, with the name of the damaged file if that is the cause."""
+        known = "" if isinstance(error, StoreError) else self._damaged()
+        return known or str(error).partition("\n")[0]
+
+    def _shortest(self, *streams: str) -> timedelta:
+        return min(self._retention[stream] for stream in streams)
+
     def _dead_letters(self) -> Score:
         """The events rejected in the last hour, compared with an average hour of the week before."""
         now, hour = self._clock.now(), timedelta(hours=1)
         try:
             new = self._dead_letters_in(now - hour, now)
             usual = self._dead_letters_in(now - _USUAL, now - hour) / (_USUAL / hour - 1)
-        except StoreError as error:
-            return Score(Subject("stream", "dead_letter"), 2.0, f"cannot be read: {error}")
+        except _FAULTS as error:
+            return Score(Subject("stream", "dead_letter"), 2.0, f"cannot be read: {self._why(error)}")
         reason = f"{count(new, 'event')} rejected in the last hour; {usual:.1f} an hour in the week before"
         value = new / max(_FEW, 3 * usual)
         return Score(Subject("stream", "dead_letter"), value, reason, {"new": new, "usual": round(usual, 2)})

@@ -20,7 +20,16 @@ from tocsin.errors import StoreAway, StoreError
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.cursors import Cursor, Touched
 from tocsin.pipeline.detecting.leases import LENGTH, Expiry
-from tocsin.pipeline.detecting.pending import Claim, Pending, Waiting, claimed, complete, realigned, waiting
+from tocsin.pipeline.detecting.pending import (
+    Claim,
+    Pending,
+    Waiting,
+    claimed,
+    complete,
+    first,
+    realigned,
+    waiting,
+)
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Entry, Store
@@ -160,8 +169,14 @@ class Ledger:
         return entry is None or entry.value.get("length", own) == own
 
     def claim(self, setting: Setting, limit: int) -> list[Claim]:
-        """Claim the oldest windows that are due, at most `limit`."""
-        return self._claim(setting, lambda pending: self._due(setting, pending)[:limit])
+        """Claim at most `limit` of the windows that are due: windows of now, and a share for windows of the past.
+
+        See `tocsin.pipeline.detecting.pending.first`.
+        """
+        now = self._clock.now()
+        return self._claim(
+            setting, lambda value: first(setting, self._due(setting, value["pending"]), value, now, limit)
+        )
 
     def claim_named(self, setting: Setting, starts: Sequence[datetime]) -> list[Claim]:
         """Return a claim for each of these windows. Windows that are not pending, or are claimed by another worker, get a
@@ -170,14 +185,13 @@ class Ledger:
         return self._claim(setting, lambda _: starts)
 
     def _claim(
-        self, setting: Setting, choose: Callable[[Mapping[str, Pending]], Sequence[datetime]]
+        self, setting: Setting, choose: Callable[[Mapping[str, Any]], Sequence[datetime]]
     ) -> list[Claim]:
         detector, own = setting.detector.id, _microseconds(setting.detector.requires.window)
         while True:
             entry = self._store.get(KIND, detector)
             value: Mapping[str, Any] = entry.value if entry else {"cursors": {}, "pending": {}}
-            pending = dict(value["pending"])
-            starts = choose(pending)
+            pending, starts = dict(value["pending"]), choose(value)
             # another length: a worker with another configuration wrote the record
             if not starts or value.get("length", own) != own:
                 return []

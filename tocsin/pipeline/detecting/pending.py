@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -16,6 +16,9 @@ from tocsin.store.protocol import Entry
 #: Keys: seen, since, attempts; optional: gap, fault, after, and by, until and token of a claim.
 Pending = dict[str, Any]
 _BACKOFF, _LONGEST = timedelta(minutes=1), timedelta(days=1)
+_LAG = timedelta(days=1)
+_LEARNED = 3  # baselines: an import of so much history is evaluated in the order of time
+_PAST = 4  # one in so many claimed windows is a window of the past while windows of now are due
 
 
 class Claim(NamedTuple):
@@ -72,6 +75,38 @@ def complete(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime)
         del pending[key]
         return
     pending[key] = value
+
+
+def first(
+    setting: Setting, due: Sequence[datetime], record: Mapping[str, Any], now: datetime, limit: int
+) -> list[datetime]:
+    """The windows to claim next. Windows of now come before windows of the past, so that neither waits for the other.
+
+    Windows of now are those that ended after the newest evaluated window, or at most a day or two windows before it, but
+    not longer ago than three baselines. A detector with a baseline evaluates them in the order of time, because a baseline
+    excludes windows in which something was found before. Another detector begins with the newest if more than four claims
+    wait. Windows of now get at least three of four claims, so whoever sends old events cannot delay them. If there are at
+    most `limit` windows, all are claimed in the order of time.
+
+    Args:
+        setting: the detector.
+        due: the starts of the windows that are due, oldest first.
+        record: the record of the detector.
+        now: the current time.
+        limit: the largest number of windows to claim.
+    """
+    if len(due) <= limit:
+        return list(due)
+    requires = setting.detector.requires
+    learned = now - requires.window - _LEARNED * (requires.baseline or timedelta(0))
+    reached = parse_time(record["reached"]) if record.get("reached") else learned
+    horizon = max(min(reached, now), learned) - max(_LAG, 2 * requires.window)
+    past = [start for start in due if start < horizon]
+    current = list(due[len(past) :])
+    if requires.baseline is None and len(due) > _PAST * limit:
+        current.reverse()
+    share = max(-(-limit // _PAST), limit - len(current)) if past else 0
+    return [*current[: limit - share], *past[:share]]
 
 
 def realigned(record: Mapping[str, Any], length: int) -> dict[str, Pending]:

@@ -5,7 +5,6 @@ Every id is derived from the content, so writing the same row again has no effec
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,7 +17,8 @@ from tocsin.contract.evaluation import Judgement
 from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
 from tocsin.contract.frames import NEWEST_LAST, conform
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ASPECT, FENCE, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
+from tocsin.contract.streams import ASPECT, FENCE, FOUND, ID, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
+from tocsin.pipeline.detecting.digests import content, digest, found_digest, judged_digest
 from tocsin.store.protocol import Store
 
 TRACEBACK = "error.stack_trace"  # ECS's name, in a run's `tocsin.unmapped`
@@ -85,9 +85,9 @@ def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
     revised = []
     for row in rows:
         before = known.get(row["tocsin.finding.id"])
-        if before is None or _content(before) != _content(row) or (before[SILENT] and not row[SILENT]):
+        if before is None or content(before) != content(row) or (before[SILENT] and not row[SILENT]):
             last = None if before is None else before["event.id"]
-            revised.append({**row, "event.id": _digest(row["tocsin.finding.id"], _content(row), last)})
+            revised.append({**row, "event.id": digest(row["tocsin.finding.id"], content(row), last)})
     return revised
 
 
@@ -193,7 +193,7 @@ def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
         "tocsin.baseline.digest": run.baseline,
     }
     more = [score.aspect] if score.aspect else []
-    row["event.id"] = _digest(*row.values(), *more, *_own(run))
+    row["event.id"] = digest(*row.values(), *more, *_own(run))
     return {**row, ASPECT: score.aspect or None, FENCE: run.fence}
 
 
@@ -230,19 +230,21 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.run.rows": run.rows,
         "tocsin.run.scores": len(run.judged),
         "tocsin.run.findings": len(run.findings),
-        "tocsin.run.judged": _judged(run),
+        "tocsin.run.judged": judged_digest(
+            (*j.score.subject, float(j.score.value), float(j.threshold), j.score.reason) for j in run.judged
+        ),
         "tocsin.run.attempt": run.attempt,
         "tocsin.baseline.digest": run.baseline or None,
     }
-    row["event.id"] = _digest(*row.values(), *(["silent"] if run.silent else []), *_own(run))
+    found = found_digest(_finding_row(run, finding) for finding in run.findings)
+    more = (
+        [found] if run.findings else []
+    )  # the id of a run without findings is the same as in earlier versions
+    row["event.id"] = digest(*row.values(), *more, *(["silent"] if run.silent else []), *_own(run))
+    row |= {FOUND: found if run.done else None}
     row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
     unmapped = msgspec.json.encode({TRACEBACK: run.traceback}).decode() if run.traceback else None
     return {**row, SILENT: run.silent or None, UNMAPPED: unmapped}
-
-
-def _judged(run: Run) -> str | None:
-    verdicts = [(*j.score.subject, float(j.score.value), j.threshold, j.score.reason) for j in run.judged]
-    return _digest(*sorted(verdicts)) if verdicts else None
 
 
 def _own(run: Run) -> list[str]:
@@ -258,7 +260,7 @@ def in_force(
     store: Store, detector: str, starts: Sequence[datetime], length: timedelta
 ) -> dict[datetime, dict[str, Any]]:
     """The newest record of each of these windows, for `supersede`."""
-    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_COMPARED, "event.id"])
+    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_COMPARED, FOUND, ID])
     return {row["tocsin.window.start"]: row for row in found.iter_rows(named=True)}
 
 
@@ -267,24 +269,7 @@ def supersede(run: Run, newest: Mapping[str, Any] | None) -> Run:
     if newest is None:
         return run
     row = run_row(run)
-    if all(row[name] == newest[name] for name in _COMPARED):
+    same_findings = newest[FOUND] in {None, row[FOUND]}  # earlier versions did not record this digest
+    if same_findings and all(row[name] == newest[name] for name in _COMPARED):
         return replace(run, repeats=True)
     return replace(run, after=newest["event.id"])
-
-
-_CONTENT = (
-    "event.action",
-    "tocsin.severity",
-    "tocsin.score",
-    "tocsin.threshold",
-    "event.reason",
-    "tocsin.evidence",
-)
-
-
-def _content(row: dict[str, Any]) -> list[Any]:
-    return [row[name] for name in _CONTENT]
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(msgspec.json.encode(parts, enc_hook=str)).hexdigest()[:32]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -44,16 +44,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The result for some rows: the number created, the number that already existed, and the rejected documents."""
+    """The result for some rows: the number created, the number that already existed, and the rejected documents.
+
+    `existing` are the indexes of the rows that already existed.
+    """
 
     created: int
     duplicates: int
     refused: tuple[Failure, ...] = ()
+    existing: tuple[int, ...] = field(default=(), compare=False)
 
     def plus(self, other: Sent) -> Sent:
         """The sum of both results."""
-        refused = (*self.refused, *other.refused)
-        return Sent(self.created + other.created, self.duplicates + other.duplicates, refused)
+        refused, existing = (*self.refused, *other.refused), (*self.existing, *other.existing)
+        return Sent(self.created + other.created, self.duplicates + other.duplicates, refused, existing)
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -92,7 +96,7 @@ class Patience:
 
 
 Post = Callable[[bytes], bytes]
-Find = Callable[[Sequence[str]], set[str]]
+Find = Callable[[Sequence[str]], Collection[str]]
 
 
 def send(
@@ -204,17 +208,17 @@ class _Sender:
 
 def _classify(places: Sequence[int], results: Sequence[_Result]) -> tuple[Sent, list[int]]:
     """The result for the documents at these places, and the places of documents to retry."""
-    created, duplicates, refused, retry = 0, 0, [], []
+    created, existing, refused, retry = 0, list[int](), list[Failure](), list[int]()
     for place, result in zip(places, results, strict=True):
         if result.status in (200, 201):
             created += 1
         elif result.status == 409:
-            duplicates += 1
+            existing.append(place)
         elif result.status in BUSY:
             retry.append(place)
         else:
             refused.append(Failure(place, _reason(result)))
-    return Sent(created, duplicates, tuple(refused)), retry
+    return Sent(created, len(existing), tuple(refused), tuple(existing)), retry
 
 
 def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:

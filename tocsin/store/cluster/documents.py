@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+import msgspec
 import polars as pl
 
 from tocsin.contract.frames import TIME_TYPE
-from tocsin.contract.streams import ID, STREAMS, TIME, Type
+from tocsin.contract.streams import ID, SOURCE, STREAMS, TIME, Type
 from tocsin.store.cluster.mappings import COUNT, SLOT, SLOTS, VECTOR
 
 #: Elasticsearch limits an `_id` to 512 bytes; a longer key is replaced by its digest.
@@ -22,7 +23,8 @@ WRAPPED = "_json"
 def ids(stream: str, rows: pl.DataFrame) -> pl.Series:
     """The `_id` of each row, which is the same if an event is appended again.
 
-    It contains the event time, because sources may number their events from 1. For events that Tocsin itself writes
+    It contains the event time, because sources may number their events from 1. If two sources use the same id at the
+    same time, the event that comes later is stored under `ids_with_source`. For events that Tocsin itself writes
     it is the event's id alone, because their time may be later when they are written again.
     """
     if STREAMS[stream].internal:
@@ -35,6 +37,13 @@ def ids(stream: str, rows: pl.DataFrame) -> pl.Series:
             pl.when(keys.str.len_bytes() > _LONGEST_ID).then(pl.Series(digests)).otherwise(keys)
         ).to_series()
     return keys.alias("_id")
+
+
+def ids_with_source(rows: pl.DataFrame) -> pl.Series:
+    """The `_id` of each row whose id and time another source has used. A digest, which no other event has as its `_id`."""
+    parts = rows.select(ID, pl.col(TIME).dt.epoch("us"), SOURCE).iter_rows()
+    digests = [hashlib.sha256(msgspec.json.encode(part)).hexdigest() for part in parts]
+    return pl.Series("_id", digests, dtype=pl.String)
 
 
 def bodies(stream: str, rows: pl.DataFrame, keys: pl.Series, size: int) -> Iterator[tuple[int, bytes]]:

@@ -24,6 +24,7 @@ from tocsin.contract.query import Measure, Where
 from tocsin.contract.streams import STREAMS
 from tocsin.contract.windows import aggregate
 from tocsin.errors import StoreAway
+from tocsin.store import shared_ids
 from tocsin.store.cluster import mappings, templates
 from tocsin.store.cluster.append import StreamWriter, create
 from tocsin.store.cluster.buckets import in_buckets, summarize, tumble
@@ -162,13 +163,11 @@ class ElasticStore:
         target, done = mappings.name(stream, self.namespace), Appended(0, 0)
         if len(frame):
             patience = None if self._patience is None else Patience(self._clock, self._patience)
-            stamp, stamped = self._stamps.next(stream), self._clock.monotonic()
-
-            def expired() -> bool:
-                return self._clock.monotonic() - stamped > _MAX_STAMP_AGE
-
-            writer = StreamWriter(self._writing, self._raw_writing, target, expired)
-            done = create(writer, stream, frame, stamp, patience)
+            stamp, latest = self._stamps.next(stream), self._clock.monotonic() + _MAX_STAMP_AGE
+            now = self._clock.monotonic
+            writer = StreamWriter(self._writing, self._raw_writing, target, lambda: now() > latest)
+            note = partial(shared_ids.note, self, stream, now=stamp)
+            done = create(writer, stream, frame, stamp, patience, note)
             self._refreshed.pop(stream, None)
             if stream in _REFRESHED_STREAMS:
                 self._refresh(stream)

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from tocsin.clock import EPOCH, Clock, SystemClock, parse_length
@@ -26,9 +26,11 @@ from tocsin.contract.query import Measure, Where
 from tocsin.contract.streams import ID, INGESTED, STREAMS, TIME
 from tocsin.contract.windows import aggregate, matches
 from tocsin.errors import StoreError
+from tocsin.store import shared_ids
 from tocsin.store.embedded import delta_files as files
 from tocsin.store.embedded.known_ids import KnownIds
 from tocsin.store.embedded.state import State
+from tocsin.store.embedded.tables import Tables
 from tocsin.store.private import private_files
 from tocsin.store.protocol import Appended, Entry, check_rows
 from tocsin.store.tumbling import count_by_window
@@ -58,9 +60,7 @@ class DeltaStore:
         self._state = State(root / "state.db", namespace)
         self.put_all = self._state.put_all
         self._known: dict[str, tuple[int, KnownIds]] = {}
-        self._tables: dict[str, DeltaTable] = {}
-        self._logs: dict[str, int] = {}
-        self._scans: dict[str, tuple[int, pl.LazyFrame]] = {}
+        self.tables = Tables(root)
         self._mutex = threading.RLock()
 
     @property
@@ -96,13 +96,15 @@ class DeltaStore:
             table = self._table(stream)
             known = self._known_ids(stream, table)
             new = frame.filter(pl.Series(known.find_new(frame, partial(files.ids_between, table))))
+            shared = new.filter(pl.Series(known.find_shared(new)))
+            shared_ids.note(self, stream, shared, self._clock.now())
             if len(new) or checkpoint:
                 self._commit(stream, table, new, dict(checkpoint or {}))
                 known.add(new)
-                self._known[stream] = (table.version() if table else 0, known)
-                if table is None:
-                    self._known.pop(stream)
-        return Appended(len(new), len(frame) - len(new))
+                self._known.pop(stream, None)
+                if table is not None:
+                    self._known[stream] = table.version(), known
+        return Appended(len(new), len(frame) - len(new), shared=len(shared))
 
     def _commit(self, stream: str, table: DeltaTable | None, rows: pl.DataFrame, ids: dict[str, int]) -> None:
         stamp = max(self._clock.now(), self.newest(stream) + _MICROSECOND)
@@ -115,14 +117,14 @@ class DeltaStore:
         try:
             table = self._with_columns(stream, table, rows.head(0))
             added: list[AddAction | RemoveAction] = [
-                files.part_file(self._path(stream), day, part)
+                files.part_file(self.tables.path(stream), day, part)
                 for (day,), part in rows.group_by(files.DAY, maintain_order=True)
             ]
             table.create_write_transaction(
                 added, "append", table.schema(), [files.DAY], commit_properties=properties
             )
             table.update_incremental()
-            files.sync_to_disk(self._commit_file(stream, table.version()))
+            files.sync_to_disk(self.tables.commit_file(stream, table.version()))
         except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
             raise StoreError(
                 f"cannot append to stream {stream} in {self.root}: {error}; check the disk space and permissions"
@@ -131,11 +133,12 @@ class DeltaStore:
     def _with_columns(self, stream: str, table: DeltaTable | None, empty: pl.DataFrame) -> DeltaTable:
         """The table with all columns of `empty`: create a missing table, or add columns that are new in the catalogue."""
         if table is None:
-            path = str(self._path(stream))
+            path = str(self.tables.path(stream))
             write_deltalake(
                 path, empty, mode="append", partition_by=[files.DAY], configuration=_CONFIGURATION
             )
-            self._tables[stream] = table = DeltaTable(path)
+            table = DeltaTable(path)
+            self.tables.add(stream, table)
         elif files.columns(table) != set(empty.columns):
             write_deltalake(table, empty, mode="append", schema_mode="merge")
             table.update_incremental()
@@ -147,7 +150,7 @@ class DeltaStore:
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
         table = self._table(stream)
-        return {} if table is None else files.transactions(table, self._path(stream), _STAMP)
+        return {} if table is None else files.transactions(table, self.tables.path(stream), _STAMP)
 
     def scan(
         self,
@@ -162,7 +165,7 @@ class DeltaStore:
         if table is None:
             rows = pl.LazyFrame(schema=wanted)
         else:
-            rows = self._rows(stream, table)
+            rows = self.tables.rows(stream, table)
             if start is not None:
                 rows = rows.filter(pl.col(files.DAY) >= start.date(), pl.col(TIME) >= start)
             if end is not None:
@@ -194,47 +197,8 @@ class DeltaStore:
     ) -> pl.DataFrame:
         return count_by_window(self.scan(stream, start, end, where=where), length, after or {})
 
-    def _path(self, stream: str) -> Path:
-        return self.root / "streams" / stream
-
     def _table(self, stream: str) -> DeltaTable | None:
-        """The stream's table at its newest commit. Reads only the commits since the last call."""
-        try:
-            with self._mutex:
-                table = self._tables.get(stream)
-                changed = (self._path(stream) / "_delta_log").stat().st_mtime_ns
-                if table is None:
-                    table = self._tables[stream] = DeltaTable(str(self._path(stream)))
-                elif (
-                    changed != self._logs.get(stream)
-                    or self._commit_file(stream, table.version() + 1).exists()
-                ):
-                    table.update_incremental()
-                self._logs[stream] = changed
-            return table
-        except (FileNotFoundError, TableNotFoundError):
-            return None
-        except (DeltaError, OSError) as error:
-            raise StoreError(
-                f"cannot read stream {stream} in {self.root}: {error}; check the permissions of its files"
-            ) from error
-
-    def _commit_file(self, stream: str, version: int) -> Path:
-        return self._path(stream) / "_delta_log" / f"{version:020}.json"
-
-    def _rows(self, stream: str, table: DeltaTable) -> pl.LazyFrame:
-        """All rows of the table. Columns that are newer than the table's schema are filled with null."""
-        version = table.version()
-        with self._mutex:
-            known, rows = self._scans.get(stream, (-1, None))
-            if rows is None or known != version:
-                wanted = schema(stream)
-                later = wanted.keys() - files.columns(table)
-                rows = pl.scan_delta(table).with_columns(
-                    pl.lit(None, dtype=wanted[name]).alias(name) for name in later
-                )
-                self._scans[stream] = version, rows
-        return rows
+        return self.tables.open(stream)
 
     def _known_ids(self, stream: str, table: DeltaTable | None) -> KnownIds:
         version, known = self._known.get(stream) or (-1, KnownIds(internal=STREAMS[stream].internal))

@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from tocsin.contract.frames import TIME_TYPE
-from tocsin.contract.streams import ID, INGESTED, TIME
+from tocsin.contract.streams import ID, INGESTED, SOURCE, TIME
 from tocsin.store.private import private_files
 
 DAY = "day"  # partition column: the UTC date of the event time
@@ -100,11 +100,11 @@ def columns(table: DeltaTable) -> set[str]:
 
 
 def ids_between(table: DeltaTable | None, start: datetime, end: datetime) -> pl.DataFrame:
-    """The event times and ids of a table's rows with `start <= @timestamp < end`."""
+    """The event times, ids and sources of a table's rows with `start <= @timestamp < end`."""
     if table is None:
-        return pl.DataFrame(schema={TIME: TIME_TYPE, ID: pl.String})
+        return pl.DataFrame(schema={TIME: TIME_TYPE, ID: pl.String, SOURCE: pl.String})
     rows = pl.scan_delta(table).filter(pl.col(DAY) >= start.date(), pl.col(DAY) <= end.date())
-    return rows.filter(pl.col(TIME) >= start, pl.col(TIME) < end).select(TIME, ID).collect()
+    return rows.filter(pl.col(TIME) >= start, pl.col(TIME) < end).select(TIME, ID, SOURCE).collect()
 
 
 @contextmanager
