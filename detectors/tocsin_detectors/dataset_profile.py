@@ -76,7 +76,7 @@ class DatasetProfile(Detector[Params]):
         More or fewer rows; missing values; new, lost or duplicated values; changed means and spreads, for
         instance after a change of unit; changed shares of values and of labels; columns that were added,
         removed or have another type. If the writer never wrote the dataset before, the score is multiplied by
-        1.25. Findings of their own: snapshots that cannot be read, new datasets of a known source, another label
+        1.25. Separate findings: snapshots that cannot be read, new datasets of a known source, another label
         column, form of file or source, and sidecars that contradict the settings.
     Method
         The detector compares each figure of the profile (partition summaries, Shankar et al. 2023) with its
