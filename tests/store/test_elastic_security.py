@@ -25,7 +25,7 @@ from tocsin.errors import ConfigError, StoreError
 from tocsin.store.cluster.elastic import ElasticStore
 from tocsin.store.cluster.pinning import pinned
 from tocsin.store.protocol import Appended
-from tocsin.worker import assembly
+from tocsin.worker import stores
 
 KEY = base64.b64encode(b"tocsin-id:a-secret-of-tests").decode()
 WRONG = base64.b64encode(b"tocsin-id:another-secret").decode()
@@ -78,7 +78,7 @@ class Workplace:
         return path
 
     def open(self) -> ElasticStore:
-        return assembly.cluster(load(self.folder / "tocsin.yaml"), SystemClock())
+        return stores.cluster(load(self.folder / "tocsin.yaml"), SystemClock())
 
     def tocsin(self, *arguments: str, key: str | None = KEY) -> tuple[int, str, str]:
         """Run a command; whatever comes of it, no key is said and no traceback or warning is seen."""

@@ -78,11 +78,11 @@ def check(ctx: click.Context) -> None:
     """
     from tocsin.clock import SystemClock
     from tocsin.config.load import load
-    from tocsin.worker import assembly
+    from tocsin.worker import stores
 
     path, clock = config_path(ctx), SystemClock()
     config = load(path)
-    place = assembly.check_store(config, clock)
+    place = stores.check_store(config, clock)
     with tempfile.TemporaryDirectory(prefix="tocsin-check-") as folder:
         app = _app(config, clock, folder)
         app.config.at(("alerting",), app.alerting.check)

@@ -42,7 +42,7 @@ class Readable(click.Group):
         try:
             return super().invoke(ctx)
         except _store_faults() as error:
-            from tocsin.worker.assembly import damaged
+            from tocsin.worker.stores import damaged
 
             app: App | None = ctx.meta.get(_APP)
             why = damaged(app.store) if app else ""

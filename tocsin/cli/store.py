@@ -78,9 +78,9 @@ def diff(ctx: click.Context, as_json: bool) -> None:
 def _cluster(ctx: click.Context) -> ElasticStore:
     from tocsin.clock import SystemClock
     from tocsin.config.load import load
-    from tocsin.worker import assembly
+    from tocsin.worker import stores
 
-    found = assembly.cluster(load(config_path(ctx)), SystemClock(), prepare=False)
+    found = stores.cluster(load(config_path(ctx)), SystemClock(), prepare=False)
     ctx.call_on_close(found.close)
     return found
 
@@ -144,20 +144,20 @@ def copy(
 
 def _source(config: Config, clock: Clock) -> Store:
     """The store to read; it is opened without creating a folder or installing templates."""
-    from tocsin.worker import assembly
+    from tocsin.worker import stores
 
     if config.store.type == "elasticsearch":
-        return assembly.cluster(config, clock, prepare=False)
+        return stores.cluster(config, clock, prepare=False)
     place = config.folder / config.store.path
     if not (place / "state.db").is_file():
         raise config.error(f"there is no store to copy from in {place}", ("store", "path"))
-    return assembly.store(config, clock)
+    return stores.store(config, clock)
 
 
 def _target(config: Config, clock: Clock) -> Store:
-    from tocsin.worker import assembly
+    from tocsin.worker import stores
 
-    return assembly.store(config, clock)
+    return stores.store(config, clock)
 
 
 def _count(at: Progress, copied: Copied, total: int) -> None:

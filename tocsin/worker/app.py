@@ -38,7 +38,7 @@ from tocsin.pipeline.ingesting.ingest import Counts, Ingest, Observe
 from tocsin.pipeline.ingesting.rhythm import Rhythms
 from tocsin.store.protocol import Store
 from tocsin.store.spool.spooled import SpooledStore
-from tocsin.worker import assembly
+from tocsin.worker import assembly, stores
 from tocsin.worker.sources import Sources, source_name
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ class App:
         if before is not None and not self._owns_store:
             self.store, self.spool = before.store, before.spool
         else:
-            self.store = assembly.store(config, clock)
-            self.spool = assembly.spool(config, self.store, clock, protector)
+            self.store = stores.store(config, clock)
+            self.spool = stores.spool(config, self.store, clock, protector)
         self.ingest = Ingest(self.spool or self.store, clock, protector, limits)
         lease, overdue, timeout = (
             parse_length(getattr(config.worker, name)) for name in ("lease", "overdue", "timeout")
         )
-        seen, key, more = assembly.for_plugins(config), assembly.api_key(config), config.worker.environment
+        seen, key, more = assembly.for_plugins(config), stores.api_key(config), config.worker.environment
         self._fence = Fence(seen, clock, timeout, config.worker.memory, store_key=key, variables=more)
         self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
         self.leases = Leases(self.store, clock, self.worker, lease)
@@ -88,8 +88,8 @@ class App:
         named = dict(zip(self.sources, self.collectors, strict=True))
         self._sources = Sources(named, self.ingest, self.leases, self.rhythms, self.spool)
         known = self.store, clock, self.detect.ledger, self.rhythms
-        damaged = functools.partial(assembly.damaged, self.store)
-        self.health_check = HealthCheck(*known, self._receivers_health, assembly.retention(config), damaged)
+        damaged = functools.partial(stores.damaged, self.store)
+        self.health_check = HealthCheck(*known, self._receivers_health, stores.retention(config), damaged)
         self._alerting: Alerting | None = None
 
     @classmethod
@@ -119,7 +119,7 @@ class App:
     def take_over(self, before: App) -> None:
         """Take over the shared store and spool from the previous app, which then does not close them."""
         if self.spool is not None:
-            self.spool.make_dead_letters = assembly.dead_letter_maker(
+            self.spool.make_dead_letters = stores.dead_letter_maker(
                 self.clock, assembly.protector(self.config)
             )
         if before.store is self.store:

@@ -32,7 +32,7 @@ from tocsin.errors import (
 from tocsin.pipeline.detecting.evaluate import Evaluator, one_thread
 from tocsin.pipeline.detecting.process import PING, end_descendants, packed
 from tocsin.pipeline.detecting.settings import Setting
-from tocsin.worker import assembly
+from tocsin.worker import assembly, stores
 
 _KINDS: tuple[tuple[type[TocsinError], str], ...] = (
     (StoreAway, "away"),
@@ -79,7 +79,7 @@ def serve(connection: Connection) -> None:
     config, store_key = connection.recv()
     answers, clock = _Answers(connection), _RequestClock()
     settings, unknown = _settings(config)
-    evaluator = Evaluator(assembly.store(config, clock, prepare=False, key=store_key), clock)
+    evaluator = Evaluator(stores.store(config, clock, prepare=False, key=store_key), clock)
 
     def work(number: int, method: str, detector: str, *arguments: Any) -> None:
         try:
