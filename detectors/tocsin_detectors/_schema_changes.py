@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+
+import polars as pl
 
 from tocsin.contract.aspects import changed, not_judged
 from tocsin.contract.findings import Score, Subject
+from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.windows import Window
 from tocsin.words import count, listed, short
 from tocsin_detectors._feature_baseline import Features
+from tocsin_detectors._model_rows import MODEL, STREAM
+from tocsin_detectors._spelling import canonical, pooled
 from tocsin_detectors._vectors import Vectors, plain
 
 _NAMED, _NAME = 3, 25  # features in a sentence, and characters of each
 #: A model without a baseline counts as so many events that are not judged.
 _NEW_MODEL = 10
+_MODELS = 20  # fewer small models are not reported
 _LISTED = 50  # features in the evidence
 
 
@@ -20,6 +27,28 @@ def no_baseline(model: str, calls: int) -> Score:
     """A model that the baseline does not have: severity `medium`."""
     reason = f"{short(model)} answered {count(calls, 'call')}; its baseline has no such model"
     return not_judged(Subject("model", model), "no baseline", reason, _NEW_MODEL)
+
+
+def small_models(window: Window, detector: str, known: Collection[str], least: int) -> Iterator[Score]:
+    """Models without a baseline and with fewer than `least` calls each: calls could be spread over made-up names.
+
+    Counted are the calls of such models, if there are at least `_MODELS` of them, against the window before.
+    """
+    names = {canonical(name) for name in known}
+    models, calls = _small(window, names, least)
+    if models < _MODELS:
+        return
+    _, usual = _small(window.before(window.length), names, least)
+    reason = f"{count(calls, 'call')} to {count(models, 'model')} with fewer than {least} calls each"
+    yield not_judged(Subject("detector", detector), "small models", reason, calls, float(usual))
+
+
+def _small(window: Window, known: Collection[str], least: int) -> tuple[int, int]:
+    """Number of small models that are not known, and of their calls."""
+    counts = window.summary(STREAM, [MODEL], [COUNT], [Condition(MODEL, "not_null")])
+    counts = counts.with_columns(of=pooled(counts[MODEL])).group_by("of").agg(pl.col("count").sum())
+    small = counts.filter(pl.col("count") < least, ~pl.col("of").is_in(list(known)))
+    return len(small), int(small["count"].sum())
 
 
 def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:

@@ -19,7 +19,7 @@ from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin.words import count, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
-from tocsin_detectors._schema_changes import no_baseline, schema_changes
+from tocsin_detectors._schema_changes import no_baseline, schema_changes, small_models
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
 
 Floats = NDArray[np.float64]
@@ -88,7 +88,7 @@ class FeatureDrift(Detector[Params]):
     """
 
     id = "feature_drift"
-    requires = Requires("inference", window="1d", baseline="28d")
+    requires = Requires("inference", window="1d", baseline="28d", history="1d")
     atlas = ("AML.T0031", "AML.T0015")
     playbook = "model-drift"
     family = Family.MODEL_BEHAVIOR
@@ -133,6 +133,7 @@ class FeatureDrift(Detector[Params]):
             vectors = Vectors.of(judged, list(normal.samples))
             yield self._judge(model, calls, judged, vectors, normal)
             yield from schema_changes(model, vectors, normal)
+        yield from small_models(window, self.id, known, self.params.min_rows)
 
     def _judge(
         self, model: str, calls: pl.DataFrame, judged: pl.DataFrame, vectors: Vectors, normal: Features

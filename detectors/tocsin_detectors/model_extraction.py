@@ -19,6 +19,7 @@ from tocsin import (
     Stability,
     Subject,
     Window,
+    not_judged,
     param,
 )
 from tocsin.clock import format_time
@@ -49,6 +50,8 @@ from tocsin_detectors._unjudged_queries import (
 
 #: A baseline with more calls is fitted on a sample of its principals.
 BASELINE_CALLS = 200_000
+#: Principals that are judged in a window: those with most calls. The number of the others is reported.
+_MOST_JUDGED = 10_000
 #: A condition names at most so many principals; of more, all calls are read.
 _MOST_NAMED = 10_000
 #: How the queries differ from honest ones, by the statistic that departs most.
@@ -89,8 +92,8 @@ class ModelExtraction(Detector[Params]):
         sub-windows of the same size. The score is the largest of the six. Vectors of another shape are aligned
         with the baseline's by feature name, or by place if they have the same length. The spellings of a
         principal's name are pooled. Calls that cannot be compared are reported as "not judged". The cost grows
-        with the number of calls, and with the number of principals that have at least `min_queries` of them. Of
-        each principal, `sub_windows` runs of 500 queries are judged.
+        with the number of calls, and with the number of principals that have at least `min_queries` of them, of
+        which at most 10,000 are judged. Of each principal, `sub_windows` runs of 500 queries are judged.
     Blind spots
         Queries that are random real rows, or interpolations that are rounded to values of real rows: such
         queries do not differ from honest queries, and only `query_budget` detects them. Many colluding accounts
@@ -152,7 +155,7 @@ class ModelExtraction(Detector[Params]):
         if window.baseline not in self._read:
             self._read[window.baseline] = list(HonestQueries.read(window.baseline))
         models = self._read[window.baseline]
-        calls = self._calls(window)
+        calls, left_out = self._calls(window)
         best: dict[str, Score] = {}
         for model, known in models:
             found = known.aligned(calls.filter(pl.col("of") == canonical(model)))
@@ -166,16 +169,32 @@ class ModelExtraction(Detector[Params]):
         yield from unknown_models(calls, [model for model, _ in models])
         yield from without_features(window, [model for model, _ in models], self.params.min_queries)
         yield from scattered(window, self.id, self.params.min_queries)
+        if left_out:
+            reason = f"{count(left_out, 'more principal')} with at least {self.params.min_queries} queries"
+            usual = max(self._busy(window.before(window.length))["pool"].n_unique() - _MOST_JUDGED, 0)
+            yield not_judged(Subject("detector", self.id), "more principals", reason, left_out, usual)
 
-    def _calls(self, window: Window) -> pl.DataFrame:
-        """The distinct calls of principals with enough calls; `of` is the canonical form of the model's name."""
-        counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
-        counts = counts.with_columns(pooled(counts[USER]).alias("pool"), pooled(counts[MODEL]).alias("of"))
-        total = pl.col("count").sum().over("pool", "of")
-        users = counts.filter(total >= self.params.min_queries)[USER].unique()
+    def _calls(self, window: Window) -> tuple[pl.DataFrame, int]:
+        """The distinct calls of the `_MOST_JUDGED` principals with most calls, and the number of others with enough calls.
+
+        `of` is the canonical form of the model's name.
+        """
+        enough = self._busy(window)
+        pools = (
+            enough.group_by("pool").agg(pl.col("count").sum()).sort("count", "pool", descending=[True, False])
+        )
+        chosen = pools.head(_MOST_JUDGED)["pool"]
+        users = enough.filter(pl.col("pool").is_in(chosen.implode()))[USER].unique()
         few = len(users) <= _MOST_NAMED and users.null_count() == 0
         calls = distinct(window, where=[Condition(USER, "in", users.to_list())] if few else ())
-        return calls.with_columns(pooled(calls[MODEL]).alias("of"))
+        calls = calls.filter(pl.col(USER).is_in(chosen.implode()) | (len(pools) <= _MOST_JUDGED))
+        return calls.with_columns(pooled(calls[MODEL]).alias("of")), len(pools) - len(chosen)
+
+    def _busy(self, window: Window) -> pl.DataFrame:
+        """The number of calls by spelling, of principals (`pool`) with enough calls of one model."""
+        counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
+        counts = counts.with_columns(pooled(counts[USER]).alias("pool"), pooled(counts[MODEL]).alias("of"))
+        return counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)
 
     def _judge(self, queries: Queries, rows: pl.DataFrame, model: str, known: HonestQueries) -> Score:
         user = commonest(rows[SPELLING])

@@ -19,7 +19,7 @@ from tocsin.stats.location import mean_shift_p_value
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin.words import listed, short
 from tocsin_detectors import _model_rows as model_rows
-from tocsin_detectors._schema_changes import no_baseline
+from tocsin_detectors._schema_changes import no_baseline, small_models
 
 _LABEL = "tocsin.output.label"
 _NUMBERS = {"score": "tocsin.output.score", "confidence": "tocsin.output.confidence"}
@@ -122,7 +122,7 @@ class PredictionDrift(Detector[Params]):
     """
 
     id = "prediction_drift"
-    requires = Requires("inference", window="1d", baseline="28d")
+    requires = Requires("inference", window="1d", baseline="28d", history="1d")
     atlas = ("AML.T0031", "AML.T0015")
     playbook = "model-drift"
     family = Family.MODEL_BEHAVIOR
@@ -169,6 +169,8 @@ class PredictionDrift(Detector[Params]):
             else:
                 judged = model_rows.thinned(calls, self.params.max_rows)
                 yield self._judge(model, len(calls), before, _Outputs.of(judged))
+        known = window.baseline.frames["numbers"]["model"].unique().to_list()
+        yield from small_models(window, self.id, known, self.params.min_rows)
 
     def _judge(self, model: str, rows: int, before: _Outputs, now: _Outputs) -> Score:
         tests = dict(self._tests(before, now))

@@ -236,3 +236,20 @@ def test_credit_applications_quiet_and_damaged(shared_data):
     for kind in ("units", "zeroing"):
         damaged = data.frame([scorecard.damage(data, kind, 0.1) for _ in range(6)])
         assert sum(scorecard.alarms(scorecard.scored(baselines, damaged))) >= 5
+
+
+def test_calls_that_are_spread_over_made_up_models_are_reported(baseline):
+    events = calls(1000, seed=2, day=DAY, change="units")
+    spread = events.with_columns(
+        ("m" + (pl.int_range(pl.len()) % 100).cast(pl.String)).alias("tocsin.model.name")
+    )
+    for detector in ("feature_drift", "prediction_drift"):
+        fitted = baseline
+        if detector == "prediction_drift":
+            trusted = calls(2000, seed=20, days=28)
+            fitted = evaluate(
+                detector, {"inference": trusted.head(1)}, baseline={"inference": trusted}
+            ).baseline
+        (finding,) = evaluate(detector, {"inference": spread}, baseline=fitted).findings
+        assert (finding.aspect, finding.severity.value) == ("small models", "high")
+        assert finding.reason == "not judged: 1,000 calls to 100 models with fewer than 200 calls each"

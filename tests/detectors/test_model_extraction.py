@@ -15,6 +15,7 @@ from tocsin.contract.findings import Severity
 from tocsin.contract.windows import Baseline
 from tocsin.errors import BaselineError
 from tocsin.testing.evaluate import Evaluation, evaluate
+from tocsin_detectors import model_extraction
 from tocsin_detectors._honest_queries import HonestQueries
 
 VALUES, CONFIDENCE, SCORE = "tocsin.features.values", "tocsin.output.confidence", "tocsin.output.score"
@@ -334,3 +335,17 @@ def test_real_attacks_on_a_real_model(
         assert ratios[0.5].min() >= 1, name
     for kind in extraction.HONEST:
         assert np.median(trial.honest(kind)) < 0.5, kind
+
+
+def test_very_many_principals_are_judged_in_part_and_counted(
+    baseline: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_extraction, "_MOST_JUDGED", 5)
+    attack = asked(vectors(calls(28, 1, copied=100), "thief"), "thief")
+    found = judged(pl.concat([calls(28, 1), attack.select(calls(28, 1).columns)]), baseline)
+    assert {(f.subject.id, f.aspect) for f in found.findings} >= {
+        ("thief", ""),
+        ("model_extraction", "more principals"),
+    }
+    (more,) = [f for f in found.findings if f.aspect == "more principals"]
+    assert more.reason == "not judged: 6 more principals with at least 20 queries"
