@@ -13,13 +13,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 
 from tests.generators.mess import MESS, Mess
-from tests.generators.quiet_days import CALL_DAYS, CONFIG, DAY, START, Day
+from tests.generators.quiet_days import CONFIG, DAY, START, Day
 from tocsin.clock import ScriptedClock
 from tocsin.config.load import load
 from tocsin.contract.findings import Severity
@@ -30,28 +31,42 @@ from tocsin.worker.app import App
 
 DETECTOR, SEVERITY, REASON = "tocsin.detector.id", "tocsin.severity", "event.reason"
 _WINDOW = "tocsin.window.start"
-_WEEKS = 8
+
+
+@dataclass(frozen=True)
+class Before:
+    """The quiet days before the month: of accesses and deliveries, of calls, and the rows of a delivery."""
+
+    days: int = 56
+    calls: int = 35
+    rows: int = 600
 
 
 class QuietMonth:
     """Days of telemetry in a folder, and the app that reads them."""
 
-    def __init__(self, folder: Path, before: int = 7 * _WEEKS, seed: int = 1, pin: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        before: Before = Before(),
+        seed: int = 1,
+        pin: bool = False,  # noqa: B008 — frozen
+    ) -> None:
         """Write the days before the month and fit baselines on them.
 
         Args:
             folder: an empty folder.
-            before: number of quiet days before the month.
+            before: the quiet days before the month.
             seed: of every random number.
             pin: baselines are pinned. Otherwise they roll on, as by default.
         """
         self.folder, self.before, self.seed = folder, before, seed
-        self.begin = START + before * DAY
+        self.begin = START + before.days * DAY
         (folder / "tocsin.yaml").write_text(CONFIG)
         self.clock = ScriptedClock(self.begin)
         self.runs: list[Run] = []
-        for number in range(before):
-            Day.of(number, seed, calls=number >= before - CALL_DAYS).write(folder)
+        for number in range(before.days):
+            Day.of(number, seed, number >= before.days - before.calls, before.rows).write(folder)
         self.app = App(load(folder / "tocsin.yaml"), self.clock)
         self.app.collect()
         for setting in self.app.settings:
@@ -61,7 +76,7 @@ class QuietMonth:
 
     def day(self, number: int, mess: Sequence[Callable[[Day], None]]) -> None:
         """Write a day of the month with its mess, collect it and evaluate its windows when they end."""
-        day = Day.of(self.before + number, self.seed)
+        day = Day.of(self.before.days + number, self.seed, rows=self.before.rows)
         for change in mess:
             change(day)
         day.write(self.folder)
@@ -108,7 +123,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _show(findings: pl.DataFrame, failed: Sequence[Run]) -> None:
     for row in findings.iter_rows(named=True):
-        print(f"{row[_WINDOW]:%Y-%m-%d} {row[DETECTOR]:18} {row[SEVERITY]:8} {row[ASPECT] or '-'}: {row[REASON]}")
+        print(
+            f"{row[_WINDOW]:%Y-%m-%d} {row[DETECTOR]:18} {row[SEVERITY]:8} {row[ASPECT] or '-'}: {row[REASON]}"
+        )
     print()
     counts = Counter(findings.select(DETECTOR, pl.col(ASPECT).fill_null("(its score)"), SEVERITY).iter_rows())
     for (detector, aspect, severity), count in sorted(counts.items()):

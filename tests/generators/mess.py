@@ -136,7 +136,7 @@ def empty_files(day: Day) -> None:
 def malformed_line(day: Day) -> None:
     """One line of each log is cut off."""
     day.raw["events/inference-{date}.ndjson"] = ['{"@timestamp": "2026-03-0']
-    day.raw["logs/access-{date}.log"] = ['10.0.0.4 - dia [12/Mar/2026:09:14:22 +00']
+    day.raw["logs/access-{date}.log"] = ["10.0.0.4 - dia [12/Mar/2026:09:14:22 +00"]
 
 
 def labels_as_decimals(day: Day) -> None:

@@ -23,8 +23,6 @@ from tests.generators import accesses, data_integrity, drift, queries
 START = accesses.START
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
-#: Days of calls before the month, which are fewer than the days of accesses and deliveries.
-CALL_DAYS = 35
 CONFIG = """
 store: {path: store}
 collectors:
@@ -65,15 +63,16 @@ class Day:
     raw: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, number: int, seed: int = 1, calls: bool = True) -> Day:
-        """The day with this number, counted from `START`."""
+    def of(cls, number: int, seed: int = 1, calls: bool = True, rows: int = 600) -> Day:
+        """The day with this number, counted from `START`; `rows` is the usual size of a delivery."""
         start, rng = START + number * DAY, np.random.default_rng([seed, number])
         registry = accesses.quiet(seed * 1000 + number, days=1, first=number).to_dicts()
         for event in registry:
             event["event.id"] = f"{event['event.id']}-{number}"
-        people = [e for e in registry if e["tocsin.principal.type"] == "human" and e["event.action"] in _PATHS]
-        rows = int(600 * rng.lognormal(0, 0.05))
-        table = data_integrity.applications(rows, seed * 1000 + number)
+        people = [
+            e for e in registry if e["tocsin.principal.type"] == "human" and e["event.action"] in _PATHS
+        ]
+        table = data_integrity.applications(int(rows * rng.lognormal(0, 0.05)), seed * 1000 + number)
         return cls(
             start,
             _calls(number, seed) if calls else [],
