@@ -50,7 +50,7 @@ class QuietMonth:
         folder: Path,
         before: Before = Before(),
         seed: int = 1,
-        pin: bool = False,  # noqa: B008 — frozen
+        pin: bool = False,
     ) -> None:
         """Write the days before the month and fit baselines on them.
 

@@ -67,6 +67,16 @@ def features_in_another_order(day: Day) -> None:
             call[NAMES], call[VALUES] = ",".join(reversed(names)), call[VALUES][::-1]
 
 
+def features_named_otherwise(day: Day) -> None:
+    """A client's library writes spaces between the names of features, another one upper case, a third one no names."""
+    for call in day.of_client(0):
+        call[NAMES] = call[NAMES].replace(",", ", ")
+    for call in day.of_client(8):
+        call[NAMES], call[MODEL] = call[NAMES].upper(), call[MODEL].upper()
+    for call in day.of_client(9):
+        call[NAMES] = None
+
+
 def column_added(day: Day) -> None:
     """The delivery has one column more."""
     for name, table in day.tables.items():
@@ -93,11 +103,11 @@ def names_in_another_case(day: Day) -> None:
 
 
 def health_checker(day: Day) -> None:
-    """A health checker calls `credit` every five minutes, without a principal, with the same vector."""
+    """A health checker calls `credit` every hour, without a principal, with the vector of a usual applicant."""
     call = day.of_model("credit")[0]
-    for number in range(288):
-        check = _later(call, timedelta(0), f"check-{number}")
-        day.calls.append({**check, TIME: day.start + number * timedelta(minutes=5), USER: None})
+    for hour in range(24):
+        check = _later(call, timedelta(0), f"check-{hour}")
+        day.calls.append({**check, TIME: day.start + hour * timedelta(hours=1), USER: None})
 
 
 def missing_values(day: Day) -> None:
@@ -150,6 +160,7 @@ MESS = (
     Mess(new_clients, 2, 28),
     Mess(features_in_another_order, 3, 27),
     Mess(clock_off, 4, 26),
+    Mess(features_named_otherwise, 4, 4),
     Mess(late_batch, 5),
     Mess(missing_values, 6, 3),
     Mess(column_added, 7, 23),
