@@ -24,10 +24,9 @@ def no_baseline(model: str, calls: int) -> Score:
 
 def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:
     """Features that calls lack and the baseline has, and features that only the calls have."""
-    subject, most = Subject("model", model), max(sample.rows for sample in normal.samples.values())
+    subject = Subject("model", model)
     lacking = [
-        (vectors.lacking(name), (1 - sample.rows / most) * vectors.rows, plain(name))
-        for name, sample in normal.samples.items()
+        (vectors.lacking(name), share * vectors.rows, plain(name)) for name, share in normal.lacking.items()
     ]
     missing = [(calls, usual, name) for calls, usual, name in lacking if calls > usual]
     if missing:
