@@ -35,8 +35,9 @@ def drift(calls: pl.DataFrame, baseline: pl.DataFrame | Evaluation) -> Evaluatio
 
 
 @settings(max_examples=5, deadline=None)
-@given(st.floats(0.0, 0.6), st.integers(0, 99))
-def test_calls_without_vectors_as_in_the_baseline_are_quiet(share: float, seed: int) -> None:
+@given(st.integers(1, 60), st.integers(0, 99))
+def test_calls_without_vectors_as_in_the_baseline_are_quiet(percent: int, seed: int) -> None:
+    share = percent / 100
     found = drift(bare(TODAY, share, seed), bare(MONTH, share, seed)).findings
     assert not [f.reason for f in found if f.aspect]
 
@@ -61,3 +62,32 @@ def test_a_model_whose_vectors_are_new_is_found() -> None:
     )
     found = drift(today, texts(MONTH)).findings
     assert [(f.subject.id, f.aspect, f.severity.value) for f in found] == [("texts", "no baseline", "medium")]
+
+
+def respelled(calls: pl.DataFrame, *clients: str) -> pl.DataFrame:
+    """Calls of which some clients write the names of features in upper case, with spaces."""
+    names = pl.col(NAMES).str.to_uppercase().str.replace_all(",", ", ")
+    theirs = pl.col("user.id").is_in(clients)
+    return calls.with_columns(pl.when(theirs).then(names).otherwise(NAMES).alias(NAMES))
+
+
+@pytest.mark.parametrize("clients", [("client-1",), ("client-0", "client-7", "client-9")])
+def test_spellings_of_features_in_a_baseline_are_one_feature(clients: tuple[str, ...]) -> None:
+    fitted = drift(TODAY, respelled(MONTH, *clients))
+    assert not fitted.findings
+    assert not drift(respelled(TODAY, "client-3"), fitted).findings
+
+
+def test_a_few_other_spellings_in_the_baseline_do_not_hide_a_drift() -> None:
+    shifted = TODAY.with_columns(pl.col(VALUES).list.eval(pl.element() * 1.5).alias(VALUES))
+    before = drift(shifted, MONTH).findings
+    after = drift(shifted, respelled(MONTH, "client-1")).findings
+    assert [(f.subject, f.aspect, f.severity) for f in after] == [
+        (f.subject, f.aspect, f.severity) for f in before
+    ]
+    assert before
+
+
+def test_features_that_differ_only_in_case_stay_two() -> None:
+    names = pl.lit("a,A,f2,f3,f4,f5,f6,f7").alias(NAMES)
+    assert not drift(TODAY.with_columns(names), MONTH.with_columns(names)).findings

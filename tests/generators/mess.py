@@ -72,7 +72,8 @@ def features_named_otherwise(day: Day) -> None:
     for call in day.of_client(0):
         call[NAMES] = call[NAMES].replace(",", ", ")
     for call in day.of_client(8):
-        call[NAMES], call[MODEL] = call[NAMES].upper(), call[MODEL].upper()
+        call[NAMES] = call[NAMES].upper().replace(":CATEGORY", ":category")
+        call[MODEL] = call[MODEL].upper()
     for call in day.of_client(9):
         call[NAMES] = None
 
