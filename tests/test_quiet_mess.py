@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from benchmarks.quiet_month import Before, QuietMonth, loud
@@ -12,13 +14,14 @@ _DAYS = 4  # of three, one would have a longer vector without names, which model
 
 
 @pytest.fixture(name="month", scope="module")
-def _month(tmp_path_factory: pytest.TempPathFactory) -> QuietMonth:
+def _month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuietMonth]:
     folder = tmp_path_factory.mktemp("quiet")
     month = QuietMonth(folder, Before(days=28, calls=14, rows=150), pin=True)
     kinds = list(dict.fromkeys(mess.change for mess in MESS))
     for number in range(_DAYS):
         month.day(number, kinds[number::_DAYS])
-    return month
+    yield month
+    month.app.close()
 
 
 def test_no_aspect_is_above_low(month: QuietMonth) -> None:
