@@ -22,6 +22,7 @@ SCHEMA = {
     "versions": pl.List(pl.String()),
     "values": pl.List(pl.Float64()),
     "missing": pl.Int64(),
+    "lacking": pl.Float64(),
     "weights": pl.List(pl.Float64()),
     "residuals": pl.List(pl.Float64()),
 }
@@ -31,9 +32,13 @@ _ROWS_A_FEATURE = 20  # minimum rows per feature: with fewer rows, regressions f
 
 @dataclass(frozen=True)
 class Features:
-    """A model's part of the baseline. `related` are the features in `weights` and `residuals`, in order."""
+    """A model's part of the baseline. `related` are the features in `weights` and `residuals`, in order.
+
+    `lacking` is the share of calls without a feature, which includes calls without a vector.
+    """
 
     samples: dict[str, Sample]
+    lacking: dict[str, float]
     versions: list[str]
     related: list[str]
     weights: Floats
@@ -45,9 +50,16 @@ class Features:
         features = rows["feature"].to_list()
         values = [column.to_numpy() for column in rows["values"]]
         missing = rows["missing"].to_list()
+        most = max(len(sample) + nulls for sample, nulls in zip(values, missing, strict=True))
+        known = rows["lacking"] if "lacking" in rows.columns else pl.repeat(None, len(rows), eager=True)
+        lacking = [
+            1 - (len(sample) + nulls) / most if share is None else share  # older baselines do not have it
+            for share, sample, nulls in zip(known, values, missing, strict=True)
+        ]
         related = rows.filter(pl.col("weights").is_not_null())
         return cls(
             {name: Sample(*sample) for name, *sample in zip(features, values, missing, strict=True)},
+            dict(zip(features, lacking, strict=True)),
             rows["versions"][0].to_list(),
             related["feature"].to_list(),
             np.array([column.to_numpy() for column in related["weights"]]).T,
@@ -89,6 +101,7 @@ def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
             "feature": name,
             "values": sample.values,
             "missing": sample.missing,
+            "lacking": vectors.lacking(name) / vectors.rows,
             "weights": weights.get(name),
             "residuals": residuals.get(name),
         }

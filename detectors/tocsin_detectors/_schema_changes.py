@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 import polars as pl
 
-from tocsin.contract.aspects import changed, not_judged
+from tocsin.contract.aspects import changed, not_judged, unusual
 from tocsin.contract.findings import Score, Subject
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.windows import Window
@@ -53,17 +54,16 @@ def _small(window: Window, known: Collection[str], least: int) -> tuple[int, int
 
 def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:
     """Features that calls lack and the baseline has, and features that only the calls have."""
-    subject, most = Subject("model", model), max(sample.rows for sample in normal.samples.values())
+    subject = Subject("model", model)
     lacking = [
-        (vectors.lacking(name), (1 - sample.rows / most) * vectors.rows, plain(name))
-        for name, sample in normal.samples.items()
+        (vectors.lacking(name), share * vectors.rows, plain(name)) for name, share in normal.lacking.items()
     ]
     missing = [(calls, usual, name) for calls, usual, name in lacking if calls > usual]
     if missing:
         calls, usual, name = max(missing, key=lambda found: found[0] - found[1])
         others = f" and {count(len(missing) - 1, 'more feature')}" if len(missing) > 1 else ""
         reason = f"{count(calls, 'call')} to {short(model)} lack the feature {short(name)}{others}"
-        yield not_judged(
+        found = not_judged(
             subject,
             "missing features",
             reason,
@@ -71,6 +71,8 @@ def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[S
             usual,
             {"features": [f for *_, f in missing][:_LISTED]},
         )
+        percent = 100 / vectors.rows  # a busy model has more calls of every kind
+        yield replace(found, value=unusual(calls * percent, usual * percent))
     added = [plain(name) for name in vectors.names if name not in normal.samples]
     if added:
         names = listed([short(name, _NAME) for name in added], _NAMED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,24 +29,30 @@ class Vectors:
     def of(cls, rows: pl.DataFrame, known: Sequence[str] = ()) -> Vectors:
         """Read vectors; null becomes NaN. Features without names are called `feature_0`, `feature_1`, …
 
+        The spellings of a name are one feature: the one in `known`, otherwise the commonest.
+
         Args:
             rows: calls with `NAMES` and `VALUES`.
-            known: the features of a baseline, in order. Another spelling of one of them is renamed to it. A vector of
-                the same length without any of these names is read by place.
+            known: the features of a baseline, in order. A vector that is long enough and has none of these names is read
+                by place.
         """
-        spellings = {canonical(plain(name)): name for name in known}
         groups = rows.select(NAMES, VALUES, width=pl.col(VALUES).list.len()).partition_by(
             NAMES, "width", as_dict=True, maintain_order=True
         )
+        spellings: dict[str, str] = {}
+        by_size = sorted(groups, key=lambda key: -len(groups[key]))
+        for name in (*known, *(label for names, _ in by_size if names for label in names.split(","))):
+            spellings.setdefault(_folded(name), name)
         blocks, malformed = [], 0
         for (names, width), group in groups.items():
             labels = names.split(",") if names else [f"feature_{place}" for place in range(width or 0)]
-            if known:
-                labels = [spellings.get(canonical(plain(label.strip())), label) for label in labels]
-                if width == len(known) and (
-                    len(labels) != width or spellings.keys().isdisjoint(map(canonical, map(plain, labels)))
-                ):
-                    labels = list(known)
+            labels = _respelled(labels, spellings, known)
+            if (
+                known
+                and (width or 0) >= len(known)
+                and (len(labels) != width or set(known).isdisjoint(labels))
+            ):
+                labels = [*known, *(f"feature_{place}" for place in range(len(known), width))]
             if not width or len(labels) != width:
                 malformed += len(group)
             else:
@@ -89,6 +95,16 @@ class Vectors:
             if set(features) <= set(names)
         ]
         return np.concatenate(parts) if parts else np.empty((0, len(features)))
+
+
+def _folded(name: str) -> str:
+    return canonical(plain(name.strip()))
+
+
+def _respelled(labels: list[str], spellings: Mapping[str, str], known: Sequence[str]) -> list[str]:
+    """Labels in the spelling that counts. A schema whose names differ only in spelling keeps its names."""
+    found = [label if label in known else spellings.get(_folded(label), label) for label in labels]
+    return found if len(set(found)) >= len(set(labels)) else labels
 
 
 def is_nominal(name: str) -> bool:

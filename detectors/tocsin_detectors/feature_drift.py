@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,6 +29,8 @@ _SCHEMAS = 100  # schemas of a model that a baseline learns: the commonest
 _LISTED = 50  # added features in the evidence
 _TOP = 5  # features that the evidence describes
 _SIGNIFICANT = 0.01
+#: The baseline's value that lists the models whose calls carry too few vectors.
+_WITHOUT = "without vectors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,16 @@ class FeatureDrift(Detector[Params]):
 
     def fit(self, window: Window) -> Baseline | None:
         rows: list[dict[str, object]] = []
+        without: list[str] = []
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
             vectors = Vectors.of(model_rows.thinned(calls, self.params.max_rows)).commonest(_SCHEMAS)
             versions = model_rows.versions(calls)
-            if sum(len(matrix) for _, matrix in vectors.blocks) >= self.params.min_rows:
+            if vectors.rows - vectors.malformed >= self.params.min_rows:
                 rows += [{"model": model, "versions": versions, **row} for row in learn(vectors)]
-        return Baseline({"features": pl.DataFrame(rows, SCHEMA)}) if rows else None
+            elif len(calls) >= self.params.min_rows:
+                without.append(model)
+        values: dict[str, Json] = {_WITHOUT: without} if without else {}
+        return Baseline({"features": pl.DataFrame(rows, SCHEMA)}, values) if rows else None
 
     def score(self, window: Window) -> Iterator[Score]:
         if window.baseline is None:
@@ -127,13 +133,22 @@ class FeatureDrift(Detector[Params]):
                 continue
             normal = model_rows.find(known, model)
             if normal is None:
-                yield no_baseline(model, len(calls))
+                if not self._is_without_vectors(model, calls, window.baseline):
+                    yield no_baseline(model, len(calls))
                 continue
             judged = model_rows.thinned(calls, self.params.max_rows)
             vectors = Vectors.of(judged, list(normal.samples))
             yield self._judge(model, calls, judged, vectors, normal)
             yield from schema_changes(model, vectors, normal)
         yield from small_models(window, self.id, known, self.params.min_rows)
+
+    def _is_without_vectors(self, model: str, calls: pl.DataFrame, baseline: Baseline) -> bool:
+        """Whether a model's calls carry too few vectors to be judged, both in the baseline and now."""
+        names: Any = baseline.values.get(_WITHOUT, ())
+        if model_rows.find(dict.fromkeys(names, True), model) is None:
+            return False
+        vectors = Vectors.of(calls)
+        return vectors.rows - vectors.malformed < self.params.min_rows
 
     def _judge(
         self, model: str, calls: pl.DataFrame, judged: pl.DataFrame, vectors: Vectors, normal: Features

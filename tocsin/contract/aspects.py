@@ -68,7 +68,7 @@ def changed(
     return Score(subject, value, reason, evidence or {}, aspect)
 
 
-def unusual(count: int, usual: float) -> float:
+def unusual(count: float, usual: float) -> float:
     """How unusual a count is, relative to `THRESHOLD`: grows with the logarithm of the count.
 
     Args:
