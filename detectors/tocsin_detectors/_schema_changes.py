@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from tocsin.contract.aspects import changed, not_judged, unusual
+from tocsin.contract.aspects import THRESHOLD, changed, not_judged, unusual
 from tocsin.contract.findings import Score, Subject
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.windows import Window
@@ -71,8 +71,9 @@ def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[S
             usual,
             {"features": [f for *_, f in missing][:_LISTED]},
         )
-        percent = 100 / vectors.rows  # a busy model has more calls of every kind
-        yield replace(found, value=unusual(calls * percent, usual * percent))
+        if found.value >= THRESHOLD:  # then the share decides: a busy model has more calls of every kind
+            found = replace(found, value=unusual(100 * (calls - usual) / vectors.rows, 0.0))
+        yield found
     added = [plain(name) for name in vectors.names if name not in normal.samples]
     if added:
         names = listed([short(name, _NAME) for name in added], _NAMED)
