@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -61,6 +61,9 @@ class Evaluator:
             StoreAway: the store is unavailable. The attempt does not count as failed, and the window stays due.
         """
         detector, began = setting.detector, time.perf_counter()
+        start = start.astimezone(
+            UTC
+        )  # Polars' time zone is of a type that an answer of the process may not contain
         window = Window(start, start + detector.requires.window, StoreSource(self._store))
         run = Run(detector.id, start, window.end, Outcome.EVALUATED)
         try:

@@ -75,7 +75,9 @@ def packed(number: int, kind: str, value: Any) -> bytes:
         message = pickle.dumps((number, kind, value), protocol=5)
         _Unpickler(io.BytesIO(message)).load()
     except Exception as error:
-        raise ValueError(f"the result cannot be sent to the worker: {type(error).__name__}") from error
+        raise ValueError(
+            f"the result cannot be sent to the worker: {type(error).__name__}: {error}"
+        ) from error
     if len(message) > LARGEST:
         raise ValueError(
             f"the result has {len(message) >> 20} MiB; the limit is {LARGEST >> 20} MiB; return fewer scores"
