@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tests.generators.data_integrity import LABEL, START, applications
-from tocsin.clock import ScriptedClock
+from tests.generators.data_integrity import LABEL, applications
+from tocsin.clock import ScriptedClock, SystemClock, floor_time
 from tocsin.config.load import load
 from tocsin.contract.findings import Finding, Outcome
 from tocsin.datasets.digest import digest_file
@@ -24,6 +24,8 @@ from tocsin.pipeline.detecting.detect import Detect
 from tocsin.worker.app import App
 
 DAYS, ROWS = 36, 600
+#: The days end today: the file system records the time of a change, and nobody can set that time.
+START = floor_time(SystemClock().now(), timedelta(days=1)) - timedelta(days=DAYS)
 DAY = START + timedelta(days=DAYS, hours=3)
 NAME = "loans-{:%Y-%m-%d}.csv"
 _CONFIG = """\

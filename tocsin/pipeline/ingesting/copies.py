@@ -83,7 +83,9 @@ class Copies:
         """Whether a long text contains a copy, or may contain one in a form that a quick search does not find."""
         texts = pl.Series([value, decoded(value)])
         needles = [part for part, _ in self._rules.values()]
-        is_found = texts.str.contains_any(needles, ascii_case_insensitive=True).any()
+        is_found = texts.str.contains_any(
+            pl.Series(needles, dtype=pl.String).implode(), ascii_case_insensitive=True
+        ).any()
         return is_found or not all(map(str.isascii, needles))
 
     def _replacement(self, match: re.Match[str]) -> str:

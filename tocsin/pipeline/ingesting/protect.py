@@ -170,7 +170,10 @@ class Protector:
                 odd = texts.str.contains("\\", literal=True) | (
                     texts.str.len_bytes() != texts.str.len_chars()
                 )
-                marked = texts.str.to_lowercase().str.contains_any(hints) | odd
+                marked = (
+                    texts.str.to_lowercase().str.contains_any(pl.Series(hints, dtype=pl.String).implode())
+                    | odd
+                )
                 rows.update(marked.fill_null(value=False).arg_true().to_list())
         return rows
 
