@@ -61,7 +61,7 @@ alerting:
   route: {{receiver: sink, group_by: [detector, subject_id], group_wait: 0s}}
   receivers: {{sink: {{type: webhook, url: "http://127.0.0.1:{port}/", secret: {{env: SECRET}}, allow_private: true}}}}
 schedule: {{collect: 1s, detect: 1s, alert: 1s, maintain: 1h, health: 1h}}
-worker: {{lease: 3s}}
+worker: {{lease: 3s, environment: [TOCSIN_TEST_BEGUN, TOCSIN_TEST_SECONDS]}}
 """
 
 

@@ -61,9 +61,7 @@ class Evaluator:
             StoreAway: the store is unavailable. The attempt does not count as failed, and the window stays due.
         """
         detector, began = setting.detector, time.perf_counter()
-        start = start.astimezone(
-            UTC
-        )  # Polars' time zone is of a type that an answer of the process may not contain
+        start = start.astimezone(UTC)  # a time from Polars has a zone that an answer may not contain
         window = Window(start, start + detector.requires.window, StoreSource(self._store))
         run = Run(detector.id, start, window.end, Outcome.EVALUATED)
         try:
