@@ -354,3 +354,15 @@ def test_a_long_text_with_many_values_costs_linear_time() -> None:
         rows = written(event(user={"id": "ana", "roles": names}, note="z" * 2_000_000 + end))
         assert "canary" not in text_of(rows)
     assert rows[0]["tocsin.unmapped"].count("z") == 2_000_000
+
+
+def test_a_stream_without_rules_is_written_as_it_is() -> None:
+    event = {
+        "@timestamp": "2026-03-09T10:00:00Z",
+        "event": {"id": "a"},
+        "user": {"id": "ana"},
+        "other": {"x": "y"},
+    }
+    (row,) = written(event, rules=(Rule("source.ip", "mask", ("inference",)),))
+    assert row["user.id"] == "ana"
+    assert json.loads(row["tocsin.unmapped"]) == {"other.x": "y"}
