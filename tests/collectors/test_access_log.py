@@ -63,14 +63,17 @@ def test_golden_log(make, committed):
 
 
 def test_identical_lines_are_several_events_and_the_same_ones_when_read_again(make, committed, tmp_path):
-    (tmp_path / "access.log.1").write_bytes(GOLDEN.read_bytes())
-    committed.take(make(AccessLog, GOLDEN))
+    first, second = tmp_path / "first", tmp_path / "second"
+    for file in (first / "access.log", second / "access.log.1"):
+        file.parent.mkdir()
+        file.write_bytes(GOLDEN.read_bytes())
+    committed.take(make(AccessLog, first / "access.log"))
     ids = [e["event.id"] for e in committed.events]
     assert len(set(ids)) == len(ids) == 8
-    committed.take(make(AccessLog, GOLDEN.parent, tmp_path))
+    committed.take(make(AccessLog, first, second))
     assert [e["event.id"] for e in committed.events] == ids  # a rotated copy is the same file
     committed.numbers.clear()
-    committed.take(make(AccessLog, tmp_path))
+    committed.take(make(AccessLog, second))
     assert [e["event.id"] for e in committed.events] == ids + ids
 
 

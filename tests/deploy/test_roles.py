@@ -47,6 +47,7 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     "state.search": ("state", "read"),
     "state.get": ("state", "read"),
     "state.index": ("state", "index"),
+    "state.bulk": ("state", "index"),
     "state.delete": ("state", "delete"),
 }
 #: What only `tocsin store setup` and `tocsin store copy` do.
