@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psutil
 import pytest
 from hypothesis import HealthCheck, given
@@ -238,6 +239,16 @@ def test_an_answer_names_no_function(value: Any) -> None:
     """The worker reads only the types of an answer; anything else is refused before it is sent."""
     with pytest.raises(ValueError, match="cannot be sent"):
         packed(1, "done", value)
+
+
+def test_a_time_with_a_zone_of_polars_can_be_answered(bench: Bench) -> None:
+    """`detect --from` passes times that it read from a frame."""
+    start = pl.Series([START]).dt.convert_time_zone("UTC").item()
+    assert start.tzinfo is not UTC
+    run = bench.fence.attempt(bench.settings["good"], start)
+    assert run.outcome.value == "evaluated", run.reason
+    assert run.searched is not None
+    assert {run.start.tzinfo, run.end.tzinfo, run.searched.tzinfo} == {UTC}
 
 
 def _strangers() -> list[psutil.Process]:
