@@ -65,8 +65,8 @@ class FeatureDrift(Detector[Params]):
     What it sees
         Features whose values shift, or that have new, vanished or missing values (another unit, a broken join,
         a new kind of client). Features whose values are usual but no longer fit the values of the other
-        features (shuffled, shifted or forged columns). If features were added to the model's schema or removed
-        from it, the evidence names them.
+        features (shuffled, shifted or forged columns). Features that were added to the model's schema, and
+        features that calls lack, are findings of their own.
     Method
         The detector compares each feature's values with the baseline by a Kolmogorov-Smirnov test, and by a
         chi-squared test of the counts in the baseline's quantile bins. For a categorical feature it uses only
@@ -82,7 +82,8 @@ class FeatureDrift(Detector[Params]):
         that already contains the drift.
     False alarms
         Seasons and campaigns that the baseline does not contain; a model that serves several populations whose
-        mix changes. All models share one threshold.
+        mix changes; a new version with another schema, until a new baseline is fitted. All models share one
+        threshold.
     Respond
         For each feature in the evidence, compare the bins before and after, the missing and the new values.
         Compare with releases of the upstream pipeline and with the calling principals. If the change is
