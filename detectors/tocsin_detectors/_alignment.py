@@ -1,7 +1,7 @@
 """Aligns feature vectors of any shape with the features of a baseline.
 
 The caller of a model chooses the order, spelling and number of features. Vectors that name the baseline's features are
-aligned by name; other vectors that are long enough are aligned by place. Only the others cannot be judged.
+aligned by name, and vectors of the same length by place. Only the others cannot be judged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Shape:
             places = np.array([found.get(name, -1) for name in ours], dtype=np.int64)
             if np.count_nonzero(places >= 0) >= _ENOUGH * self.width:
                 return places
-        return np.arange(self.width) if width >= self.width else None
+        return np.arange(self.width) if width == self.width else None
 
 
 def _features(names: str | None, width: int) -> list[str]:

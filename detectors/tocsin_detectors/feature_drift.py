@@ -66,7 +66,7 @@ class FeatureDrift(Detector[Params]):
         Features whose values shift, or that have new, vanished or missing values (another unit, a broken join,
         a new kind of client). Features whose values are usual but no longer fit the values of the other
         features (shuffled, shifted or forged columns). Features that were added to the model's schema, and
-        features that calls lack, are findings of their own.
+        features that calls lack, are separate findings.
     Method
         The detector compares each feature's values with the baseline by a Kolmogorov-Smirnov test, and by a
         chi-squared test of the counts in the baseline's quantile bins. For a categorical feature it uses only
