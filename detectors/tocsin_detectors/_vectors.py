@@ -33,7 +33,7 @@ class Vectors:
 
         Args:
             rows: calls with `NAMES` and `VALUES`.
-            known: the features of a baseline, in order. A vector that is long enough and has none of these names is read
+            known: the features of a baseline, in order. A vector of the same length without any of these names is read
                 by place.
         """
         groups = rows.select(NAMES, VALUES, width=pl.col(VALUES).list.len()).partition_by(
@@ -47,12 +47,8 @@ class Vectors:
         for (names, width), group in groups.items():
             labels = names.split(",") if names else [f"feature_{place}" for place in range(width or 0)]
             labels = _respelled(labels, spellings, known)
-            if (
-                known
-                and (width or 0) >= len(known)
-                and (len(labels) != width or set(known).isdisjoint(labels))
-            ):
-                labels = [*known, *(f"feature_{place}" for place in range(len(known), width))]
+            if known and width == len(known) and (len(labels) != width or set(known).isdisjoint(labels)):
+                labels = list(known)
             if not width or len(labels) != width:
                 malformed += len(group)
             else:
