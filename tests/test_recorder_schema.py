@@ -56,7 +56,7 @@ def rows_in(rows):
 
 
 class Accepts:
-    """A model that takes everything, unless it is told to refuse."""
+    """A model that accepts every call, unless `refuses` is set."""
 
     refuses = False
 

@@ -24,9 +24,9 @@ _MODELS = 20  # fewer small models are not reported
 _LISTED = 50  # features in the evidence
 
 
-def no_baseline(model: str, calls: int) -> Score:
-    """A model that the baseline does not have: severity `medium`."""
-    reason = f"{short(model)} answered {count(calls, 'call')}; its baseline has no such model"
+def no_baseline(model: str, activity: str) -> Score:
+    """A model that the baseline does not have: severity `medium`. `activity` is such as "answered 3 calls"."""
+    reason = f"{short(model)} {activity}; its baseline has no such model"
     return not_judged(Subject("model", model), "no baseline", reason, _NEW_MODEL)
 
 

@@ -13,12 +13,11 @@ from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.windows import Window
 from tocsin.words import count, short
 from tocsin_detectors._honest_queries import KNOWN, MODEL, NAMES, SPELLING, STREAM, USER, VALUES
+from tocsin_detectors._schema_changes import no_baseline
 from tocsin_detectors._spelling import NOBODY, canonical, pooled
 
 #: The time before a window that shows how many calls without features are usual.
 USUAL = timedelta(days=7)
-#: A model without a baseline counts as so many events that are not judged: severity `medium`.
-_NEW_MODEL = 10
 _PAIRS = 20
 
 
@@ -64,8 +63,7 @@ def unknown_models(calls: pl.DataFrame, models: Sequence[str]) -> Iterator[Score
         others.group_by(MODEL).agg(pl.len(), pl.col(USER).n_unique().alias("users")).sort(MODEL).iter_rows()
     ):
         received = f"{count(queries, 'distinct query', 'distinct queries')} of {count(users, 'principal')}"
-        reason = f"{short(model)} received {received}; its baseline has no such model"
-        yield not_judged(Subject("model", model), "no baseline", reason, _NEW_MODEL)
+        yield no_baseline(model, f"received {received}")
 
 
 def scattered(window: Window, detector: str, least: int) -> Iterator[Score]:

@@ -135,7 +135,7 @@ class FeatureDrift(Detector[Params]):
             normal = model_rows.find(known, model)
             if normal is None:
                 if not self._is_without_vectors(model, calls, window.baseline):
-                    yield no_baseline(model, len(calls))
+                    yield no_baseline(model, f"answered {count(len(calls), 'call')}")
                 continue
             judged = model_rows.thinned(calls, self.params.max_rows)
             vectors = Vectors.of(judged, list(normal.samples))

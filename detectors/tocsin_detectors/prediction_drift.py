@@ -17,7 +17,7 @@ from tocsin.stats.chi_squared import chi_squared
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.location import mean_shift_p_value
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
-from tocsin.words import listed, short
+from tocsin.words import count, listed, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._schema_changes import no_baseline, small_models
 
@@ -165,7 +165,7 @@ class PredictionDrift(Detector[Params]):
                 continue
             before = _Outputs.read(window.baseline, model)
             if before is None:
-                yield no_baseline(model, len(calls))
+                yield no_baseline(model, f"answered {count(len(calls), 'call')}")
             else:
                 judged = model_rows.thinned(calls, self.params.max_rows)
                 yield self._judge(model, len(calls), before, _Outputs.of(judged))

@@ -150,7 +150,7 @@ def _different(name: str, spellings: pl.Series, *windows: Window) -> pl.DataFram
     """Number of different feature vectors of these principals in all windows together, by pool and pooled model.
 
     Vectors that differ only in the names or the order of their features count as different queries, and so does every
-    call whose vector lacks most values: it cannot be told whether it repeats another one.
+    call whose vector lacks most values: nothing shows whether such a call repeats another one.
     """
     vector = pl.col(_VALUES)
     present = vector.list.eval(pl.element().is_finite().fill_null(value=False)).list.sum().fill_null(0)

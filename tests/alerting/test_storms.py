@@ -51,7 +51,7 @@ def test_a_critical_alert_is_not_lost_in_a_storm(tmp_path: Path, route: dict[str
     (more,) = scene.oncall.sent[-1].more
     assert str(more) == f"{more.count} more low alerts of detector registry_access"
     assert len(scene.alerts) == 301  # every alert is stored
-    assert scene.tick("1h").notified == 0  # and nothing is told twice
+    assert scene.tick("1h").notified == 0  # and no notification is sent twice
     scene.evaluated(1, "registry_access")
     scene.tick("1h")
     assert counts(scene)["resolved", "low"] == 300
