@@ -13,6 +13,7 @@ from tocsin import _moved
 
 if TYPE_CHECKING:
     from tocsin.contract.aspects import changed, not_judged
+    from tocsin.contract.early import Early
     from tocsin.contract.findings import Family, Finding, Score, Severity, Subject
     from tocsin.contract.panels import Distribution, Network, ScoreOverTime, ValueTable
     from tocsin.contract.plugin import (
@@ -55,6 +56,7 @@ _HOME = {
         "TocsinError",
     ),
     "tocsin.contract.aspects": ("changed", "not_judged"),
+    "tocsin.contract.early": ("Early",),
     "tocsin.contract.findings": ("Family", "Finding", "Score", "Severity", "Subject"),
     "tocsin.contract.panels": ("Distribution", "Network", "ScoreOverTime", "ValueTable"),
     "tocsin.contract.plugin": (
@@ -86,6 +88,7 @@ __all__ = [
     "DeliveryError",
     "Detector",
     "Distribution",
+    "Early",
     "Family",
     "Finding",
     "InputError",

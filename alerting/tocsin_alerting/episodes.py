@@ -73,8 +73,8 @@ def join(
     """Update the recorded alerts of one fingerprint from the episodes of its windows.
 
     Each alert belongs to at most one episode. From the newest episode to the oldest, each takes the newest remaining
-    alert that overlaps it. An episode without such an alert becomes a new alert. If late data withdrew all findings of
-    a firing alert, the alert is resolved.
+    alert that overlaps it. An episode without such an alert becomes a new alert. If late data, or the full window,
+    withdrew all findings of a firing alert, the alert is resolved.
 
     Args:
         known: the recorded alerts.
@@ -136,6 +136,7 @@ def _newest(episode: Episode) -> dict[str, Any]:
         "techniques": newest.techniques,
         "playbook": newest.playbook,
         "family": newest.family,
+        "early": newest.early,
     }
 
 
@@ -182,6 +183,6 @@ def _transitions(before: Alert, after: Alert, now: datetime) -> list[Transition]
 
 def _withdrawn(alert: Alert, now: datetime) -> Alert:
     over = replace(alert, state=AlertState.RESOLVED, resolved=alert.window_end, changed=now)
-    reason = "late data withdrew its findings"
+    reason = "withdrawn by the full window" if alert.early else "late data withdrew its findings"
     transition = over.transition(Action.RESOLVED, now, reason=reason)
     return replace(over, unwritten=(*alert.unwritten, transition))

@@ -13,6 +13,8 @@ from tocsin_alerting.routes import Route
 
 #: A notification describes at most this many firing alerts, and as many resolved ones. It counts the others.
 MOST = 50
+#: A new group with an alert of at least this severity waits for `group_wait_urgent`.
+URGENT = Severity.HIGH
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ class Group:
     def reason(self, alerts: Sequence[Alert], route: Route, now: datetime, *, last: bool) -> str:
         """Why a notification about these alerts is due now, in Alertmanager's terms; empty if none is due."""
         if self.notified is None:
-            waited = last or now >= self.created + route.group_wait
+            urgent = any(alert.firing and alert.severity.rank >= URGENT.rank for alert in alerts)
+            wait = route.group_wait_urgent if urgent else route.group_wait
+            waited = last or now >= self.created + wait
             return "first notification" if waited else ""
         unreported = [alert for alert in alerts if self.unreported(alert)]
         if unreported:

@@ -21,7 +21,7 @@ from tocsin.contract.alerts import Alert, fingerprint
 from tocsin.contract.findings import DONE, WITHDRAWN, Family, Finding, Severity, Subject
 from tocsin.contract.frames import NEWEST_LAST
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ASPECT, ID, INGESTED, SILENT
+from tocsin.contract.streams import ASPECT, EARLY, ID, INGESTED, SILENT
 from tocsin.store.protocol import Store
 from tocsin_alerting.episodes import Episode, Verdict, episodes
 
@@ -128,7 +128,7 @@ def _subject(row: Mapping[str, Any]) -> Subject:
 
 
 def _finding(row: Mapping[str, Any]) -> Finding | None:
-    """The finding in a row of the finding stream; None if late data withdrew it."""
+    """The finding in a row of the finding stream; None if late data, or the full window, withdrew it."""
     if row["event.action"] == WITHDRAWN:
         return None
     return Finding(
@@ -147,6 +147,7 @@ def _finding(row: Mapping[str, Any]) -> Finding | None:
         baseline=row["tocsin.baseline.digest"] or "",
         family=row["tocsin.detector.family"] or Family.OTHER.value,
         aspect=row[ASPECT] or "",
+        early=bool(row[EARLY]),
     )
 
 

@@ -24,7 +24,8 @@ EVERY = "..."
 
 _MATCHER = re.compile(r'\s*([\w.]+)\s*(=~|!~|!=|>=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"{},]+))\s*')
 _KEYS = ("receiver", "matchers", "group_by", "playbook", "continue", "routes")
-_LENGTHS = ("group_wait", "group_interval", "repeat_interval")
+_LENGTHS = ("group_wait", "group_wait_urgent", "group_interval", "repeat_interval")
+_ZERO = ("group_wait", "group_wait_urgent")  # lengths that may be 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class Route:
     matchers: tuple[Matcher, ...] = ()
     group_by: tuple[str, ...] = ()
     group_wait: timedelta = timedelta(seconds=30)
+    group_wait_urgent: timedelta = timedelta(
+        0
+    )  # in place of `group_wait` for a group with an alert that is urgent
     group_interval: timedelta = timedelta(minutes=5)
     repeat_interval: timedelta = timedelta(hours=4)
     playbook: str = ""
@@ -143,6 +147,7 @@ def _node(
         matchers=matchers,
         group_by=_group_by(values, key) if "group_by" in values else parent.group_by,
         group_wait=_length(values, "group_wait", parent.group_wait, key),
+        group_wait_urgent=_length(values, "group_wait_urgent", parent.group_wait_urgent, key),
         group_interval=_length(values, "group_interval", parent.group_interval, key),
         repeat_interval=_length(values, "repeat_interval", parent.repeat_interval, key),
         playbook=_known(values, "playbook", parent.playbook, playbooks, key),
@@ -207,7 +212,7 @@ def _length(values: Mapping[str, Any], name: str, inherited: timedelta, key: str
         length = parse_length(str(values[name]))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}", key=f"{key}.{name}") from None
-    if not length and name != "group_wait":
+    if not length and name not in _ZERO:
         raise ConfigError(f"{name} must be longer than 0", key=f"{key}.{name}")
     return length
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from tocsin.contract.aspects import changed, not_judged
 from tocsin.contract.findings import Json, Score, Subject
+from tocsin.contract.windows import Window
 from tocsin.stats.surprise import Floats, Ints, counted
 from tocsin.words import short
 from tocsin_detectors._access_log import Log
 from tocsin_detectors._access_rows import UNKNOWN
+from tocsin_detectors._spelling import changed as changed_names
 from tocsin_detectors._spelling import is_disguised, pooled
 
 #: Maximum number of new principals of a window that are judged one by one: those with most nats, and with hits first.
@@ -53,6 +55,17 @@ class Crowd:
         judged = sorted([*codes[known[codes]].tolist(), *chosen.tolist()], key=names.__getitem__)
         usual = _usual(past, period) if len(new) > USUAL else 0.0
         return cls(np.asarray(judged, dtype=np.int64), len(new), len(new) - len(chosen), usual)
+
+    def of_changed(self, today: Log, window: Window) -> Crowd:
+        """Of those that are judged, the ones that an early evaluation of the window judges."""
+        if window.changed is None:
+            return self
+        names = pl.Series("name", today.names["principal"].values, dtype=pl.String).gather(self.judged)
+        known = pl.when(~pl.col("name").str.starts_with(UNKNOWN)).then(
+            "name"
+        )  # events do not name the others
+        judged = changed_names(names.to_frame().select(known).to_series(), window)
+        return replace(self, judged=self.judged[judged.to_numpy()])
 
     def scores(self, detector: str, today: Log) -> Iterator[Score]:
         """The flood itself: more new principals than usual, and those that were not judged."""

@@ -11,7 +11,7 @@ import polars as pl
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Window
-from tocsin_detectors._spelling import canonical, pooled
+from tocsin_detectors._spelling import canonical, changed, pooled
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ def by_model(window: Window, columns: Sequence[str]) -> dict[str, pl.DataFrame]:
     """
     named = (Condition(MODEL, "not_null"),)
     rows = window.rows(STREAM, list(dict.fromkeys((TIME, ID, MODEL, *columns))), named)
+    rows = rows.filter(changed(rows[MODEL], window))
     rows = rows.with_columns(_commonest(rows[MODEL]))
     parts = rows.partition_by(MODEL, as_dict=True, maintain_order=True)
     return {str(key[0]): parts[key] for key in sorted(parts)}

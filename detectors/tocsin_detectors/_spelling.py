@@ -11,6 +11,8 @@ import unicodedata
 
 import polars as pl
 
+from tocsin.contract.windows import Window
+
 #: Events without a principal are pooled under this name.
 NOBODY = "(no principal)"
 _INVISIBLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Mn", "Me", "Zl", "Zp", "Zs"}
@@ -86,3 +88,11 @@ def is_disguised(name: str) -> bool:
 
 def _is_variant(character: str) -> bool:
     return unicodedata.normalize("NFKC", character) != character
+
+
+def changed(names: pl.Series, window: Window) -> pl.Series:
+    """Which of these names to judge, as booleans: in an early evaluation, those that pool with a changed name."""
+    if window.changed is None:
+        return pl.repeat(value=True, n=len(names), dtype=pl.Boolean, eager=True)
+    forms = pooled(pl.Series("changed", sorted(window.changed, key=str), dtype=pl.String)).unique()
+    return pooled(names).is_in(forms.implode())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tocsin import Detector, Requires, Score, Stability, Subject, Window, not_judged, param
+from tocsin import Detector, Early, Requires, Score, Stability, Subject, Window, not_judged, param
 from tocsin.contract.findings import Family, Json
 from tocsin.stats.departure import critical, departure
 from tocsin.words import count, figure, listed, sentence, short
@@ -107,6 +107,7 @@ class DatasetProfile(Detector[Params]):
     requires = Requires("dataset", window="1d", history="365d")
     atlas = ("AML.T0059", "AML.T0020")
     playbook = "training-data-poisoning"
+    early = Early(by="tocsin.dataset.name", grows=True, whole=True)
     family = Family.DATA_INTEGRITY
     stability = Stability.BETA
     threshold = 1.0
@@ -115,7 +116,7 @@ class DatasetProfile(Detector[Params]):
         history = History(window, self.requires.history, self.params.max_history)
         likes: dict[str, str] = {}
         for names in (history.names, chosen(history.others, _NEW)):
-            for name, events, past in history.judged(names):
+            for name, events, past in history.judged([name for name in names if _is_changed(name, window)]):
                 subject = Subject("dataset", name)
                 known = any(event[SOURCE] in history.sources for event in events)
                 yield from unreadable(subject, events, past, known=known)
@@ -124,7 +125,7 @@ class DatasetProfile(Detector[Params]):
                     earlier = self._past(history, name, readable[0], past)
                     likes[name] = earlier.like
                     yield from self._dataset(subject, readable, earlier)
-        yield from new_datasets(history, likes)
+        yield from (score for score in new_datasets(history, likes) if _is_changed(score.subject.id, window))
 
     def _past(self, history: History, name: str, event: Event, past: Past) -> Past:
         """The history of a dataset, together with that of the dataset that it resembles as long as it is short."""
@@ -206,6 +207,10 @@ class DatasetProfile(Detector[Params]):
             per_row = found.pop(Name(name.column, DISTINCT_SHARE))
             found[name] = per_row if per_row.usual >= _UNIQUE else min(found[name], per_row)
         return sorted(found.values(), key=lambda d: (-d.score, d.name))
+
+
+def _is_changed(name: str, window: Window) -> bool:
+    return window.changed is None or name in window.changed
 
 
 def _group(name: Name) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
@@ -97,6 +98,7 @@ class FeatureDrift(Detector[Params]):
     family = Family.MODEL_BEHAVIOR
     stability = Stability.BETA
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
+    early = Early(by=model_rows.MODEL, rows=200)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
@@ -141,7 +143,8 @@ class FeatureDrift(Detector[Params]):
             vectors = Vectors.of(judged, list(normal.samples))
             yield self._judge(model, calls, judged, vectors, normal)
             yield from schema_changes(model, vectors, normal)
-        yield from small_models(window, self.id, known, self.params.min_rows)
+        if window.changed is None:
+            yield from small_models(window, self.id, known, self.params.min_rows)
 
     def _is_without_vectors(self, model: str, calls: pl.DataFrame, baseline: Baseline) -> bool:
         """Whether a model's calls carry too few vectors to be judged, both in the baseline and now."""

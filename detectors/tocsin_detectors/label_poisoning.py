@@ -13,6 +13,7 @@ from tocsin import (
     Baseline,
     BaselineError,
     Detector,
+    Early,
     Requires,
     Score,
     SnapshotError,
@@ -110,6 +111,7 @@ class LabelPoisoning(Detector[Params]):
     requires = Requires("dataset", window="1d", baseline="60d")
     atlas = ("AML.T0020", "AML.T0059", "AML.T0043.004")
     playbook = "training-data-poisoning"
+    early = Early(by="tocsin.dataset.name", grows=True, whole=True)
     family = Family.DATA_INTEGRITY
     stability = Stability.BETA
     floor = 1.0
@@ -194,6 +196,8 @@ class LabelPoisoning(Detector[Params]):
         known = label_rows.datasets_of(window)
         likeness = Likeness(window, known)
         for name, snapshots in snapshots_of(window).items():
+            if window.changed is not None and name not in window.changed:
+                continue
             subject = Subject("dataset", name)
             facts = known.get(name) or likeness.of(snapshots)
             if facts is not None and "frame" in facts:

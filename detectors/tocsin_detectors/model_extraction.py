@@ -14,6 +14,7 @@ from tocsin import (
     Baseline,
     Condition,
     Detector,
+    Early,
     Requires,
     Score,
     Stability,
@@ -39,7 +40,7 @@ from tocsin_detectors._honest_queries import (
     distinct,
     sampled,
 )
-from tocsin_detectors._spelling import canonical, pooled
+from tocsin_detectors._spelling import canonical, changed, pooled
 from tocsin_detectors._unjudged_queries import (
     commonest,
     scattered,
@@ -115,6 +116,7 @@ class ModelExtraction(Detector[Params]):
     stability = Stability.BETA
     #: Six statistics with exponential tails pass this together once in a hundred: ln(6 · 0.2 / 0.01).
     floor = 4.8
+    early = Early(by=USER)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
@@ -166,6 +168,8 @@ class ModelExtraction(Detector[Params]):
                     best[user] = score
             yield from unaligned(found.rest, calls, model, known.unaligned, self.params.min_queries)
         yield from (best[user] for user in sorted(best))
+        if window.changed is not None:
+            return
         yield from unknown_models(calls, [model for model, _ in models])
         yield from without_features(window, [model for model, _ in models], self.params.min_queries)
         yield from scattered(window, self.id, self.params.min_queries)
@@ -194,6 +198,7 @@ class ModelExtraction(Detector[Params]):
         """The number of calls by spelling, of principals (`pool`) with enough calls of one model."""
         counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
         counts = counts.with_columns(pooled(counts[USER]).alias("pool"), pooled(counts[MODEL]).alias("of"))
+        counts = counts.filter(changed(counts[USER], window))
         return counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)
 
     def _judge(self, queries: Queries, rows: pl.DataFrame, model: str, known: HonestQueries) -> Score:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
@@ -128,6 +129,7 @@ class PredictionDrift(Detector[Params]):
     family = Family.MODEL_BEHAVIOR
     stability = Stability.BETA
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
+    early = Early(by=model_rows.MODEL, rows=200)
 
     def split(self, window: Window) -> tuple[Window, Window]:
         # The score is a p-value, which is exact for independent calls. Chunks only raise the threshold if
@@ -170,7 +172,8 @@ class PredictionDrift(Detector[Params]):
                 judged = model_rows.thinned(calls, self.params.max_rows)
                 yield self._judge(model, len(calls), before, _Outputs.of(judged))
         known = window.baseline.frames["numbers"]["model"].unique().to_list()
-        yield from small_models(window, self.id, known, self.params.min_rows)
+        if window.changed is None:
+            yield from small_models(window, self.id, known, self.params.min_rows)
 
     def _judge(self, model: str, rows: int, before: _Outputs, now: _Outputs) -> Score:
         tests = dict(self._tests(before, now))

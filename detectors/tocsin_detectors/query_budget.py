@@ -9,10 +9,23 @@ from typing import Any
 
 import polars as pl
 
-from tocsin import COUNT, Condition, Detector, Family, Requires, Score, Stability, Subject, Window, param
+from tocsin import (
+    COUNT,
+    Condition,
+    Detector,
+    Early,
+    Family,
+    Requires,
+    Score,
+    Stability,
+    Subject,
+    Window,
+    param,
+)
 from tocsin.contract.streams import TIME
 from tocsin.words import count, short
-from tocsin_detectors._spelling import NOBODY, pooled
+from tocsin_detectors._kept import Kept
+from tocsin_detectors._spelling import NOBODY, changed, pooled
 from tocsin_detectors._unjudged_queries import scattered
 
 _STREAM = "inference"
@@ -79,14 +92,23 @@ class QueryBudget(Detector[Params]):
     family = Family.USAGE
     stability = Stability.BETA
     threshold = 1.0
+    early = Early(by=_PRINCIPAL, grows=True)
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self._halves: Kept[timedelta] = Kept()
+        self._before: Kept[tuple[pl.DataFrame, pl.DataFrame]] = Kept()
 
     def score(self, window: Window) -> Iterator[Score]:
-        half = 2 * _WEEK if self.params.budget_rows is not None else self._half(window)
+        fixed = self.params.budget_rows is not None
+        half = 2 * _WEEK if fixed else self._halves.of(window, "", lambda: self._half(window))
         if not half:
             return
         lately, earlier = window.before(half), window.before(half).before(half)
         longer = self.params.margin * ((half + window.length) / half)
-        calls = self._calls(window, lately, earlier, longer)
+        counts = self._before.of(window, half, lambda: (_counts(lately), _counts(earlier)))
+        calls = self._calls(_counts(window), *counts, longer)
+        calls = calls.filter(changed(calls[_PRINCIPAL], window))
         near = calls.filter(pl.col("calls") >= _NEAR * pl.col("allowed"))["spellings"].explode().unique()
         rows = calls.join(_different("rows", near, lately, window), on=_POOLED, how="left")
         rows = rows.join(_different("rows_before", near, earlier), on=_POOLED, how="left")
@@ -99,7 +121,8 @@ class QueryBudget(Detector[Params]):
         )
         days = (half + window.length).days
         yield from (_score(row, days) for row in worst.sort(_PRINCIPAL).to_dicts())
-        yield from scattered(window, self.id, self.params.least_rows)
+        if window.changed is None:
+            yield from scattered(window, self.id, self.params.least_rows)
 
     def _half(self, window: Window) -> timedelta:
         """Length of each of the two compared periods: whole weeks, at most half of the available history."""
@@ -108,10 +131,14 @@ class QueryBudget(Detector[Params]):
         there = timedelta(0) if first is None else window.start - first + _DAY
         return min(there, span) // (2 * _WEEK) * _WEEK
 
-    def _calls(self, window: Window, lately: Window, earlier: Window, longer: float) -> pl.DataFrame:
-        """Calls of each principal active in the window, and the calls allowed without regard to its own past."""
-        inside = _counts(window)
-        both = pl.concat([_counts(lately), inside]).sort("count", *_KEY, descending=[True, False, False])
+    def _calls(
+        self, inside: pl.DataFrame, lately: pl.DataFrame, earlier: pl.DataFrame, longer: float
+    ) -> pl.DataFrame:
+        """Calls of each principal active in the window, and the calls allowed without regard to its own past.
+
+        `inside`, `lately` and `earlier` are the counts of the window and of the two periods before it.
+        """
+        both = pl.concat([lately, inside]).sort("count", *_KEY, descending=[True, False, False])
         now = (
             both.group_by(_POOLED, maintain_order=True)
             .agg(
@@ -127,7 +154,7 @@ class QueryBudget(Detector[Params]):
         usual = pl.min_horizontal(
             pl.col("count").quantile(self.params.peers, "higher"), 3 * pl.col("count").median()
         )
-        pools = _counts(earlier).group_by(_POOLED).agg(pl.col("count").sum())
+        pools = earlier.group_by(_POOLED).agg(pl.col("count").sum())
         peers = pools.group_by("of").agg(peers=usual)
         allowed = pl.max_horizontal(
             pl.col("peers").fill_null(0) * longer, pl.lit(float(self.params.least_rows))

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from tocsin.clock import floor_time, format_time, parse_time
+from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
@@ -25,6 +26,7 @@ from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_k
 from tocsin_detectors._access_serious import serious_hits
 from tocsin_detectors._access_story import Story, sums_of
 from tocsin_detectors._access_touches import Touched
+from tocsin_detectors._kept import Kept
 
 #: The lowest threshold, in nats.
 _FLOOR = 6.0
@@ -119,9 +121,11 @@ class RegistryAccess(Detector[Params]):
     family = Family.ACCESS
     stability = Stability.BETA
     floor = _FLOOR
+    early = Early(by="user.id")
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
+        self._before: Kept[Log] = Kept()
         self._memory: _Memory | None = None
 
     @property
@@ -160,12 +164,12 @@ class RegistryAccess(Detector[Params]):
         if rows.is_empty() or window.baseline is None:
             return
         memory, now = self._recall(window.baseline), day_of(window.start)
-        log = self._past(window, memory)
+        log = self._before.of(window, memory.digest, lambda: self._past(window, memory))
         begin, log = len(log), log.extended(compact(rows, self._bin))
         past, today = log.where(slice(begin)).trusted_until(day_of(memory.until)), log.since(begin)
         touched = Touched.of(past, today, memory.rates, now, self.params.half_life)
         parts = _broken(rows, touched, past, window.start), rows.filter(pl.col("serious").is_not_null())
-        crowd = Crowd.of(past, today, _weight(touched, *parts), self._period)
+        crowd = Crowd.of(past, today, _weight(touched, *parts), self._period).of_changed(today, window)
         broken, serious = (_by_principal(part, today, crowd) for part in parts)
         groups = spellings(today)
         sums, customs = sums_of(rows, groups), Customs(past, today, memory.rates, self._period)
@@ -188,8 +192,9 @@ class RegistryAccess(Detector[Params]):
                 groups.get(name, ()),
             )
             yield story.score(window.baseline.threshold, self.floor)
-        yield from crowd.scores(self.id, today)
-        yield from new_spellings(past, today)
+        if window.changed is None:
+            yield from crowd.scores(self.id, today)
+            yield from new_spellings(past, today)
 
     def _sessions(
         self,

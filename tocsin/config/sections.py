@@ -96,6 +96,11 @@ class DetectorSection:
         doc="id of the detector plug-in, such as `pyod`; null means that `<id>` is the id of the plug-in",
     )
     enabled: bool = param(True, doc="whether the detector runs")
+    early: bool = param(
+        True,
+        doc="whether windows that have not ended are evaluated early, if the detector can judge them; false: only after "
+        "their end",
+    )
     params: dict[str, Any] = param({}, doc="settings of the detector")
     window: str | None = param(
         None, doc="length of a window of event time; null means the length that the detector defines"
@@ -130,8 +135,16 @@ class DetectorSection:
 class ScheduleSection:
     """`schedule:` intervals of the jobs of `tocsin run`."""
 
-    collect: str = param("1m", doc="interval at which collectors run")
-    detect: str = param("1m", doc="interval at which due windows are evaluated")
+    collect: str = param("15s", doc="interval at which collectors run")
+    detect: str = param(
+        "1m",
+        doc="interval at which due windows are evaluated; new events of this worker start an evaluation at once",
+    )
+    early: str = param(
+        "30s",
+        doc="shortest time between two early evaluations of a window that has not ended; events that other workers "
+        "ingest are noticed after this time",
+    )
     alert: str = param("15s", doc="interval at which alerts are updated and notifications delivered")
     maintain: str = param("1h", doc="interval at which the store is compacted and expired events are deleted")
     health: str = param(

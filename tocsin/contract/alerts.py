@@ -120,6 +120,7 @@ class Alert:
     incident: str = ""
     settled: bool = False
     aspect: str = ""
+    early: bool = False  # the newest finding is of a window that had not ended
     unwritten: tuple[Transition, ...] = ()
 
     @property

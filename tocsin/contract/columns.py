@@ -75,6 +75,7 @@ LONGEST_KEYWORD = 8_191
 FENCE = "tocsin.run.fence"
 FOUND = "tocsin.run.found"
 SILENT = "tocsin.run.silent"
+EARLY = "tocsin.run.early"
 ASPECT = "tocsin.aspect"
 TIME = "@timestamp"
 ID = "event.id"

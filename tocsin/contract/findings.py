@@ -56,6 +56,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     GAP = "gap"
+    EARLY = "early"  # evaluated before the window has ended; says nothing about the whole window
 
 
 #: The outcomes after which the scores and findings of a window are stored.
@@ -115,6 +116,7 @@ class Finding:
     baseline: str = ""
     family: str = Family.OTHER.value
     aspect: str = ""
+    early: bool = False  # of a window that has not ended
 
     def to_dict(self) -> dict[str, Json]:
         """The finding under the keys that the command line's `--json` prints."""
@@ -138,7 +140,8 @@ class Finding:
         }
 
 
-#: `event.action` of a finding's revision that withdraws it: after late events, the score is below the threshold.
+#: `event.action` of a finding's revision that withdraws it: after late events, or in the full window, the score is below
+#: the threshold.
 WITHDRAWN = "withdrawn"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tocsin.contract.columns import (
     ASPECT,
     COMMON,
+    EARLY,
     FENCE,
     FOUND,
     MESSAGE,
@@ -30,6 +31,7 @@ _CLAIM = Column(
     "number of the worker's claim on the window; of several revisions, the one with the highest number is valid",
 )
 _SILENT = Column(SILENT, Type.BOOLEAN, "true: written by a backfill that sends no notifications")
+_EARLY = Column(EARLY, Type.BOOLEAN, "true: written by an early evaluation, before the window had ended")
 _SUBJECT = (
     Column(
         "tocsin.subject.type",
@@ -98,6 +100,7 @@ INTERNAL_STREAMS = (
             Column("threat.technique.id", Type.KEYWORDS, "ids of ATLAS techniques"),
             _CLAIM,
             _SILENT,
+            _EARLY,
         ),
         {
             "@timestamp": "2026-03-03T00:00:00Z",

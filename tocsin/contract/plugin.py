@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from tocsin.clock import parse_length
+from tocsin.contract.early import Early
 from tocsin.contract.findings import Family
 from tocsin.contract.panels import Panel
 from tocsin.errors import PluginError
@@ -117,6 +118,9 @@ class Detector(Plugin[P]):
     baseline, scores `chunks` of the other part with the same code, and uses the quantile of these scores that
     `false_alarms` defines, but at least `floor`. A rule declares a fixed `threshold` instead.
 
+    `early` says what a window that has not ended means to the detector. None: the detector judges a window only after its
+    end.
+
     `family` selects the dashboard that shows the detector's findings and its `panels`.
     """
 
@@ -127,6 +131,7 @@ class Detector(Plugin[P]):
     panels: ClassVar[tuple[Panel, ...]] = ()
     threshold: ClassVar[float | None] = None
     floor: ClassVar[float] = 0.0
+    early: ClassVar[Early | None] = None
 
     def configure(self, id: str, requires: Requires, threshold: float | None) -> None:
         """Set the id, lengths and fixed threshold of this instance from the configuration."""

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from tocsin.contract.columns import (
     ASPECT,
+    EARLY,
     FENCE,
     FOUND,
     ID,
@@ -29,6 +30,7 @@ from tocsin.contract.source_streams import SOURCE_STREAMS
 
 __all__ = [
     "ASPECT",
+    "EARLY",
     "FENCE",
     "FOUND",
     "ID",

@@ -142,6 +142,9 @@ class Window:
     source: Source
     baseline: Baseline | None = None
     past: Source | None = None  # the source of `history` and `before`; None: the same as `source`
+    changed: frozenset[str | None] | None = None
+
+    """`changed`: in an early evaluation, the values of `Early.by` to judge, as the events spell them; None: all."""
 
     @property
     def length(self) -> timedelta:

@@ -81,7 +81,8 @@ class App:
         )
         seen, key, more = assembly.for_plugins(config), stores.api_key(config), config.worker.environment
         self._fence = Fence(seen, clock, timeout, config.worker.memory, store_key=key, variables=more)
-        self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue)
+        every = parse_length(config.schedule.early)
+        self.detect = Detect(self.store, clock, self._fence, self.worker, lease, overdue, every)
         self.leases = Leases(self.store, clock, self.worker, lease)
         self.rhythms = Rhythms(self.store, clock)
         self.sources = tuple(map(source_name, config.collectors))

@@ -98,6 +98,7 @@ def _setting(config: Config, id: str, section: DetectorSection, plugin: type[Det
         config.length(section.lateness, *place, "lateness", zero=True),
         section.rolling,
         config.length(section.refit, *place, "refit") if section.refit else None,
+        section.early,
     )
 
 

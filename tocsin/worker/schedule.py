@@ -37,6 +37,28 @@ class Job:
     at_once: int = 1  # how many runs of it may be active at once
 
 
+class Wakes:
+    """Names of jobs that other jobs ask to start now."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._mutex = threading.Lock()
+        self.event = threading.Event()
+
+    def wake(self, name: str) -> None:
+        """Ask for a start of a job."""
+        with self._mutex:
+            self._names.add(name)
+        self.event.set()
+
+    def taken(self) -> set[str]:
+        """The names since the last call."""
+        with self._mutex:
+            self.event.clear()
+            names, self._names = self._names, set()
+        return names
+
+
 class Progress:
     """When each job last succeeded, by the monotonic clock."""
 
@@ -65,6 +87,7 @@ def serve(
     reload: Callable[[], Mapping[str, Job] | None] = lambda: None,
     progress: Progress | None = None,
     ending: Callable[[], None] = lambda: None,
+    wakes: Wakes | None = None,
 ) -> None:
     """Start the jobs one after the other, then repeat them at their intervals, until SIGINT or SIGTERM.
 
@@ -75,7 +98,9 @@ def serve(
         reload: called on SIGHUP; returns the jobs with their new intervals, or None for no change.
         progress: records which job succeeded.
         ending: called at SIGINT or SIGTERM, before the active jobs are waited for.
+        wakes: names jobs that start before their next time.
     """
+    wakes = wakes or Wakes()
     stop, hangup = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -88,7 +113,7 @@ def serve(
     for i, (name, job) in enumerate(jobs.items()):
         _add(scheduler, name, job, progress, i)
     scheduler.start()
-    _wait(scheduler, stop, hangup, lambda: _replace_jobs(scheduler, reload(), progress))
+    _wait(scheduler, stop, hangup, lambda: _replace_jobs(scheduler, reload(), progress), wakes)
     ending()
     scheduler.shutdown(wait=True)
 
@@ -127,10 +152,16 @@ def _wait(
     stop: threading.Event,
     hangup: threading.Event,
     reload: Callable[[], None],
+    wakes: Wakes,
 ) -> None:
-    """Wait until `stop` is set. If the wall clock, which APScheduler uses, is set back, start every job at once."""
+    """Wait until `stop` is set, and start the jobs that `wakes` names.
+
+    If the wall clock, which APScheduler uses, is set back, start every job at once.
+    """
     offset = time.time() - time.monotonic()
-    while not stop.wait(_POLL):
+    while not stop.is_set():
+        wakes.event.wait(_POLL)
+        _start_now(scheduler, wakes.taken())
         if hangup.is_set():
             hangup.clear()
             reload()
@@ -139,6 +170,12 @@ def _wait(
             log.warning("the clock was set back; every job is started now", seconds=round(-moved, 1))
             for job in scheduler.get_jobs():
                 job.modify(next_run_time=SystemClock().now())
+
+
+def _start_now(scheduler: BackgroundScheduler, names: set[str]) -> None:
+    for job in scheduler.get_jobs() if names else ():
+        if job.id in names:
+            job.modify(next_run_time=SystemClock().now())
 
 
 def _guarded(name: str, work: Callable[[], object], progress: Progress | None) -> Callable[[], None]:

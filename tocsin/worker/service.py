@@ -20,7 +20,7 @@ from tocsin.pipeline.detecting.records import Run
 from tocsin.worker.app import App
 from tocsin.worker.endpoint import Answer, endpoint, plain
 from tocsin.worker.metrics import CONTENT_TYPE, Metrics
-from tocsin.worker.schedule import Job, Progress, serve
+from tocsin.worker.schedule import Job, Progress, Wakes, serve
 
 log = logger()
 _TURN = timedelta(
@@ -37,6 +37,7 @@ class Service:
         self._using: Counter[App] = Counter()
         self._mutex = threading.Lock()
         self.metrics = Metrics()
+        self._wakes = Wakes()
         self.jobs = self._jobs()
         self._progress = Progress(self.jobs)
         app.observe(self.metrics.ingested)
@@ -51,7 +52,7 @@ class Service:
         }
         with endpoint(listen, routes) if listen else nullcontext() as url:
             log.info("worker started", worker=self.app.worker, listen=url, detectors=len(self.app.settings))
-            serve(self.jobs, self.reload, self._progress, self._ending)
+            serve(self.jobs, self.reload, self._progress, self._ending, self._wakes)
         log.info("worker stopped", worker=self.app.worker)
         self.app.close()
 
@@ -63,7 +64,7 @@ class Service:
         schedule = {name: parse_length(getattr(config.schedule, name)) for name in config.schedule.__slots__}
         jobs = {
             "collect": Job(schedule["collect"], self._collect),
-            "detect": Job(schedule["detect"], self._detect, config.worker.lanes),
+            "detect": Job(min(schedule["detect"], schedule["early"]), self._detect, config.worker.lanes),
             "alert": Job(schedule["alert"], self._alert),
             "maintain": Job(schedule["maintain"], self._maintain),
             "health": Job(schedule["health"], self._health),
@@ -117,7 +118,9 @@ class Service:
 
     def _collect(self) -> None:
         with self._current() as app:
-            app.collect()
+            counts, _ = app.collect()
+        if counts.accepted:
+            self._wakes.wake("detect")
 
     def _detect(self) -> None:
         with self._current() as app:
@@ -125,6 +128,8 @@ class Service:
 
     def _evaluated(self, run: Run) -> None:
         self.metrics.evaluated(run)
+        if run.findings or (run.done and not run.repeats):
+            self._wakes.wake("alert")
         facts = {"detector": run.detector, "window": run.start.isoformat(), "outcome": run.outcome.value}
         if run.reason:
             facts["reason"] = run.reason

@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from tocsin.clock import Clock, floor_time
 from tocsin.contract.findings import Outcome
 from tocsin.errors import StoreAway
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.baselines import Baselines, Version
+from tocsin.pipeline.detecting.early import EVERY, Evaluates, early_runs
 from tocsin.pipeline.detecting.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.detecting.leases import LENGTH, worker_name
 from tocsin.pipeline.detecting.ledger import GRACE, Ledger
@@ -46,24 +46,6 @@ _CLAIMED = 16  # windows of one detector claimed at a time
 _COMMIT = 200  # attempts recorded in one commit
 _PATIENCE = 5.0  # seconds after which attempts are recorded, even if there are fewer
 Progress = Callable[[Run], None]
-
-
-class Evaluates(Protocol):
-    """Evaluates windows: `tocsin.pipeline.detecting.evaluate.Evaluator` in this process, or the `Fence` in another."""
-
-    def attempt(
-        self,
-        setting: Setting,
-        start: datetime,
-        suspect: Sequence[Interval] = (),
-        heartbeat: Callable[[], None] = lambda: None,
-    ) -> Run:
-        """Evaluate one window. An implementation that waits calls `heartbeat` regularly."""
-        ...
-
-    def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
-        """Fit a baseline."""
-        ...
 
 
 @dataclass(slots=True)
@@ -104,8 +86,9 @@ class Detect:
         worker: str = "",
         lease: timedelta = LENGTH,
         grace: timedelta = GRACE,
+        early: timedelta = EVERY,
     ) -> None:
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._early = store, clock, early
         self._evaluator = evaluator or Evaluator(store, clock)
         self.ledger = Ledger(store, clock, worker or worker_name(), lease, grace)
         self.baselines = Baselines(store, clock)
@@ -167,10 +150,33 @@ class Detect:
         turns = deque(settings)
         while turns and not this.over(self._clock):
             setting = turns.popleft()
-            if self._turn(this, setting):
+            if self._turn(this, setting, self._due):
                 turns.append(setting)
+        for setting in settings:
+            if setting.looks_early is not None and not this.over(self._clock):
+                self._turn(this, setting, self._open)
 
-    def _turn(self, this: _Round, setting: Setting) -> bool:
+    def _due(self, this: _Round, setting: Setting) -> list[Claim]:
+        claims = self.ledger.claim(setting, _CLAIMED)
+        self._evaluate(this, setting, claims)
+        return claims
+
+    def _open(self, this: _Round, setting: Setting) -> list[Claim]:
+        """Evaluate the windows of a detector that have not ended and have enough new rows."""
+        claims = self.ledger.claim_early(setting, self._early)
+        this.claims += claims
+        heartbeat = self._heartbeat(this, claims)
+        for claim, early in early_runs(self._store, self._evaluator, setting, claims, heartbeat):
+            run = replace(early, fence=claim.fence, silent=this.silent, at=self._clock.now())
+            this.unrecorded.append((claim, run))
+            if not run.repeats:
+                this.progress(run)
+                this.runs += [run] if this.keep else []
+        return claims
+
+    def _turn(
+        self, this: _Round, setting: Setting, evaluate: Callable[[_Round, Setting], list[Claim]]
+    ) -> bool:
         """Evaluate a few windows of a detector. Returns whether there were any."""
         id = setting.detector.id
         with self._mutex:
@@ -178,11 +184,16 @@ class Detect:
                 return False
             self._busy.add(id)
         try:
-            claims = self.ledger.claim(setting, _CLAIMED)
-            self._evaluate(this, setting, claims)
+            return bool(evaluate(this, setting))
         finally:
             self._busy.discard(id)
-        return bool(claims)
+
+    def _heartbeat(self, this: _Round, claims: Sequence[Claim]) -> Callable[[], None]:
+        def heartbeat() -> None:
+            with contextlib.suppress(StoreAway):  # most of the claims' time is left
+                self.ledger.renew([*claims, *(claim for claim, _ in this.unrecorded)])
+
+        return heartbeat
 
     def _evaluate(
         self, this: _Round, setting: Setting, claims: Sequence[Claim], *, named: bool = False
@@ -195,11 +206,7 @@ class Detect:
         before = evaluated_before(self._store, setting.detector.id, reevaluated, length)
         starts = [claim.start for claim in claims]
         newest = in_force(self._store, setting.detector.id, starts, length) if named and starts else {}
-
-        def heartbeat() -> None:
-            with contextlib.suppress(StoreAway):  # most of the claims' time is left
-                self.ledger.renew([*claims, *(claim for claim, _ in this.unrecorded)])
-
+        heartbeat = self._heartbeat(this, claims)
         for claim in claims:
             suspect = this.suspect(claim.detector)
             run = self._evaluator.attempt(setting, claim.start, suspect, heartbeat)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -35,6 +35,15 @@ Interval = tuple[datetime, datetime]
 _TRACEBACK = 8_000  # characters of a traceback that are stored: the last ones
 
 
+class Partial(NamedTuple):
+    """A request to evaluate a window that has not ended.
+
+    `changed`: the values of the detector's `Early.by` to judge; None: all.
+    """
+
+    changed: frozenset[str | None] | None
+
+
 class Evaluator:
     """Evaluates windows and fits baselines over a store."""
 
@@ -48,6 +57,7 @@ class Evaluator:
         start: datetime,
         suspect: Sequence[Interval] = (),
         heartbeat: Callable[[], None] = lambda: None,  # noqa: ARG002
+        partial: Partial | None = None,
     ) -> Run:
         """Evaluate one window: `evaluated`, `skipped` or `failed`.
 
@@ -56,6 +66,7 @@ class Evaluator:
             start: the start of the window.
             suspect: windows with findings that are not recorded yet.
             heartbeat: unused here; `Fence` calls it while it waits.
+            partial: of a window that has not ended. No baseline is fitted for it.
 
         Raises:
             StoreAway: the store is unavailable. The attempt does not count as failed, and the window stays due.
@@ -63,10 +74,11 @@ class Evaluator:
         detector, began = setting.detector, time.perf_counter()
         start = start.astimezone(UTC)  # a time from Polars has a zone that an answer may not contain
         window = Window(start, start + detector.requires.window, StoreSource(self._store))
+        window = replace(window, changed=partial.changed) if partial else window
         run = Run(detector.id, start, window.end, Outcome.EVALUATED)
         try:
             with one_thread():
-                versions = self._in_force(setting, window, suspect)
+                versions = self._in_force(setting, window, suspect, fit=partial is None)
                 best = self._judge(detector, window, versions)
             rows = sum(self._count(stream, window) for stream in detector.requires.streams)
         except BaselineChanged as error:
@@ -113,7 +125,9 @@ class Evaluator:
                     worst[key] = judged
         return iter(worst.values())
 
-    def _in_force(self, setting: Setting, window: Window, suspect: Sequence[Interval]) -> list[Version]:
+    def _in_force(
+        self, setting: Setting, window: Window, suspect: Sequence[Interval], *, fit: bool
+    ) -> list[Version]:
         detector = setting.detector
         if detector.requires.baseline is None:
             return []
@@ -126,7 +140,9 @@ class Evaluator:
             return [pinned]
         rolling = self.baselines.rolling(detector.id, window.start)
         refit = setting.refit or detector.requires.baseline / 4
-        if rolling is None or window.start - rolling.end >= refit:
+        if not fit and rolling is None and pinned is None:
+            raise BaselineError("no baseline yet: the first is fitted when a window has ended")
+        if fit and (rolling is None or window.start - rolling.end >= refit):
             try:
                 rolling = self.fit(setting, window.start, suspect=suspect)
             except BaselineError:

@@ -21,7 +21,7 @@ from tocsin.clock import Clock, format_length
 from tocsin.contract.findings import Outcome
 from tocsin.errors import BaselineError, PluginError, StoreAway, StoreError
 from tocsin.pipeline.detecting.baselines import Version
-from tocsin.pipeline.detecting.evaluate import Interval
+from tocsin.pipeline.detecting.evaluate import Interval, Partial
 from tocsin.pipeline.detecting.process import Host
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
@@ -36,6 +36,10 @@ _ERRORS: dict[str, Callable[[str], Exception]] = {
     "store": StoreError,
     "baseline": BaselineError,
 }
+
+
+def _nothing() -> None:
+    """The heartbeat in the other process, which holds no claim."""
 
 
 class Fault(Exception):  # noqa: N818 — reported as a failed run, never raised to a user
@@ -95,6 +99,7 @@ class Fence:
         start: datetime,
         suspect: Sequence[Interval] = (),
         heartbeat: Callable[[], None] = lambda: None,
+        partial: Partial | None = None,
     ) -> Run:
         """Evaluate one window. If the evaluation does not finish, returns a failed run with the kind of fault.
 
@@ -103,7 +108,8 @@ class Fence:
         """
         began = time.monotonic()
         try:
-            run = self._call(setting.detector.id, ("attempt", start, tuple(suspect)), heartbeat)
+            message = ("attempt", start, tuple(suspect), _nothing, partial)
+            run = self._call(setting.detector.id, message, heartbeat)
             if isinstance(run, Run) and (run.detector, run.start) == (setting.detector.id, start):
                 return run
             reason, kind = "the process for plug-ins answered with something other than this run", "output"

@@ -27,6 +27,7 @@ from tocsin.pipeline.detecting.pending import (
     claimed,
     complete,
     first,
+    looks,
     realigned,
     waiting,
 )
@@ -177,6 +178,16 @@ class Ledger:
         return self._claim(
             setting, lambda value: first(setting, self._due(setting, value["pending"]), value, now, limit)
         )
+
+    def claim_early(self, setting: Setting, every: timedelta) -> list[Claim]:
+        """Claim the open windows that are evaluated early now; `every`: the shortest time between two evaluations."""
+        now, id = self._clock.now(), setting.detector.id
+
+        def choose(value: Mapping[str, Any]) -> list[datetime]:
+            free = {key: p for key, p in value["pending"].items() if self._free(id, key, p)}
+            return looks(setting, free, now, every)
+
+        return [claim for claim in self._claim(setting, choose) if claim.token]
 
     def claim_named(self, setting: Setting, starts: Sequence[datetime]) -> list[Claim]:
         """Return a claim for each of these windows. Windows that are not pending, or are claimed by another worker, get a

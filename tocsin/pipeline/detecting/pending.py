@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from tocsin.clock import floor_time, format_time, parse_time
+from tocsin.clock import EPOCH, floor_time, format_time, parse_time
 from tocsin.contract.findings import Outcome
+from tocsin.pipeline.detecting.cursors import Cursor
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Entry
 
-#: Keys: seen, since, attempts; optional: gap, fault, after, and by, until and token of a claim.
+#: Keys: seen, since, attempts; optional: gap, fault, after, and by, until and token of a claim; of the last early
+#: evaluation: looked (the `seen` that it judged), at (when), read (the ingest time up to which it counted rows), misses
+#: (failures).
 Pending = dict[str, Any]
 _BACKOFF, _LONGEST = timedelta(minutes=1), timedelta(days=1)
 _LAG = timedelta(days=1)
@@ -36,6 +39,8 @@ class Claim(NamedTuple):
         ""  # of the claim in the record; empty if the window was not pending, or is claimed by another worker
     )
     early: bool = False  # the window has not ended
+    read: datetime = EPOCH  # ingest time up to which the last early evaluation counted rows
+    reach: datetime = EPOCH  # ingest time up to which this one counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,23 @@ def complete(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime)
         pending[key] = {**value, "seen": f"{value.get('seen', '')} and claim {claim.fence} came late"}
         return
     value = {k: v for k, v in value.items() if k not in {"by", "until", "token"}}
-    if run.outcome is Outcome.FAILED:
+    if claim.early and run.early:
+        value |= _looked(value, claim, run, now)
+    elif run.outcome is Outcome.FAILED:
         wait = min(_BACKOFF * 2 ** min(run.attempt - 1, 20), _LONGEST)
         value |= {"attempts": run.attempt, "after": format_time(now + wait), "fault": run.reason}
     elif value["seen"] == claim.seen and not run.silent and not claim.early:
         del pending[key]
         return
     pending[key] = value
+
+
+def _looked(value: Pending, claim: Claim, run: Run, now: datetime) -> Pending:
+    """What an early evaluation leaves in the record. One that failed is repeated after a growing wait, on the same rows."""
+    misses = value.get("misses", 0) + 1 if run.reason else 0
+    at = now + min(_BACKOFF * 2 ** min(misses, 20), _LONGEST) if misses else now
+    read = claim.read if misses else claim.reach
+    return {"looked": claim.seen, "at": format_time(at), "read": format_time(read), "misses": misses}
 
 
 def first(
@@ -144,18 +159,37 @@ def claimed(setting: Setting, start: datetime, entry: Entry, token: str, now: da
     key, detector, length = format_time(start), setting.detector.id, setting.detector.requires.window
     value = entry.value["pending"].get(key, {})
     reevaluation, early = key <= entry.value.get("reached", ""), setting.due(start) > now
+    claim = Claim(detector, start, length, entry.version, reevaluation=reevaluation, early=early)
     if value.get("token") != token:
-        return Claim(detector, start, length, entry.version, reevaluation=reevaluation, early=early)
-    gap = bool(value.get("gap"))
-    return Claim(
-        detector,
-        start,
-        length,
-        entry.version,
-        value["seen"],
-        value["attempts"],
-        gap,
-        reevaluation,
-        token,
-        early,
+        return claim
+    return claim._replace(
+        seen=value["seen"],
+        attempts=value["attempts"],
+        gap=bool(value.get("gap")),
+        token=token,
+        read=parse_time(value["read"]) if "read" in value else EPOCH,
+        reach=min((Cursor.read(c).newest for c in entry.value["cursors"].values()), default=EPOCH),
+    )
+
+
+def looks(
+    setting: Setting, pending: Mapping[str, Pending], now: datetime, every: timedelta
+) -> list[datetime]:
+    """The open windows to evaluate early: those with rows that the last early evaluation did not see, oldest first.
+
+    Args:
+        setting: the detector.
+        pending: its pending windows that are not claimed.
+        now: the current time.
+        every: the shortest time between two early evaluations of a window.
+    """
+    if setting.looks_early is None:
+        return []
+    wait = timedelta(0) if setting.looks_early.whole else every
+    return sorted(
+        start
+        for key, value in pending.items()
+        if value["seen"] != value.get("looked")
+        and setting.due(start := parse_time(key)) > now
+        and ("at" not in value or parse_time(value["at"]) + (every if value.get("misses") else wait) <= now)
     )

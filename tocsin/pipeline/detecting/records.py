@@ -17,7 +17,7 @@ from tocsin.contract.evaluation import Judgement
 from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
 from tocsin.contract.frames import NEWEST_LAST, conform
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ASPECT, FENCE, FOUND, ID, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
+from tocsin.contract.streams import ASPECT, EARLY, FENCE, FOUND, ID, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
 from tocsin.pipeline.detecting.digests import content, digest, found_digest, judged_digest
 from tocsin.store.protocol import Store
 
@@ -45,11 +45,17 @@ class Run:
     silent: bool = False  # a backfill that sends no notifications
     after: str = ""  # the record that it supersedes, if the window was requested by its time
     repeats: bool = False  # the newest record has the same content
+    at: datetime | None = None  # when an early evaluation was made
 
     @property
     def done(self) -> bool:
         """Whether the run evaluated its window, so that its scores and findings are valid."""
         return self.outcome in DONE
+
+    @property
+    def early(self) -> bool:
+        """Whether the run evaluated a window that had not ended."""
+        return self.outcome is Outcome.EARLY
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -58,7 +64,11 @@ class Run:
 
 
 def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row for each finding that is new, changed, or withdrawn because of late data."""
+    """A row for each finding that is new, changed, or withdrawn.
+
+    An early run withdraws nothing, and changes a finding only if its score is higher. Only the full window withdraws
+    an early finding, so that a score that rises and falls leads to one notification.
+    """
     if not runs:
         return []
     windows = {(run.detector, run.start, run.end): run for run in runs}
@@ -78,17 +88,27 @@ def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
     found = {row["tocsin.finding.id"] for row in rows}
     for id, row in known.items():
         key = (row["tocsin.detector.id"], row["tocsin.window.start"], row["tocsin.window.end"])
-        if key in windows and id not in found and row["event.action"] != WITHDRAWN:
+        if key in windows and not windows[key].early and id not in found and row["event.action"] != WITHDRAWN:
             run = windows[key]
             taken = {"event.action": WITHDRAWN, "tocsin.severity": Severity.INFO.value}
             rows.append({**row, **taken, FENCE: run.fence, SILENT: run.silent or None})
     revised = []
     for row in rows:
         before = known.get(row["tocsin.finding.id"])
-        if before is None or content(before) != content(row) or (before[SILENT] and not row[SILENT]):
+        if before is None or _revises(row, before):
             last = None if before is None else before["event.id"]
             revised.append({**row, "event.id": digest(row["tocsin.finding.id"], content(row), last)})
     return revised
+
+
+def _revises(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether a finding's row is a new revision of the row before it."""
+    if row["event.action"] == WITHDRAWN:
+        return True
+    if row[EARLY]:
+        return bool(before["event.action"] == WITHDRAWN or row["tocsin.score"] > before["tocsin.score"])
+    changed = content(before) != content(row) or bool(before[EARLY])
+    return changed or bool(before[SILENT] and not row[SILENT])
 
 
 _SHORT = (INGESTED, FENCE, "event.action", "tocsin.finding.id", "tocsin.detector.id", "tocsin.window.start",
@@ -111,7 +131,7 @@ def newest_findings(
 
 def _key(run: Run) -> dict[str, Any]:
     return {
-        TIME: run.end,
+        TIME: run.at or run.end,
         "tocsin.detector.id": run.detector,
         "tocsin.window.start": run.start,
         "tocsin.window.end": run.end,
@@ -146,7 +166,7 @@ def newest_runs(
     columns: Sequence[str],
     where: Sequence[Condition] = (),
 ) -> pl.DataFrame:
-    """The newest record of each window of a length (None: of any) that begins in `[start, end)`.
+    """The newest record of each window of a length (None: of any) that begins in `[start, end)`, without early ones.
 
     Returns:
         The start of each window, and these columns.
@@ -157,6 +177,7 @@ def newest_runs(
         Condition(first, ">=", start),
         Condition(first, "<", end),
     ]
+    own.append(Condition("event.action", "!=", Outcome.EARLY.value))
     wanted = [*dict.fromkeys([first, last, *columns, FENCE, INGESTED])]
     rows = store.scan("run", columns=wanted, where=[*own, *where]).collect().sort(NEWEST_LAST)
     if length is not None:
@@ -173,10 +194,13 @@ def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
 
 
 def write_runs(store: Store, runs: Sequence[Run]) -> None:
-    """Record attempts: scores and findings first, then the run records, so a recorded run has its findings."""
+    """Record attempts: scores and findings first, then the run records, so a recorded run has its findings.
+
+    Scores of early evaluations are not recorded.
+    """
     done = [run for run in runs if run.done]
     write(store, "score", [score_row(run, j) for run in done if not run.repeats for j in run.judged])
-    write(store, "finding", revisions(store, done))
+    write(store, "finding", revisions(store, [run for run in runs if run.done or run.early]))
     write(store, "run", [run_row(run) for run in runs if not run.repeats])
 
 
@@ -216,6 +240,7 @@ def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
         ASPECT: finding.aspect or None,
         FENCE: run.fence,
         SILENT: run.silent or None,
+        EARLY: run.early or None,
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from tocsin.contract.early import Early
 from tocsin.contract.plugin import Detector
 
 
@@ -18,6 +19,13 @@ class Setting:
     lateness: timedelta = timedelta(0)
     rolling: bool | None = None  # None: only while no version is pinned
     refit: timedelta | None = None  # None: a quarter of the baseline's length
+
+    early: bool = True  # evaluate windows that have not ended, if the detector can judge them
+
+    @property
+    def looks_early(self) -> Early | None:
+        """What the detector declares about a window that has not ended. None: windows are evaluated only after their end."""
+        return self.detector.early if self.early else None
 
     def due(self, start: datetime) -> datetime:
         """When the window that begins at `start` may be evaluated."""

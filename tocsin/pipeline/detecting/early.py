@@ -1,0 +1,104 @@
+"""Early evaluation: judges windows that have not ended, each time enough new rows were ingested.
+
+An early evaluation judges what there is so far, with the code and the baseline of the final evaluation. Its findings are
+findings of the window. Only the final evaluation withdraws them. Its scores are not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from tocsin.clock import EPOCH
+from tocsin.contract.early import Early
+from tocsin.contract.evaluation import Judgement
+from tocsin.contract.findings import Outcome
+from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.streams import INGESTED, STREAMS
+from tocsin.pipeline.detecting.baselines import Version
+from tocsin.pipeline.detecting.evaluate import Interval, Partial
+from tocsin.pipeline.detecting.pending import Claim
+from tocsin.pipeline.detecting.records import Run
+from tocsin.pipeline.detecting.settings import Setting
+from tocsin.store.protocol import Store
+
+#: The shortest time between two early evaluations of a window.
+EVERY = timedelta(seconds=30)
+_MOST_NAMED = 10_000  # changed values that are named to the detector; of more, all are judged
+
+
+class Evaluates(Protocol):
+    """Evaluates windows: `tocsin.pipeline.detecting.evaluate.Evaluator` in this process, or the `Fence` in another."""
+
+    def attempt(
+        self,
+        setting: Setting,
+        start: datetime,
+        suspect: Sequence[Interval] = (),
+        heartbeat: Callable[[], None] = lambda: None,
+        partial: Partial | None = None,
+    ) -> Run:
+        """Evaluate one window. An implementation that waits calls `heartbeat` regularly."""
+        ...
+
+    def fit(self, setting: Setting, end: datetime, start: datetime | None = None) -> Version:
+        """Fit a baseline."""
+        ...
+
+
+def early_runs(
+    store: Store,
+    evaluator: Evaluates,
+    setting: Setting,
+    claims: Sequence[Claim],
+    heartbeat: Callable[[], None],
+) -> Iterator[tuple[Claim, Run]]:
+    """Evaluate claimed windows early. A window without a trigger has a run that is not recorded (`repeats`)."""
+    early = setting.looks_early
+    assert early is not None
+    for claim in claims:
+        partial = _triggered(store, setting, early, claim)
+        if partial is None:
+            end = claim.start + claim.length
+            yield claim, Run(claim.detector, claim.start, end, Outcome.EARLY, repeats=True)
+        else:
+            run = evaluator.attempt(setting, claim.start, (), heartbeat, partial)
+            yield claim, _as_early(run, early, claim)
+
+
+def _as_early(run: Run, early: Early, claim: Claim) -> Run:
+    """The run of an early evaluation. Of its judgements, only those stay findings that `early` admits."""
+    judged = tuple(j if _stays(j, early) else replace(j, finding=None) for j in run.judged)
+    judged = tuple(replace(j, finding=j.finding and replace(j.finding, early=True)) for j in judged)
+    reason = run.reason if run.done else run.reason or f"not evaluated: {run.outcome}"
+    return replace(run, outcome=Outcome.EARLY, reason=reason, judged=judged, attempt=claim.attempts + 1)
+
+
+def _stays(judged: Judgement, early: Early) -> bool:
+    if judged.score.aspect:  # of a part of the window it may say that calls are missing that have yet to come
+        return early.whole
+    return judged.score.value >= early.margin * judged.threshold
+
+
+def _triggered(store: Store, setting: Setting, early: Early, claim: Claim) -> Partial | None:
+    """What to judge: the values of `early.by` with a trigger since the last early evaluation. None: nothing."""
+    by, end = [early.by] if early.by else [], claim.start + claim.length
+    due: set[str | None] = set()
+    for stream in setting.detector.requires.streams:
+        if early.by and early.by not in STREAMS[stream].by_name:
+            continue
+        upto = Condition(INGESTED, "<=", claim.reach)
+        since = Condition(INGESTED, ">", max(claim.read, EPOCH + store.overlap) - store.overlap)
+        new = store.summarize(stream, claim.start, end, by, [COUNT], [since, upto])
+        if new.is_empty():
+            continue
+        rows = {tuple(row[:-1]): row[-1] for row in new.select(*by, "count").iter_rows()}
+        every = store.summarize(stream, claim.start, end, by, [COUNT], [upto])
+        for *key, total in every.select(*by, "count").iter_rows():
+            if (more := rows.get(tuple(key), 0)) and early.triggered(total - more, total):
+                due.add(key[0] if key else None)
+    if not due:
+        return None
+    return Partial(frozenset(due) if early.by and len(due) <= _MOST_NAMED else None)
