@@ -1,0 +1,199 @@
+"""Early evaluation: open windows are judged as they grow, and only the full window withdraws a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
+from tocsin.contract.early import EACH, GROWTH, Early
+from tocsin.contract.findings import Score, Subject
+from tocsin.contract.plugin import Detector, NoParams, Requires
+from tocsin.contract.streams import TIME
+from tocsin.contract.windows import Window
+from tocsin.pipeline.detecting.coverage import coverage
+from tocsin.pipeline.detecting.early import EVERY
+from tocsin.pipeline.detecting.records import newest_findings
+from tocsin.pipeline.detecting.settings import Setting
+
+__all__ = ["bench"]
+MINUTE = timedelta(minutes=1)
+
+
+class Growing(Count):
+    """A count can only grow."""
+
+    id = "growing"
+    early = Early(by="user.id", grows=True)
+    seen: list[frozenset[str | None] | None]
+
+    def score(self, window: Window) -> Iterator[Score]:
+        self.seen = [*getattr(self, "seen", []), window.changed]
+        for score in super().score(window):
+            if window.changed is None or score.subject.id in window.changed:
+                yield score
+
+
+class Share(Detector[NoParams]):
+    """The share of accesses that ana made: it rises and falls."""
+
+    id = "share"
+    requires = Requires("access", window="1h")
+    threshold = 0.4
+    early = Early()
+
+    def score(self, window: Window) -> Iterator[Score]:
+        users = window.rows("access", ["user.id"])["user.id"]
+        share = (users == "ana").sum() / max(len(users), 1)
+        yield Score(Subject("principal", "ana"), float(share), f"{share:.0%} of {len(users)} accesses")
+
+
+class Fails(Growing):
+    """Fails in an open window."""
+
+    id = "fails"
+
+    def score(self, window: Window) -> Iterator[Score]:
+        if window.changed is not None:
+            raise ZeroDivisionError("no")
+        yield from super().score(window)
+
+
+def actions(bench: Bench) -> list[tuple[str, bool]]:
+    rows = bench.stream("finding").sort("event.ingested")
+    return [(a, bool(e)) for a, e in rows.select("event.action", "tocsin.run.early").iter_rows()]
+
+
+def test_a_finding_comes_while_the_window_is_open(bench: Bench) -> None:
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 12)
+    assert bench.run(Growing) == [("early", 0, 1)]
+    [found] = newest_findings(bench.store).to_dicts()
+    assert found["tocsin.run.early"]
+    assert found[TIME] == START + 10 * MINUTE  # boards show what was found until now
+    assert found["tocsin.window.end"] == START + HOUR
+    assert bench.stream("score").is_empty()
+
+    bench.clock.set(START + HOUR)
+    assert bench.run(Growing) == [("evaluated", 0, 1)]
+    [final] = newest_findings(bench.store).to_dicts()
+    assert final["tocsin.finding.id"] == found["tocsin.finding.id"]
+    assert not final["tocsin.run.early"]
+    assert final[TIME] == START + HOUR
+
+
+def test_a_detector_that_declares_nothing_waits_for_the_end(bench: Bench) -> None:
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 12)
+    assert bench.run(Count) == []
+
+
+def test_early_evaluation_can_be_switched_off(bench: Bench) -> None:
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 12)
+    assert bench.run(Growing, early=False) == []
+
+
+def test_only_changed_values_are_judged_and_not_too_often(bench: Bench) -> None:
+    setting = Setting(Growing(NoParams()))
+    assert isinstance(setting.detector, Growing)
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 3, "ana")
+    bench.add(0, 3, "bea")
+    bench.detect.run([setting])
+    assert setting.detector.seen == [frozenset({"ana", "bea"})]
+    bench.add(0, 2, "bea", "more", 5 * MINUTE)
+    bench.detect.run([setting])  # too soon
+    assert len(setting.detector.seen) == 1
+    bench.clock.advance(EVERY)
+    bench.detect.run([setting])
+    assert setting.detector.seen[1:] == [frozenset({"bea"})]
+    bench.clock.advance(EVERY)
+    bench.detect.run([setting])  # nothing new
+    assert len(setting.detector.seen) == 2
+
+
+def test_a_score_that_crosses_back_and_forth_is_found_once_and_withdrawn_once(bench: Bench) -> None:
+    setting = Setting(Share(NoParams()))
+    for turn in range(20):
+        bench.clock.set(START + turn * 2 * MINUTE)
+        bench.add(
+            0, 20 * 2**turn if turn < 4 else 1, "ana" if turn % 2 == 0 else "bea", f"{turn}", turn * MINUTE
+        )
+        bench.detect.run([setting])
+    assert actions(bench) == [("found", True)]
+    bench.add(0, 500, "bea", "last", 50 * MINUTE)
+    bench.clock.set(START + HOUR)
+    bench.detect.run([setting])
+    assert actions(bench) == [("found", True), ("withdrawn", True)]
+    assert newest_findings(bench.store).is_empty()
+
+
+def test_an_early_score_must_reach_the_margin(bench: Bench) -> None:
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 5, "ana")
+    bench.add(0, 5, "bea")  # a share of 0.5 with a threshold of 0.4: below 1.5 times the threshold
+    assert bench.run(Share) == [("early", 0, 0)]
+    bench.clock.set(START + HOUR)
+    assert bench.run(Share) == [("evaluated", 0, 1)]
+
+
+def test_coverage_does_not_count_early_evaluations(bench: Bench) -> None:
+    setting = Setting(Growing(NoParams()))
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 12)
+    bench.detect.run([setting])
+    spans = coverage(bench.store, bench.clock, bench.detect.ledger, setting, START, START + HOUR)
+    assert [span.outcome for span in spans] == ["open"]
+    bench.clock.set(START + 2 * HOUR)
+    spans = coverage(bench.store, bench.clock, bench.detect.ledger, setting, START, START + HOUR)
+    assert [span.outcome for span in spans] == ["due"]
+
+
+def test_a_failed_early_evaluation_is_repeated_later_and_hides_nothing(bench: Bench) -> None:
+    setting = Setting(Fails(NoParams()))
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 12)
+    [run] = bench.detect.run([setting])
+    assert (run.outcome, run.fault, run.findings) == ("early", "raised", ())
+    assert "ZeroDivisionError" in run.reason
+    bench.clock.advance(EVERY)
+    assert bench.detect.run([setting]) == []  # waits longer after a failure
+    bench.clock.set(START + HOUR)
+    assert [(r.outcome, len(r.findings)) for r in bench.detect.run([setting])] == [("evaluated", 1)]
+
+
+@pytest.mark.parametrize("rows", [1, 200])
+@given(st.lists(st.integers(1, 5_000), max_size=60), st.integers(1, 5))
+def test_triggers_depend_on_the_number_of_rows_only(rows: int, batches: list[int], split: int) -> None:
+    """However rows arrive: a trigger fires at the latest when they have grown by `GROWTH`."""
+    early, judged, total = Early(rows=rows), 0, 0
+    for batch in batches:
+        for part in [batch // split] * split + [batch % split]:
+            if early.triggered(total, total + part):
+                judged = total + part
+            total += part
+        if total >= rows:
+            assert total < max(judged, 1) * GROWTH * GROWTH + 1 or total == judged
+            assert total > EACH or judged == total
+
+
+def test_rows_of_a_triggered_value_are_counted_across_evaluations(bench: Bench) -> None:
+    class Late(Growing):
+        id = "late"
+        early = Early(by="user.id", rows=5, grows=True)
+
+    setting = Setting(Late(NoParams()))
+    assert isinstance(setting.detector, Growing)
+    bench.clock.set(START + 10 * MINUTE)
+    for turn in range(3):
+        bench.add(0, 2, "ana", f"{turn}", turn * MINUTE)
+        bench.clock.advance(EVERY)
+        bench.detect.run([setting])
+    assert setting.detector.seen == [frozenset({"ana"})]
+    assert pl.Series([len(bench.stream("run"))]).to_list() == [1]
