@@ -1,0 +1,1 @@
+"""How long it takes from the decisive event of an attack to the notification, by the wall clock."""

@@ -1,0 +1,123 @@
+"""The decisive event of an attack, found from the stored events alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from tocsin.contract.evaluation import judge as judged
+from tocsin.contract.query import Condition, Measure, Where
+from tocsin.contract.streams import TIME
+from tocsin.contract.windows import Window
+from tocsin.pipeline.detecting.evaluate import Evaluator
+from tocsin.pipeline.detecting.source import StoreSource
+from tocsin.worker.app import App
+
+_COLUMN = {"registry_access": ("access", "user.id"), "model_extraction": ("inference", "user.id"),
+           "query_budget": ("inference", "user.id"), "feature_drift": ("inference", "tocsin.model.name"),
+           "prediction_drift": ("inference", "tocsin.model.name")}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A decisive event: its time, and its number among the subject's events of the window."""
+
+    at: datetime
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """A source without the events from a time on."""
+
+    source: StoreSource
+    until: datetime
+
+    def scan(
+        self,
+        stream: str,
+        start: datetime,
+        end: datetime,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+    ) -> pl.LazyFrame:
+        return self.source.scan(stream, start, min(end, self.until), columns, where)
+
+    def summarize(
+        self,
+        stream: str,
+        start: datetime,
+        end: datetime,
+        by: Sequence[str],
+        measures: Sequence[Measure],
+        where: Where = (),
+    ) -> pl.DataFrame:
+        return self.source.summarize(stream, start, min(end, self.until), by, measures, where)
+
+    def snapshot(self, digest: str) -> pl.LazyFrame:
+        return self.source.snapshot(digest)
+
+
+class Judge:
+    """Final evaluations of the window of a day, and of its prefixes."""
+
+    def __init__(self, app: App, day: datetime) -> None:
+        self._app, self._day = app, day
+        self._settings = {s.detector.id: s for s in app.settings}
+
+    def decisive(self, detector: str, subject: str, begins: datetime) -> Found | None:
+        """The last event of the shortest prefix on which the final evaluation gives a finding about the subject.
+
+        Searches by halving among the subject's events after `begins`, because a score grows with an attack; then tries the
+        twenty prefixes before the one found.
+        """
+        stream, column = _COLUMN[detector]
+        rows = self._app.store.scan(
+            stream, self._day, self._day + self._length(detector), [TIME], [Condition(column, "==", subject)]
+        )
+        times = rows.collect()[TIME].sort().to_list()
+        first = next((i for i, at in enumerate(times) if at >= begins), len(times))
+        low, high = first, len(times) - 1
+        if low > high or not self._finds(detector, subject, times[high]):
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._finds(detector, subject, times[middle]) else (middle + 1, high)
+        for earlier in range(max(first, low - 20), low):
+            if self._finds(detector, subject, times[earlier]):
+                return Found(times[earlier], earlier + 1)
+        return Found(times[low], low + 1)
+
+    def final_cpu(self) -> dict[str, float]:
+        """CPU seconds of one final evaluation of the day, by detector."""
+        evaluator = Evaluator(self._app.store, self._app.clock)
+        spent = {}
+        for name, setting in self._settings.items():
+            if setting.looks_early is not None:
+                began = time.process_time()
+                evaluator.attempt(setting, self._day)
+                spent[name] = time.process_time() - began
+        return spent
+
+    def _length(self, detector: str) -> timedelta:
+        return self._settings[detector].detector.requires.window
+
+    def _finds(self, detector: str, subject: str, at: datetime) -> bool:
+        """Whether the events up to `at` give a finding about the subject."""
+        setting = self._settings[detector]
+        until = at + timedelta(microseconds=1)
+        source = StoreSource(self._app.store)
+        window = Window(
+            self._day, self._day + setting.detector.requires.window, _Prefix(source, until), past=source
+        )
+        pinned = self._app.detect.baselines.pinned(detector)
+        baseline = self._app.detect.baselines.load(pinned) if pinned else None
+        window = replace(window.with_baseline(baseline), changed=frozenset({subject}))
+        return any(
+            j.finding is not None and j.score.subject.id == subject and not j.score.aspect
+            for j in judged(setting.detector, window)
+        )
