@@ -34,8 +34,8 @@ _SUBJECT = (
     Column(
         "tocsin.subject.type",
         K,
-        "type of the subject: model, dataset, principal, artifact, pipeline or detector; of health: plugin, stream, "
-        "clock, source or store",
+        "type of the subject: model, dataset, principal, artifact, pipeline or detector; in results of the detector "
+        "health also plugin, stream, clock, source or store",
     ),
     Column("tocsin.subject.id", K, "id of the subject"),
 )
@@ -51,7 +51,7 @@ _VERDICT = (
     Column(
         ASPECT,
         K,
-        "what is reported about the subject beside its score, such as events that could not be judged; else empty",
+        "empty for a score of the subject; otherwise what is reported in addition, such as events that cannot be judged",
     ),
 )
 
