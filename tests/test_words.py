@@ -55,6 +55,8 @@ COINAGES = {
     r"of a kind": "of one type", r"what was looked at": "coverage", r"anew": "again", r"all the same": "anyway",
     r"take it on": "acknowledge it", r"left in peace": "not called", r"tells? time": "reports the time",
     r"beats?": "heartbeat", r"said so": "reported", r"the whole way": "the complete guide",
+    r"found out": "detected", r"folds? (on|in)to": "has the same canonical form as", r"wins? over": "has precedence over",
+    r"(windows|those) of (now|the past)": "recent or older", r"without ink": "invisible", r"no habit": "name the effect",
 }  # fmt: skip
 #: The same in the parts of public names: functions, classes, methods and their parameters.
 NAMES = {

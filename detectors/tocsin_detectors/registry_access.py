@@ -105,8 +105,8 @@ class RegistryAccess(Detector[Params]):
         measures a million principals and a million resources: 1.4 GiB at most. Among the new principals of a window,
         the detector judges 1,000: first those with serious actions or broken rules, then those with the largest sums of
         log-odds. One finding, "not judged", states the number of the others. A baseline keeps at most 200,000 rows. If
-        a principal accesses more than 1,000 resources on a day, the baseline keeps the first 1,000 of them. If more than
-        1,000 principals of a day occur on no other day, the baseline keeps the first 1,000 of them.
+        a principal accesses more than 1,000 resources on one or two days, the baseline keeps the first 1,000 of each
+        day. If more than 1,000 principals of a day occur on no other day, the baseline keeps the first 1,000 of them.
     Blind spots
         An intruder who accesses only the usual resources of the account's owner, from the owner's machine, at the
         owner's hours; a new principal that only reads. An intrusion that lasts several days becomes part of the
