@@ -58,8 +58,8 @@ _VERDICT = (
 INTERNAL_STREAMS = (
     Stream(
         "score",
-        "A detector's score of one subject in one window. Scores below the threshold are stored as well. `@timestamp` is the "
-        "end of the window.",
+        "A detector's score of one subject in one window. Scores below the threshold are stored as well. `@timestamp` is "
+        "the end of the window.",
         (*COMMON, *_FINDING_KEY, *_SUBJECT, *_VERDICT, _CLAIM),
         {
             "@timestamp": "2026-03-03T00:00:00Z",

@@ -9,7 +9,8 @@ from tocsin.contract.plugin import NoParams, Receiver, Stability
 class Nobody(Receiver[NoParams]):
     """Discards notifications. Use it for alerts that are stored and listed without a notification to a person.
 
-    Delivery: none. alert_history records that Tocsin passed the notification to this receiver.
+    Delivery: at most once. The receiver sends nothing to anyone. alert_history records that Tocsin passed the notification
+    to this receiver.
     """
 
     id = "nobody"
