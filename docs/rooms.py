@@ -4,7 +4,7 @@
     python docs/rooms.py --check    # fail if the page is out of date
 
 A room is a folder with one job: a package of `tocsin/`, of `tocsin/store/` or `tocsin/pipeline/`, or a component. The
-modules that lie in `tocsin/` itself make two rooms: the ground floor (errors, clock, logs, words) and the public API.
+modules that lie in `tocsin/` itself make two rooms: the shared modules (errors, clock, logs, words) and the public API.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPONENTS = {
     "tocsin_dashboards": "dashboards",
     "tocsin_recorder": "recorder",
 }
-GROUND, API = "ground floor", "public API"
+GROUND, API = "shared modules", "public API"
 #: Packages of `tocsin/` whose folders are rooms, too.
 _HOUSES = ("tocsin.store", "tocsin.pipeline")
 Arrows = Mapping[str, frozenset[str]]
@@ -152,7 +152,7 @@ def page() -> str:
     graph, text = arrows(), PAGE.read_text()
     count = (
         f"The {len(graph)} rooms have {sum(map(len, graph.values()))} imports from other rooms, counted once for each pair. "
-        "No room imports from a room above it, and there is no circle."
+        "No room imports from a room above it, and no rooms import from one another in a cycle."
     )
     for name, lines in {"picture": [*picture(graph), "", count], "rooms": [*table(graph)]}.items():
         start, end = f"<!-- {name}: written by docs/rooms.py -->", f"<!-- end of {name} -->"

@@ -55,6 +55,8 @@ COINAGES = {
     r"of a kind": "of one type", r"what was looked at": "coverage", r"anew": "again", r"all the same": "anyway",
     r"take it on": "acknowledge it", r"left in peace": "not called", r"tells? time": "reports the time",
     r"beats?": "heartbeat", r"said so": "reported", r"the whole way": "the complete guide",
+    r"found out": "detected", r"folds? (on|in)to": "has the same canonical form as", r"wins? over": "has precedence over",
+    r"(windows|those) of (now|the past)": "recent or older", r"without ink": "invisible", r"no habit": "name the effect",
 }  # fmt: skip
 #: The same in the parts of public names: functions, classes, methods and their parameters.
 NAMES = {
@@ -63,21 +65,54 @@ NAMES = {
     "somebody": "user", "anew": "again",
 }  # fmt: skip
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("*/README.md")),
+    *sorted(ROOT.glob("examples/*/README.md")),
 ]
+#: Code in Markdown: a fenced block, an indented line, and inline code within one paragraph.
+_FENCED = re.compile(r"^ *(```+)[^`\n]*\n.*?^ *\1 *$", re.DOTALL | re.MULTILINE)
+_INDENTED = re.compile(r"^(?: {4}| {8})\S[^\n]*$", re.MULTILINE)
+_INLINE = re.compile(r"`(?:[^`\n]|\n(?![ ]*\n))+`")
+
+
+def _prose(text: str) -> str:
+    """A text without code, on one line. A dot stands for inline code, so that the words around it stay apart."""
+    text = _INDENTED.sub("", _FENCED.sub("", text))
+    return " ".join(_INLINE.sub(" . ", text).split())
 
 
 def _coined(text: str) -> list[str]:
-    """Coined phrases of a text, without what is quoted as code."""
-    prose = re.sub(r"```.*?```|`[^`]*`|^ {4}\S.*$", "", text, flags=re.DOTALL | re.MULTILINE)
-    prose = " ".join(prose.split())
+    """The coined phrases in the prose of a text."""
+    prose = _prose(text)
     return [
         f"{found[0]}: write {word}"
         for phrase, word in COINAGES.items()
         for found in re.finditer(rf"\b(?:{phrase})\b", prose, re.IGNORECASE)
     ]
+
+
+def test_all_prose_is_checked_and_no_code() -> None:
+    text = """First `a` line.
+
+    indented --code
+
+Second line, with `code over
+two lines`, and text.
+
+1. A step:
+
+   ```python
+   fenced = "code"
+   ```
+
+   Third line.
+
+Fourth line.
+"""
+    prose = _prose(text)
+    assert prose == "First . line. Second line, with . , and text. 1. A step: Third line. Fourth line."
+    assert _coined("Some text.\n\n    code\n\nThe path goes on.\n") == ["goes on: write continues"]
 
 
 def _commands(command: click.Command, path: str = "tocsin") -> Iterator[tuple[str, click.Command]]:

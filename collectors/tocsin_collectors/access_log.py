@@ -70,13 +70,13 @@ class _Pending:
 
 class AccessLog(Collector[Params]):
     """Follows access logs in the common, combined and vhost_combined formats (nginx, Apache, gunicorn), in MLflow's
-    format, in JSON, or in the format that `format` gives; also behind the prefixes of syslog and of containers.
+    format, in JSON, or in the format that `format` gives; also lines with the prefixes of syslog and of containers.
 
-    Delivery: at least once; each line is stored once. A line in which it is not clear where the address and the user
-    stand is rejected with a reason. Paths of MLflow's REST API become registry actions. For other paths the action is the
-    HTTP method. The event keeps only query parameters that name a resource, because other parameters may contain secrets.
-    MLflow names models and versions in the body of a request: without the configuration in `deploy/nginx`, the log does not
-    contain these names.
+    Delivery: at least once, and the store drops repeated events: no line is lost or stored twice. If the position of the
+    address or of the user in a line is not clear, the line is rejected with a reason. Paths of MLflow's REST API become
+    registry actions. For other paths the action is the HTTP method. The event keeps only query parameters that name a
+    resource, because other parameters may contain secrets. The names of models and versions are in the body of a request
+    to MLflow: without the configuration in `deploy/nginx`, the log does not contain these names.
     """
 
     id = "access_log"

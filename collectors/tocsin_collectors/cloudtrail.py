@@ -64,11 +64,12 @@ class Cloudtrail(Collector[Params]):
     """Reads CloudTrail files from S3 and files that tools export: arrays, single events, ndjson, concatenated JSON, the
     output of `lookup-events`, EventBridge events, and log events of CloudWatch.
 
-    Delivery: at least once; each `eventID` is stored once. The collector identifies a file by its content.
-    It never reads a completely committed file again, and it resumes a partly committed file at its
-    checkpoint. Every record of a file becomes an event or a rejection; a copy becomes two events, one for its source.
-    Digests, insights and CloudWatch's control messages describe no access: the collector skips and counts them. A file
-    that is not JSON or is truncated becomes one rejection, and the collector continues with the next file.
+    Delivery: at least once, and the store drops repeated events: no `eventID` is lost or stored twice. The collector
+    identifies a file by its content. It never reads a completely committed file again, and it resumes a partly committed
+    file at its checkpoint. Every record of a file becomes an event or a rejection. The record of a copy becomes two events:
+    one for the copy, and one for the access to the copied resource. Digest files, insight records and CloudWatch's control
+    messages describe no access: the collector skips and counts them. A file that is not JSON or is truncated becomes one
+    rejection, and the collector continues with the next file.
     """
 
     id = "cloudtrail"

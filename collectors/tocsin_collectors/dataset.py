@@ -31,20 +31,21 @@ class Params:
     paths: tuple[str, ...] = param(doc="files, folders or globs; in a folder *.csv, *.csv.gz, *.parquet")
     name: str = param(
         "",
-        doc="name of the dataset; if empty, the sidecar's, else the file's name without date or counter, or the "
-        "folder's name",
+        doc="name of the dataset; if empty, the name in the sidecar, else the file's name without date or counter, or "
+        "the folder's name",
     )
     label: str = param("", doc="name of the label column")
     writer: str = param("", doc="writer of the files; becomes user.id")
     inputs: tuple[str, ...] = param((), doc="digests of the datasets from which the files were made")
     time: str = param("mtime", doc="time of writing: mtime, or a time such as 2026-03-02T03:00:00Z")
-    separator: str = param("", doc="separator of CSV files; if empty, found out: comma, semicolon, tab or |")
+    separator: str = param("", doc="separator of CSV files; if empty, detected")
     encoding: str = param(
-        "", doc="encoding of CSV files; if empty, found out: UTF-8, UTF-16, cp1252 or Latin-1"
+        "", doc="encoding of CSV files; if empty, detected: UTF-8, UTF-16, cp1252 or Latin-1"
     )
-    decimal: str = param("", choices=("", ".", ","), doc="decimal mark of CSV files; if empty, found out")
+    decimal: str = param("", choices=("", ".", ","), doc="decimal mark of CSV files; if empty, detected")
     missing: tuple[str, ...] = param(
-        (), doc="more markers of missing values in CSV files, beside NA, N/A, NULL, NaN, None and \\N"
+        (),
+        doc="further markers of missing values in CSV files, in addition to NA, N/A, NULL, NaN, None and \\N",
     )
 
 
@@ -63,15 +64,16 @@ class _Pending:
 class Dataset(Collector[Params]):
     """Writes one event for each state of a dataset file. An unchanged file is not read again.
 
-    Delivery: at least once; an equal event is stored once. The collector identifies the state of a file by path, size
-    and time of the last change. If a setting is corrected, all files are read again. If a file changes while the
-    collector reads it, the collector skips the file until the next run. Write a new file under another name and then
-    rename it, so that the collector never reads an incomplete file as a snapshot. A file that cannot be read is a dead
-    letter, and an event with the outcome `failure`.
+    Delivery: at least once, and the store drops repeated events. The collector identifies the state of a file by path,
+    size and time of the last change. If a setting is changed, the collector reads all files again. If a file changes
+    while the collector reads it, the collector skips the file until the next time that it runs. Write a new file under
+    another name and then rename it, so that the collector never reads an incomplete file as a snapshot. If a file cannot
+    be read, the collector writes a dead letter, and an event with the outcome `failure`.
 
-    What the settings declare wins over the sidecar of a file. A source that has delivered before does not accept
-    declared times of more than a day before its newest snapshot: the event time is then the time of the last change
-    that the file system recorded.
+    A sidecar is a file `<file>.meta.json` or `<file>.meta.yaml`, in which the producer declares the name, label column,
+    writer, inputs and time of a dataset file. If settings and sidecar differ, the settings have precedence. A source
+    that has delivered before does not accept a declared time that is in the future, or more than a day before its
+    newest snapshot. The event time is then the time of the last change that the file system recorded.
     """
 
     id = "dataset"

@@ -44,9 +44,9 @@ class _Pending:
 class Ndjson(Collector[Params]):
     """Follows ndjson files that grow, are rotated, truncated or compressed.
 
-    Delivery: at least once. No line is lost. No line is stored twice, because the checkpoint is committed
-    together with the rows. The order within a file is preserved. The collector reads an incomplete last line
-    when the line is complete, or when the file has not changed for ten minutes.
+    Delivery: at least once, and the store drops repeated events: no line is lost or stored twice. The order within a
+    file is preserved. If the last line of a file is incomplete, the collector reads it when it is complete, or when the
+    file has not changed for ten minutes.
     """
 
     id = "ndjson"

@@ -1,8 +1,9 @@
-"""Grafana's file of alert rules about Tocsin's own health, made from the rules that Prometheus has.
+"""Writes Grafana's file of alert rules about Tocsin's health, from the alert rules of Prometheus.
 
-Each thing is judged in one place, so that nobody is paged twice: what Prometheus can see, Prometheus judges, and its rules
-lie in Grafana paused, for sites whose Prometheus judges nothing. What it cannot see is that it does not answer itself:
-that one rule Grafana evaluates. Both go to the same Alertmanager. Why: docs/decisions/0011-grafana.md.
+Only one system evaluates each rule, so that people are notified once. Prometheus evaluates its own rules. Grafana's file
+contains paused copies of these rules, for installations whose Prometheus does not have the rules. Prometheus cannot
+detect that it does not answer, so Grafana evaluates this one rule. Prometheus and Grafana send alerts to the same
+Alertmanager. The reasons are in docs/decisions/0011-grafana.md.
 """
 
 from __future__ import annotations
@@ -16,26 +17,28 @@ import yaml
 
 from tocsin.errors import ConfigError
 
-#: Where the rules are read and the file is written, in Tocsin's repository.
+#: The file with the rules of Prometheus, and the file that is written, in Tocsin's repository.
 RULES = Path("deploy/prometheus/tocsin.rules.yml")
 FILE = Path("deploy/grafana/alerting/tocsin.yml")
 PROMETHEUS = "tocsin-prometheus"
 RECEIVER = "tocsin-alertmanager"
 ALERTMANAGER = "http://alertmanager:9093"
-#: What a rule links to. Grafana takes a dashboard only together with a panel.
+#: The dashboard that a rule links to. Grafana accepts a link to a dashboard only together with a panel.
 DASHBOARD, PANEL = "tocsin-health", 1
 _EVERY = "1m"
-#: Grafana reads rules before dashboards and finds a folder by its title: in `Tocsin` it would give that another uid.
+#: Title of the folder of the rules. It must not be `Tocsin`: Grafana reads the rules before the dashboards, and would create
+#: the folder `Tocsin` with another uid than the dashboards need.
 _FOLDER = "Tocsin alerts"
 _NOTE = """\
-# Written by `tocsin dashboards build` from deploy/prometheus/tocsin.rules.yml: change that, and build again.
-# The rules of group `tocsin` are paused because Prometheus evaluates them; `tocsin-watch` is what Prometheus cannot see.
+# Written by `tocsin dashboards build` from deploy/prometheus/tocsin.rules.yml. Change that file, and build again.
+# The rules of group `tocsin` are paused, because Prometheus evaluates them. Grafana evaluates the group `tocsin-watch`.
 """
-#: Of Prometheus' answer: it gives only the series for which a rule holds, and their values are counts, ages and sizes, so
-#: that whatever comes back is an alert, a 0 (`up == 0`) as well.
+#: The condition for an alert: greater than -1. Prometheus returns only the series for which the expression of a rule is
+#: true. The values of these series are counts, ages and sizes, so each of them is at least 0, for example with `up == 0`.
 _ANY = ("gt", -1)
 _EXPRESSION = ("__expr__", "__expr__")
-#: The one rule that is Grafana's own: its query has an answer while all is well, and none is what it is there for.
+#: The rule that Grafana evaluates. Its query returns a number while Prometheus answers and monitors at least one worker. The
+#: rule fires if the query returns nothing.
 UNWATCHED: Mapping[str, Any] = {
     "alert": "TocsinUnwatched",
     "expr": 'count(up{job="tocsin"})',
@@ -48,10 +51,10 @@ UNWATCHED: Mapping[str, Any] = {
 
 
 def file(rules: Path) -> str:
-    """The text of Grafana's file for a file of Prometheus' rules.
+    """The text of Grafana's file, from a file with rules of Prometheus.
 
     Raises:
-        ConfigError: it cannot be read or is no such file.
+        ConfigError: the file cannot be read, or does not contain rules of Prometheus.
     """
     try:
         given = yaml.safe_load(rules.read_text(encoding="utf-8"))
@@ -64,7 +67,7 @@ def file(rules: Path) -> str:
 
 
 def document(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rule groups of Prometheus as a provisioning file of Grafana's, with contact point and policy."""
+    """The content of Grafana's provisioning file: the rule groups of Prometheus, the contact point and the policy."""
     made = [
         _group(group["name"], [_rule(r, paused=True) for r in group["rules"] if "alert" in r])
         for group in groups
@@ -84,7 +87,8 @@ def document(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 ],
             }
         ],
-        # Alertmanager groups and repeats; here each alert goes on at once, and again before Alertmanager forgets it.
+        # Alertmanager groups alerts and repeats notifications. Grafana sends each alert to Alertmanager at once, and sends
+        # it again every minute, before Alertmanager treats the alert as resolved.
         "policies": [
             {
                 "orgId": 1,
@@ -105,10 +109,14 @@ def _group(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
 def _rule(
     rule: Mapping[str, Any], *, paused: bool, silent: str = "OK", holds: tuple[str, int] = _ANY
 ) -> dict[str, Any]:
-    """One rule. `silent` is its state without a result.
+    """A rule of Grafana from a rule of Prometheus.
 
-    In Prometheus, an empty result means that the rule does not fire. If Prometheus does not answer, only
-    TocsinUnwatched fires, and not every rule.
+    Args:
+        rule: the rule of Prometheus.
+        paused: whether the rule is paused.
+        silent: the state of the rule if its query returns nothing or fails. `OK` is right for a rule of Prometheus: an
+            empty result means that the rule does not fire, and if Prometheus does not answer, only TocsinUnwatched fires.
+        holds: the condition on the value of the query for which the rule fires.
     """
     return {
         "uid": _uid(rule["alert"]),
@@ -133,7 +141,7 @@ def _uid(alert: str) -> str:
 
 
 def _annotation_text(text: str) -> str:
-    """A text for people. Grafana's name of Prometheus' `$value` is the value of one expression."""
+    """The text of an annotation, with Grafana's variable in place of Prometheus' `$value`."""
     return re.sub(r"\$value\b", "$values.B.Value", text)
 
 
@@ -151,7 +159,7 @@ def _step(ref: str, uid: str, kind: str, model: Mapping[str, Any], seconds: int 
 
 
 def _expressions(holds: tuple[str, int]) -> list[dict[str, Any]]:
-    """The query's last value as B, and in C whether it is worth an alert."""
+    """Two expressions: B is the last value of the query, C is whether B fulfils the condition."""
     evaluator = {"type": holds[0], "params": [holds[1]]}
     return [
         _step("B", *_EXPRESSION, {"type": "reduce", "reducer": "last", "expression": "A"}),

@@ -1,4 +1,4 @@
-"""The kinds of panels that the boards are made of: each has a description, a unit, a link and words for no data."""
+"""One function for each kind of panel. Every panel has a description, a unit, a link and a text for missing data."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from tocsin_dashboards.sources import PROMETHEUS
 
 Panel = Any
 QUIET = "nothing in this time"
-#: Uids of the dashboards, as links name them.
+#: Uids of the dashboards, for links.
 OVERVIEW, ALERT, MODEL, PRINCIPAL, INCIDENTS, HEALTH, DATASETS, BEHAVIOR, USAGE, ACCESS = (
     "tocsin-overview", "tocsin-alert", "tocsin-model", "tocsin-principal", "tocsin-incidents", "tocsin-health",
     "tocsin-data-integrity", "tocsin-model-behavior", "tocsin-usage", "tocsin-access",
 )  # fmt: skip
-#: What legends call percentiles.
+#: Names of percentiles in legends.
 _PERCENTILES = {percent: f"{percent} % quantile" for percent in (5, 25, 75, 95, 99)} | {50: "median"}
 KEEP = "var-namespace=${namespace:raw}&${__url_time_range}"
 
 
 def to(uid: str, title: str) -> build.DashboardLink:
-    """A link to another dashboard, of the same namespace and over the same time."""
+    """A link to another dashboard, which keeps the namespace and the time range."""
     return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{KEEP}")
 
 
 def described(
     panel: Panel, title: str, doc: str, unit: str, link: build.DashboardLink, empty: str = QUIET
 ) -> Panel:
-    """The panel with what every panel has."""
+    """Add the parts that every panel has: title, description, unit, link, and the text for missing data."""
     return panel.title(title).description(doc).unit(unit).links([link]).no_value(empty)
 
 
@@ -60,7 +60,10 @@ def number(
     column: str = "Count",
     empty: str = "no answer",
 ) -> Panel:
-    """One number, colored by the threshold that it is above. What counts must answer 0 where there is nothing."""
+    """One number. Its color is that of the highest threshold in `steps` that the number reaches.
+
+    If the number is a count, the query must return 0 if nothing was counted.
+    """
     panel = stat.Panel().thresholds(looks.thresholds(*steps)).color_scheme(looks.by_threshold())
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields(f"/^{column}$/"))
     panel.color_mode(looks_model.BigValueColorMode.VALUE).graph_mode(looks_model.BigValueGraphMode.NONE)
@@ -78,10 +81,11 @@ def lines(
     at_least: str = "",
     subject: str = "",
 ) -> Panel:
-    """Series over time; stacked ones as bars. Series with known names have fixed colors, the others a color by name.
+    """Series over time: lines, or with `stacked` stacked bars.
 
-    `at_least` is the least width of an automatic bucket of time. `subject` is the name of a series that stands out
-    against gray others.
+    Series with known names have fixed colors. The name of any other series determines its color. `at_least` is the
+    minimum width of an automatic time bucket. `subject` is the name of a series that is highlighted: the other series
+    are gray.
     """
     panel = (
         timeseries.Panel()
@@ -109,7 +113,7 @@ def lines(
 
 
 def _color(panel: Panel, fields: set[str], *, stacked: bool, subject: str) -> None:
-    """Fixed colors for series with known names, a color by name for the others, and red for the threshold."""
+    """Set the colors: fixed for series with known names, by name for other series, and red for the threshold."""
     if fields and not subject:
         for names, properties in looks.by_name(dotted=not stacked and not fields & looks.SERIES.keys()):
             panel.override_by_regexp(names, properties)
@@ -161,7 +165,7 @@ def bars(
     named: Mapping[str, str],
     unit: str = "short",
 ) -> Panel:
-    """A bar for each bucket of `along`; `named` has the readable name of each field."""
+    """A bar for each bucket of the field `along`. `named` maps each field to its readable name."""
     panel = (
         barchart.Panel()
         .color_scheme(looks.one_hue())
@@ -181,7 +185,7 @@ def bars(
 
 
 def heat(title: str, doc: str, target: Any, link: build.DashboardLink, *, unit: str = "none") -> Panel:
-    """How a number is distributed over time: the brighter, the more events. `unit` is of the number; cells are counts."""
+    """A heat map of the distribution of a number over time. A brighter cell has more events. `unit` is the number's unit."""
     panel = heatmap.Panel().calculate(False).datasource(source_of(target)).with_target(target)  # noqa: FBT003
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Viridis").steps(64))
     panel.y_axis(heatmap.YAxisConfig().unit(unit)).exemplars_color(looks.GREY)
@@ -198,9 +202,11 @@ def network(
     link: build.DashboardLink,
     edges: int = 200,
 ) -> Panel:
-    """Two keyword fields as nodes, joined where an event has both. Nodes follow from the edges.
+    """A graph of two keyword fields: each value is a node, and an edge joins two values that occur in one event.
 
-    The panel looks for fields *named* source, target, id and mainstat: renaming would only change what they are called.
+    Grafana derives the nodes from the edges. The panel needs fields with the names source, target, id and mainstat.
+    Therefore the fields are copied to new fields with these names. The transformation that renames fields would change
+    only the displayed names.
     """
     target = ask(source, where, [count()], [terms(pair[0], edges // 5), terms(pair[1], edges // 2)])
     panel = nodegraph.Panel().datasource(source_of(target)).with_target(target)
@@ -228,7 +234,7 @@ def network(
 
 
 def _copied(field: str, name: str) -> tuple[str, dict[str, Any]]:
-    """A field once more, under another name."""
+    """A transformation that copies a field to a new field with another name."""
     return "extractFields", {
         "source": field,
         "format": "regexp",
@@ -238,7 +244,7 @@ def _copied(field: str, name: str) -> tuple[str, dict[str, Any]]:
 
 
 def promised(expr: str, legend: str = "", ref: str = "A") -> Any:
-    """A query of Prometheus."""
+    """A query to Prometheus."""
     found = prometheus.Dataquery().ref_id(ref).expr(expr).range()
     found.datasource(DataSourceRef(type_val="prometheus", uid=PROMETHEUS))
     return found.legend_format(legend) if legend else found

@@ -1,8 +1,9 @@
-"""Dashboards in Grafana: what a push would do, and doing it without losing what an analyst has changed.
+"""Computes and applies the changes of a push to Grafana's dashboards, and preserves the changes of analysts.
 
-Every save carries the message `tocsin <version> <digest>`. So the newest version's message says whether Tocsin saved it,
-and then what: one that somebody else saved is theirs and is kept; one of ours with the digest of what is built is
-current, whatever defaults Grafana has filled in since. Dashboards with other uids are never looked into.
+Tocsin saves each version of a dashboard with the message `tocsin <version> <digest>`. The message of the newest version
+therefore shows who saved that version. If a user saved it, a push keeps the dashboard. If Tocsin saved it and the digest
+is that of the built dashboard, the dashboard is current, even if Grafana has added default values since then. A push
+reads no dashboards with other uids.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Any
 from tocsin_dashboards.changes import Change, difference, digest, patch, text
 from tocsin_dashboards.grafana import Conflict, Grafana, GrafanaError
 
-#: The folder in Grafana, by its uid; its title may be another.
+#: Uid of Tocsin's folder in Grafana. The title of the folder is configurable.
 FOLDER_UID = "tocsin"
-#: Every built dashboard has it.
+#: Tag of every built dashboard.
 TAG = "tocsin"
 _OURS = re.compile(r"tocsin \S+ ([0-9a-f]{12})")
 Dashboard = Mapping[str, Any]
@@ -28,7 +29,7 @@ Dashboard = Mapping[str, Any]
 
 @dataclass
 class Folder:
-    """Tocsin's folder; made with the first dashboard that is saved in it, and left alone where it is."""
+    """Tocsin's folder in Grafana. It is created before the first dashboard is saved in it, and never moved or renamed."""
 
     grafana: Grafana
     title: str = "Tocsin"
@@ -36,10 +37,13 @@ class Folder:
     there: bool = False
 
     def ensure(self) -> str:
-        """Its uid; afterwards it is there.
+        """Create the folder if it does not exist.
+
+        Returns:
+            The uid of the folder.
 
         Raises:
-            GrafanaError: another folder has its title, or it may not be made.
+            GrafanaError: another folder has the title, or the token may not create folders.
         """
         if not self.there and not self.grafana.has_folder(self.uid):
             try:
@@ -63,12 +67,17 @@ def plan(
     overwrite: bool = False,
     prune: bool = False,
 ) -> list[Change]:
-    """What a push would do to each dashboard; nothing is written.
+    """Compute the change that a push would make to each dashboard. Nothing is written.
 
-    With `overwrite` what somebody changed in Grafana is replaced, with `prune` what is no longer built is deleted.
+    Args:
+        grafana: the client of Grafana's API.
+        dashboards: the built dashboards by uid.
+        folder: the folder for new dashboards.
+        overwrite: replace the dashboards that a user changed in Grafana.
+        prune: delete the dashboards that Tocsin saved and that are no longer built.
 
     Raises:
-        GrafanaError: Grafana cannot be asked.
+        GrafanaError: a request to Grafana failed.
     """
     changes = [
         _compare(grafana, uid, built, folder, overwrite=overwrite)
@@ -78,7 +87,7 @@ def plan(
 
 
 def pull(grafana: Grafana, uid: str, built: Dashboard) -> str:
-    """A patch from what is built to what Grafana has; empty where they are equal.
+    """A patch that changes the built dashboard to the dashboard in Grafana; empty if both are equal.
 
     Raises:
         GrafanaError: Grafana has no such dashboard.
@@ -94,9 +103,9 @@ def pull(grafana: Grafana, uid: str, built: Dashboard) -> str:
 def _compare(
     grafana: Grafana, uid: str, built: Dashboard, folder: Folder, *, overwrite: bool, retry: bool = True
 ) -> Change:
-    """What a push would do; with `retry`, a save that conflicts with another save compares and saves once more."""
+    """Compute the change of one dashboard. With `retry`, a save that conflicts with another save is tried once more."""
     change = partial(Change, "dashboard", uid, str(built.get("title", uid)))
-    # In this order: what is saved after the first answer shows in the second, or is refused by its version.
+    # The dashboard is read before its history: a save between the two reads is in the history, or Grafana refuses our save.
     found = grafana.dashboard(uid)
     if found is None:
         return change(
@@ -117,14 +126,14 @@ def _compare(
     if not ours and not overwrite:
         return change("kept", f"changed in Grafana by {who}", diff)
     why = "" if ours else f"replaces what {who} saved; Grafana's history keeps that"
-    # One that was moved stays where it was moved to.
+    # A user may have moved the dashboard to another folder. It stays there.
     place = dataclasses.replace(folder, uid=str(meta.get("folderUid") or ""), there=True)
     over = {**built, "version": have["version"]}
     return change("changed", why, diff, partial(_save, grafana, uid, over, place, retry))
 
 
 def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, retry: bool) -> Change:
-    """Save. If another save came first, compare once more, and keep the changes of an analyst."""
+    """Save a dashboard. If another save came first, compare again, and keep the changes of a user."""
     done = Change(
         "dashboard", uid, str(dashboard.get("title", uid)), "changed" if "version" in dashboard else "added"
     )
@@ -136,7 +145,9 @@ def _save(grafana: Grafana, uid: str, dashboard: Dashboard, folder: Folder, retr
             raise GrafanaError(f"{error}; rename the other dashboard of this title") from None
         built = {key: value for key, value in dashboard.items() if key != "version"}
         now = _compare(grafana, uid, built, folder, overwrite=False, retry=False)
-        if now.state == "unchanged":  # it was this save, and its answer was lost; or another push of the same
+        if (
+            now.state == "unchanged"
+        ):  # our save succeeded and its response was lost, or another push saved the same
             return done
         if now.apply is not None:
             return now.apply() if retry else now.but("kept", "other users keep saving it: push again later")
@@ -158,7 +169,7 @@ def _no_longer_built(grafana: Grafana, built: Collection[str], prune: bool) -> I
 
 
 def _delete(grafana: Grafana, change: Change) -> Change:
-    """Delete, unless somebody has changed it since it was looked at."""
+    """Delete a dashboard, unless a user has changed it since the comparison."""
     newest = grafana.newest(change.uid)
     if newest and not _OURS.fullmatch(str(newest.get("message") or "")):
         return change.but(

@@ -76,25 +76,27 @@ class DatasetProfile(Detector[Params]):
         More or fewer rows; missing values; new, lost or duplicated values; changed means and spreads, for
         instance after a change of unit; changed shares of values and of labels; columns that were added,
         removed or have another type. If the writer never wrote the dataset before, the score is multiplied by
-        1.25. Separate findings: snapshots that cannot be read, new datasets of a known source, another label
-        column, form of file or source, and sidecars that contradict the settings.
+        1.25. These cause separate findings: a snapshot that cannot be read, a new dataset of a known source, a
+        change of the label column, of the form of the files or of the source, and a sidecar (a file in which the
+        producer describes a dataset file) that contradicts the settings.
     Method
         The detector compares each figure of the profile (partition summaries, Shankar et al. 2023) with its
         median over up to 30 earlier snapshots, and divides the difference by the figure's standard error. The
         standard error combines the sampling error with the variation of the earlier snapshots that sampling
-        error does not explain; the most extreme tenth of the snapshots is left out. If this variation is
+        error does not explain, without the most extreme tenth of the snapshots. If this variation is
         estimated from few snapshots only, the critical value is larger (Student's t, degrees of freedom after
         Satterthwaite 1946). The target rate of false alarms is split equally between rows, labels and columns,
         and within each group between all figures (Bonferroni). The score is the largest ratio of a figure's
         deviation to its critical value.
     Blind spots
         Changes that do not change any figure of a column, such as labels that are swapped between rows (see
-        `label_poisoning`); slow changes, because the history soon contains them; the first snapshots of a
-        dataset, unless its source has another one with like columns, with which it is then compared; a single
-        extreme value.
+        `label_poisoning`); slow changes, because the history soon contains them; a single extreme value; the
+        first snapshots of a dataset, unless its source has another dataset with similar columns: the detector
+        then compares the new dataset with the other one.
 
-        Cost: linear in the snapshots of window and history, and in their columns. Caps: 2,000 snapshots of a
-        dataset (evenly spaced) and 1,000 new names of a source in a window; what is left out is a finding.
+        Cost: linear in the snapshots of window and history, and in their columns. In a window, the detector
+        judges at most 2,000 snapshots of a dataset (evenly spaced) and 1,000 new names of a source. A finding
+        states how many it did not judge.
     False alarms
         A real change: a new product, a campaign, a migration of the source; a day of the week that the history
         does not contain. These alarms end when the history contains enough snapshots after the change.

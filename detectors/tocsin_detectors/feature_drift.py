@@ -66,8 +66,8 @@ class FeatureDrift(Detector[Params]):
     What it sees
         Features whose values shift, or that have new, vanished or missing values (another unit, a broken join,
         a new kind of client). Features whose values are usual but no longer fit the values of the other
-        features (shuffled, shifted or forged columns). Features that were added to the model's schema, and
-        features that calls lack, are separate findings.
+        features (shuffled, shifted or forged columns). New features in the calls of a model, and features of
+        the baseline that calls lack, cause separate findings.
     Method
         The detector compares each feature's values with the baseline by a Kolmogorov-Smirnov test, and by a
         chi-squared test of the counts in the baseline's quantile bins. For a categorical feature it uses only
@@ -86,8 +86,8 @@ class FeatureDrift(Detector[Params]):
         mix changes; a new version with another schema, until a new baseline is fitted. All models share one
         threshold.
     Respond
-        For each feature in the evidence, compare the bins before and after, the missing and the new values.
-        Compare with releases of the upstream pipeline and with the calling principals. If the change is
+        For each feature in the evidence, compare the counts in `baseline` and `window`. Find out whether the
+        change began with a release of the upstream pipeline, or with a new principal. If the change is
         intended, fit a new baseline. If not, hold the model's decisions and find who sends these rows.
     """
 

@@ -85,7 +85,7 @@ class LabelPoisoning(Detector[Params]):
     Method
         The detector fits a gradient-boosting model of the label on trusted snapshots. For each direction it
         computes the log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), minus the
-        ratio that each row's features lead to expect. The detector standardizes this ratio with the mean and
+        expected ratio, given the features of the rows. The detector standardizes this ratio with the mean and
         the spread that cross-fitting measures on the trusted rows. If the trusted snapshots differ by more than
         sampling error (Cochran 1954), the detector widens the null distribution. To find triggers, the detector
         counts pairs and triples of exact values and of quantile bins in the new rows and in the trusted rows.
@@ -94,11 +94,11 @@ class LabelPoisoning(Detector[Params]):
     Blind spots
         Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or spread
         over wide ranges; poisoned rows that the baseline already contains; numeric targets. Snapshots that
-        together have too few new rows get score 0 and no alert. A snapshot of a known dataset whose rows cannot
-        be read, or that lacks the label or all columns, is a finding "not judged".
+        together have too few new rows get score 0 and no alert. If a snapshot of a known dataset cannot be read,
+        or lacks the label or all columns, the finding is "not judged".
 
-        Cost: linear in events and in the rows of the judged snapshots. Caps: 1,000 datasets in a baseline, 1,000
-        snapshots of a dataset (evenly spaced), `trusted_rows` rows of each, 100 new names of a source.
+        Cost: linear in events and in the rows of the judged snapshots. Limits: 1,000 datasets in a baseline, 1,000
+        snapshots of a dataset (evenly spaced), `trusted_rows` rows of a snapshot, 100 new names of a source.
     False alarms
         A real change of the label's meaning, or of how the label depends on the features (a new policy, a new
         labeling team); a campaign or a retry that adds many nearly equal rows at once.

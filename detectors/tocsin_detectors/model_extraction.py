@@ -82,19 +82,21 @@ class ModelExtraction(Detector[Params]):
 
     What it sees
         The detector cuts the different queries of each principal to each model in the window into sub-windows
-        of 20 to 500 consecutive queries. In a sub-window it finds values and pairs of values that honest
-        queries never have; queries far from all known queries or from each other; small changes of earlier
-        queries in many features; single new values in earlier queries; and queries for which the model is
-        unsure of its answer. Repeated queries count once.
+        of 20 to 500 consecutive queries. In a sub-window it finds queries with values or pairs of values that
+        honest queries never have; queries that are far from all known queries or from each other; queries that
+        differ slightly from an earlier query in many features; queries that repeat an earlier query with a
+        value that honest queries never have; and queries for which the confidence of the model is low.
+        Repeated queries count once.
     Method
         Six statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
         (Sadeghzadeh et al. 2022). Each statistic is the mean amount by which the queries of a sub-window exceed
         a limit that most honest queries do not exceed. The statistic is standardized by its tail in honest
-        sub-windows of the same size. The score is the largest of the six. Vectors of another shape are aligned
-        with the baseline's by feature name, or by place if they have the same length. The spellings of a
-        principal's name are pooled. Calls that cannot be compared are reported as "not judged". The cost grows
-        with the number of calls, and with the number of principals that have at least `min_queries` of them, of
-        which at most 10,000 are judged. Of each principal, `sub_windows` runs of 500 queries are judged.
+        sub-windows of the same size. The score is the largest of the six. If a vector has other names or
+        another order of features, the detector aligns the vector with the baseline by feature name, or by place
+        if the lengths are equal. All spellings of a principal's name are one principal. Calls that cannot be
+        compared are reported as "not judged". The cost grows with the number of calls, and with the number of
+        principals with at least `min_queries` calls. At most 10,000 principals are judged, those with the most
+        calls, and at most `sub_windows` sub-windows of each size for each principal.
     Blind spots
         Queries that are random real rows, or interpolations that are rounded to values of real rows: such
         queries do not differ from honest queries, and only `query_budget` detects them. Many colluding accounts

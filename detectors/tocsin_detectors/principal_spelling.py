@@ -19,21 +19,21 @@ _DISGUISED, _OTHER = 2.5, 1.0
 
 
 class PrincipalSpelling(Detector[NoParams]):
-    """A principal's name appears in a new spelling that folds onto the name of another principal.
+    """A principal has a new name that looks like the name of another principal.
 
     What it sees
-        Names in the streams `access` and `inference` that were not there in the four weeks before, and that have
-        the same canonical form as another name: other case or spaces, letters of another alphabet that look
-        alike, full-width letters, zero-width characters.
+        Names in the streams `access` and `inference` that did not occur in the four weeks before, and that have
+        the same canonical form as another name. Such names differ in case, in spaces, in letters of another
+        alphabet that look alike, in full-width letters or in zero-width characters.
     Method
         Names are compared by their canonical form: NFKC, case folding, prototypes of confusable characters
-        (Unicode Technical Standard 39) and no invisible characters. All other detectors pool the volumes of such
-        spellings, and give a new spelling no history. This rule reports the spelling itself. A spelling that looks
-        like the known name is `high`, other case or spaces are `low`. The cost grows with the number of different
-        names.
+        (Unicode Technical Standard 39) and no invisible characters. This rule reports the new spelling. If a person
+        cannot see the difference between the names, the severity is `high`. If the names differ only in case or
+        spaces, the severity is `low`. Other detectors add up the volumes of all spellings of a name, and a new
+        spelling has no history. The cost grows with the number of different names.
     Blind spots
         Names that differ in one visible character (mallory and mallery), and ASCII characters that look alike
-        (l and 1). A spelling that was used in the four weeks before.
+        (l and 1). A spelling that occurred in the four weeks before.
     False alarms
         A gateway or identity provider that changes the case of names. Two people whose names differ only in
         letters of two alphabets that look the same.

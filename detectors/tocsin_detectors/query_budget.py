@@ -68,11 +68,11 @@ class QueryBudget(Detector[Params]):
         is `margin` times the usual number of queries, and at least `least_rows`. The usual number is the larger
         of two numbers, both from the two weeks before the counted time: the principal's own different queries,
         and the upper quartile of its peers' calls. The upper quartile is limited to three times the median of
-        the peers, so that a few batch accounts do not set the budget of all principals. The spellings of a
-        principal's name are pooled, and so are calls without a principal; only the past of spellings that are
-        in use counts. A call without a feature vector counts as a different query. The store counts the calls
-        first. The detector reads feature vectors only of principals whose calls reach half of the budget,
-        computed without their own past.
+        the peers, so that a few batch accounts do not set the budget of all principals. All spellings of a
+        principal's name are one principal; its past contains only the queries of spellings that it used in the
+        counted time. All calls without a principal are one principal, too. Each call without a feature vector
+        counts as a different query. The store counts the calls first. The detector reads feature vectors only
+        of principals whose calls reach half of a budget that is computed without the principal's own past.
     Blind spots
         Many colluding accounts with small budgets, if they are not new; an account whose queries increase
         slowly for a month.

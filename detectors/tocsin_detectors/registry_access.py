@@ -76,39 +76,46 @@ class RegistryAccess(Detector[Params]):
 
     What it sees
         Principals that access resources that are new to them; mass downloads; sessions from a new address, with a
-        new program or at unusual hours; principals that return after a long absence; unknown principals. Broken
-        rules: a resource that a principal uses for the first time soon after a grant, failures and then a success, a
-        model that is deleted and created again, a promotion without an evaluation, a disabled audit log, a service
-        that leaves its role. Serious actions (deletions, permission changes, moved aliases and stages, disabled audit
-        logs) of a principal that is new, out of its hours or at a new address, or that are unusual for it, are `high`.
-        Floods of principals and resources, and new spellings of known principals. The evidence names each broken rule
-        and its weight, and each serious action with its target, address and outcome.
+        new program or at unusual hours; principals that return after a long absence; unknown principals; very many
+        new principals or resources; new spellings of the names of known principals.
+
+        Broken rules: a principal uses a resource for the first time within an hour after a grant; a success follows
+        several failures; a model is deleted and created again; a model is promoted without an evaluation; an audit log
+        is disabled; a service does an action that does not belong to its role.
+
+        Serious actions: deletions, permission changes, moved aliases and stages, disabled audit logs. A serious action
+        is a finding of severity `high` or worse if the principal is new, acts outside its usual hours or uses a new
+        address, or if the action is unusual for the principal. The evidence names each broken rule and its weight, and
+        each serious action with its target, address and outcome.
     Method
         For each accessed resource, the detector computes the log-odds of two explanations: an intruder who picks
         popular resources, and the principal's own history, in which older accesses have less weight (Kneser-Ney and
-        item-to-item backoff, `tocsin.stats.surprise`). The six largest are summed, in nats. A new address, program
-        or action, and a long absence, each add the log of the ratio of two rates: the rate among intruders and the
-        rate in the baseline. Hours are compared with a circular kernel density that is shrunk to the principal's
-        pool (people, services), and volumes with a robust z. Calibration scores each window of the baseline's later
-        half against the accesses before it. A broken rule adds a multiple of the threshold; a serious action adds at
-        least two. What an owner does with its resources is usual if the owner, or others of its pool, did it before. An
-        owner is who changed a resource before. Serious actions after the baseline make no habit. A new principal is
-        compared with its pool. Volumes are pooled over the spellings of a principal; novelty and history belong to each
-        spelling.
+        item-to-item backoff, `tocsin.stats.surprise`). The score contains the sum of the six largest log-odds, in nats.
+        A new address, program or action, and a long absence, each add the log of the ratio of two rates: the rate among
+        intruders and the rate in the baseline. Hours are compared with a circular kernel density that is shrunk to the
+        density of the principal's pool (people, services), and volumes with a robust z. Calibration scores each window
+        of the baseline's later half against the accesses before that window.
 
-        Cost: memory and time are linear in the rows of the window and the baseline, whatever they name. No array has
-        both principals and resources. `benchmarks/access_growth.py` measures a million of each: 1.4 GiB at most. Of the
-        principals of a window that are new, 1,000 are judged one by one, those with serious actions or broken rules
-        first, then those with most nats; the others are counted ("not judged"). A baseline keeps at most 200,000 rows,
-        and of a flood (more than 1,000 resources of one principal, or 1,000 principals that occur once, on one day) the
-        first 1,000.
+        A broken rule adds 1 to 2 times the threshold to the score, and signs such as a new address add half the
+        threshold each. A serious action that is not usual adds at least 2 times the threshold. A principal owns a
+        resource if it changed the resource in two windows, or if no other principal changed the resource. An action of
+        an owner on its resource is usual if the owner, or others of its pool, did such actions before. Serious actions
+        after the end of the baseline do not make further such actions usual. A new principal is compared with its pool.
+        The volumes of all spellings of a principal's name are added up. Each spelling has its own history.
+
+        Cost: memory and time grow linearly with the rows of the window and the baseline. `benchmarks/access_growth.py`
+        measures a million principals and a million resources: 1.4 GiB at most. Among the new principals of a window,
+        the detector judges 1,000: first those with serious actions or broken rules, then those with the largest sums of
+        log-odds. One finding, "not judged", states the number of the others. A baseline keeps at most 200,000 rows. If
+        a principal accesses more than 1,000 resources on one or two days, the baseline keeps the first 1,000 of each
+        day. If more than 1,000 principals of a day occur on no other day, the baseline keeps the first 1,000 of them.
     Blind spots
         An intruder who accesses only the usual resources of the account's owner, from the owner's machine, at the
-        owner's hours; a new principal that only reads. An ongoing intrusion becomes part of the
-        history and scores lower every day, even with a pinned baseline. All versions count as one resource.
+        owner's hours; a new principal that only reads. An intrusion that lasts several days becomes part of the
+        history: its score decreases every day, even with a pinned baseline. All versions of a model are one resource.
     False alarms
-        A change of team, a scan of many resources, a release out of hours, a log that changed its names of
-        principals or resources. A rule that was broken often in the baseline adds nothing.
+        A person who changes the team, a scan of many resources, a release outside the usual hours, a log that names
+        principals or resources in a new way. A rule that was broken often in the baseline adds nothing to the score.
     Respond
         Ask the owner about the accesses in the evidence. If the owner did not make them, revoke sessions and keys,
         list later downloads and changes, roll back promotions, and find other users of the address.

@@ -57,7 +57,7 @@ alerting:
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=".")
 def init(directory: Path) -> None:
-    """Write a commented tocsin.yaml to start from."""
+    """Write a tocsin.yaml with comments, which you can then change."""
     path = directory / "tocsin.yaml"
     if path.exists():
         raise ConfigError("the file exists already; it was not changed", path)

@@ -63,7 +63,7 @@ def runs(
     traceback: bool,
     as_json: bool,
 ) -> None:
-    """Show every attempt to evaluate a window: its outcome, its numbers of events, scores and findings, and its reason."""
+    """Show every attempt to evaluate a window: its outcome, the number of events, scores and findings, and the reason."""
     from tocsin.contract.query import Condition
 
     in_order(start, end)

@@ -33,7 +33,7 @@ from tocsin.cli.output import Exit
 )
 @click.pass_context
 def demo(ctx: click.Context, directory: Path, cluster: str, seed: int) -> None:
-    """Simulate twelve weeks at a lender with four attacks, and write a report.
+    """Simulate twelve weeks at a lender with three attacks and a drift, and write a report.
 
     The loan applications come from a public data set; the events and attacks are simulated.
     """

@@ -95,9 +95,7 @@ def _cluster(ctx: click.Context) -> ElasticStore:
     multiple=True,
     help="Copy only this stream, and no state (may be repeated).",
 )
-@click.option(
-    "--streams-only", is_flag=True, help="Copy no state. For a target that already has its own state."
-)
+@click.option("--streams-only", is_flag=True, help="Copy no state. For a new store that already has state.")
 @json_option
 @click.pass_context
 def copy(
@@ -111,13 +109,14 @@ def copy(
     """Copy all history from one store to another. Each store is a folder or a cluster.
 
     The command copies the events of all streams, then the keyed state (alerts, baselines, the progress of detection and
-    alerting), stored files and the checkpoints of collectors. `tocsin run` on the target then continues where it
-    ended on the source. Every field of an event is copied unchanged, except `event.ingested`: the target sets a new one.
+    alerting), stored files and the checkpoints of collectors. `tocsin run` with the new store then continues where
+    `tocsin run` with the old store ended. Every field of an event is copied unchanged, except `event.ingested`: the
+    new store sets its own ingest time.
 
-    Before the copy, stop all programs that write to either store. To continue an interrupted copy, start it again. A
-    copy that is started again after it was complete copies only the events that arrived in the meantime.
+    Before the copy, stop all programs that write to either store. To continue an interrupted copy, start the command
+    again. If the first copy was complete, a second one copies only the events that arrived in the meantime.
 
-    Exit 1 if the target refused rows.
+    Exit 1 if the new store refused rows.
     """
     from tocsin.clock import SystemClock
     from tocsin.config.load import load

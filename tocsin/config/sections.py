@@ -175,7 +175,7 @@ class WorkerSection:
     environment: list[str] = param(
         [],
         doc="names of environment variables that the process that runs detectors gets in addition to the usual ones; see "
-        "[operations.md](operations.md)",
+        "[operator.md](operator.md)",
     )
 
 

@@ -112,7 +112,7 @@ PRINCIPAL = (
     Column(
         "source.ip",
         Type.IP,
-        "IP address of the principal; it is stored as text, because a protected address is a pseudonym",
+        "IP address of the principal, or its pseudonym if a protection rule applies; both stores keep it as text",
     ),
     Column("user_agent.original", K, "user agent of the client program"),
 )

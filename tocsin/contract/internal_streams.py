@@ -36,8 +36,8 @@ _SUBJECT = (
     Column(
         "tocsin.subject.type",
         K,
-        "type of the subject: model, dataset, principal, artifact, pipeline or detector; of health: plugin, stream, "
-        "clock, source or store",
+        "type of the subject: model, dataset, principal, artifact, pipeline or detector; in results of the detector "
+        "health also plugin, stream, clock, source or store",
     ),
     Column("tocsin.subject.id", K, "id of the subject"),
 )
@@ -53,14 +53,15 @@ _VERDICT = (
     Column(
         ASPECT,
         K,
-        "what is reported about the subject beside its score, such as events that could not be judged; else empty",
+        "empty for a score of the subject; otherwise what is reported in addition, such as events that cannot be judged",
     ),
 )
 
 INTERNAL_STREAMS = (
     Stream(
         "score",
-        "A detector's score of one subject in one window. Scores below the threshold are stored as well.",
+        "A detector's score of one subject in one window. Scores below the threshold are stored as well. `@timestamp` is "
+        "the end of the window.",
         (*COMMON, *_FINDING_KEY, *_SUBJECT, *_VERDICT, _CLAIM),
         {
             "@timestamp": "2026-03-03T00:00:00Z",
@@ -80,7 +81,7 @@ INTERNAL_STREAMS = (
         "finding",
         "A score at or above its threshold. A later evaluation of the window can append a new revision of a finding. Of "
         "several revisions with the same `tocsin.finding.id`, the one with the highest `tocsin.run.fence` is valid, and "
-        "of those with the same number the newest.",
+        "of those with the same number the newest. `@timestamp` is the end of the window.",
         (
             *COMMON,
             *_FINDING_KEY,
@@ -160,7 +161,7 @@ INTERNAL_STREAMS = (
     Stream(
         "run",
         "One attempt of a detector to evaluate a window (evaluated, late, filled, skipped or failed), or the record of a "
-        "gap, with the reason.",
+        "gap, with the reason. `@timestamp` is the end of the window.",
         (
             *COMMON,
             *_FINDING_KEY,
@@ -200,7 +201,7 @@ INTERNAL_STREAMS = (
             _SILENT,
         ),
         {
-            "@timestamp": "2026-03-03T00:05:00Z",
+            "@timestamp": "2026-03-03T00:00:00Z",
             "event": {"action": "evaluated", "outcome": "success", "duration": 41000000},
             "tocsin": {
                 "detector": {"id": "prediction_drift"},

@@ -94,7 +94,7 @@ SOURCE_STREAMS = (
     ),
     Stream(
         "inference",
-        "One call to a model.",
+        "One call to a model, or one row of a call with several rows.",
         (
             *COMMON,
             *PRINCIPAL,

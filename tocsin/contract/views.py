@@ -51,19 +51,22 @@ class View:
 
 
 _ABOUT = (
-    Column(TIME, T, "start of the first window with a finding (alert), or time of opening (incident)"),
+    Column(TIME, T, "in an alert, start of the first window with a finding; in an incident, time of opening"),
     Column("tocsin.severity", K, "highest severity of the findings"),
     Column("event.severity", L, "the severity as a number, from 0 (info) to 4 (critical)"),
     Column(
         "tocsin.subject.type",
         K,
-        "type of the subject: model, dataset, principal, artifact or pipeline; of health: plugin, stream, clock or source",
+        "type of the subject: model, dataset, principal, artifact, pipeline or detector; in results of the detector "
+        "health also plugin, stream, clock, source or store",
     ),
     Column("tocsin.subject.id", K, "id of the subject"),
     Column("tocsin.playbook.id", K, "id of the playbook"),
     Column("tocsin.incident.id", K, "id of the incident"),
-    Column("tocsin.alert.id", Type.KEYWORDS, "id of the alert, or ids of all alerts of the incident"),
-    Column("user.name", K, "person who acknowledged the alert, or owner of the incident"),
+    Column(
+        "tocsin.alert.id", Type.KEYWORDS, "in an alert, its id; in an incident, the ids of all its alerts"
+    ),
+    Column("user.name", K, "in an alert, the person who acknowledged it; in an incident, its owner"),
 )
 
 
@@ -199,12 +202,12 @@ _ALWAYS = {"gte": "1970-01-01T00:00:00Z", "lte": "2200-01-01T00:00:00Z"}
 _NAMESPACES = View(
     "namespaces",
     "installation",
-    "One record for each namespace. It is always active, so that a dashboard finds namespaces without alerts.",
+    "One record for each namespace. The record is always active, so that a dashboard also finds namespaces without alerts.",
     (
         Column(
             "tocsin.installation.views",
             L,
-            "version of the search fields in the namespace's records",
+            "version of the columns of these views in the namespace's records",
         ),
     ),
     "tocsin.installation.active",

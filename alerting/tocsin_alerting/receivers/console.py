@@ -12,7 +12,7 @@ from tocsin_alerting.wording import facts, heading, more, title
 
 
 class Console(Receiver[NoParams]):
-    """Writes a few lines of plain text per notification. At-least-once: a write that fails is retried."""
+    """Writes a few lines of plain text per notification. Delivery: at least once; a failed write is retried."""
 
     id = "console"
     stability = Stability.BETA

@@ -55,7 +55,7 @@ class Params:
 class Email(Receiver[Params]):
     """Sends one mail per notification, as text and HTML. The mails of a group form a thread.
 
-    At-least-once: the Message-ID is derived from the notification's key, so a mail that is sent again has the
+    Delivery: at least once. The Message-ID is derived from the notification's key, so a mail that is sent again has the
     same Message-ID. If the server rejects some addresses permanently, the other recipients receive the mail.
     The notification is then recorded as failed, with a reason that names the rejected addresses. If the server
     rejects some addresses temporarily, the mail is sent to all addresses again.

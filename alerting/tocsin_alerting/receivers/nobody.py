@@ -9,8 +9,8 @@ from tocsin.contract.plugin import NoParams, Receiver, Stability
 class Nobody(Receiver[NoParams]):
     """Discards notifications. Use it for alerts that are stored and listed without a notification to a person.
 
-    Delivery: at most once, to no person. alert_history records that the notification was passed to this
-    receiver.
+    Delivery: at most once. The receiver sends nothing to anyone. alert_history records that Tocsin passed the notification
+    to this receiver.
     """
 
     id = "nobody"

@@ -65,12 +65,13 @@ class Params:
 class Webhook(Receiver[Params]):
     """Posts one request per notification and expects a 2xx response.
 
-    At-least-once: `webhook-id` is the notification's key, so the recipient can drop duplicates. A notification that is
-    too large for the recipient (413) is halved, worst alerts first, until each part is accepted; the parts have
-    separate ids, `KEY-1` and `KEY-2`. A single alert that is too large is sent without its evidence.
-    Retried: failed connections, deliveries that exceed `timeout`, 5xx, 408, 425 and 429 responses; 429 and 503 not before
-    their Retry-After. Not retried: other 4xx.
-    Redirects are not followed. Proxy settings of the environment are ignored.
+    Delivery: at least once. `webhook-id` is the notification's key, so that the recipient can drop duplicates. If a
+    notification is too large for the recipient (413), the receiver divides its alerts into two requests, the worst alerts
+    first, with the ids `KEY-1` and `KEY-2`. It divides a part again if the part is still too large. A single alert that
+    is too large is sent without its evidence. The receiver retries failed connections, deliveries that exceed `timeout`,
+    and the responses 5xx, 408, 425 and 429; after 429 and 503, it waits at least for the time in the header Retry-After.
+    It does not retry after other 4xx responses. It does not follow redirects, and ignores proxy settings of the
+    environment.
     """
 
     id = "webhook"

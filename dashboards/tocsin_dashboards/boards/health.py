@@ -81,7 +81,7 @@ def _now(board: Board) -> None:
             6,
             number(
                 "Healthy workers",
-                "The number of workers that run their jobs in time, by their metrics. If you run more workers than this number, see Worker down in docs/operations.md.",
+                "The number of workers that run their jobs in time, by their metrics. If you run more workers than this number, see TocsinDown in docs/operations.md.",
                 promised("sum(tocsin_up)", "workers"),
                 _UP,
                 column="workers",
