@@ -17,7 +17,7 @@ from datetime import timedelta
 import polars as pl
 
 from benchmarks.blinding import files
-from benchmarks.blinding.attempts import USER, Attempt, accesses, inference, principals
+from benchmarks.blinding.attempts import USER, VALUES, Attempt, accesses, inference, principals
 from benchmarks.blinding.files import FileAttempt
 from tests.generators import accesses as registry
 from tests.generators import drift, queries
@@ -112,8 +112,8 @@ def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
 def _extraction(detector: str, queries_sent: int) -> Trial:
     month, today = queries.calls(0, 28), queries.calls(28, 1, copied=queries_sent)
     theirs = pl.col(USER) == "thief"
-    attempts = (*inference(), *principals())
     others = today.filter(~theirs)
+    attempts = (*inference(others[VALUES]), *principals())
     return Trial(detector, "inference", month, others, today.filter(theirs), attempts)
 
 
@@ -128,7 +128,7 @@ def _drift(detector: str, change: str) -> Trial:
         frame.with_columns(pl.lit(user).alias(USER))
         for frame, user in ((month, "a"), (others, "b"), (attack, "thief"))
     )
-    return Trial(detector, "inference", month, others, attack, (*inference(), *principals()))
+    return Trial(detector, "inference", month, others, attack, (*inference(others[VALUES]), *principals()))
 
 
 def _registry() -> Trial:
