@@ -87,7 +87,7 @@ def _further(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:
     calls, most = 0, 0
     for names, matrix in vectors.blocks:
         known = len(normal.samples.keys() & set(names))
-        if 2 * (len(names) - known) >= max(known, 1):
+        if known and 2 * (len(names) - known) >= known:  # without any, features are missing
             calls, most = calls + len(matrix), max(most, len(names) - known)
     if calls:
         reason = f"{count(calls, 'call')} to {short(model)} carry up to {count(most, 'feature')} that its baseline lacks"
