@@ -18,6 +18,8 @@ NAMES, VALUES = "tocsin.features.names", "tocsin.features.values"
 SCORE, CONFIDENCE, LABEL = "tocsin.output.score", "tocsin.output.confidence", "tocsin.output.label"
 RESOURCE, ACTION, ADDRESS = "tocsin.resource.id", "event.action", "source.ip"
 FLOOD = 5_000
+#: How the ids of events begin that an attempt puts beside those of the attack.
+BESIDE = "beside-"
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -111,6 +113,26 @@ def accesses() -> Iterator[Attempt]:
         "beside it: made-up addresses", lambda f: _beside(f, {ADDRESS: _made_up(FLOOD), USER: ["x"] * FLOOD})
     )
     yield Attempt("beside it: made-up actions", lambda f: _beside(f, _actions()))
+
+
+def doubles() -> Iterator[Attempt]:
+    """Attempts of a principal whose name looks like that of another one, on the stream `access`."""
+    yield Attempt("double: another one for each access", lambda f: _users(f, [_hidden(k) for k in range(24)]))
+    yield Attempt("double: combining marks", lambda f: _users(f, [lambda u: f"{u}\u0301\u0308"]))
+    yield Attempt("double: a filler", lambda f: _users(f, [lambda u: f"{u}\u3164"]))
+    yield Attempt("double: right to left", lambda f: _users(f, [lambda u: f"\u202e{u}\u202c"]))
+    yield Attempt("double: of one access", lambda f: f.head(1))
+    yield Attempt("beside it: the double of each made-up principal", lambda f: _beside(f, _pairs()))
+    yield Attempt("beside it: doubles of others", lambda f: _beside(f, {USER: _others()}))
+
+
+def _pairs() -> dict[str, list[str]]:
+    return {USER: [f"u{i // 2}" + "\u200b" * (i % 2) for i in range(FLOOD)]}
+
+
+def _others() -> list[str]:
+    people = ("ben", "cem", "dia", "eli", "fay", "gus", "hal", "ida", "jon", "kim", "leo")
+    return [people[i % 11] + "\u200b" * (1 + i // 11) for i in range(FLOOD)]
 
 
 def _set(column: str, value: str | None) -> Change:
@@ -267,7 +289,7 @@ def _beside(frame: pl.DataFrame, columns: Mapping[str, Sequence[object]]) -> pl.
     times = pl.Series(
         TIME, [begin + timedelta(milliseconds=500 * i) for i in range(count)], dtype=frame.schema[TIME]
     )
-    rows = rows.with_columns(times, pl.Series(ID, [f"beside-{i}" for i in range(count)]))
+    rows = rows.with_columns(times, pl.Series(ID, [f"{BESIDE}{i}" for i in range(count)]))
     return pl.concat([frame, rows])
 
 
