@@ -7,8 +7,8 @@ import inspect
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,16 +28,13 @@ from tocsin import (
     param,
 )
 from tocsin.config.params import unknown
-from tocsin.contract.aspects import THRESHOLD, unusual
 from tocsin.contract.streams import SOURCES, STREAMS, Type
 from tocsin.words import count, listed, sentence, short
-from tocsin_detectors._alignment import Shape, align
-from tocsin_detectors._spelling import pooled
-from tocsin_detectors._vectors import NAMES
+from tocsin_detectors._alignment import Shape
+from tocsin_detectors._numeric_rows import Rows, unclear_rows
 from tocsin_detectors._vectors import VALUES as _VECTOR
 
 _MOST_ROWS = 20_000
-_LEAST_UNCLEAR = 10  # fewer rows of a subject are not reported
 Floats = NDArray[np.float64]
 _SEED = 0
 
@@ -58,18 +55,6 @@ class Params:
         0.05, ge=0.0, le=1.0, doc="share of a subject's rows (the worst ones) whose mean rarity is the score"
     )
     min_rows: int = param(20, ge=1, doc="a subject with fewer rows in the window is not judged")
-
-
-class _Rows(NamedTuple):
-    """The judged rows by canonical subject (`pool`), their numeric columns, and the shape of vectors.
-
-    `unclear`: by subject, its name (`who`), the number of its rows, and of those that are not judged by all values.
-    """
-
-    rows: pl.DataFrame
-    columns: list[str]
-    unclear: pl.DataFrame
-    shape: Shape
 
 
 class Pyod(Detector[Params]):
@@ -111,8 +96,8 @@ class Pyod(Detector[Params]):
         self._new()
 
     def fit(self, window: Window) -> Baseline | None:
-        read = self._read(window, None)
-        rows = read.rows.select(read.columns)
+        read = Rows.read(window, self.params.stream, self.params.subject_column, self.params.columns)
+        rows = read.values.select(read.columns)
         if rows.height < 2 * self.params.min_rows:
             return None
         if rows.height > _MOST_ROWS:
@@ -136,14 +121,18 @@ class Pyod(Detector[Params]):
             return
         estimator, middle, quiet = self._of(window.baseline)
         names: Any = window.baseline.values.get("names")
-        read = self._read(window, Shape(names, len(middle)))
-        yield from self._unclear(read.unclear, window.baseline)
-        if read.rows.is_empty():
+        shape = Shape(names, len(middle))
+        read = Rows.read(window, self.params.stream, self.params.subject_column, self.params.columns, shape)
+        yield from unclear_rows(read, window.baseline, self.params.subject_type, self.params.min_rows)
+        if read.values.is_empty():
             return
-        decided = _decided(estimator, _filled(_matrix(read.rows.select(read.columns)), middle))
+        decided = _decided(estimator, _filled(_matrix(read.values.select(read.columns)), middle))
         rarity = np.log((len(quiet) + 1) / (len(quiet) - np.searchsorted(quiet, decided) + 1))
-        judged = read.rows.select("pool", rarity=rarity)
-        who = dict(read.unclear.select("pool", "who").iter_rows())
+        judged = read.values.select("pool", rarity=rarity)
+        who = {
+            pool: f"(no {self.params.subject_type})" if name is None else name
+            for pool, name in read.unclear.select("pool", "who").iter_rows()
+        }
         few = judged.filter(pl.len().over("pool") < self.params.min_rows)
         yield from self._few(few)
         for (pool,), group in judged.group_by("pool", maintain_order=True):
@@ -175,54 +164,6 @@ class Pyod(Detector[Params]):
         if self._worst(rows)[1] >= self.threshold:
             reason = f"{count(rows.height, 'rare row')} of {count(subjects, 'subject')} with few rows each"
             yield not_judged(Subject("detector", self.id), "few rows each", reason, rows.height)
-
-    def _unclear(self, rows: pl.DataFrame, baseline: Baseline) -> Iterator[Score]:
-        """Subjects with more rows without all values, or of another form, than they have in the baseline."""
-        known = baseline.frames.get("unclear")
-        if known is None:  # an older baseline
-            values = baseline.frames["rows"]
-            usual = rows.select("pool", share=pl.lit(_odd(values).sum() / max(len(values), 1)))
-            known = usual.unique()
-        found = rows.join(known, on="pool", how="left").with_columns(pl.col("share").fill_null(0.0))
-        for who, number, unclear, share in (
-            found.filter(pl.col("unclear") >= _LEAST_UNCLEAR, pl.col("rows") >= self.params.min_rows)
-            .select("who", "rows", "unclear", "share")
-            .iter_rows()
-        ):
-            reason = f"{unclear:,} of {count(number, 'row')} of {short(who)} lack values or have another form"
-            score = not_judged(
-                Subject(self.params.subject_type, who), "unclear rows", reason, unclear, share * number
-            )
-            if score.value >= THRESHOLD:  # then the share decides: a busy subject has more rows of every kind
-                score = replace(score, value=unusual(100 * (unclear / number - share), 0.0))
-            yield score
-
-    def _read(self, window: Window, shape: Shape | None) -> _Rows:
-        """The numeric values of the rows by subject; vectors in a baseline's shape, otherwise in the commonest."""
-        vector = self.params.columns == (_VECTOR,)
-        wanted = (NAMES, _VECTOR) if vector else self.params.columns
-        raw = window.rows(self.params.stream, [self.params.subject_column, *wanted]).with_row_index("row")
-        who = pl.col(self.params.subject_column).cast(pl.String)
-        raw = raw.with_columns(who.alias("who")).with_columns(pool=pooled(raw.select(who).to_series()))
-        if vector:
-            vectors = raw.filter(pl.col(_VECTOR).list.len() > 0)
-            shape = shape or _commonest(vectors)
-            found = align(vectors, shape)
-            places = [pl.col(_VECTOR).list.get(i).alias(f"{i}") for i in range(shape.width)]
-            rows, odd = found.calls.select("row", "pool", *places), found.rest["row"]
-        else:
-            shape = Shape(None, len(wanted))
-            rows = raw.select("row", "pool", *(pl.col(c).cast(pl.Float64) for c in wanted))
-            rows = rows.filter(pl.any_horizontal(pl.col(c).is_not_null() for c in wanted))
-            odd = rows["row"].clear()
-        columns = [name for name in rows.columns if name not in ("row", "pool")]
-        clear = rows.filter(~_odd(rows.select(columns)), ~pl.col("row").is_in(odd.implode()))["row"]
-        unclear = raw.group_by("pool", maintain_order=True).agg(
-            pl.len().alias("rows"),
-            (~pl.col("row").is_in(clear.implode())).sum().alias("unclear"),
-            pl.col("who").drop_nulls().mode().min().fill_null(f"(no {self.params.subject_type})"),
-        )
-        return _Rows(rows, columns, unclear.sort("pool"), shape)
 
     def _of(self, baseline: Baseline) -> tuple[Any, Floats, Floats]:
         """The estimator, the medians that replace missing values, and the quiet rows' scores."""
@@ -322,21 +263,6 @@ def _check_columns(params: Params) -> None:
 
 def _matrix(rows: pl.DataFrame) -> Floats:
     return rows.to_numpy().astype(np.float64)
-
-
-def _odd(rows: pl.DataFrame) -> pl.Series:
-    """Whether a row lacks a value."""
-    lacks = pl.any_horizontal([~pl.all().is_finite().fill_null(value=False)])
-    return rows.select(lacks.alias("odd"))["odd"] if rows.width else pl.Series("odd", [], pl.Boolean)
-
-
-def _commonest(vectors: pl.DataFrame) -> Shape:
-    """The names and length that most vectors have."""
-    shapes = vectors.group_by(NAMES, pl.col(_VECTOR).list.len().alias("width")).len()
-    if shapes.is_empty():
-        return Shape(None, 0)
-    ranked = shapes.sort("len", "width", NAMES, descending=[True, False, False], nulls_last=True)
-    return Shape(ranked[NAMES][0], int(ranked["width"][0]))
 
 
 def _filled(values: Floats, middle: Floats) -> Floats:
