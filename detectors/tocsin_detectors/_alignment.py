@@ -23,6 +23,8 @@ FURTHER = "further"
 _WIDTH = "width"
 #: Share of the baseline's features that a vector must name to be aligned by name.
 _ENOUGH = 0.5
+#: So many further features, and with those that are lacking such a share of the baseline's, make a vector unclear.
+_SEVERAL, _MANY = 2, 1 / 3
 
 Places = NDArray[np.int64]
 
@@ -51,14 +53,24 @@ class Shape:
         return np.arange(self.width) if width == self.width else None
 
     def further(self, width: int, places: Places) -> tuple[int, bool]:
-        """The number of features of a vector that this shape lacks, and whether they could replace those that it has.
-
-        They could if, with the features that the vector lacks, they are at least half as many as this shape has.
-        """
+        """The number of features of a vector that this shape lacks, and whether they make the vector unclear."""
         known = len(np.unique(places[places >= 0]))
         lacking = np.count_nonzero(places < 0)
         further = width - known
-        return further, further > 0 and bool(further + lacking >= _ENOUGH * self.width)
+        return further, is_unclear(further, int(lacking), self.width)
+
+
+def is_unclear(further: int, lacking: int, known: int) -> bool:
+    """Whether the values that the model answers could stand in features that a baseline lacks.
+
+    One feature more, or one in the place of another, is a usual change of a schema.
+
+    Args:
+        further: number of features that the baseline lacks.
+        lacking: number of the baseline's features that are lacking.
+        known: number of the baseline's features.
+    """
+    return further >= min(_SEVERAL, max(known, 1)) and further + lacking >= _MANY * known
 
 
 def _features(names: str | None, width: int) -> list[str]:

@@ -12,6 +12,7 @@ from tocsin.contract.findings import Score, Subject
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.windows import Window
 from tocsin.words import count, listed, short
+from tocsin_detectors._alignment import is_unclear
 from tocsin_detectors._feature_baseline import Features
 from tocsin_detectors._model_rows import MODEL, STREAM
 from tocsin_detectors._spelling import canonical, pooled
@@ -83,11 +84,11 @@ def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[S
 
 
 def _further(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:
-    """Calls with at least half as many further features as known ones: the model may answer the values of the former."""
+    """Calls with many further features beside the known ones: the model could answer the values of the former."""
     calls, most = 0, 0
     for names, matrix in vectors.blocks:
         known = len(normal.samples.keys() & set(names))
-        if known and 2 * (len(names) - known) >= known:  # without any, features are missing
+        if known and is_unclear(len(names) - known, 0, known):  # without any, features are missing
             calls, most = calls + len(matrix), max(most, len(names) - known)
     if calls:
         reason = f"{count(calls, 'call')} to {short(model)} carry up to {count(most, 'feature')} that its baseline lacks"

@@ -66,7 +66,7 @@ class FeatureDrift(Detector[Params]):
         Features whose values shift, or that have new, vanished or missing values (another unit, a broken join,
         a new kind of client). Features whose values are usual but no longer fit the values of the other
         features (shuffled, shifted or forged columns). Features that were added to the model's schema, and
-        features that calls lack, are separate findings.
+        features that calls lack, are separate findings. Calls with several features more are also "not judged".
     Method
         The detector compares each feature's values with the baseline by a Kolmogorov-Smirnov test, and by a
         chi-squared test of the counts in the baseline's quantile bins. For a categorical feature it uses only
@@ -79,7 +79,8 @@ class FeatureDrift(Detector[Params]):
     Blind spots
         Concept drift: the relation between inputs and truth changes while the inputs do not; relations between
         features that a linear regression does not detect; changes in a few calls out of a thousand; a baseline
-        that already contains the drift.
+        that already contains the drift; usual values in one or two of the baseline's features, if the true values
+        stand in further ones.
     False alarms
         Seasons and campaigns that the baseline does not contain; a model that serves several populations whose
         mix changes; a new version with another schema, until a new baseline is fitted. All models share one

@@ -91,7 +91,8 @@ class ModelExtraction(Detector[Params]):
         a limit that most honest queries do not exceed. The statistic is standardized by its tail in honest
         sub-windows of the same size. The score is the largest of the six. Vectors of another shape are aligned
         with the baseline's by feature name, or by place if they have the same length. The spellings of a
-        principal's name are pooled. Calls that cannot be compared are reported as "not judged". The cost grows
+        principal's name are pooled. Calls that cannot be compared, or that differ only in features that the
+        baseline lacks, are reported as "not judged", and so are calls with several such features. The cost grows
         with the number of calls, and with the number of principals that have at least `min_queries` of them, of
         which at most 10,000 are judged. Of each principal, `sub_windows` runs of 500 queries are judged.
     Blind spots
