@@ -95,7 +95,7 @@ class FileTrial:
             raise SystemExit(f"{self.detector}: the unblinded attack is not found")
         yield files.CONTROL.name, found.severity.value
         for attempt in self.attempts:
-            yield attempt.name, outcome_of(self._of(attempt), found, control, set())
+            yield attempt.name, outcome_of(self._of(attempt), found, control, {canonical(found.subject.id)})
 
     def _of(self, attempt: FileAttempt) -> list[Finding]:
         return [finding for finding in files.partner().findings(attempt) if finding.detector == self.detector]
@@ -115,10 +115,10 @@ def outcome_of(
         findings: those with the attempt.
         found: the finding of the unblinded attack.
         control: all findings of the unblinded attack.
-        names: the canonical names that its subject has in the attempt; empty if each subject is the suspect's.
+        names: the canonical names that its subject has in the attempt.
     """
     same = [f for f in findings if f.subject.type == found.subject.type]
-    same = [f for f in same if not names or canonical(f.subject.id) in names]
+    same = [f for f in same if canonical(f.subject.id) in names]
     if any(not f.aspect and f.severity.rank >= found.severity.rank for f in same):
         return STAYS
     before = {(f.subject, f.aspect, f.severity) for f in control}
