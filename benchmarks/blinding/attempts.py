@@ -18,6 +18,8 @@ NAMES, VALUES = "tocsin.features.names", "tocsin.features.values"
 SCORE, CONFIDENCE, LABEL = "tocsin.output.score", "tocsin.output.confidence", "tocsin.output.label"
 RESOURCE, ACTION, ADDRESS = "tocsin.resource.id", "event.action", "source.ip"
 FLOOD = 5_000
+#: How the ids of events begin that an attempt puts beside those of the attack.
+BESIDE = "beside-"
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -29,8 +31,12 @@ class Attempt(NamedTuple):
     change: Change
 
 
-def inference() -> Iterator[Attempt]:
-    """Attempts on the stream `inference`; frames have the columns of `tests.generators.queries.calls`."""
+def inference(usual: pl.Series) -> Iterator[Attempt]:
+    """Attempts on the stream `inference`; frames have the columns of `tests.generators.queries.calls`.
+
+    Args:
+        usual: vectors that honest callers send, which the suspect knows.
+    """
     yield Attempt("names: another order", _reversed)
     yield Attempt("names: left out", _set(NAMES, None))
     yield Attempt("names: made up", lambda f: _named(f, lambda names: [f"q{i}" for i in range(len(names))]))
@@ -47,6 +53,7 @@ def inference() -> Iterator[Attempt]:
     yield Attempt("vectors: forms in turn", lambda f: _in_turn(f, [f, _reversed(f), _padded(f, pl.lit(0.0))]))
     yield Attempt("vectors: one feature left out", _without_last)
     yield Attempt("vectors: half of the features", lambda f: f.with_columns(pl.col(VALUES).list.head(3)))
+    yield from (Attempt(f"decoys: {name}", decoy(usual)) for name, decoy in _DECOYS.items())
     yield Attempt(
         "vectors: left out", lambda f: f.with_columns(pl.lit(None, pl.List(pl.Float64)).alias(VALUES))
     )
@@ -108,6 +115,26 @@ def accesses() -> Iterator[Attempt]:
     yield Attempt("beside it: made-up actions", lambda f: _beside(f, _actions()))
 
 
+def doubles() -> Iterator[Attempt]:
+    """Attempts of a principal whose name looks like that of another one, on the stream `access`."""
+    yield Attempt("double: another one for each access", lambda f: _users(f, [_hidden(k) for k in range(24)]))
+    yield Attempt("double: combining marks", lambda f: _users(f, [lambda u: f"{u}\u0301\u0308"]))
+    yield Attempt("double: a filler", lambda f: _users(f, [lambda u: f"{u}\u3164"]))
+    yield Attempt("double: right to left", lambda f: _users(f, [lambda u: f"\u202e{u}\u202c"]))
+    yield Attempt("double: of one access", lambda f: f.head(1))
+    yield Attempt("beside it: the double of each made-up principal", lambda f: _beside(f, _pairs()))
+    yield Attempt("beside it: doubles of others", lambda f: _beside(f, {USER: _others()}))
+
+
+def _pairs() -> dict[str, list[str]]:
+    return {USER: [f"u{i // 2}" + "\u200b" * (i % 2) for i in range(FLOOD)]}
+
+
+def _others() -> list[str]:
+    people = ("ben", "cem", "dia", "eli", "fay", "gus", "hal", "ida", "jon", "kim", "leo")
+    return [people[i % 11] + "\u200b" * (1 + i // 11) for i in range(FLOOD)]
+
+
 def _set(column: str, value: str | None) -> Change:
     return lambda frame: frame.with_columns(pl.lit(value, pl.String).alias(column))
 
@@ -128,6 +155,55 @@ def _reversed(frame: pl.DataFrame) -> pl.DataFrame:
 def _padded(frame: pl.DataFrame, value: pl.Expr | pl.Series) -> pl.DataFrame:
     named = _named(frame, lambda names: [*names, "dummy"])
     return named.with_columns(pl.concat_list(VALUES, value).alias(VALUES))
+
+
+Decoy = Callable[[pl.Series], Change]
+
+
+def _behind(names: Callable[[int, int], str], few: int | None = None, front: bool = False) -> Decoy:
+    """Usual values under the true names of the first `few` features (None: of all), the real ones under further names.
+
+    Args:
+        names: the further name of the feature at a place, in a call of this number.
+        few: number of features that get usual values.
+        front: whether the further names stand before the true ones.
+    """
+
+    def change(frame: pl.DataFrame, usual: pl.Series) -> pl.DataFrame:
+        rows, features = [], []
+        for call, (labels, real) in enumerate(zip(frame[NAMES], frame[VALUES].to_list(), strict=True)):
+            length = len(real) if few is None else few
+            shown = [*usual[call % len(usual)][:length], *real[length:]]
+            known, further = labels.split(","), [names(call, place) for place in range(length)]
+            pairs = [(known, shown), (further, real[:length])][:: -1 if front else 1]
+            features.append(",".join(pairs[0][0] + pairs[1][0]))
+            rows.append(pairs[0][1] + pairs[1][1])
+        return frame.with_columns(
+            pl.Series(NAMES, features), pl.Series(VALUES, rows, dtype=pl.List(pl.Float64))
+        )
+
+    return lambda usual: lambda frame: change(frame, usual)
+
+
+def _first_only(decoy: Decoy) -> Decoy:
+    """The same decoy with one usual vector in all calls."""
+    return lambda usual: decoy(usual.head(1))
+
+
+def _every_second(decoy: Decoy) -> Decoy:
+    return lambda usual: lambda frame: _in_turn(frame, [frame, decoy(usual)(frame)])
+
+
+_PLAIN = _behind(lambda _, place: f"x{place}")
+_DECOYS: Mapping[str, Decoy] = {
+    "usual values under the true names, the real ones behind": _PLAIN,
+    "usual values under the true names, the real ones in front": _behind(lambda _, k: f"x{k}", front=True),
+    "other further names in each call": _behind(lambda call, place: f"x{call}-{place}"),
+    "one usual vector for all calls": _first_only(_PLAIN),
+    "in every second call": _every_second(_PLAIN),
+    "for three features": _behind(lambda _, place: f"x{place}", few=3),
+    "for one feature": _behind(lambda _, place: f"x{place}", few=1),
+}
 
 
 def _without_last(frame: pl.DataFrame) -> pl.DataFrame:
@@ -213,7 +289,7 @@ def _beside(frame: pl.DataFrame, columns: Mapping[str, Sequence[object]]) -> pl.
     times = pl.Series(
         TIME, [begin + timedelta(milliseconds=500 * i) for i in range(count)], dtype=frame.schema[TIME]
     )
-    rows = rows.with_columns(times, pl.Series(ID, [f"beside-{i}" for i in range(count)]))
+    rows = rows.with_columns(times, pl.Series(ID, [f"{BESIDE}{i}" for i in range(count)]))
     return pl.concat([frame, rows])
 
 

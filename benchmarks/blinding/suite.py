@@ -1,8 +1,11 @@
 """Runs the blinding suite: `python -m benchmarks.blinding.suite [detector …]`.
 
 For each detector an attack at the highest severity that it reaches unblinded is evaluated beside each attempt. An attempt
-fails if the finding stays at that severity (`stays`), or if a "not judged" finding of `medium` or more takes its place
-(`not judged`). Otherwise the detector is blind. The bar: the finding stays in at least 80 %, and no attempt is blind.
+fails if the finding about the same subject stays at that severity (`stays`), or if a "not judged" finding of `medium` or
+more takes its place (`not judged`). Otherwise the detector is blind. The bar, for each detector: the finding stays in at
+least 80 %, and no attempt is blind.
+
+Attempts that leave out the principal's name are not tried on `principal_spelling`: then no name is spelled in another way.
 """
 
 from __future__ import annotations
@@ -10,29 +13,42 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import polars as pl
 
 from benchmarks.blinding import files
-from benchmarks.blinding.attempts import USER, Attempt, accesses, inference, principals
+from benchmarks.blinding.attempts import (
+    ADDRESS,
+    BESIDE,
+    ID,
+    MODEL,
+    USER,
+    VALUES,
+    Attempt,
+    accesses,
+    doubles,
+    inference,
+    principals,
+)
 from benchmarks.blinding.files import FileAttempt
 from tests.generators import accesses as registry
 from tests.generators import drift, queries
-from tocsin.contract.findings import Finding, Severity
+from tocsin.contract.findings import Finding, Severity, Subject
 from tocsin.testing.evaluate import Evaluation, evaluate
+from tocsin_detectors._spelling import NOBODY, canonical
 
 STAYS, NOT_JUDGED, BLIND = "stays", "not judged", "BLIND"
-DAY = timedelta(days=1)
+STAYS_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class Trial:
     """A detector's attack: the trusted time before it, the other events of its time, and the attack's own events.
 
-    `history`: the detector reads the trusted events as history, and has no baseline.
+    `params`: settings of the detector.
     """
 
     detector: str
@@ -41,7 +57,7 @@ class Trial:
     others: pl.DataFrame
     attack: pl.DataFrame
     attempts: tuple[Attempt, ...]
-    history: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     def runs(self) -> Iterator[tuple[str, str]]:
         """Each attempt with its outcome; the first is the unblinded attack."""
@@ -51,15 +67,16 @@ class Trial:
             raise SystemExit(f"{self.detector}: the unblinded attack is not found")
         yield "(unblinded)", found.severity.value
         for attempt in self.attempts:
-            findings, _ = self._judged(attempt.change(self.attack), fitted)
-            yield attempt.name, outcome_of(findings, found.severity)
+            attack = attempt.change(self.attack)
+            findings, _ = self._judged(attack, fitted)
+            yield attempt.name, outcome_of(findings, found, control, _subjects(attack, found.subject))
 
     def _judged(self, attack: pl.DataFrame, fitted: Evaluation | None) -> tuple[list[Finding], Evaluation]:
         events = {self.stream: pl.concat([self.others, attack], how="diagonal_relaxed")}
         baseline = (
             {self.stream: self.trusted} if fitted is None or fitted.baseline is None else fitted.baseline
         )
-        result = evaluate(self.detector, events, baseline=baseline)
+        result = evaluate(self.detector, events, self.params, baseline)
         return result.findings, fitted or result
 
 
@@ -72,12 +89,13 @@ class FileTrial:
 
     def runs(self) -> Iterator[tuple[str, str]]:
         """Each attempt with its outcome; the first is the unblinded attack."""
-        found = worst(self._of(files.CONTROL))
+        control = self._of(files.CONTROL)
+        found = worst(control)
         if found is None:
             raise SystemExit(f"{self.detector}: the unblinded attack is not found")
         yield files.CONTROL.name, found.severity.value
         for attempt in self.attempts:
-            yield attempt.name, outcome_of(self._of(attempt), found.severity)
+            yield attempt.name, outcome_of(self._of(attempt), found, control, {canonical(found.subject.id)})
 
     def _of(self, attempt: FileAttempt) -> list[Finding]:
         return [finding for finding in files.partner().findings(attempt) if finding.detector == self.detector]
@@ -88,12 +106,36 @@ def worst(findings: Sequence[Finding]) -> Finding | None:
     return max((f for f in findings if not f.aspect), key=lambda f: f.score / f.threshold, default=None)
 
 
-def outcome_of(findings: Sequence[Finding], severity: Severity) -> str:
-    """Whether the finding stays at its severity, or an aspect of `medium` or more takes its place."""
-    if any(not f.aspect and f.severity.rank >= severity.rank for f in findings):
+def outcome_of(
+    findings: Sequence[Finding], found: Finding, control: Sequence[Finding], names: Collection[str]
+) -> str:
+    """Whether a finding stays at its severity, or an aspect of `medium` or more takes its place.
+
+    Args:
+        findings: those with the attempt.
+        found: the finding of the unblinded attack.
+        control: all findings of the unblinded attack.
+        names: the canonical names that its subject has in the attempt.
+    """
+    same = [f for f in findings if f.subject.type == found.subject.type]
+    same = [f for f in same if canonical(f.subject.id) in names]
+    if any(not f.aspect and f.severity.rank >= found.severity.rank for f in same):
         return STAYS
+    before = {(f.subject, f.aspect, f.severity) for f in control}
     aspects = [f for f in findings if f.aspect and f.severity.rank >= Severity.MEDIUM.rank]
-    return NOT_JUDGED if aspects else BLIND
+    return NOT_JUDGED if any((f.subject, f.aspect, f.severity) not in before for f in aspects) else BLIND
+
+
+def _subjects(attack: pl.DataFrame, subject: Subject) -> set[str]:
+    """The canonical names of a subject and of the attack's own events, without those that were put beside them.
+
+    `registry_access` names a principal without a name after its address.
+    """
+    column = {"principal": USER, "model": MODEL}[subject.type]
+    own = attack.filter(~pl.col(ID).str.starts_with(BESIDE))
+    addresses = own[ADDRESS].drop_nulls().unique() if ADDRESS in own.columns else ()
+    names = [subject.id, NOBODY, *own[column].drop_nulls().unique(), *(f"unknown@{a}" for a in addresses)]
+    return {canonical(name) for name in names}
 
 
 def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
@@ -104,6 +146,8 @@ def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
         "feature_drift": lambda: _drift("feature_drift", "units"),
         "prediction_drift": lambda: _drift("prediction_drift", "indebted"),
         "registry_access": _registry,
+        "pyod": _outliers,
+        "principal_spelling": _spelling,
         "dataset_profile": lambda: FileTrial("dataset_profile", tuple(files.attempts())),
         "label_poisoning": lambda: FileTrial("label_poisoning", tuple(files.attempts())),
     }
@@ -112,8 +156,8 @@ def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
 def _extraction(detector: str, queries_sent: int) -> Trial:
     month, today = queries.calls(0, 28), queries.calls(28, 1, copied=queries_sent)
     theirs = pl.col(USER) == "thief"
-    attempts = (*inference(), *principals())
     others = today.filter(~theirs)
+    attempts = (*inference(others[VALUES]), *principals())
     return Trial(detector, "inference", month, others, today.filter(theirs), attempts)
 
 
@@ -128,7 +172,20 @@ def _drift(detector: str, change: str) -> Trial:
         frame.with_columns(pl.lit(user).alias(USER))
         for frame, user in ((month, "a"), (others, "b"), (attack, "thief"))
     )
-    return Trial(detector, "inference", month, others, attack, (*inference(), *principals()))
+    attempts = (*inference(others[VALUES]), *principals())
+    return Trial(detector, "inference", month, others, attack, attempts)
+
+
+def _outliers() -> Trial:
+    """Calls with all values in another unit. The rarity of a row is at most that of one in the baseline's rows."""
+    month, others, attack = (
+        drift.calls(40_000, seed=20, days=28),
+        drift.calls(300, seed=2, day=40),
+        drift.calls(300, seed=3, day=40).with_columns(pl.col(VALUES).list.eval(pl.element() * 1e6)),
+    )
+    month, others, attack = (f.with_columns(pl.lit("thief").alias(USER)) for f in (month, others, attack))
+    attempts = (*inference(others[VALUES]), *principals())
+    return Trial("pyod", "inference", month, others, attack, attempts, {"columns": [VALUES]})
 
 
 def _registry() -> Trial:
@@ -140,9 +197,17 @@ def _registry() -> Trial:
     return Trial("registry_access", "access", month, day, night, (*accesses(), *principals()))
 
 
+def _spelling() -> Trial:
+    trial = _registry()
+    double = trial.attack.with_columns(pl.lit("\u0430na").alias(USER))
+    attempts = tuple(a for a in trial.attempts if a.name not in ("user: left out", "user: empty"))
+    return replace(trial, detector="principal_spelling", attack=double, attempts=(*attempts, *doubles()))
+
+
 def main(names: Sequence[str]) -> int:
     """Run the trials of these detectors, or all of them. Returns 1 if a bar is missed."""
     counts: Counter[str] = Counter()
+    missed = False
     for name, make in trials().items():
         if names and name not in names:
             continue
@@ -159,8 +224,9 @@ def main(names: Sequence[str]) -> int:
             flush=True,
         )
         counts += of_one
-    print(f"all: {counts.total()} attempts, {_shares(counts)}; bar: stays 80 %, blind 0 %")
-    return 0 if counts[STAYS] >= 0.8 * counts.total() and not counts[BLIND] else 1
+        missed |= of_one[STAYS] < STAYS_SHARE * of_one.total() or of_one[BLIND] > 0
+    print(f"all: {counts.total()} attempts, {_shares(counts)}; bar: stays {STAYS_SHARE:.0%}, blind 0 %")
+    return 1 if missed else 0
 
 
 def _shares(counts: Counter[str]) -> str:

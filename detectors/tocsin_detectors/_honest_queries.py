@@ -17,7 +17,7 @@ from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits
 from tocsin.stats.tails import Tail
-from tocsin_detectors._alignment import Aligned, Shape, align
+from tocsin_detectors._alignment import FURTHER, Aligned, Shape, align
 from tocsin_detectors._spelling import pooled
 
 STREAM = "inference"
@@ -123,7 +123,7 @@ class HonestQueries:
         shapes = shapes.sort("users", "len", NAMES, "width").select(NAMES, "width")
         names, width = shapes.row(-1)[:2]
         everything, calls = calls, _of_shape(calls, names, width)
-        unaligned = len(_with_sparse(align(everything, Shape(names, width))).rest) / len(everything)
+        unaligned = len(_aligned(everything, Shape(names, width)).rest) / len(everything)
         plain = _without_edits(calls)
         rows = plain[drawn_in_turn(plain[USER].to_list(), limit)]
         known = domains(_matrix(plain))
@@ -179,16 +179,8 @@ class HonestQueries:
             yield model, cls(row["names"], row["width"], unaligned, honest, reference, rows, known)
 
     def aligned(self, calls: pl.DataFrame) -> Aligned:
-        """The distinct calls of this model in the baseline's shape, and those that cannot be aligned.
-
-        Calls that lack most values are both: they are judged by the values that they have.
-        """
-        found = _with_sparse(align(calls, Shape(self.names, self.width)))
-        if not found.reshaped:
-            return found
-        again = found.calls.sort(USER, TIME, ID).with_columns(key=_KEY)
-        again = again.unique([USER, "interval", "key"], keep="first", maintain_order=True).drop("key")
-        return Aligned(again, found.reshaped, found.rest)
+        """The distinct calls of this model in the baseline's shape, and those that cannot be judged by it."""
+        return _aligned(calls, Shape(self.names, self.width))
 
     def queries(self, calls: pl.DataFrame, runs: int) -> Iterator[tuple[Queries, pl.DataFrame]]:
         """Calls of this model by principal: as `Queries`, and the rows of these queries.
@@ -209,9 +201,23 @@ def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFram
     return calls.filter(pl.col(NAMES).eq_missing(pl.lit(names, pl.String)), _WIDTH.eq(width))
 
 
-def _with_sparse(found: Aligned) -> Aligned:
-    sparse = found.calls.filter(2 * _PRESENT < _WIDTH)
-    return Aligned(found.calls, found.reshaped, pl.concat([found.rest, sparse.select(found.rest.columns)]))
+def _aligned(calls: pl.DataFrame, shape: Shape) -> Aligned:
+    """The distinct calls of a model in a shape, and those that cannot be judged.
+
+    The latter include calls that lack most values, which are judged by the values that they have, and calls that
+    differ from others only in features that the shape lacks.
+    """
+    found = align(calls.with_row_index("row"), shape)
+    unclear = [found.rest, found.calls.filter(2 * _PRESENT < _WIDTH)]
+    known = found.calls
+    if found.reshaped:
+        known = known.sort(USER, TIME, ID).with_columns(key=_KEY)
+        repeated = ~pl.struct(USER, "interval", "key").is_first_distinct()
+        unclear.append(known.filter(repeated, pl.col(FURTHER) > 0))
+        known = known.filter(~repeated).drop("key")
+    rest = pl.concat([frame.select(found.rest.columns) for frame in unclear])
+    rest = rest.unique("row", keep="first", maintain_order=True)
+    return Aligned(known.drop("row"), found.reshaped, rest.drop("row"))
 
 
 def _runs(column: pl.Series) -> list[tuple[int, int]]:

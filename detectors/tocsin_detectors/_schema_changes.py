@@ -12,6 +12,7 @@ from tocsin.contract.findings import Score, Subject
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.windows import Window
 from tocsin.words import count, listed, short
+from tocsin_detectors._alignment import is_unclear
 from tocsin_detectors._feature_baseline import Features
 from tocsin_detectors._model_rows import MODEL, STREAM
 from tocsin_detectors._spelling import canonical, pooled
@@ -74,8 +75,23 @@ def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[S
         if found.value >= THRESHOLD:  # then the share decides: a busy model has more calls of every kind
             found = replace(found, value=unusual(100 * (calls - usual) / vectors.rows, 0.0))
         yield found
+    yield from _further(model, vectors, normal)
     added = [plain(name) for name in vectors.names if name not in normal.samples]
     if added:
         names = listed([short(name, _NAME) for name in added], _NAMED)
         reason = f"{short(model)} receives features that its baseline lacks: {names}"
         yield changed(subject, "new features", reason, evidence={"features": added[:_LISTED]})
+
+
+def _further(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:
+    """Calls with many further features beside the known ones: the model could answer the values of the former."""
+    calls, most = 0, 0
+    for names, matrix in vectors.blocks:
+        known = len(normal.samples.keys() & set(names))
+        if known and is_unclear(len(names) - known, 0, known):  # without any, features are missing
+            calls, most = calls + len(matrix), max(most, len(names) - known)
+    if calls:
+        reason = f"{count(calls, 'call')} to {short(model)} carry up to {count(most, 'feature')} that its baseline lacks"
+        found = not_judged(Subject("model", model), "further features", reason, calls)
+        # the share decides, as for missing features
+        yield replace(found, value=unusual(100 * calls / vectors.rows, 0.0))

@@ -67,7 +67,8 @@ class FeatureDrift(Detector[Params]):
         Features whose values shift, or that have new, vanished or missing values (another unit, a broken join,
         a new kind of client). Features whose values are usual but no longer fit the values of the other
         features (shuffled, shifted or forged columns). New features in the calls of a model, and features of
-        the baseline that calls lack, cause separate findings.
+        the baseline that calls lack, cause separate findings. Calls with several new features are also reported
+        as "not judged".
     Method
         The detector compares each feature's values with the baseline by a Kolmogorov-Smirnov test, and by a
         chi-squared test of the counts in the baseline's quantile bins. For a categorical feature it uses only
@@ -80,7 +81,8 @@ class FeatureDrift(Detector[Params]):
     Blind spots
         Concept drift: the relation between inputs and truth changes while the inputs do not; relations between
         features that a linear regression does not detect; changes in a few calls out of a thousand; a baseline
-        that already contains the drift.
+        that already contains the drift; usual values in one or two of the baseline's features, if the true values
+        stand in further ones.
     False alarms
         Seasons and campaigns that the baseline does not contain; a model that serves several populations whose
         mix changes; a new version with another schema, until a new baseline is fitted. All models share one

@@ -94,7 +94,8 @@ class ModelExtraction(Detector[Params]):
         sub-windows of the same size. The score is the largest of the six. If a vector has other names or
         another order of features, the detector aligns the vector with the baseline by feature name, or by place
         if the lengths are equal. All spellings of a principal's name are one principal. Calls that cannot be
-        compared are reported as "not judged". The cost grows with the number of calls, and with the number of
+        compared, calls that differ only in features that the baseline lacks, and calls with several such features
+        are reported as "not judged". The cost grows with the number of calls, and with the number of
         principals with at least `min_queries` calls. At most 10,000 principals are judged, those with the most
         calls, and at most `sub_windows` sub-windows of each size for each principal.
     Blind spots

@@ -14,12 +14,26 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tocsin import Baseline, ConfigError, Detector, Family, Requires, Score, Stability, Subject, Window, param
+from tocsin import (
+    Baseline,
+    ConfigError,
+    Detector,
+    Family,
+    Requires,
+    Score,
+    Stability,
+    Subject,
+    Window,
+    not_judged,
+    param,
+)
 from tocsin.config.params import unknown
 from tocsin.contract.streams import SOURCES, STREAMS, Type
-from tocsin.words import listed, sentence, short
+from tocsin.words import count, listed, sentence, short
+from tocsin_detectors._alignment import Shape
+from tocsin_detectors._numeric_rows import Rows, unclear_rows
+from tocsin_detectors._vectors import VALUES as _VECTOR
 
-_VECTOR = "tocsin.features.values"
 _MOST_ROWS = 20_000
 Floats = NDArray[np.float64]
 _SEED = 0
@@ -53,9 +67,13 @@ class Pyod(Detector[Params]):
         The detector fits an outlier estimator of PyOD (Zhao, Nasrullah, Li 2019) or scikit-learn on half of the
         baseline's rows. The rarity of a row is minus the log of a share: the share of the rows of the other
         half that have at least the same outlier score. A subject's score is the mean rarity of its worst rows
-        in the window.
+        in the window. The spellings of a subject's name are pooled. Vectors of another shape are aligned with the
+        baseline's by feature name, or by place if they have the same length. Rows that lack values or cannot be
+        aligned are reported as "not judged" if the subject has more of them than in the baseline. The cost grows
+        with the number of rows and subjects.
     Blind spots
-        Rows that are wrong now but were common in the baseline; anomalies that the chosen columns do not show.
+        Rows that are wrong now but were common in the baseline; anomalies that the chosen columns do not show;
+        rare rows among many usual ones of the same subject (`top`).
     False alarms
         A new kind of normal row. Once you know that these rows are normal, fit a new baseline.
     Respond
@@ -78,44 +96,53 @@ class Pyod(Detector[Params]):
         self._new()
 
     def fit(self, window: Window) -> Baseline | None:
-        rows = self._rows(window)
+        read = Rows.read(window, self.params.stream, self.params.subject_column, self.params.columns)
+        rows = read.values.select(read.columns)
         if rows.height < 2 * self.params.min_rows:
             return None
         if rows.height > _MOST_ROWS:
             rows = rows.sample(_MOST_ROWS, seed=_SEED)
         values = _matrix(rows)
-        medians = rows.drop("subject").fill_nan(None).median().row(0)
+        medians = rows.fill_nan(None).median().row(0)
         middle = np.nan_to_num(np.asarray(medians, dtype=np.float64), posinf=0.0, neginf=0.0)
         # Scores of normal rows come from rows that the estimator was not fitted on.
         quiet = _decided(self._made(_filled(values[::2], middle)), _filled(values[1::2], middle))
         return Baseline(
             {
-                "rows": rows.gather_every(2).drop("subject"),
+                "rows": rows.gather_every(2),
                 "quiet": pl.DataFrame({"score": np.sort(quiet)}),
+                "unclear": read.unclear.select("pool", share=pl.col("unclear") / pl.col("rows")),
             },
-            {"middle": middle.tolist()},
+            {"middle": middle.tolist(), "names": read.shape.names},
         )
 
     def score(self, window: Window) -> Iterator[Score]:
-        baseline, rows = window.baseline, self._rows(window)
-        if baseline is None or rows.is_empty():
+        if window.baseline is None:
             return
-        estimator, middle, quiet = self._of(baseline)
-        values = _matrix(rows)
-        if values.shape[1] != len(middle):  # another schema than the baseline's
+        estimator, middle, quiet = self._of(window.baseline)
+        names: Any = window.baseline.values.get("names")
+        shape = Shape(names, len(middle))
+        read = Rows.read(window, self.params.stream, self.params.subject_column, self.params.columns, shape)
+        yield from unclear_rows(read, window.baseline, self.params.subject_type, self.params.min_rows)
+        if read.values.is_empty():
             return
-        decided = _decided(estimator, _filled(values, middle))
+        decided = _decided(estimator, _filled(_matrix(read.values.select(read.columns)), middle))
         rarity = np.log((len(quiet) + 1) / (len(quiet) - np.searchsorted(quiet, decided) + 1))
-        judged = rows.select("subject", rarity=rarity).drop_nulls("subject")
-        for (subject,), group in judged.group_by("subject", maintain_order=True):
+        judged = read.values.select("pool", rarity=rarity)
+        who = {
+            pool: f"(no {self.params.subject_type})" if name is None else name
+            for pool, name in read.unclear.select("pool", "who").iter_rows()
+        }
+        few = judged.filter(pl.len().over("pool") < self.params.min_rows)
+        yield from self._few(few)
+        for (pool,), group in judged.group_by("pool", maintain_order=True):
             if group.height < self.params.min_rows:
                 continue
-            worst = max(1, round(group.height * self.params.top))
-            value = float(group["rarity"].top_k(worst).to_numpy().mean())
+            worst, value = self._worst(group)
             yield Score(
-                Subject(self.params.subject_type, str(subject)),
+                Subject(self.params.subject_type, who[pool]),
                 value,
-                _reason(str(subject), worst, group.height, math.exp(value), self.params.columns),
+                _reason(who[pool], worst, group.height, math.exp(value), self.params.columns),
                 evidence={
                     "estimator": self.params.estimator,
                     "columns": list(self.params.columns),
@@ -124,21 +151,19 @@ class Pyod(Detector[Params]):
                 },
             )
 
-    def _rows(self, window: Window) -> pl.DataFrame:
-        """The subject and the numeric values of every row, sorted so that row order cannot matter."""
-        subject = pl.col(self.params.subject_column).alias("subject")
-        if self.params.columns == (_VECTOR,):
-            raw = window.rows(self.params.stream, [self.params.subject_column, _VECTOR]).drop_nulls(_VECTOR)
-            length = raw[_VECTOR].list.len().mode().sort().to_list()[:1]
-            if not length:
-                return pl.DataFrame(schema={"subject": pl.String})
-            raw = raw.filter(pl.col(_VECTOR).list.len() == length[0])
-            values = [pl.col(_VECTOR).list.get(i).alias(f"{i}") for i in range(length[0])]
-            return raw.select(subject, *values)
-        raw = window.rows(self.params.stream, [self.params.subject_column, *self.params.columns])
-        wanted = [pl.col(c).cast(pl.Float64) for c in self.params.columns]
-        found = raw.select(subject, *wanted)
-        return found.filter(pl.any_horizontal(pl.col(c).is_not_null() for c in self.params.columns))
+    def _worst(self, rows: pl.DataFrame) -> tuple[int, float]:
+        """The number of worst rows, and their mean rarity."""
+        worst = max(1, round(rows.height * self.params.top))
+        return worst, float(rows["rarity"].top_k(worst).to_numpy().mean())
+
+    def _few(self, rows: pl.DataFrame) -> Iterator[Score]:
+        """Subjects with too few rows each, if their rows are together as rare as those of a finding."""
+        subjects = rows["pool"].n_unique()
+        if subjects < 2 or rows.height < self.params.min_rows or self.threshold is None:
+            return
+        if self._worst(rows)[1] >= self.threshold:
+            reason = f"{count(rows.height, 'rare row')} of {count(subjects, 'subject')} with few rows each"
+            yield not_judged(Subject("detector", self.id), "few rows each", reason, rows.height)
 
     def _of(self, baseline: Baseline) -> tuple[Any, Floats, Floats]:
         """The estimator, the medians that replace missing values, and the quiet rows' scores."""
@@ -237,7 +262,7 @@ def _check_columns(params: Params) -> None:
 
 
 def _matrix(rows: pl.DataFrame) -> Floats:
-    return rows.drop("subject").to_numpy().astype(np.float64)
+    return rows.to_numpy().astype(np.float64)
 
 
 def _filled(values: Floats, middle: Floats) -> Floats:

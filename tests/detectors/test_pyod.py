@@ -89,8 +89,8 @@ def test_missing_values_are_no_outliers() -> None:
     result = evaluate(
         "pyod", {"inference": empty}, params={"columns": COLUMNS}, baseline={"inference": history()}
     )
-    assert len(result.scores) == 1
-    assert result.findings == []
+    assert [finding for finding in result.findings if not finding.aspect] == []
+    assert [(f.aspect, f.severity.value) for f in result.findings] == [("unclear rows", "medium")]
 
 
 def test_a_column_that_is_always_missing_is_no_reason_to_fail() -> None:
