@@ -178,7 +178,7 @@ class AccessLog(Collector[Params]):
         raise ValueError(
             "the line does not have the format that the setting `format` gives"
             if self._format
-            else f"not a line of {FORMATS}; set `format` to the server's own log format"
+            else f"not a line of {FORMATS}; the setting named format takes the server's own log format"
         )
 
     def _object(self, text: str) -> Parts:

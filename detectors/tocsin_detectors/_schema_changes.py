@@ -63,7 +63,8 @@ def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[S
     if missing:
         calls, usual, name = max(missing, key=lambda found: found[0] - found[1])
         others = f" and {count(len(missing) - 1, 'more feature')}" if len(missing) > 1 else ""
-        reason = f"{count(calls, 'call')} to {short(model)} lack the feature {short(name)}{others}"
+        lack = "lacks" if calls == 1 else "lack"
+        reason = f"{count(calls, 'call')} to {short(model)} {lack} the feature {short(name)}{others}"
         found = not_judged(
             subject,
             "missing features",

@@ -136,6 +136,24 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path, data, reason):
         read_snapshot(tmp_path / "a.csv").collect()
 
 
+@pytest.mark.parametrize("odd", ["１", "٣.5", "２e3", "९", "9" * 45, "-" + "9" * 60, "1" * 400 + ".5"])
+@pytest.mark.parametrize("plain", ["7", "7.5"])
+def test_a_cell_that_only_looks_like_a_number_leaves_the_file_readable(tmp_path, odd, plain, monkeypatch):
+    data = f"age,income,label\n{f'30,{plain},1' + chr(10)}30,{odd},0\n{f'30,{plain},1' + chr(10)}".encode()
+    profile = taken(tmp_path, data)["tocsin.dataset.profile"]
+    assert profile["age"]["mean"] == 30
+    monkeypatch.setattr("tocsin.datasets.tables.AT_ONCE", 0)  # as a large file is read
+    assert read_snapshot(tmp_path / "t.csv").collect()["age"].to_list() == [30, 30, 30]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cell=st.text(st.characters(categories=["Nd", "Nl", "No"]) | st.sampled_from("+-.,eE "), max_size=60))
+def test_no_digits_make_a_file_unreadable(tmp_path, cell):
+    event = taken(tmp_path, f'age;income;label\n30;7;1\n30;"{cell}";0\n'.encode())
+    assert event["tocsin.dataset.rows"] == 2
+    assert event["tocsin.dataset.profile"]["age"]["mean"] == 30
+
+
 def test_a_pipe_is_no_dataset(tmp_path):
     os.mkfifo(tmp_path / "a.csv")
     with pytest.raises(SnapshotError, match="not a regular file"):

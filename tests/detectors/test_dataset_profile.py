@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.generators.data_integrity import applications, event, history, next_day
+from tests.generators.data_integrity import LABEL, applications, event, history, next_day
 from tocsin.stats.departure import Figure, critical, departure, share
 from tocsin.testing.evaluate import Evaluation, evaluate
 from tocsin_detectors._profiles import profile_of, schema_change
@@ -200,3 +200,47 @@ def test_quiet_days_stay_quiet():
     assert (scores > 0).all()
     assert (scores >= 1).sum() <= 2
     assert float(scores.max() or 0) < 1.5  # type: ignore[arg-type]
+
+
+# Spellings of labels
+
+SPELLINGS = ("{}", " {}", "{} ", "{}.0", " {}.0", "{}.00", "{}.", "+{}", "{}e0", "\t{}", "\u00a0{}")
+TRUTH = {"0": ("False", " false", "FALSE"), "1": ("True", " true", "TRUE ")}
+
+
+FORMS = st.fixed_dictionaries(
+    {
+        label: st.lists(
+            st.sampled_from([form.format(label) for form in SPELLINGS] + list(TRUTH[label])),
+            min_size=1,
+            max_size=4,
+        )
+        for label in TRUTH
+    }
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(FORMS, st.sampled_from(["snapshot", "history", "event"]))
+def test_a_new_spelling_of_a_label_is_no_finding(forms, place):
+    """For any spellings of the labels of any rows, in the snapshot, before it or in the event alone, the score stays."""
+    frames = [applications(300, 1 + day) for day in range(11)]
+    plain = [event(frame, day) for day, frame in enumerate(frames)]
+    odd = {"snapshot": range(10, 11), "history": range(3), "event": range(0)}[place]
+    made = [event(_spelled(f, forms), day) if day in odd else plain[day] for day, f in enumerate(frames)]
+    if place == "event":  # a source that writes the counts itself
+        counts = json.loads(str(plain[10]["tocsin.dataset.labels"]))
+        spelled = {forms[label][-1]: count for label, count in counts.items()}
+        made[10] = {**plain[10], "tocsin.dataset.labels": json.dumps(spelled)}
+    expected = judged(pl.DataFrame(plain[10:]), pl.DataFrame(plain[:10]))
+    found = judged(pl.DataFrame(made[10:]), pl.DataFrame(made[:10]))
+    assert not found.findings
+    assert found.scores["score"].to_list() == pytest.approx(expected.scores["score"].to_list())
+
+
+def _spelled(frame: pl.DataFrame, forms: dict[str, list[str]]) -> pl.DataFrame:
+    labels = [
+        forms[str(int(label))][i % len(forms[str(int(label))])]
+        for i, label in enumerate(frame[LABEL].to_list())
+    ]
+    return frame.with_columns(pl.Series(LABEL, labels))

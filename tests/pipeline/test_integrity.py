@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from hypothesis import HealthCheck as Slow
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
@@ -217,7 +217,11 @@ def _copy(place: Place, number: int, size: int) -> Place | None:
 STEPS = (_new, _late, _again, _wait, _maintain, _ack, _copy)
 
 
+LATER_ALERT = [(_new, 21), (_new, 15), (_new, 0), (_late, 19), (_new, 0), (_new, 0), (_wait, 20), (_late, 11)]
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[Slow.too_slow])
+@example(steps=LATER_ALERT)  # the transitions of an older alert with the same fingerprint are no longer read
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 30)), max_size=14))
 def test_honest_work_is_never_called_tampering(
     tmp_path_factory: pytest.TempPathFactory,

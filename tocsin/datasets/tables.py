@@ -117,7 +117,7 @@ def _csv(path: Path, form: Form, *, compressed: bool) -> Opened:
     if head and (form.encoding or _encoding(path, head)) in ("utf-8", "utf8"):
         found = with_marks(head.decode(errors="ignore"), form, "utf-8")
         try:
-            return Opened(_scanned(path, found), found)
+            return Opened(_read(path, found, at_once=False), found)
         except pl.exceptions.ComputeError as error:
             if "utf" not in str(error).lower():
                 raise
@@ -133,8 +133,7 @@ def _from_memory(path: Path, data: bytes, form: Form) -> Opened:
         text = read_text(data, form)
     except SnapshotError as error:
         raise SnapshotError(f"{path}: cannot be read as a dataset: {error}") from None
-    rows = _scanned(text.data, text.form)
-    return Opened(rows.collect().lazy() if len(data) <= AT_ONCE else rows, text.form)
+    return Opened(_read(text.data, text.form, at_once=len(data) <= AT_ONCE), text.form)
 
 
 def _encoding(path: Path, head: bytes) -> str:
@@ -144,11 +143,28 @@ def _encoding(path: Path, head: bytes) -> str:
         raise SnapshotError(f"{path}: cannot be read as a dataset: {error}") from None
 
 
-def _scanned(source: Path | bytes, form: Form) -> pl.LazyFrame:
+def _read(source: Path | bytes, form: Form, *, at_once: bool) -> pl.LazyFrame:
+    """The rows with the types that Polars infers. If it cannot read its own types, `typed` alone decides on all columns.
+
+    Polars takes digits of every script, and whole numbers of any length, for numbers, and then fails on them. One such cell
+    must not make a file unreadable.
+    """
+    rows = _scanned(source, form)
+    try:
+        if at_once:
+            return rows.collect().lazy()
+        rows.select(pl.all().null_count()).collect()
+    except pl.exceptions.ComputeError:
+        rows = _scanned(source, form, infer=False)
+    return rows.collect().lazy() if at_once else rows
+
+
+def _scanned(source: Path | bytes, form: Form, *, infer: bool = True) -> pl.LazyFrame:
     rows = pl.scan_csv(
         source,
         separator=form.separator,
         null_values=[marker for marker in form.markers if marker != "NaN"],  # a number to Polars
+        infer_schema=infer,
         infer_schema_length=None,
         decimal_comma=form.decimal == "," and form.separator != ",",
         glob=False,

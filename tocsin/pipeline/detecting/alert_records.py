@@ -90,15 +90,17 @@ def _changed(
 ) -> Iterator[str]:
     """Alerts whose state, severity or acknowledgement is not that of their last transition."""
     for alert in alerts:
-        rows = history.get(alert.fingerprint, ())
-        known = {(row[_STATE], row[_SEVERITY]) for row in _last(rows, several=number[alert.fingerprint] > 1)}
+        rows, several = history.get(alert.fingerprint, ()), number[alert.fingerprint] > 1
+        known = {(row[_STATE], row[_SEVERITY]) for row in _last(rows, several=several)}
         if alert.unwritten:
             known = {(t.state, t.severity) for t in alert.unwritten} | known
         if not known:
             if alert.raised is not None and alert.raised >= since:
                 yield f"{_name(alert)} has no transition in alert_history"
             continue
-        if (alert.state.value, alert.severity.value) not in known:
+        older = several and alert.raised is not None and alert.raised < since
+        # then the transitions that are left may all be those of a later alert with the same fingerprint
+        if (alert.state.value, alert.severity.value) not in known and not older:
             state, severity = min(known)
             said = f"its last transition says {severity} and {state}"
             yield f"{_name(alert)} is {alert.severity} and {alert.state}, but {said}"
