@@ -42,7 +42,8 @@ from tocsin.worker import assembly, stores
 from tocsin.worker.sources import Sources, source_name
 
 if TYPE_CHECKING:
-    from tocsin_alerting.engine import Alerting, TickResult
+    from tocsin_alerting.engine import Alerting
+    from tocsin_alerting.tick_result import TickResult
 
 log = logger()
 

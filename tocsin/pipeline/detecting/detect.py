@@ -29,12 +29,11 @@ from tocsin.pipeline.detecting.records import (
     Before,
     Run,
     evaluated_before,
-    in_force,
     run_row,
-    supersede,
     write,
     write_runs,
 )
+from tocsin.pipeline.detecting.repeated import in_force, supersede
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Store
 from tocsin.store.tumbling import START
@@ -167,7 +166,7 @@ class Detect:
         this.claims += claims
         heartbeat = self._heartbeat(this, claims)
         for claim, early in early_runs(self._store, self._evaluator, setting, claims, heartbeat):
-            run = replace(early, fence=claim.fence, silent=this.silent, at=self._clock.now())
+            run = replace(early, fence=claim.fence, silent=this.silent, evaluated=self._clock.now())
             this.unrecorded.append((claim, run))
             if not run.repeats:
                 this.progress(run)
@@ -212,7 +211,8 @@ class Detect:
             run = self._evaluator.attempt(setting, claim.start, suspect, heartbeat)
             last = before.get(claim.start)
             run = _labeled(_whole(run, last), claim, last, named=named)
-            run = supersede(replace(run, fence=claim.fence, silent=this.silent), newest.get(claim.start))
+            run = replace(run, fence=claim.fence, silent=this.silent, evaluated=self._clock.now())
+            run = supersede(run, newest.get(claim.start))
             this.unrecorded.append((claim, run))
             this.progress(run)
             if this.keep:

@@ -6,7 +6,7 @@ Every id is derived from the content, so writing the same row again has no effec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -17,7 +17,21 @@ from tocsin.contract.evaluation import Judgement
 from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
 from tocsin.contract.frames import NEWEST_LAST, conform
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ASPECT, EARLY, FENCE, FOUND, ID, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
+from tocsin.contract.streams import (
+    ASPECT,
+    EARLY,
+    EVALUATED,
+    FENCE,
+    FIRST_FOUND,
+    FOUND,
+    INGESTED,
+    LAST_INGEST,
+    NEWEST_EVENT,
+    SILENT,
+    STREAMS,
+    TIME,
+    UNMAPPED,
+)
 from tocsin.pipeline.detecting.digests import content, digest, found_digest, judged_digest
 from tocsin.store.protocol import Store
 
@@ -45,7 +59,7 @@ class Run:
     silent: bool = False  # a backfill that sends no notifications
     after: str = ""  # the record that it supersedes, if the window was requested by its time
     repeats: bool = False  # the newest record has the same content
-    at: datetime | None = None  # when an early evaluation was made
+    evaluated: datetime | None = None  # when the evaluation ended
 
     @property
     def done(self) -> bool:
@@ -97,8 +111,17 @@ def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
         before = known.get(row["tocsin.finding.id"])
         if before is None or _revises(row, before):
             last = None if before is None else before["event.id"]
-            revised.append({**row, "event.id": digest(row["tocsin.finding.id"], content(row), last)})
+            first = {} if before is None else _first(before)
+            revised.append({**row, **first, "event.id": digest(row["tocsin.finding.id"], content(row), last)})
     return revised
+
+
+def _first(before: Mapping[str, Any]) -> dict[str, Any]:
+    """The times of a finding's first revision, from a later one. A withdrawn or silent finding is found anew."""
+    if before["event.action"] == WITHDRAWN or before[SILENT]:
+        return {}
+    kept = {name: before[name] for name in (NEWEST_EVENT, LAST_INGEST, EVALUATED)}
+    return {**kept, FIRST_FOUND: before[FIRST_FOUND] or before[INGESTED]}
 
 
 def _revises(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
@@ -107,8 +130,7 @@ def _revises(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
         return True
     if row[EARLY]:
         return bool(before["event.action"] == WITHDRAWN or row["tocsin.score"] > before["tocsin.score"])
-    changed = content(before) != content(row) or bool(before[EARLY])
-    return changed or bool(before[SILENT] and not row[SILENT])
+    return content(before) != content(row) or bool(before[EARLY] or (before[SILENT] and not row[SILENT]))
 
 
 _SHORT = (INGESTED, FENCE, "event.action", "tocsin.finding.id", "tocsin.detector.id", "tocsin.window.start",
@@ -131,7 +153,7 @@ def newest_findings(
 
 def _key(run: Run) -> dict[str, Any]:
     return {
-        TIME: run.at or run.end,
+        TIME: (run.early and run.evaluated) or run.end,
         "tocsin.detector.id": run.detector,
         "tocsin.window.start": run.start,
         "tocsin.window.end": run.end,
@@ -241,6 +263,9 @@ def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
         FENCE: run.fence,
         SILENT: run.silent or None,
         EARLY: run.early or None,
+        NEWEST_EVENT: finding.times.newest_event,
+        LAST_INGEST: finding.times.ingested,
+        EVALUATED: run.evaluated,
     }
 
 
@@ -262,12 +287,10 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.baseline.digest": run.baseline or None,
     }
     found = found_digest(_finding_row(run, finding) for finding in run.findings)
-    more = (
-        [found] if run.findings else []
-    )  # the id of a run without findings is the same as in earlier versions
+    more = [found] if run.findings else []  # without findings, the id is the same as in earlier versions
     row["event.id"] = digest(*row.values(), *more, *(["silent"] if run.silent else []), *_own(run))
-    row |= {FOUND: found if run.done else None}
-    row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
+    row |= {FOUND: found if run.done else None, "event.duration": int(run.seconds * 1e9)}
+    row |= {"tocsin.run.searched": run.searched, FENCE: run.fence}
     unmapped = msgspec.json.encode({TRACEBACK: run.traceback}).decode() if run.traceback else None
     return {**row, SILENT: run.silent or None, UNMAPPED: unmapped}
 
@@ -275,26 +298,3 @@ def run_row(run: Run) -> dict[str, Any]:
 def _own(run: Run) -> list[str]:
     """Part of a row's id: distinguishes it from an older row with the same content that was superseded since."""
     return [run.after] if run.after else []
-
-
-_COMPARED = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
-         "tocsin.run.judged", "tocsin.baseline.digest")  # fmt: skip
-
-
-def in_force(
-    store: Store, detector: str, starts: Sequence[datetime], length: timedelta
-) -> dict[datetime, dict[str, Any]]:
-    """The newest record of each of these windows, for `supersede`."""
-    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_COMPARED, FOUND, ID])
-    return {row["tocsin.window.start"]: row for row in found.iter_rows(named=True)}
-
-
-def supersede(run: Run, newest: Mapping[str, Any] | None) -> Run:
-    """Mark the run as a repetition of the newest record of its window, or as superseding that record."""
-    if newest is None:
-        return run
-    row = run_row(run)
-    same_findings = newest[FOUND] in {None, row[FOUND]}  # earlier versions did not record this digest
-    if same_findings and all(row[name] == newest[name] for name in _COMPARED):
-        return replace(run, repeats=True)
-    return replace(run, after=newest["event.id"])
