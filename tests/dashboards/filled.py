@@ -23,7 +23,8 @@ from tocsin.contract.frames import conform
 from tocsin.contract.incidents import Incident, IncidentState
 from tocsin.demo.attacks import week_start
 from tocsin.demo.lender import MODEL, START, WEEKS
-from tocsin.pipeline.detecting.records import Run, write_runs
+from tocsin.pipeline.detecting.recording import write_runs
+from tocsin.pipeline.detecting.records import Run
 from tocsin.worker.app import App
 from tocsin_alerting.history import append
 from tocsin_alerting.records import Table

@@ -168,8 +168,14 @@ def test_an_alert_of_an_older_version_is_shown_without_what_it_does_not_know() -
 
 
 @pytest.mark.parametrize(
-    "broken", [{"score": None}, {"started": "yesterday"}, {"severity": "dire"}, {"techniques": None},
-     {"times": {"notified": "soon"}}]
+    "broken",
+    [
+        {"score": None},
+        {"started": "yesterday"},
+        {"severity": "dire"},
+        {"techniques": None},
+        {"times": {"notified": "soon"}},
+    ],
 )
 def test_a_record_that_cannot_be_shown_is_written_all_the_same(broken: dict[str, Any]) -> None:
     assert facts("alert", alert() | broken) == {}

@@ -25,15 +25,16 @@ from tocsin.pipeline.detecting.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.detecting.leases import LENGTH, worker_name
 from tocsin.pipeline.detecting.ledger import GRACE, Ledger
 from tocsin.pipeline.detecting.pending import Claim
+from tocsin.pipeline.detecting.recording import write_runs
 from tocsin.pipeline.detecting.records import (
     Before,
     Run,
     evaluated_before,
+    in_force,
     run_row,
+    supersede,
     write,
-    write_runs,
 )
-from tocsin.pipeline.detecting.repeated import in_force, supersede
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Store
 from tocsin.store.tumbling import START
@@ -91,6 +92,8 @@ class Detect:
         self._evaluator = evaluator or Evaluator(store, clock)
         self.ledger = Ledger(store, clock, worker or worker_name(), lease, grace)
         self.baselines = Baselines(store, clock)
+        #: Called for each early finding that began or ended, with detector and outcome: found, confirmed or withdrawn.
+        self.early_finding: Callable[[str, str], None] = lambda _detector, _outcome: None
         self._busy: set[str] = set()
         self._mutex = threading.Lock()
 
@@ -240,7 +243,8 @@ class Detect:
                     detector=run.detector,
                     window=str(run.start),
                 )
-        write_runs(self._store, [run for _, run in kept])
+        for detector, outcome in write_runs(self._store, [run for _, run in kept]):
+            self.early_finding(detector, outcome)
         self.ledger.complete(kept)
 
     def _between(self, setting: Setting, start: datetime | None, end: datetime | None) -> list[datetime]:

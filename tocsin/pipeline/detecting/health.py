@@ -27,7 +27,8 @@ from tocsin.pipeline.detecting.alert_records import alert_records
 from tocsin.pipeline.detecting.arrivals import arrivals
 from tocsin.pipeline.detecting.integrity import records
 from tocsin.pipeline.detecting.ledger import Ledger
-from tocsin.pipeline.detecting.records import Run, newest_findings, write_runs
+from tocsin.pipeline.detecting.recording import write_runs
+from tocsin.pipeline.detecting.records import Run, newest_findings
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.ingesting.rhythm import Rhythms
 from tocsin.store.protocol import Store

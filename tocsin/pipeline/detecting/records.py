@@ -6,7 +6,7 @@ Every id is derived from the content, so writing the same row again has no effec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 
 from tocsin.contract.evaluation import Judgement
-from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
+from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome
 from tocsin.contract.frames import NEWEST_LAST, conform
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import (
@@ -22,8 +22,8 @@ from tocsin.contract.streams import (
     EARLY,
     EVALUATED,
     FENCE,
-    FIRST_FOUND,
     FOUND,
+    ID,
     INGESTED,
     LAST_INGEST,
     NEWEST_EVENT,
@@ -32,7 +32,7 @@ from tocsin.contract.streams import (
     TIME,
     UNMAPPED,
 )
-from tocsin.pipeline.detecting.digests import content, digest, found_digest, judged_digest
+from tocsin.pipeline.detecting.digests import digest, found_digest, judged_digest
 from tocsin.store.protocol import Store
 
 TRACEBACK = "error.stack_trace"  # ECS's name, in a run's `tocsin.unmapped`
@@ -75,62 +75,6 @@ class Run:
     def findings(self) -> tuple[Finding, ...]:
         """The findings among the judgements."""
         return tuple(j.finding for j in self.judged if j.finding is not None)
-
-
-def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row for each finding that is new, changed, or withdrawn.
-
-    An early run withdraws nothing, and changes a finding only if its score is higher. Only the full window withdraws
-    an early finding, so that a score that rises and falls leads to one notification.
-    """
-    if not runs:
-        return []
-    windows = {(run.detector, run.start, run.end): run for run in runs}
-    known = {
-        row["tocsin.finding.id"]: row
-        for row in newest_findings(
-            store,
-            [
-                Condition("tocsin.detector.id", "in", sorted({run.detector for run in runs})),
-                Condition("tocsin.window.start", ">=", min(run.start for run in runs)),
-                Condition("tocsin.window.end", "<=", max(run.end for run in runs)),
-            ],
-            withdrawn=True,
-        ).to_dicts()
-    }
-    rows = [_finding_row(run, finding) for run in runs for finding in run.findings]
-    found = {row["tocsin.finding.id"] for row in rows}
-    for id, row in known.items():
-        key = (row["tocsin.detector.id"], row["tocsin.window.start"], row["tocsin.window.end"])
-        if key in windows and not windows[key].early and id not in found and row["event.action"] != WITHDRAWN:
-            run = windows[key]
-            taken = {"event.action": WITHDRAWN, "tocsin.severity": Severity.INFO.value}
-            rows.append({**row, **taken, FENCE: run.fence, SILENT: run.silent or None})
-    revised = []
-    for row in rows:
-        before = known.get(row["tocsin.finding.id"])
-        if before is None or _revises(row, before):
-            last = None if before is None else before["event.id"]
-            first = {} if before is None else _first(before)
-            revised.append({**row, **first, "event.id": digest(row["tocsin.finding.id"], content(row), last)})
-    return revised
-
-
-def _first(before: Mapping[str, Any]) -> dict[str, Any]:
-    """The times of a finding's first revision, from a later one. A withdrawn or silent finding is found anew."""
-    if before["event.action"] == WITHDRAWN or before[SILENT]:
-        return {}
-    kept = {name: before[name] for name in (NEWEST_EVENT, LAST_INGEST, EVALUATED)}
-    return {**kept, FIRST_FOUND: before[FIRST_FOUND] or before[INGESTED]}
-
-
-def _revises(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Whether a finding's row is a new revision of the row before it."""
-    if row["event.action"] == WITHDRAWN:
-        return True
-    if row[EARLY]:
-        return bool(before["event.action"] == WITHDRAWN or row["tocsin.score"] > before["tocsin.score"])
-    return content(before) != content(row) or bool(before[EARLY] or (before[SILENT] and not row[SILENT]))
 
 
 _SHORT = (INGESTED, FENCE, "event.action", "tocsin.finding.id", "tocsin.detector.id", "tocsin.window.start",
@@ -215,17 +159,6 @@ def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
         store.append(stream, frame.with_columns(constants))
 
 
-def write_runs(store: Store, runs: Sequence[Run]) -> None:
-    """Record attempts: scores and findings first, then the run records, so a recorded run has its findings.
-
-    Scores of early evaluations are not recorded.
-    """
-    done = [run for run in runs if run.done]
-    write(store, "score", [score_row(run, j) for run in done if not run.repeats for j in run.judged])
-    write(store, "finding", revisions(store, [run for run in runs if run.done or run.early]))
-    write(store, "run", [run_row(run) for run in runs if not run.repeats])
-
-
 def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
     """A row of the score stream."""
     score = judged.score
@@ -243,7 +176,8 @@ def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
     return {**row, ASPECT: score.aspect or None, FENCE: run.fence}
 
 
-def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
+def finding_row(run: Run, finding: Finding) -> dict[str, Any]:
+    """A row of the finding stream."""
     return {
         **_key(run),
         "event.action": "found",
@@ -286,7 +220,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.run.attempt": run.attempt,
         "tocsin.baseline.digest": run.baseline or None,
     }
-    found = found_digest(_finding_row(run, finding) for finding in run.findings)
+    found = found_digest(finding_row(run, finding) for finding in run.findings)
     more = [found] if run.findings else []  # without findings, the id is the same as in earlier versions
     row["event.id"] = digest(*row.values(), *more, *(["silent"] if run.silent else []), *_own(run))
     row |= {FOUND: found if run.done else None, "event.duration": int(run.seconds * 1e9)}
@@ -298,3 +232,26 @@ def run_row(run: Run) -> dict[str, Any]:
 def _own(run: Run) -> list[str]:
     """Part of a row's id: distinguishes it from an older row with the same content that was superseded since."""
     return [run.after] if run.after else []
+
+
+_COMPARED = ("event.action", "event.reason", "error.type", "tocsin.run.rows", "tocsin.run.scores", "tocsin.run.findings",
+         "tocsin.run.judged", "tocsin.baseline.digest")  # fmt: skip
+
+
+def in_force(
+    store: Store, detector: str, starts: Sequence[datetime], length: timedelta
+) -> dict[datetime, dict[str, Any]]:
+    """The newest record of each of these windows, for `supersede`."""
+    found = newest_runs(store, detector, min(starts), max(starts) + length, length, [*_COMPARED, FOUND, ID])
+    return {row["tocsin.window.start"]: row for row in found.iter_rows(named=True)}
+
+
+def supersede(run: Run, newest: Mapping[str, Any] | None) -> Run:
+    """Mark the run as a repetition of the newest record of its window, or as superseding that record."""
+    if newest is None:
+        return run
+    row = run_row(run)
+    same_findings = newest[FOUND] in {None, row[FOUND]}  # earlier versions did not record this digest
+    if same_findings and all(row[name] == newest[name] for name in _COMPARED):
+        return replace(run, repeats=True)
+    return replace(run, after=newest["event.id"])
