@@ -284,7 +284,7 @@ def test_an_alert_over_several_windows_that_were_found_at_once_began_with_the_fi
         )
     opened.alerting.tick(last=True)
     (alert,) = facts.gather(opened, Period(SINCE, UNTIL, open=True)).alerts
-    assert (alert.started, alert.detection) == (week(2), UNTIL - week(2))
+    assert (alert.started, alert.raised - alert.started) == (week(2), UNTIL - week(2))
     cut = facts.gather(opened, Period(SINCE, week(2) + DAY))
     opened.close()
     assert cut.findings.height == 1

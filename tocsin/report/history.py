@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,8 @@ import polars as pl
 from tocsin.contract.alerts import Action
 from tocsin.contract.findings import Severity, Subject
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ID, INGESTED, TIME
+from tocsin.contract.streams import ID, INGESTED, NEWEST_EVENT, TIME
+from tocsin.contract.times import Times
 from tocsin.report.counts import Period
 from tocsin.store.protocol import Store
 
@@ -22,7 +23,7 @@ _START, _END = "tocsin.window.start", "tocsin.window.end"
 _COLUMNS = [TIME, ID, INGESTED, "event.action", "event.reason", "user.name", "tocsin.receiver", _PRINT, _FINDING,
             _INCIDENT, _DETECTOR, _SEVERITY, _STARTED, "tocsin.subject.type", "tocsin.subject.id"]  # fmt: skip
 _STATE_CHANGES = (Action.FIRING, Action.SEVERITY_CHANGED, Action.ACKNOWLEDGED, Action.INCIDENT_OPENED,
-         Action.INCIDENT_JOINED, Action.RESOLVED)  # fmt: skip
+         Action.INCIDENT_JOINED, Action.RESOLVED, Action.NOTIFIED)  # fmt: skip
 #: The order of the actions that one tick records with the same time.
 _SEQUENCE = (Action.FIRING, Action.SEVERITY_CHANGED, Action.INCIDENT_OPENED, Action.INCIDENT_JOINED, Action.RESOLVED,
            Action.NOTIFIED, Action.NOTIFICATION_FAILED)  # fmt: skip
@@ -54,11 +55,13 @@ class RaisedAlert:
     by: str = ""
     resolved: datetime | None = None
     incident: str = ""
+    newest_event: datetime | None = None  # of its subject, that the evaluation which raised it had read
+    notified: datetime | None = None  # first delivery
 
     @property
-    def detection(self) -> timedelta:
-        """From the start of the first window with a finding to the alert: an upper bound of the time to detect."""
-        return self.raised - self.started
+    def times(self) -> Times:
+        """The times that the time to detect and the time to acknowledge are computed from."""
+        return Times(self.newest_event, notified=self.notified, acknowledged=self.acknowledged)
 
 
 def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[RaisedAlert]:
@@ -80,11 +83,13 @@ def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[RaisedA
         for key, own in findings.group_by(_DETECTOR, "tocsin.subject.type", "tocsin.subject.id")
     }
     first = dict(windows.iter_rows())
+    newest = dict(findings.select(_FINDING, NEWEST_EVENT).iter_rows())
     found = [
         alert
         for _, own in rows.group_by(_PRINT, maintain_order=True)
         for alert in _dated(list(_episodes(own.iter_rows(named=True))), first, about)
     ]
+    found = [replace(a, newest_event=newest.get(a.first)) for a in found]
     held = (a for a in found if a.resolved is None or a.resolved >= period.start)
     return sorted(held, key=lambda a: (a.raised, a.started, a.fingerprint), reverse=True)
 
@@ -133,6 +138,8 @@ def _changed(alert: RaisedAlert, action: str, row: Mapping[str, Any]) -> RaisedA
             return replace(alert, incident=row[_INCIDENT] or "")
         case Action.RESOLVED:
             return replace(alert, resolved=row[TIME])
+        case Action.NOTIFIED if alert.notified is None:
+            return replace(alert, notified=row[TIME])
     return alert
 
 

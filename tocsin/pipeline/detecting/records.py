@@ -78,7 +78,8 @@ class Run:
 
 
 _SHORT = (INGESTED, FENCE, "event.action", "tocsin.finding.id", "tocsin.detector.id", "tocsin.window.start",
-          "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id", "tocsin.severity", ASPECT)  # fmt: skip
+          "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id", "tocsin.severity", ASPECT,
+          NEWEST_EVENT)  # fmt: skip
 
 
 def newest_findings(
@@ -86,7 +87,7 @@ def newest_findings(
 ) -> pl.DataFrame:
     """The newest revision of every finding, by window; without withdrawn findings unless `withdrawn` is set.
 
-    `short` reads only the columns for detector, window, subject and severity: for counting many findings.
+    `short` reads only the columns for detector, window, subject, severity and newest event: for counting many findings.
     """
     rows = store.scan("finding", columns=_SHORT if short else None, where=where).collect().sort(NEWEST_LAST)
     newest = rows.unique("tocsin.finding.id", keep="last", maintain_order=True)
