@@ -70,8 +70,8 @@ def alert_table(title: str, where: str, hint: str = "") -> Panel:
         title,
         "The alerts that were active in this time range: open, then acknowledged, then resolved alerts. Each state lists "
         "at most the hundred worst alerts. The link of an alert opens its evidence, timeline and playbook. The link of a "
-        "subject opens the board about the subject. The evaluation is early if the window of the newest finding has not ended. "
-        + hint,
+        "subject opens the board about the subject. The evaluation is early if the window of "
+        "the newest finding has not ended. " + hint,
         ask("alerts", where, [highest("event.severity"), lowest("@timestamp")], buckets),
         to(INCIDENTS, "Incidents and playbooks"),
         columns=columns,
@@ -84,9 +84,9 @@ def findings_over_time(where: str) -> Panel:
     """Findings by detector. Several revisions of a finding count as one finding."""
     return lines(
         "Findings",
-        "The number of findings by detector, including findings that were withdrawn after late events or by the full window. A single "
-        "high bar suggests an incident. Bars on every day suggest a baseline that no longer fits: check the scores, then "
-        "fit a new baseline or change the setting false_alarms.",
+        "The number of findings by detector, including findings that were withdrawn after late events or by the full "
+        "window. A single high bar suggests an incident. Bars on every day suggest a baseline that no longer fits: check "
+        "the scores, then fit a new baseline or change the setting false_alarms.",
         [
             ask(
                 "finding",

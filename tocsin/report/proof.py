@@ -52,7 +52,8 @@ _WORDS = (
     "has a low finding, by design. Consecutive findings of one detector about one subject form one alert. An alert "
     "of high or above opens an incident, unless the configuration sets another severity. Time to detect runs from "
     "the subject's newest event that the evaluation had read to the first notification. It is a lower bound of the time "
-    "from the event that decided. A late window was evaluated again because events arrived after its first evaluation. A filled window was evaluated after it had "
+    "from the event that decided. A late window was evaluated again "
+    "because events arrived after its first evaluation. A filled window was evaluated after it had "
     "been a gap. Times are UTC."
 )
 _DETECTOR = "tocsin.detector.id"
