@@ -55,7 +55,7 @@ class RaisedAlert:
     by: str = ""
     resolved: datetime | None = None
     incident: str = ""
-    newest_event: datetime | None = None  # of its subject, that the evaluation which raised it had read
+    newest_event: datetime | None = None  # of its subject, that the evaluation with the first finding had read
     notified: datetime | None = None  # first delivery
 
     @property
@@ -79,17 +79,15 @@ def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[RaisedA
     # All rows of one tick have the same time: they are ordered by window, then by the sequence of actions.
     rows = rows.join(windows, on=_FINDING, how="left").sort(_PRINT, TIME, "window", _ORDER, ID)
     about = {
-        key: list(own.select(_START, _END).iter_rows())
+        key: list(own.select(_START, _END, NEWEST_EVENT).iter_rows())
         for key, own in findings.group_by(_DETECTOR, "tocsin.subject.type", "tocsin.subject.id")
     }
     first = dict(windows.iter_rows())
-    newest = dict(findings.select(_FINDING, NEWEST_EVENT).iter_rows())
     found = [
         alert
         for _, own in rows.group_by(_PRINT, maintain_order=True)
         for alert in _dated(list(_episodes(own.iter_rows(named=True))), first, about)
     ]
-    found = [replace(a, newest_event=newest.get(a.first)) for a in found]
     held = (a for a in found if a.resolved is None or a.resolved >= period.start)
     return sorted(held, key=lambda a: (a.raised, a.started, a.fingerprint), reverse=True)
 
@@ -153,15 +151,16 @@ def _worse(alert: RaisedAlert, row: Mapping[str, Any]) -> RaisedAlert:
 def _dated(
     alerts: Sequence[RaisedAlert],
     first: Mapping[str, datetime],
-    about: Mapping[Any, Sequence[tuple[datetime, datetime]]],
+    about: Mapping[Any, Sequence[tuple[datetime, datetime, datetime | None]]],
 ) -> Iterator[RaisedAlert]:
     """The alerts of one fingerprint with the windows of their stored findings."""
     # Rows of older versions have no start: the alert then starts with the finding that raised it, if that is stored.
     starts = [first.get(a.first, a.raised) if a.started == a.raised else a.started for a in alerts]
     for alert, start, following in zip(alerts, starts, [*starts[1:], None], strict=True):
         windows = about.get((alert.detector, *alert.subject), ())
-        ends = [e for s, e in windows if s >= start and (following is None or s < following)]
-        yield replace(alert, started=start, ended=max(ends, default=alert.raised))
+        ends = [e for s, e, _ in windows if s >= start and (following is None or s < following)]
+        newest = next((at for s, _, at in windows if s == start and at is not None), None)
+        yield replace(alert, started=start, ended=max(ends, default=alert.raised), newest_event=newest)
 
 
 def of_incident(store: Store, incident: str, opened: datetime, prints: Sequence[str]) -> pl.DataFrame:
