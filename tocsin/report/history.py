@@ -55,7 +55,9 @@ class RaisedAlert:
     by: str = ""
     resolved: datetime | None = None
     incident: str = ""
-    newest_event: datetime | None = None  # of its subject, that the evaluation with the first finding had read
+    newest_event: datetime | None = (
+        None  # of its subject, that the evaluation with the first finding had read
+    )
     notified: datetime | None = None  # first delivery
 
     @property

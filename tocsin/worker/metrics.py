@@ -26,6 +26,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = of = CollectorRegistry()
+        self._of_alerts(of)
         self._events = Counter(
             "tocsin_events", "Events by stream and outcome.", ["stream", "outcome"], registry=of
         )
@@ -43,7 +44,7 @@ class Metrics:
         )
         self._duration = Histogram(
             "tocsin_window_duration_seconds",
-            "Time for one window that has ended.",
+            "Time for an ended window.",
             registry=of,
             buckets=_SECONDS,
         )
@@ -59,6 +60,14 @@ class Metrics:
             ["detector"],
             registry=of,
         )
+        self._spool = Gauge("tocsin_spool_bytes", "Bytes on disk while the store is away.", registry=of)
+        self._spooled = Gauge("tocsin_spool_events", "Events on disk while the store is away.", registry=of)
+        self._up = Gauge(
+            "tocsin_up", "1 while every job of the worker completes in time, otherwise 0.", registry=of
+        )
+
+    def _of_alerts(self, of: CollectorRegistry) -> None:
+        """The metrics of early findings, alerts and notifications."""
         self._notifications = Counter(
             "tocsin_notifications", "Notifications by outcome.", ["receiver", "outcome"], registry=of
         )
@@ -81,11 +90,6 @@ class Metrics:
             ["family"],
             registry=of,
             buckets=_DELAYS,
-        )
-        self._spool = Gauge("tocsin_spool_bytes", "Bytes on disk while the store is away.", registry=of)
-        self._spooled = Gauge("tocsin_spool_events", "Events on disk while the store is away.", registry=of)
-        self._up = Gauge(
-            "tocsin_up", "1 while every job of the worker completes in time, otherwise 0.", registry=of
         )
 
     def ingested(self, stream: str, counts: Counts, newest: datetime | None, now: datetime) -> None:

@@ -47,10 +47,12 @@ class Partial(NamedTuple):
     since: datetime
     reach: datetime
 
-    @property
-    def new(self) -> list[Condition]:
-        """The conditions of the rows that were counted."""
-        return [Condition(INGESTED, ">", self.since), Condition(INGESTED, "<=", self.reach)]
+
+def _new(partial: Partial | None) -> list[Condition]:
+    """The conditions of the rows that a request counted; of a whole window, none."""
+    if partial is None:
+        return []
+    return [Condition(INGESTED, ">", partial.since), Condition(INGESTED, "<=", partial.reach)]
 
 
 class Evaluator:
@@ -89,7 +91,7 @@ class Evaluator:
             with one_thread():
                 versions = self._in_force(setting, window, suspect, fit=partial is None)
                 best = self._judge(detector, window, versions)
-                judged = timed(self._store, detector, window, best, partial.new if partial else ())
+            judged = timed(self._store, detector, window, best, _new(partial))
             rows = sum(self._count(stream, window) for stream in detector.requires.streams)
         except BaselineChanged as error:
             run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="baseline")
@@ -107,9 +109,8 @@ class Evaluator:
             run = replace(run, outcome=Outcome.FAILED, reason=reason, fault="raised", traceback=trace)
         else:
             digest = ",".join(v.digest for v in versions)
-            searched = min(
-                [start - (detector.requires.history or start - start), *(v.start for v in versions)]
-            )
+            first = start - (detector.requires.history or start - start)
+            searched = min([first, *(v.start for v in versions)])
             run = replace(run, rows=rows, judged=judged, baseline=digest, searched=searched)
         reason = run.reason.encode("utf-8", "replace").decode()
         return replace(run, reason=reason, seconds=time.perf_counter() - began)

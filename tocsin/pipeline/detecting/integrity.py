@@ -91,7 +91,9 @@ def records(
                 _compare_findings(findings, key, run, rows.get(key, []), verdicts.get(key, []))
                 _compare_scores(scores, key, run, verdicts.get(key, []))
             for key in sorted(rows.keys() - recorded):
-                number = sum(not row[EARLY] for row in rows[key])  # an early one stays if its window is skipped
+                number = sum(
+                    not row[EARLY] for row in rows[key]
+                )  # an early one stays if its window is skipped
                 if number and key[:2] not in pending:
                     findings.add(key, f"no run record, but {number:,} findings")
             findings.windows += len(known)
