@@ -43,10 +43,7 @@ class Metrics:
             "tocsin_windows", "Attempts at windows by outcome.", ["detector", "outcome"], registry=of
         )
         self._duration = Histogram(
-            "tocsin_window_duration_seconds",
-            "Time for an ended window.",
-            registry=of,
-            buckets=_SECONDS,
+            "tocsin_window_duration_seconds", "Time for an ended window.", registry=of, buckets=_SECONDS
         )
         self._faults = Counter(
             "tocsin_fence_failures", "Failures of plug-ins by kind.", ["plugin", "kind"], registry=of
