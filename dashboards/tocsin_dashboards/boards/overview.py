@@ -39,7 +39,7 @@ def _now(board: Board) -> None:
         "Open alerts by severity, incidents and times",
         *((6, open_alerts(severity)) for severity in ("critical", "high", "medium", "low")),
         (
-            4,
+            8,
             number(
                 "Open incidents",
                 "The number of incidents that are not closed. Open the board of incidents, and do the next step of the playbook.",
@@ -54,12 +54,12 @@ def _now(board: Board) -> None:
             ),
         ),
         *(
-            (5, _duration(title, field, percent, doc))
-            for title, field, percent, doc in (
-                ("Event to notification, median", _DETECT, 50, _TO_DETECT),
-                ("Event to notification, 95 %", _DETECT, 95, _TO_DETECT),
-                ("Notification to acknowledgement, median", _ACKNOWLEDGE, 50, _TO_ACKNOWLEDGE),
-                ("Notification to acknowledgement, 95 %", _ACKNOWLEDGE, 95, _TO_ACKNOWLEDGE),
+            (width, _duration(title, field, percent, doc))
+            for width, title, field, percent, doc in (
+                (8, "Time to detect, median", _DETECT, 50, _TO_DETECT),
+                (8, "Time to detect, 95 %", _DETECT, 95, _TO_DETECT),
+                (12, "Time to acknowledge, median", _ACKNOWLEDGE, 50, _TO_ACKNOWLEDGE),
+                (12, "Time to acknowledge, 95 %", _ACKNOWLEDGE, 95, _TO_ACKNOWLEDGE),
             )
         ),
         height=4,
