@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -25,27 +24,15 @@ from tocsin_alerting.context import DROPPED, KEEP, Context, Routed, Settings
 from tocsin_alerting.groups import Group
 from tocsin_alerting.history import write_history
 from tocsin_alerting.lanes import LAST, PATIENCE, Hold, Lanes, unhindered
+from tocsin_alerting.measured import Measured, complete
 from tocsin_alerting.reading import Position
 from tocsin_alerting.records import Conflict, Table
 from tocsin_alerting.stages import run
+from tocsin_alerting.tick_result import TickResult, result
 
 _ATTEMPTS = 20
 R = TypeVar("R", Alert, Incident)
 N = TypeVar("N")
-
-
-@dataclass(frozen=True, slots=True)
-class TickResult:
-    """What a tick did: the numbers of alerts that began to fire (`firing`) or were resolved, of notifications that were
-    delivered (`notified`) or failed permanently (`failed`), and of receivers with a retryable failure (`retried`).
-    """
-
-    firing: int = 0
-    resolved: int = 0
-    notified: int = 0
-    failed: int = 0
-    retried: int = 0
-    notifications: tuple[tuple[str, str, int], ...] = ()  # receiver, outcome, number of notifications
 
 
 class Alerting:
@@ -117,17 +104,19 @@ class Alerting:
         Raises:
             StoreError: the store cannot be read or written.
         """
+        measured: list[Measured] = []
         for _ in range(_ATTEMPTS):
             context = self._context(last=last, guard=guard)
             try:
                 routed = [Routed(alert, self._settings.route) for alert in context.alerts.all()]
                 run(routed, context, partial(self._offer, context))
                 retried = self._deliver(context)
+                measured += complete(context)
                 transitions = write_history(context)
                 self._forget(context)
             except Conflict:  # a person or another tick changed a record at the same time: start again
                 continue
-            return _result(transitions, retried)
+            return result(transitions, retried, measured)
         raise StoreError(
             f"alerting: the tick failed after {_ATTEMPTS} attempts, because other processes changed the same "
             "records; the next tick does the remaining work"
@@ -279,20 +268,3 @@ def _named(id: str, known: Mapping[str, N], what: str) -> N:
             f"{id!r} is ambiguous: {len(found)} ids begin with it; write more characters of the id"
         )
     return found[0]
-
-
-def _result(transitions: list[Any], retried: int) -> TickResult:
-    counts = Counter(transition.action for transition in transitions)
-    sent = {(t.action, t.notification, t.receiver) for t in transitions if t.notification}
-    outcomes = Counter(action for action, _, _ in sent)
-    by_receiver = Counter((receiver, action.value) for action, _, receiver in sent)
-    return TickResult(
-        firing=counts[Action.FIRING],
-        resolved=counts[Action.RESOLVED],
-        notified=outcomes[Action.NOTIFIED],
-        failed=outcomes[Action.NOTIFICATION_FAILED],
-        retried=retried,
-        notifications=tuple(
-            (receiver, outcome, count) for (receiver, outcome), count in sorted(by_receiver.items())
-        ),
-    )

@@ -118,6 +118,7 @@ def _opened(known: Sequence[Alert], episode: Episode, namespace: str, now: datet
         started=first.window_start,
         raised=now,
         changed=now,
+        times=first.times,
         **_newest(episode),
     )
     return replace(alert, unwritten=(alert.transition(Action.FIRING, now),))
@@ -157,7 +158,8 @@ def _amended(alert: Alert, episode: Episode, now: datetime, *, tail: bool) -> Al
     if (
         amended.firing and not alert.firing
     ):  # acknowledgement and incident belong to the time before it was resolved
-        amended = replace(amended, acknowledged=None, incident="", settled=False, raised=now)
+        times = episode.findings[-1].times
+        amended = replace(amended, acknowledged=None, incident="", settled=False, raised=now, times=times)
     if (
         severity.rank > alert.severity.rank
     ):  # receivers are notified of a higher severity even if the alert is resolved

@@ -21,7 +21,18 @@ from tocsin.contract.alerts import Alert, fingerprint
 from tocsin.contract.findings import DONE, WITHDRAWN, Family, Finding, Severity, Subject
 from tocsin.contract.frames import NEWEST_LAST
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ASPECT, EARLY, ID, INGESTED, SILENT
+from tocsin.contract.streams import (
+    ASPECT,
+    EARLY,
+    EVALUATED,
+    FIRST_FOUND,
+    ID,
+    INGESTED,
+    LAST_INGEST,
+    NEWEST_EVENT,
+    SILENT,
+)
+from tocsin.contract.times import Times
 from tocsin.store.protocol import Store
 from tocsin_alerting.episodes import Episode, Verdict, episodes
 
@@ -148,6 +159,7 @@ def _finding(row: Mapping[str, Any]) -> Finding | None:
         family=row["tocsin.detector.family"] or Family.OTHER.value,
         aspect=row[ASPECT] or "",
         early=bool(row[EARLY]),
+        times=Times(row[NEWEST_EVENT], row[LAST_INGEST], row[EVALUATED], row[FIRST_FOUND] or row[INGESTED]),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.clock import format_time
-from tocsin.contract.alerts import Action, Notification
+from tocsin.contract.alerts import Action, Alert, Notification
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.errors import DeliveryError
 from tocsin.store.protocol import Store
@@ -20,6 +20,7 @@ from tocsin_alerting.context import KEEP
 from tocsin_alerting.delivery import transitions
 from tocsin_alerting.groups import Group, Posting
 from tocsin_alerting.history import append
+from tocsin_alerting.measured import note
 from tocsin_alerting.records import Table
 from tocsin_alerting.wording import plain
 
@@ -62,7 +63,9 @@ def settle(store: Store, record: Undelivered, error: DeliveryError | None, now: 
         return
     if error is None:
         reason = f"{record.notification.reason}, sent once more"
-        append(store, transitions(record.notification, Action.NOTIFIED, reason, now))
+        delivered = transitions(record.notification, Action.NOTIFIED, reason, now)
+        note(Table(store, "alert", Alert, empty=True), delivered)
+        append(store, delivered)
         table.drop(record.id)
     elif not error.retry:
         table.save(replace(record, last=True))

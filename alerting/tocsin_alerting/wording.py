@@ -48,7 +48,11 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
         ("playbook", alert.playbook),
         ("incident", alert.incident),
     ]
-    if alert.resolved is not None:
+    if alert.early and alert.firing:
+        found.append(("evaluation", "early: the window has not ended"))
+    if alert.withdrawn:
+        found.append(("resolved", "withdrawn by the full window"))
+    elif alert.resolved is not None:
         found.append(("resolved", f"no finding in the window that ended {format_time(alert.resolved)}"))
     elif alert.acknowledged is not None:
         ack = alert.acknowledged

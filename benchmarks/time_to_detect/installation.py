@@ -38,7 +38,7 @@ collectors:
 alerting:
   route: {{receiver: pages, group_by: [detector, subject_id]}}
   receivers:
-    pages: {{type: webhook, params: {{url: "http://127.0.0.1:{port}/", allow_private: true}}}}
+    pages: {{type: webhook, url: "http://127.0.0.1:{port}/", allow_private: true}}
 """
 
 

@@ -18,6 +18,7 @@ WIDTHS: Mapping[str, int] = {
     "score": 80, "threshold": 90, "highest score": 115,
     "steps": 65, "left": 65, "events": 80, "times": 75, "calls": 85, "accesses": 90, "addresses": 95, "programs": 95,
     "models": 80, "rows": 85, "snapshots": 95, "alerts": 75, "worst": 80, "windows": 85, "most findings": 110,
+    "evaluation": 95, "early": 75, "findings": 90,
     "median": 85, "95 % quantile": 120, "stream": 120, "source": 140, "playbook": 190, "dataset": 150, "model": 150,
 }  # fmt: skip
 #: Columns of sentences: they get what the other columns leave.

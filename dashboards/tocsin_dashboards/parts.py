@@ -31,6 +31,8 @@ _BY_STATE = {
     "3 resolved": "NOT tocsin.alert.status:(open OR acknowledged)",
 }
 ACTIVE = "tocsin.alert.status:(open OR acknowledged)"
+#: Of the stream run: leaves out the evaluations of windows that had not ended, which are many.
+ENDED = "NOT event.action:early"
 
 
 def open_alerts(severity: str) -> Panel:
@@ -57,16 +59,19 @@ def alert_table(title: str, where: str, hint: str = "") -> Panel:
         "tocsin.detector.id",
     )
     worst, *rest = fields
-    buckets = [filters(_BY_STATE), terms(worst, 100, "1"), *(terms(field, 1) for field in rest)]
+    early = terms("tocsin.alert.evaluation", 1, missing="final")
+    buckets = [filters(_BY_STATE), terms(worst, 100, "1"), *(terms(field, 1) for field in rest), early]
     columns = {
         "tocsin.severity": "severity", "filter": "state", "event.reason": "what was seen", "tocsin.subject.type": "kind",
         "tocsin.subject.id": "subject", "tocsin.detector.id": "detector", "Min": "since", "tocsin.alert.id": "alert",
+        "tocsin.alert.evaluation": "evaluation",
     }  # fmt: skip
     return listing(
         title,
         "The alerts that were active in this time range: open, then acknowledged, then resolved alerts. Each state lists "
         "at most the hundred worst alerts. The link of an alert opens its evidence, timeline and playbook. The link of a "
-        "subject opens the board about the subject. " + hint,
+        "subject opens the board about the subject. The evaluation is early if the window of "
+        "the newest finding has not ended. " + hint,
         ask("alerts", where, [highest("event.severity"), lowest("@timestamp")], buckets),
         to(INCIDENTS, "Incidents and playbooks"),
         columns=columns,
@@ -79,9 +84,9 @@ def findings_over_time(where: str) -> Panel:
     """Findings by detector. Several revisions of a finding count as one finding."""
     return lines(
         "Findings",
-        "The number of findings by detector, including findings that were withdrawn after late events arrived. A single "
-        "high bar suggests an incident. Bars on every day suggest a baseline that no longer fits: check the scores, then "
-        "fit a new baseline or change the setting false_alarms.",
+        "The number of findings by detector, including findings that were withdrawn after late events or by the full "
+        "window. A single high bar suggests an incident. Bars on every day suggest a baseline that no longer fits: check "
+        "the scores, then fit a new baseline or change the setting false_alarms.",
         [
             ask(
                 "finding",

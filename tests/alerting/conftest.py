@@ -20,9 +20,10 @@ from tocsin.contract.frames import conform
 from tocsin.contract.plugin import NoParams, Receiver
 from tocsin.errors import DeliveryError
 from tocsin_alerting.context import Settings
-from tocsin_alerting.engine import Alerting, TickResult
+from tocsin_alerting.engine import Alerting
 from tocsin_alerting.playbooks.loading import load_playbooks
 from tocsin_alerting.routes import parse_route
+from tocsin_alerting.tick_result import TickResult
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -20,7 +20,7 @@ def test_a_finding_fires_an_alert(scene: Scene) -> None:
     assert (alert.window_start, alert.window_end) == (START, START + DAY)
     assert alert.evidence == {"psi": 4.0, "rows": 1893}
     assert alert.techniques == ("AML.T0031", "AML.T0015")
-    assert scene.actions == ["firing", "incident_opened"]
+    assert scene.actions == ["firing", "incident_opened", "notified"]  # urgent: `group_wait_urgent` is 0s
 
 
 def test_findings_of_one_fingerprint_are_one_alert_with_the_worst_severity(scene: Scene) -> None:

@@ -31,7 +31,7 @@ def test_without_a_section_alerts_go_to_standard_output(
 
 def test_a_whole_section(scene: Scene) -> None:
     section = {
-        "route": {"receiver": "oncall", "group_wait": "1m"},
+        "route": {"receiver": "oncall", "group_wait_urgent": "1m"},
         "receivers": {"oncall": {"type": "remembering"}},
         "incidents": {"min_severity": "critical"},
         "playbooks": [],

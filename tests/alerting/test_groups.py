@@ -18,8 +18,19 @@ def reported(notification: Notification) -> list[tuple[str, str, str]]:
     return [(a.subject.id, a.state.value, a.severity.value) for a in notification.alerts]
 
 
-def test_the_first_notification_waits_for_more_alerts(scene: Scene) -> None:
+def test_a_severe_first_notification_does_not_wait(scene: Scene) -> None:
     scene.route(ALL)
+    scene.finding(0, "medium")
+    scene.tick()
+    assert scene.oncall.sent == []
+    scene.finding(0, "high", subject=DATASET)
+    scene.tick("1s")
+    (sent,) = scene.oncall.sent
+    assert sorted(reported(sent)) == [("applications", "firing", "high"), ("credit", "firing", "medium")]
+
+
+def test_the_first_notification_waits_for_more_alerts(scene: Scene) -> None:
+    scene.route({**ALL, "group_wait_urgent": "30s"})
     scene.finding(0)
     scene.tick()
     scene.finding(0, subject=DATASET)

@@ -94,7 +94,9 @@ def _verdicts(app: App) -> None:
         findings.append(_key(detector, START) | verdict | {
             "event.action": "found", "tocsin.finding.id": finding_id(detector, START, START + DAY, subject),
             "tocsin.severity": severity, "tocsin.evidence": json.dumps(evidence), "tocsin.playbook.id": playbook,
-            "threat.technique.id": [technique],
+            "threat.technique.id": [technique], "tocsin.finding.newest_event": START + DAY - timedelta(minutes=3),
+            "tocsin.finding.ingested": START + DAY - timedelta(seconds=165),
+            "tocsin.finding.evaluated": START + DAY - timedelta(seconds=2),
         })  # fmt: skip
     append(app, "score", scores)
     append(app, "finding", findings)
@@ -116,4 +118,5 @@ def _runs(app: App) -> None:
                             "one with `tocsin baseline fit --from T --to T`",
         },
     ]  # fmt: skip
+    rows.append(_key("query_budget", START) | none | {"event.action": "early"})
     append(app, "run", rows)

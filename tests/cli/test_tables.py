@@ -16,7 +16,7 @@ from tests.cli.columns import empty_columns
 from tests.cli.conftest import Invoke
 from tests.cli.story import TRACEBACK
 from tests.stores import only_embedded
-from tocsin.cli.tables import Column, lines
+from tocsin.cli.tables import Column, lines, with_early
 
 pytestmark = only_embedded
 GOLDEN = Path(__file__).parent / "golden"
@@ -92,6 +92,25 @@ def test_no_word_is_broken(invoke: Invoke, name: str, width: int) -> None:
 def test_piped_a_row_is_one_line(invoke: Invoke) -> None:
     assert len(invoke("alerts").stdout.splitlines()) == 1 + 3
     assert "2026-03-23T09:00:12Z" in invoke("events", "access").stdout
+
+
+def test_runs_count_early_evaluations_and_list_them_on_request(invoke: Invoke) -> None:
+    usual = invoke("runs")
+    assert "early" not in usual.stdout
+    assert usual.stderr == "and 1 early evaluation: tocsin runs --early\n"
+    for option in (["--early"], ["--outcome", "early"]):
+        shown = invoke("runs", *option)
+        assert "early" in shown.stdout
+        assert shown.stderr == ""
+    assert "early" not in invoke("runs", "--json").stdout
+
+
+def test_a_table_says_which_findings_are_early_if_one_is() -> None:
+    columns = [Column("severity"), Column("reason", sentence=True)]
+    rows = [{"severity": "high", "reason": "many", "early": early} for early in (False, True)]
+    assert list(with_early(columns, rows[:1])) == columns
+    shown = [line.plain.split() for line in lines(rows, with_early(columns, rows), None)]
+    assert shown == [["severity", "early", "reason"], ["high", "no", "many"], ["high", "yes", "many"]]
 
 
 def test_the_sentence_is_below_its_row_on_a_narrow_terminal(invoke: Invoke) -> None:

@@ -18,12 +18,14 @@ from tests.dashboards.cluster import Elasticsearch
 from tests.dashboards.datasources import of_tocsin
 from tests.dashboards.ranges import Range
 from tocsin.contract.alerts import Action, Alert, AlertState
-from tocsin.contract.findings import Family, Outcome, Severity, Subject
+from tocsin.contract.evaluation import Judgement
+from tocsin.contract.findings import Family, Finding, Outcome, Score, Severity, Subject
 from tocsin.contract.frames import conform
 from tocsin.contract.incidents import Incident, IncidentState
 from tocsin.demo.attacks import week_start
 from tocsin.demo.lender import MODEL, START, WEEKS
-from tocsin.pipeline.detecting.records import Run, write_runs
+from tocsin.pipeline.detecting.recording import write_runs
+from tocsin.pipeline.detecting.records import Run
 from tocsin.worker.app import App
 from tocsin_alerting.history import append
 from tocsin_alerting.records import Table
@@ -31,7 +33,7 @@ from tocsin_alerting.records import Table
 #: A namespace that holds all of this already: then it is not told again.
 TOLD = os.environ.get("TOCSIN_TEST_DASHBOARDS_NAMESPACE", "")
 END = week_start(START, WEEKS)
-_DAY = timedelta(days=1)
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,25 @@ def add_what_is_spared(app: App) -> None:
     write_runs(
         app.store, [Run("feature_drift", since, since + _DAY, Outcome.FAILED, "raised", fault="raised")]
     )
+    finding = Finding(
+        "early",
+        "feature_drift",
+        Subject("model", MODEL),
+        Severity.LOW,
+        1.2,
+        1.0,
+        since,
+        since + _HOUR,
+        (),
+        "moved",
+        {},
+    )
+    judged = Judgement(Score(finding.subject, 1.2, "moved"), 1.0, replace(finding, early=True))
+    early = Run(
+        "feature_drift", since, since + _HOUR, Outcome.EARLY, judged=(judged,), evaluated=since + _HOUR / 2
+    )
+    write_runs(app.store, [early])
+    write_runs(app.store, [replace(early, outcome=Outcome.EVALUATED, judged=(), evaluated=since + _HOUR)])
     _append(
         app,
         "dead_letter",

@@ -87,6 +87,49 @@ def test_a_finding_comes_while_the_window_is_open(bench: Bench) -> None:
     assert final[TIME] == START + HOUR
 
 
+def test_a_finding_has_the_times_of_its_first_revision(bench: Bench) -> None:
+    outcomes: list[tuple[str, str]] = []
+    bench.detect.early_finding = lambda detector, outcome: outcomes.append((detector, outcome))
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 12)
+    bench.add(0, 3, "bea", at=9 * MINUTE)  # newer, but of another subject
+    bench.clock.advance(MINUTE)
+    bench.run(Growing)
+    [found] = newest_findings(bench.store).to_dicts()
+    assert found["tocsin.finding.newest_event"] == START + timedelta(seconds=11)
+    assert found["tocsin.finding.ingested"] - (START + 10 * MINUTE) < timedelta(seconds=1)
+    assert found["tocsin.finding.evaluated"] == START + 11 * MINUTE
+    assert found["tocsin.finding.found"] is None
+
+    bench.clock.advance(5 * MINUTE)
+    bench.add(0, 5, prefix="more", at=15 * MINUTE)
+    bench.run(Growing)
+    bench.clock.set(START + HOUR)
+    bench.run(Growing)
+    revisions = bench.stream("finding").sort("event.ingested").to_dicts()
+    assert [row["tocsin.score"] for row in revisions] == [12, 17, 17]
+    names = ["tocsin.finding.newest_event", "tocsin.finding.ingested", "tocsin.finding.evaluated"]
+    assert len({tuple(row[name] for name in names) for row in revisions}) == 1
+    assert {row["tocsin.finding.found"] for row in revisions[1:]} == {revisions[0]["event.ingested"]}
+    assert outcomes == [("growing", "found"), ("growing", "confirmed")]
+
+
+def test_the_newest_event_of_an_unknown_type_of_subject_is_that_of_the_window(bench: Bench) -> None:
+    class Pipelines(Count):
+        id = "pipelines"
+
+        def score(self, window: Window) -> Iterator[Score]:
+            for score in super().score(window):
+                yield Score(Subject("pipeline", "train"), score.value, score.reason)
+                return
+
+    bench.add(0, 12)
+    bench.clock.set(START + HOUR)
+    bench.run(Pipelines)
+    [found] = newest_findings(bench.store).to_dicts()
+    assert found["tocsin.finding.newest_event"] == START + timedelta(seconds=11)
+
+
 def test_a_detector_that_declares_nothing_waits_for_the_end(bench: Bench) -> None:
     bench.clock.set(START + 10 * MINUTE)
     bench.add(0, 12)
@@ -119,7 +162,8 @@ def test_only_changed_values_are_judged_and_not_too_often(bench: Bench) -> None:
 
 
 def test_a_score_that_crosses_back_and_forth_is_found_once_and_withdrawn_once(bench: Bench) -> None:
-    setting = Setting(Share(NoParams()))
+    setting, outcomes = Setting(Share(NoParams())), list[str]()
+    bench.detect.early_finding = lambda _, outcome: outcomes.append(outcome)
     for turn in range(20):
         bench.clock.set(START + turn * 2 * MINUTE)
         bench.add(
@@ -131,6 +175,7 @@ def test_a_score_that_crosses_back_and_forth_is_found_once_and_withdrawn_once(be
     bench.clock.set(START + HOUR)
     bench.detect.run([setting])
     assert actions(bench) == [("found", True), ("withdrawn", True)]
+    assert outcomes == ["found", "withdrawn"]
     assert newest_findings(bench.store).is_empty()
 
 

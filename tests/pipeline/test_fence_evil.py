@@ -28,7 +28,8 @@ from tocsin.contract.windows import Window
 from tocsin.pipeline.detecting.evaluate import Evaluator
 from tocsin.pipeline.detecting.fence import Fence
 from tocsin.pipeline.detecting.process import environment, packed
-from tocsin.pipeline.detecting.records import Run, write_runs
+from tocsin.pipeline.detecting.recording import write_runs
+from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.worker import assembly
 

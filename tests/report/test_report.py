@@ -275,7 +275,8 @@ def test_an_alert_over_several_windows_that_were_found_at_once_began_with_the_fi
         row = {"@timestamp": span["tocsin.window.end"], **key, **span}
         append(opened, "finding", [
             {**row, "event.id": f"f{n}", "event.action": "found", "tocsin.finding.id": id, "tocsin.severity": "high",
-             "tocsin.score": 3.0, "tocsin.threshold": 1.0, "event.reason": "many"}
+             "tocsin.score": 3.0, "tocsin.threshold": 1.0, "event.reason": "many",
+             "tocsin.finding.newest_event": UNTIL - (3 - n) * HOUR}
         ])  # fmt: skip
         append(
             opened,
@@ -283,12 +284,27 @@ def test_an_alert_over_several_windows_that_were_found_at_once_began_with_the_fi
             [{**row, "event.id": f"r{n}", "event.action": "evaluated", "tocsin.run.findings": 1}],
         )
     opened.alerting.tick(last=True)
-    (alert,) = facts.gather(opened, Period(SINCE, UNTIL, open=True)).alerts
-    assert (alert.started, alert.detection) == (week(2), UNTIL - week(2))
+    known = facts.gather(opened, Period(SINCE, UNTIL, open=True))
+    (alert,) = known.alerts
+    assert known.to_detect() == facts.Quantiles(3 * HOUR, 3 * HOUR)
+    assert known.to_acknowledge() is None
+    assert (alert.started, alert.raised - alert.started) == (week(2), UNTIL - week(2))
     cut = facts.gather(opened, Period(SINCE, week(2) + DAY))
     opened.close()
     assert cut.findings.height == 1
     assert cut.without_alert.is_empty()
+
+
+def test_a_quantile_is_one_of_the_times(app: App) -> None:
+    known = facts.gather(app, Period(SINCE, UNTIL, open=True))
+    first = known.raised[0]
+    times = [None, *(timedelta(minutes=n) for n in range(1, 21))]
+    alerts = [
+        replace(first, newest_event=UNTIL - length if length else None, notified=UNTIL) for length in times
+    ]
+    assert replace(known, alerts=alerts).to_detect() == facts.Quantiles(
+        timedelta(minutes=10), timedelta(minutes=19)
+    )
 
 
 def test_what_is_left_out_is_said(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

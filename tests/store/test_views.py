@@ -15,6 +15,7 @@ from tocsin.contract.alerts import Acknowledgement, Alert, AlertState
 from tocsin.contract.findings import Severity, Subject
 from tocsin.contract.incidents import Incident, IncidentState, IncidentStep, StepState
 from tocsin.contract.streams import TIME
+from tocsin.contract.times import Times
 from tocsin.contract.views import VERSION, VIEWS, facts
 from tocsin.store.cluster import state as elastic_state
 from tocsin.store.cluster.elastic import ElasticStore
@@ -28,7 +29,8 @@ def alert(**given: Any) -> dict[str, Any]:
         id="a-1", fingerprint="a", namespace="n", detector="query_budget", subject=Subject("principal", "ana"),
         state=AlertState.FIRING, severity=Severity.HIGH, started=AT, window_start=AT, window_end=AT + DAY, finding="f",
         score=3.0, threshold=2.0, reason="much", evidence={"secret": 1}, techniques=("AML.T0020",), playbook="p",
-        changed=AT + DAY, family="usage", raised=AT + DAY, **given,
+        changed=AT + DAY, family="usage", raised=AT + DAY,
+        times=Times(AT + DAY - timedelta(minutes=2), notified=AT + DAY), **given,
     )  # fmt: skip
     return dict(msgspec.json.decode(msgspec.json.encode(found)))
 
@@ -48,7 +50,9 @@ def test_an_open_alert() -> None:
         3,
         1.5,
     )
-    assert shown["tocsin.alert.time_to_detect"] == DAY.total_seconds()
+    assert shown["tocsin.alert.time_to_detect"] == 120
+    assert shown["tocsin.alert.newest_event"] == "2026-03-02T23:58:00Z"
+    assert shown["tocsin.alert.evaluation"] == "final"
     assert shown["tocsin.alert.atlas"] == ["06 Persistence › AML.T0020 Training Data Poisoning"]
     assert shown["tocsin.alert.active"] == {
         "gte": "2026-03-02T00:00:00Z",
@@ -157,14 +161,21 @@ def test_a_range_never_ends_before_it_begins() -> None:
 
 
 def test_an_alert_of_an_older_version_is_shown_without_what_it_does_not_know() -> None:
-    old = {key: value for key, value in alert().items() if key not in {"raised", "family"}}
+    old = {key: value for key, value in alert().items() if key not in {"raised", "family", "times", "early"}}
     shown = facts("alert", {**old, "acknowledged": {"by": "ana", "at": "2026-03-02T12:00:00Z", "reason": ""}})
     assert shown["tocsin.detector.family"] == "other"
     assert not {"tocsin.alert.time_to_detect", "tocsin.alert.time_to_acknowledge"} & shown.keys()
 
 
 @pytest.mark.parametrize(
-    "broken", [{"score": None}, {"started": "yesterday"}, {"severity": "dire"}, {"techniques": None}]
+    "broken",
+    [
+        {"score": None},
+        {"started": "yesterday"},
+        {"severity": "dire"},
+        {"techniques": None},
+        {"times": {"notified": "soon"}},
+    ],
 )
 def test_a_record_that_cannot_be_shown_is_written_all_the_same(broken: dict[str, Any]) -> None:
     assert facts("alert", alert() | broken) == {}

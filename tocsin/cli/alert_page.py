@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tocsin.cli.tables import short_time, style_of, wrap
 from tocsin.cli.values import clean, text
-from tocsin.clock import format_time
+from tocsin.clock import format_length, format_time
 from tocsin.contract import atlas
 from tocsin.contract.alerts import Action, Alert
 from tocsin.contract.incidents import Incident, StepState
@@ -101,6 +101,11 @@ class Page:
             yield from (Text(), Text("Evidence", style="bold"))
             for name, value in alert.evidence.items():
                 yield from _evidence(clean(name), value, width)
+        times = [*self._times()]
+        if times:
+            yield from (Text(), Text("Times (UTC)", style="bold"))
+        for name, value in times:
+            yield from _fact(name, value, width)
         yield from (Text(), Text("History (UTC)", style="bold"))
         for row in self.history:
             yield from _fact(*self._moment(row), width, label=len("2026-01-01 00:00:00"))
@@ -113,9 +118,12 @@ class Page:
         firing = count(alert.findings, "window")
         yield "alert", alert.id
         yield "subject", f"{alert.subject.type} {alert.subject.id}"
-        yield "newest window", window
+        early = "; early: it has not ended" if alert.early and alert.firing else ""
+        yield "newest window", f"{window}{early}"
         yield "since", f"{short_time(alert.started)} UTC, {firing} with a finding"
-        if alert.resolved is not None:
+        if alert.withdrawn:
+            yield "resolved", "withdrawn by the full window"
+        elif alert.resolved is not None:
             yield "resolved", f"no finding in the window that ended {short_time(alert.resolved)} UTC"
         ratio = f", {alert.score / alert.threshold:.1f} times the threshold" if alert.threshold > 0 else ""
         yield "score", f"{text(alert.score)}, threshold {text(alert.threshold)}{ratio}"
@@ -133,6 +141,24 @@ class Page:
         )
         if self.others:
             yield "earlier alerts", ", ".join(self.others)
+
+    def _times(self) -> Iterator[tuple[str, str]]:
+        """When the alert came about, as far as known, with the time since the newest event that was read."""
+        times = self.alert.times
+        first, taken = times.newest_event, self.alert.acknowledged
+        named = {
+            "newest event": first,
+            "ingested": times.ingested,
+            "evaluated": times.evaluated,
+            "found": times.found,
+            "notified": times.notified,
+            "acknowledged": taken.at if taken else times.acknowledged,
+        }
+        for name, at in named.items():
+            if at is not None:
+                since = first if first is not None and first < at else None
+                after = "" if since is None else f", {format_length(at - since)} after the newest event"
+                yield name, f"{short_time(at, 'seconds')}{after}"
 
     def _case(self) -> str:
         if self.incident is None:

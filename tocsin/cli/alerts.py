@@ -9,7 +9,7 @@ import click
 
 from tocsin.cli.context import open_app
 from tocsin.cli.output import json_option, print_lines, print_text, show
-from tocsin.cli.tables import Column, wrap
+from tocsin.cli.tables import Column, with_early, wrap
 from tocsin.cli.values import clean
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def alerts(ctx: click.Context, id: str | None, everything: bool, as_json: bool) 
         else:
             print_lines(page.lines)
         return
-    found = [a for a in app.alerting.alerts() if everything or a.firing]
-    show((a.to_dict() for a in found), _ALERT, as_json=as_json, empty="no alert is firing")
+    rows = [a.to_dict() for a in app.alerting.alerts() if everything or a.firing]
+    show(rows, with_early(_ALERT, rows), as_json=as_json, empty="no alert is firing")
 
 
 @click.command()

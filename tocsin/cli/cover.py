@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,11 @@ from tocsin.cli.tables import Column
 from tocsin.clock import format_time
 from tocsin.contract.findings import Outcome
 from tocsin.contract.streams import INGESTED, UNMAPPED
+from tocsin.words import count
+
+if TYPE_CHECKING:
+    from tocsin.contract.query import Condition
+    from tocsin.store.protocol import Store
 
 _RUN = (
     Column("outcome"),
@@ -49,6 +55,7 @@ _RECENT = timedelta(days=7)
 )
 @from_option
 @to_option
+@click.option("--early", is_flag=True, help="Show the evaluations of windows that had not ended as well.")
 @click.option(
     "--traceback", is_flag=True, help="Print the traceback of each attempt in which a plug-in failed."
 )
@@ -60,10 +67,18 @@ def runs(
     outcome: str | None,
     start: datetime | None,
     end: datetime | None,
+    early: bool,
     traceback: bool,
     as_json: bool,
 ) -> None:
+<<<<<<< HEAD
     """Show every attempt to evaluate a window: its outcome, the number of events, scores and findings, and the reason."""
+=======
+    """Show every attempt to evaluate a window: its outcome, its numbers of events, scores and findings, and its reason.
+
+    Evaluations of windows that had not ended are only counted, unless --early or --outcome early is set.
+    """
+>>>>>>> h-time13
     from tocsin.contract.query import Condition
 
     in_order(start, end)
@@ -72,6 +87,8 @@ def runs(
     where += [Condition("tocsin.window.start", "<", end)] if end else []
     where += [Condition("tocsin.detector.id", "==", detector)] if detector else []
     where += [Condition("event.action", "==", outcome)] if outcome else []
+    hidden = 0 if early or outcome else _early(app.store, where)
+    where += [] if early or outcome else [Condition("event.action", "!=", Outcome.EARLY.value)]
     found = (
         app.store.scan("run", where=where)
         .collect()
@@ -79,9 +96,19 @@ def runs(
     )
     rows = [run_row(row) for row in found.iter_rows(named=True)]
     show(rows, _RUN, as_json=as_json, empty="no such attempt is recorded")
+    if hidden and not as_json:
+        print_text(f"and {count(hidden, 'early evaluation')}: tocsin runs --early", err=True)
     for row in rows:
         if traceback and row["traceback"] and not as_json:
             print_text(f"\n{row['detector']}, window {format_time(row['window.start'])}:\n{row['traceback']}")
+
+
+def _early(store: Store, where: Sequence[Condition]) -> int:
+    """How many early evaluations match."""
+    from tocsin.contract.query import COUNT, Condition
+
+    early = [*where, Condition("event.action", "==", Outcome.EARLY.value)]
+    return int(store.summarize("run", None, None, [], [COUNT], early)[COUNT.name].sum())
 
 
 def run_row(row: dict[str, Any]) -> dict[str, Any]:

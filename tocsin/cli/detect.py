@@ -22,7 +22,7 @@ from tocsin.cli.output import (
     show,
     to_option,
 )
-from tocsin.cli.tables import Column
+from tocsin.cli.tables import Column, with_early
 from tocsin.clock import format_time
 from tocsin.contract.findings import Outcome, Severity
 from tocsin.words import count
@@ -101,18 +101,20 @@ def detect(
     else:
         _report(runs, verbose=verbose)
     _fail(ctx, fail_on, (f.severity for run in runs for f in run.findings))
-    if runs and all(run.outcome == "failed" for run in runs):
+    ended = [run for run in runs if not run.early]
+    if ended and all(run.outcome == "failed" for run in ended):
         ctx.exit(Exit.FAILED)
 
 
 def _report(runs: Sequence[Run], *, verbose: bool) -> None:
     """Print the windows (all windows, or those that failed), the findings, and a summary."""
-    listed = runs if verbose else [run for run in runs if run.outcome in {Outcome.FAILED, Outcome.GAP}]
+    ended = [run for run in runs if not run.early]
+    listed = ended if verbose else [run for run in runs if run.outcome in {Outcome.FAILED, Outcome.GAP}]
     found = sorted(
         (f for run in runs for f in run.findings), key=lambda f: (-f.severity.rank, bool(f.aspect))
     )
-    for rows, columns in ((map(_run, listed), _RUN), ([f.to_dict() for f in found], _FINDING)):
-        shown = list(rows)
+    rows, findings = [*map(_run, listed)], [f.to_dict() for f in found]
+    for shown, columns in ((rows, _RUN), (findings, with_early(_FINDING, findings))):
         if shown:
             show(shown, columns, as_json=False, empty="")
             print_text("")
@@ -127,6 +129,8 @@ def summary(runs: Sequence[Run]) -> Iterator[str]:
         f"{count(done, 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
         f"{outcomes[Outcome.FAILED]:,} failed, by {count(detectors, 'detector')}"
     )
+    if outcomes[Outcome.EARLY]:
+        yield f"{count(outcomes[Outcome.EARLY], 'early evaluation')} of windows that have not ended"
     yield f"findings: {by_severity(f.severity for run in runs for f in run.findings) or 'none'}"
     for outcome in (Outcome.SKIPPED, Outcome.FAILED):
         missed = [run for run in runs if run.outcome is outcome]
@@ -225,7 +229,7 @@ def findings(
         for row in map(finding_row, frame.iter_rows(named=True))
         if severity is None or Severity(row["severity"]).rank >= Severity(severity).rank
     ]
-    show(rows, _FINDING, as_json=as_json, empty="no findings")
+    show(rows, with_early(_FINDING, rows), as_json=as_json, empty="no findings")
     _fail(ctx, fail_on, (Severity(row["severity"]) for row in rows))
 
 
@@ -244,6 +248,7 @@ def finding_row(row: dict[str, Any]) -> dict[str, Any]:
         "techniques": row["threat.technique.id"],
         "reason": row["event.reason"],
         "aspect": row["tocsin.aspect"],
+        "early": row["tocsin.run.early"] or False,
         "evidence": json.loads(row["tocsin.evidence"] or "{}"),
         "playbook": row["tocsin.playbook.id"],
         "baseline": row["tocsin.baseline.digest"],

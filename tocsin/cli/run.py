@@ -52,13 +52,14 @@ def summary(app: App, tick: Tick) -> str:
     outcomes = Counter(r.outcome for r in tick.runs)
     found = [f.severity for r in tick.runs for f in r.findings]
     spooled = f", {tick.counts.spooled:,} in the spool" if tick.counts.spooled else ""
+    early = f", {outcomes[Outcome.EARLY]:,} evaluated early" if outcomes[Outcome.EARLY] else ""
     severities = f" ({by_severity(found)})" if found else ""
     sent = {name: n for name, n in _notified(tick).items() if name not in _silent(app)}
     receivers = f" to {', '.join(sent)}" if sent else ""
     return (
         f"{count(tick.counts.accepted, 'event')} accepted, {tick.counts.rejected:,} rejected{spooled}; "
         f"{count(sum(r.done for r in tick.runs), 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
-        f"{outcomes[Outcome.FAILED]:,} failed; {count(len(found), 'finding')}{severities}; "
+        f"{outcomes[Outcome.FAILED]:,} failed{early}; {count(len(found), 'finding')}{severities}; "
         f"{count(sum(sent.values()), 'notification')} sent{receivers}"
     )
 

@@ -68,6 +68,13 @@ class Column:
         return f"{self.title or self.key}{' (UTC)' if self.time else ''}"
 
 
+def with_early(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> Sequence[Column]:
+    """The columns, and one that says which findings are early (their windows have not ended), if there is one."""
+    if not any(row["early"] for row in rows):
+        return columns
+    return [*columns[:-1], Column("early", minor=True, usual="no"), columns[-1]]
+
+
 @dataclass(slots=True)
 class _Grid:
     """The cells of a table as text, by column."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from tocsin.clock import format_time
 from tocsin.contract.findings import Severity, Subject
+from tocsin.contract.times import Times
 
 #: The labels of an alert, as matchers and `group_by` name them.
 LABELS = ("namespace", "detector", "subject_type", "subject_id", "severity", "technique")
@@ -61,6 +62,7 @@ class Transition:
     incident: str = ""
     receiver: str = ""
     notification: str = ""
+    alert: str = ""  # id; not stored in the stream
     by: str = ""
     reason: str = ""
     started: datetime | None = None
@@ -92,6 +94,7 @@ class Alert:
 
     `settled` is true once every group has queued a notification about the resolution. `unwritten` are transitions
     that are not in alert_history yet. They are stored in the same record as the change, so that a crash loses none.
+    `times` are those of the finding that raised the alert, then of its notification and acknowledgement.
     """
 
     id: str
@@ -121,6 +124,7 @@ class Alert:
     settled: bool = False
     aspect: str = ""
     early: bool = False  # the newest finding is of a window that had not ended
+    times: Times = Times()
     unwritten: tuple[Transition, ...] = ()
 
     @property
@@ -141,6 +145,11 @@ class Alert:
         return self.state is AlertState.FIRING
 
     @property
+    def withdrawn(self) -> bool:
+        """Whether the alert is resolved because the full window did not confirm an early finding."""
+        return self.early and self.resolved == self.window_end
+
+    @property
     def urgency(self) -> tuple[int, bool]:
         """Sorts alerts: the highest severity first, and aspects after findings of the same severity."""
         return -self.severity.rank, bool(self.aspect)
@@ -148,6 +157,7 @@ class Alert:
     def transition(self, action: Action, at: datetime, **changes: Any) -> Transition:
         """A transition of this alert; `changes` replace fields that are otherwise taken from the alert."""
         facts = {
+            "alert": self.id,
             "detector": self.detector,
             "fingerprint": self.fingerprint,
             "state": self.state.value,
@@ -189,6 +199,8 @@ class Alert:
             "acknowledged": None if ack is None else ack.by,
             "acknowledged.at": None if ack is None else format_time(ack.at),
             "acknowledged.reason": None if ack is None else ack.reason,
+            "early": self.early,
+            "times": self.times.to_dict(),
         }
 
 

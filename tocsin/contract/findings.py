@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tocsin.clock import format_time
+from tocsin.contract.times import Times
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -117,6 +118,7 @@ class Finding:
     family: str = Family.OTHER.value
     aspect: str = ""
     early: bool = False  # of a window that has not ended
+    times: Times = Times()
 
     def to_dict(self) -> dict[str, Json]:
         """The finding under the keys that the command line's `--json` prints."""
@@ -133,6 +135,7 @@ class Finding:
             "techniques": list(self.techniques),
             "reason": self.reason,
             "aspect": self.aspect or None,
+            "early": self.early,
             "evidence": self.evidence,
             "family": self.family,
             "playbook": self.playbook,

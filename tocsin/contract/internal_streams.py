@@ -6,9 +6,13 @@ from tocsin.contract.columns import (
     ASPECT,
     COMMON,
     EARLY,
+    EVALUATED,
     FENCE,
+    FIRST_FOUND,
     FOUND,
+    LAST_INGEST,
     MESSAGE,
+    NEWEST_EVENT,
     SILENT,
     TAGS,
     Column,
@@ -31,7 +35,28 @@ _CLAIM = Column(
     "number of the worker's claim on the window; of several revisions, the one with the highest number is valid",
 )
 _SILENT = Column(SILENT, Type.BOOLEAN, "true: written by a backfill that sends no notifications")
-_EARLY = Column(EARLY, Type.BOOLEAN, "true: written by an early evaluation, before the window had ended")
+_EARLY = Column(
+    EARLY,
+    Type.BOOLEAN,
+    "true: written by an early evaluation, before the window had ended; of a revision that withdraws the finding, true if "
+    "the finding was early: the full window withdrew it",
+)
+#: All revisions of a finding have these times of the first one, unless it was withdrawn or silent in between.
+_TIMES = (
+    Column(
+        NEWEST_EVENT,
+        Type.DATE,
+        "event time of the subject's newest event that the evaluation had read; it stands for the decisive event, and is "
+        "at least as new",
+    ),
+    Column(LAST_INGEST, Type.DATE, "ingest time of the last of the subject's events to arrive"),
+    Column(EVALUATED, Type.DATE, "time of the evaluation that first gave the finding"),
+    Column(
+        FIRST_FOUND,
+        Type.DATE,
+        "ingest time of the finding's first revision; empty in that revision itself",
+    ),
+)
 _SUBJECT = (
     Column(
         "tocsin.subject.type",
@@ -102,6 +127,7 @@ INTERNAL_STREAMS = (
             _CLAIM,
             _SILENT,
             _EARLY,
+            *_TIMES,
         ),
         {
             "@timestamp": "2026-03-03T00:00:00Z",

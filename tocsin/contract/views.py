@@ -14,13 +14,16 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from tocsin.clock import format_time, parse_time
 from tocsin.contract import atlas
 from tocsin.contract.findings import Severity
 from tocsin.contract.streams import TIME, Column, Type
+from tocsin.contract.times import Times
 
 #: The version of the search fields. `tocsin store setup` rewrites records that an older version wrote.
-VERSION = 2
+VERSION = 3
 #: An open alert or incident is shown for this long after its last change.
 _AHEAD = timedelta(days=400)
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
@@ -85,6 +88,9 @@ def _about(value: Mapping[str, Any]) -> dict[str, Any]:
 def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
     taken = value.get("acknowledged") or {}
     raised, resolved = value.get("raised"), value.get("resolved")
+    known = value.get("times") or {}
+    times = msgspec.convert({**known, "acknowledged": taken.get("at")}, Times)
+    detected, answered = times.to_detect, times.to_acknowledge
     status = "resolved" if value["state"] == "resolved" else "acknowledged" if taken else "open"
     return _about(value) | {
         TIME: value["started"],
@@ -96,8 +102,11 @@ def _alert(value: Mapping[str, Any]) -> dict[str, Any]:
         "tocsin.alert.resolved": resolved,
         "tocsin.alert.findings": value["findings"],
         "tocsin.alert.ratio": _ratio(value["score"], value["threshold"]),
-        "tocsin.alert.time_to_detect": _seconds(value["started"], raised) if raised else None,
-        "tocsin.alert.time_to_acknowledge": _seconds(raised, taken["at"]) if taken and raised else None,
+        "tocsin.alert.evaluation": "early" if value.get("early") else "final",
+        "tocsin.alert.newest_event": known.get("newest_event"),
+        "tocsin.alert.notified": known.get("notified"),
+        "tocsin.alert.time_to_detect": None if detected is None else detected.total_seconds(),
+        "tocsin.alert.time_to_acknowledge": None if answered is None else answered.total_seconds(),
         "tocsin.alert.atlas": sorted({place for id in value["techniques"] for place in atlas.places(id)}),
         "threat.technique.id": value["techniques"],
         "tocsin.detector.id": value["detector"],
@@ -158,17 +167,29 @@ _ALERTS = View(
         Column(
             "tocsin.alert.resolved", T, "end of the first window without a finding after the last finding"
         ),
+        Column(
+            "tocsin.alert.evaluation",
+            K,
+            "early if the window of the newest finding had not ended when the finding was made, otherwise final",
+        ),
+        Column(
+            "tocsin.alert.newest_event",
+            T,
+            "event time of the subject's newest event that the first evaluation with a finding had read",
+        ),
+        Column("tocsin.alert.notified", T, "delivery of the first notification"),
         Column("tocsin.alert.findings", L, "number of windows with a finding"),
         Column("tocsin.alert.ratio", D, "score ÷ threshold of the newest finding"),
         Column(
             "tocsin.alert.time_to_detect",
             D,
-            "seconds from the start of the first window with a finding to the time at which the alert was raised",
+            "seconds from the newest event to the first delivered notification: a lower bound of the time from the "
+            "decisive event",
         ),
         Column(
             "tocsin.alert.time_to_acknowledge",
             D,
-            "seconds from the time at which the alert was raised to its acknowledgement",
+            "seconds from the first delivered notification to the acknowledgement",
         ),
         Column("tocsin.alert.atlas", Type.KEYWORDS, "cells of the ATLAS matrix: tactic › technique"),
         Column("threat.technique.id", Type.KEYWORDS, "ids of ATLAS techniques"),
@@ -233,5 +254,6 @@ def facts(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
         TypeError,
         ValueError,
         OverflowError,
+        msgspec.ValidationError,
     ):
         return {}

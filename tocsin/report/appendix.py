@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from tocsin.contract.query import COUNT
+from tocsin.contract.findings import Outcome
+from tocsin.contract.query import COUNT, Condition
 from tocsin.report import words
 from tocsin.report.accounts import subject_of
 from tocsin.report.document import (
@@ -98,7 +99,8 @@ def _baselines(app: App, facts: Known) -> Iterator[Block]:
 def _used(app: App, facts: Known) -> pl.DataFrame:
     """Detector, digest and number of windows. A window can be compared with a pinned and a rolling baseline."""
     end = None if facts.period.open else facts.period.end
-    used = app.store.summarize("run", facts.period.start, end, [_DETECTOR, _DIGEST], [COUNT])
+    ended = [Condition("event.action", "!=", Outcome.EARLY.value)]
+    used = app.store.summarize("run", facts.period.start, end, [_DETECTOR, _DIGEST], [COUNT], ended)
     return (
         used.with_columns(pl.col(_DIGEST).str.split(","))
         .explode(_DIGEST)

@@ -198,7 +198,7 @@ def _dates(alert: RaisedAlert) -> list[tuple[str, Line]]:
     by: Line = (When(alert.acknowledged), f" by {alert.by}") if alert.acknowledged else UNACKNOWLEDGED
     return [
         ("alert raised", When(alert.raised)),
-        ("time to detect", words.delay(alert.detection)),
+        ("time to detect", words.delay(alert.times.to_detect)),
         ("acknowledged", by),
         ("resolved", When(alert.resolved) if alert.resolved else "still firing"),
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 import polars as pl
 
@@ -28,6 +29,13 @@ _DETECTOR, _START, _END = "tocsin.detector.id", "tocsin.window.start", "tocsin.w
 #: The lowest severity that a report describes in full.
 NOTABLE = Severity.MEDIUM
 _EVALUATED = frozenset(outcome.value for outcome in DONE)
+
+
+class Quantiles(NamedTuple):
+    """The median and the 95 % quantile of some lengths of time."""
+
+    median: timedelta
+    high: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +96,13 @@ class Facts:
         """Every detector with a window or an alert in the period."""
         return sorted({s.detector for s in self.spans} | {a.detector for a in self.alerts})
 
-    def to_detect(self) -> timedelta | None:
-        """The median from the first window with a finding to the alert."""
-        return _median(a.detection for a in self.raised)
+    def to_detect(self) -> Quantiles | None:
+        """The times from the newest event that was read to the first notification, of the alerts with both times."""
+        return _quantiles(a.times.to_detect for a in self.raised)
 
-    def to_acknowledge(self) -> timedelta | None:
-        """The median from the alert to its acknowledgement, of the alerts that were acknowledged."""
-        return _median(a.acknowledged - a.raised for a in self.raised if a.acknowledged is not None)
+    def to_acknowledge(self) -> Quantiles | None:
+        """The times from the first notification to the acknowledgement, of the alerts that were acknowledged."""
+        return _quantiles(a.times.to_acknowledge for a in self.raised)
 
     @property
     def unsolved(self) -> list[Incident]:
@@ -135,9 +143,13 @@ def gather(app: App, period: Period, progress: Callable[[str], None] = lambda _:
     )
 
 
-def _median(lengths: Iterable[timedelta]) -> timedelta | None:
-    seconds = [length.total_seconds() for length in lengths]
-    return timedelta(seconds=statistics.median(seconds)) if seconds else None
+def _quantiles(lengths: Iterable[timedelta | None]) -> Quantiles | None:
+    """Each quantile is the smallest of the lengths that at least that share of them does not exceed."""
+    known = sorted(length for length in lengths if length is not None)
+    if not known:
+        return None
+    median, high = (known[math.ceil(share * len(known)) - 1] for share in (0.5, 0.95))
+    return Quantiles(median, high)
 
 
 def _without_alert(

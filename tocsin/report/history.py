@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,8 @@ import polars as pl
 from tocsin.contract.alerts import Action
 from tocsin.contract.findings import Severity, Subject
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ID, INGESTED, TIME
+from tocsin.contract.streams import ID, INGESTED, NEWEST_EVENT, TIME
+from tocsin.contract.times import Times
 from tocsin.report.counts import Period
 from tocsin.store.protocol import Store
 
@@ -22,7 +23,7 @@ _START, _END = "tocsin.window.start", "tocsin.window.end"
 _COLUMNS = [TIME, ID, INGESTED, "event.action", "event.reason", "user.name", "tocsin.receiver", _PRINT, _FINDING,
             _INCIDENT, _DETECTOR, _SEVERITY, _STARTED, "tocsin.subject.type", "tocsin.subject.id"]  # fmt: skip
 _STATE_CHANGES = (Action.FIRING, Action.SEVERITY_CHANGED, Action.ACKNOWLEDGED, Action.INCIDENT_OPENED,
-         Action.INCIDENT_JOINED, Action.RESOLVED)  # fmt: skip
+         Action.INCIDENT_JOINED, Action.RESOLVED, Action.NOTIFIED)  # fmt: skip
 #: The order of the actions that one tick records with the same time.
 _SEQUENCE = (Action.FIRING, Action.SEVERITY_CHANGED, Action.INCIDENT_OPENED, Action.INCIDENT_JOINED, Action.RESOLVED,
            Action.NOTIFIED, Action.NOTIFICATION_FAILED)  # fmt: skip
@@ -54,11 +55,15 @@ class RaisedAlert:
     by: str = ""
     resolved: datetime | None = None
     incident: str = ""
+    newest_event: datetime | None = (
+        None  # of its subject, that the evaluation with the first finding had read
+    )
+    notified: datetime | None = None  # first delivery
 
     @property
-    def detection(self) -> timedelta:
-        """From the start of the first window with a finding to the alert: an upper bound of the time to detect."""
-        return self.raised - self.started
+    def times(self) -> Times:
+        """The times that the time to detect and the time to acknowledge are computed from."""
+        return Times(self.newest_event, notified=self.notified, acknowledged=self.acknowledged)
 
 
 def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[RaisedAlert]:
@@ -76,7 +81,7 @@ def alerts(store: Store, period: Period, findings: pl.DataFrame) -> list[RaisedA
     # All rows of one tick have the same time: they are ordered by window, then by the sequence of actions.
     rows = rows.join(windows, on=_FINDING, how="left").sort(_PRINT, TIME, "window", _ORDER, ID)
     about = {
-        key: list(own.select(_START, _END).iter_rows())
+        key: list(own.select(_START, _END, NEWEST_EVENT).iter_rows())
         for key, own in findings.group_by(_DETECTOR, "tocsin.subject.type", "tocsin.subject.id")
     }
     first = dict(windows.iter_rows())
@@ -133,6 +138,8 @@ def _changed(alert: RaisedAlert, action: str, row: Mapping[str, Any]) -> RaisedA
             return replace(alert, incident=row[_INCIDENT] or "")
         case Action.RESOLVED:
             return replace(alert, resolved=row[TIME])
+        case Action.NOTIFIED if alert.notified is None:
+            return replace(alert, notified=row[TIME])
     return alert
 
 
@@ -146,15 +153,16 @@ def _worse(alert: RaisedAlert, row: Mapping[str, Any]) -> RaisedAlert:
 def _dated(
     alerts: Sequence[RaisedAlert],
     first: Mapping[str, datetime],
-    about: Mapping[Any, Sequence[tuple[datetime, datetime]]],
+    about: Mapping[Any, Sequence[tuple[datetime, datetime, datetime | None]]],
 ) -> Iterator[RaisedAlert]:
     """The alerts of one fingerprint with the windows of their stored findings."""
     # Rows of older versions have no start: the alert then starts with the finding that raised it, if that is stored.
     starts = [first.get(a.first, a.raised) if a.started == a.raised else a.started for a in alerts]
     for alert, start, following in zip(alerts, starts, [*starts[1:], None], strict=True):
         windows = about.get((alert.detector, *alert.subject), ())
-        ends = [e for s, e in windows if s >= start and (following is None or s < following)]
-        yield replace(alert, started=start, ended=max(ends, default=alert.raised))
+        ends = [e for s, e, _ in windows if s >= start and (following is None or s < following)]
+        newest = next((at for s, _, at in windows if s == start and at is not None), None)
+        yield replace(alert, started=start, ended=max(ends, default=alert.raised), newest_event=newest)
 
 
 def of_incident(store: Store, incident: str, opened: datetime, prints: Sequence[str]) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 from tocsin.contract.findings import Severity
 from tocsin.report.document import Block, Details, Line, Paragraph, Section, Table, Tiles, When
-from tocsin.report.facts import NOTABLE, Facts, by_severity
+from tocsin.report.facts import NOTABLE, Facts, Quantiles, by_severity
 from tocsin.report.history import RaisedAlert
 from tocsin.report.pictures import scores, timeline
 from tocsin.report.pictures.canvas import Calendar
@@ -103,8 +103,10 @@ def head(app: App, facts: Facts, targets: Container[str]) -> list[Block]:
             (
                 (f"{len(facts.open):,}", f"alerts open{': ' + severities if severities else ''}"),
                 (f"{len(facts.raised):,}", "alerts raised in this period"),
-                (delay(facts.to_detect()), "median time to detect, from the start of the first window"),
-                (delay(facts.to_acknowledge()), "median time to acknowledge an alert"),
+                (_both(facts.to_detect()),
+                 "time from event to notification, median / 95 % quantile"),
+                (_both(facts.to_acknowledge()),
+                 "time from notification to acknowledgement, median / 95 % quantile"),
                 (f"{unsolved} / {len(facts.incidents) - unsolved}", "incidents open / closed"),
                 (percent(facts.evaluated, facts.windows),
                  f"of {facts.windows:,} windows with events evaluated"),
@@ -112,6 +114,10 @@ def head(app: App, facts: Facts, targets: Container[str]) -> list[Block]:
             )
         ),
     ]  # fmt: skip
+
+
+def _both(quantiles: Quantiles | None) -> str:
+    return delay(None) if quantiles is None else f"{delay(quantiles.median)} / {delay(quantiles.high)}"
 
 
 def at_a_glance(app: App, facts: Facts, calendar: Calendar, title: str = "At a glance") -> Section:

@@ -51,8 +51,9 @@ _WORDS = (
     "low to 1.5 times the threshold, medium to 2, high to 3, critical above. About one quiet window in a hundred "
     "has a low finding, by design. Consecutive findings of one detector about one subject form one alert. An alert "
     "of high or above opens an incident, unless the configuration sets another severity. Time to detect runs from "
-    "the start of the first window with a finding to the alert, so it is an upper bound. A late window was "
-    "evaluated again because events arrived after its first evaluation. A filled window was evaluated after it had "
+    "the subject's newest event that the evaluation had read to the first notification. It is a lower bound of the time "
+    "from the event that decided. A late window was evaluated again "
+    "because events arrived after its first evaluation. A filled window was evaluated after it had "
     "been a gap. Times are UTC."
 )
 _DETECTOR = "tocsin.detector.id"

@@ -42,7 +42,8 @@ from tocsin.worker import assembly, stores
 from tocsin.worker.sources import Sources, source_name
 
 if TYPE_CHECKING:
-    from tocsin_alerting.engine import Alerting, TickResult
+    from tocsin_alerting.engine import Alerting
+    from tocsin_alerting.tick_result import TickResult
 
 log = logger()
 
@@ -126,9 +127,9 @@ class App:
         if before.store is self.store:
             self._owns_store, before._owns_store = before._owns_store, False
 
-    def observe(self, observer: Observe) -> None:
-        """Call `observer` for each ingested batch."""
-        self.ingest.observe = observer
+    def observe(self, observer: Observe, early_finding: Callable[[str, str], None]) -> None:
+        """Call `observer` for each ingested batch, and `early_finding` as `Detect` describes."""
+        self.ingest.observe, self.detect.early_finding = observer, early_finding
 
     @property
     def alerting(self) -> Alerting:

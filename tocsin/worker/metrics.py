@@ -17,6 +17,8 @@ from tocsin.pipeline.ingesting.ingest import Counts
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600)
+#: From seconds to the days of a detector that waits for the end of its window.
+_DELAYS = (5, 10, 15, 30, 45, 60, 120, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400)
 
 
 class Metrics:
@@ -24,6 +26,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = of = CollectorRegistry()
+        self._of_alerts(of)
         self._events = Counter(
             "tocsin_events", "Events by stream and outcome.", ["stream", "outcome"], registry=of
         )
@@ -40,7 +43,7 @@ class Metrics:
             "tocsin_windows", "Attempts at windows by outcome.", ["detector", "outcome"], registry=of
         )
         self._duration = Histogram(
-            "tocsin_window_duration_seconds", "Time for one window.", registry=of, buckets=_SECONDS
+            "tocsin_window_duration_seconds", "Time for an ended window.", registry=of, buckets=_SECONDS
         )
         self._faults = Counter(
             "tocsin_fence_failures", "Failures of plug-ins by kind.", ["plugin", "kind"], registry=of
@@ -54,13 +57,36 @@ class Metrics:
             ["detector"],
             registry=of,
         )
-        self._notifications = Counter(
-            "tocsin_notifications", "Notifications by outcome.", ["receiver", "outcome"], registry=of
-        )
         self._spool = Gauge("tocsin_spool_bytes", "Bytes on disk while the store is away.", registry=of)
         self._spooled = Gauge("tocsin_spool_events", "Events on disk while the store is away.", registry=of)
         self._up = Gauge(
             "tocsin_up", "1 while every job of the worker completes in time, otherwise 0.", registry=of
+        )
+
+    def _of_alerts(self, of: CollectorRegistry) -> None:
+        """The metrics of early findings, alerts and notifications."""
+        self._notifications = Counter(
+            "tocsin_notifications", "Notifications by outcome.", ["receiver", "outcome"], registry=of
+        )
+        self._early = Counter(
+            "tocsin_early_findings",
+            "Findings of windows that had not ended: found, then confirmed or withdrawn by the full window.",
+            ["detector", "outcome"],
+            registry=of,
+        )
+        self._detect = Histogram(
+            "tocsin_time_to_detect_seconds",
+            "Time from the newest event that was read to the first notification about an alert.",
+            ["family"],
+            registry=of,
+            buckets=_DELAYS,
+        )
+        self._acknowledge = Histogram(
+            "tocsin_time_to_acknowledge_seconds",
+            "Time from the first notification about an alert to its acknowledgement.",
+            ["family"],
+            registry=of,
+            buckets=_DELAYS,
         )
 
     def ingested(self, stream: str, counts: Counts, newest: datetime | None, now: datetime) -> None:
@@ -76,9 +102,21 @@ class Metrics:
     def evaluated(self, run: Run) -> None:
         """Count an attempt."""
         self._windows.labels(run.detector, run.outcome.value).inc()
-        self._duration.observe(run.seconds)
+        if not run.early:  # many short early evaluations would hide that whole windows take long
+            self._duration.observe(run.seconds)
         if run.fault:
             self._faults.labels(run.detector, run.fault).inc()
+
+    def early(self, detector: str, outcome: str) -> None:
+        """Count a finding of an early evaluation: `found`, and later `confirmed` or `withdrawn`."""
+        self._early.labels(detector, outcome).inc()
+
+    def alerted(self, family: str, to_detect: float | None, to_acknowledge: float | None) -> None:
+        """Observe what was measured of an alert, in seconds. None: nothing."""
+        if to_detect is not None:
+            self._detect.labels(family).observe(to_detect)
+        if to_acknowledge is not None:
+            self._acknowledge.labels(family).observe(to_acknowledge)
 
     def notified(self, receiver: str, outcome: str, count: int) -> None:
         """Count notifications: delivered, or permanently failed."""

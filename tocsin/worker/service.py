@@ -40,7 +40,7 @@ class Service:
         self._wakes = Wakes()
         self.jobs = self._jobs()
         self._progress = Progress(self.jobs)
-        app.observe(self.metrics.ingested)
+        app.observe(self.metrics.ingested, self.metrics.early)
 
     def run(self) -> None:
         """Run the jobs until SIGINT or SIGTERM."""
@@ -102,7 +102,7 @@ class Service:
         except TocsinError as error:
             log.error("configuration rejected, the current one stays in force", error=str(error))  # noqa: TRY400
             return None
-        new.observe(self.metrics.ingested)
+        new.observe(self.metrics.ingested, self.metrics.early)
         new.take_over(self.app)
         with self._mutex:
             old, self.app = self.app, new
@@ -142,6 +142,8 @@ class Service:
             return
         for receiver, outcome, count in result.notifications:
             self.metrics.notified(receiver, outcome, count)
+        for measured in result.measured:
+            self.metrics.alerted(*measured)
         if result.notified or result.failed or result.retried:
             log.info("alerting", notified=result.notified, failed=result.failed, retried=result.retried)
 

@@ -63,7 +63,7 @@ def _evidence(board: Board) -> None:
             24,
             listing(
                 "Findings, newest first",
-                "The finding of each window. The columns on the right are its evidence, one column for each fact. Compare the evidence with the source before you act on it.",
+                "The finding of each window. A finding is early if it was made before the window had ended. The columns on the right are its evidence, one column for each fact. Compare the evidence with the source before you act on it.",
                 ask("finding", _ABOUT, [raw(100)]),
                 _UP,
                 also="tocsin.evidence",
@@ -72,6 +72,7 @@ def _evidence(board: Board) -> None:
                     "tocsin.severity": "severity",
                     "tocsin.score": "score",
                     "tocsin.threshold": "threshold",
+                    "tocsin.run.early": "early",
                     "event.reason": "what was seen",
                     "tocsin.baseline.digest": "baseline",
                 },

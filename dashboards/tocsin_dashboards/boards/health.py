@@ -154,7 +154,7 @@ def _detection(board: Board) -> None:
             8,
             lines(
                 "Time for a window, slowest twentieth",
-                "The 95 % quantile of the time that an evaluation takes. A step up after the release of a plug-in suggests that the plug-in is the cause.",
+                "The 95 % quantile of the time that the evaluation of a window that has ended takes. A step up after the release of a plug-in suggests that the plug-in is the cause.",
                 [
                     promised(
                         "histogram_quantile(0.95, sum by (le) (rate(tocsin_window_duration_seconds_bucket[15m])))",
@@ -194,6 +194,44 @@ def _details(board: Board) -> None:
                 _UP,
                 columns=_RUNS,
                 only=True,
+            ),
+        ),
+        (
+            12,
+            listing(
+                "Early findings, and those that the full window withdrew",
+                "An early finding is made while its window has not ended. It is withdrawn if the full window does not confirm it. If a detector's findings are often withdrawn, switch its early evaluation off: detectors.<id>.early: false.",
+                ask(
+                    "finding",
+                    "tocsin.run.early:true",
+                    [unique("tocsin.finding.id")],
+                    [
+                        terms("tocsin.detector.id", 50),
+                        filters(
+                            {"early": "NOT event.action:withdrawn", "withdrawn": "event.action:withdrawn"}
+                        ),
+                    ],
+                ),
+                _UP,
+                columns={
+                    "tocsin.detector.id": "detector",
+                    "filter": "state",
+                    "Unique Count": "findings",
+                },
+            ),
+        ),
+        (
+            12,
+            lines(
+                "Early evaluations",
+                "The number of evaluations of windows that had not ended, by detector. The other panels do not count them.",
+                [
+                    promised(
+                        'sum by (detector) (increase(tocsin_windows_total{outcome="early"}[30m]))',
+                        "{{detector}}",
+                    )
+                ],
+                _UP,
             ),
         ),
         (

@@ -6,10 +6,19 @@ from tocsin_dashboards import looks
 from tocsin_dashboards.asking import ALPHABET, STEP, ask, count, filters, highest, percentiles, terms, unique
 from tocsin_dashboards.kinds import ALERT, DATASETS, HEALTH, INCIDENTS, OVERVIEW, bars, lines, number, to
 from tocsin_dashboards.layout import Board
-from tocsin_dashboards.parts import ACTIVE, alert_table, open_alerts
+from tocsin_dashboards.parts import ACTIVE, ENDED, alert_table, open_alerts
 from tocsin_dashboards.tables import listing, matrix
 
 _LOUD = "tocsin.severity:$severity"
+_DETECT, _ACKNOWLEDGE = "tocsin.alert.time_to_detect", "tocsin.alert.time_to_acknowledge"
+_TO_DETECT = (
+    "The time from the subject's newest event that the evaluation had read to the first notification about the alert, as median "
+    "or 95 % quantile. The decisive event is not newer, so the time from it is at least as long. If the number rises, see Tocsin's health."
+)
+_TO_ACKNOWLEDGE = (
+    "The time from the first notification about an alert to its acknowledgement, as median or 95 % quantile. If the number rises, "
+    "check whether notifications reach the people on call."
+)
 
 
 def build() -> Board:
@@ -44,21 +53,14 @@ def _now(board: Board) -> None:
                 steps=((None, looks.GREEN), (1, looks.ORANGE)),
             ),
         ),
-        (
-            8,
-            _duration(
-                "Median time to detect",
-                "tocsin.alert.time_to_detect",
-                "The median time from the start of the first window with a finding to the alert. If it is much longer than the detector's window, a worker is behind: see Tocsin's health.",
-            ),
-        ),
-        (
-            8,
-            _duration(
-                "Median time to acknowledge",
-                "tocsin.alert.time_to_acknowledge",
-                "The median time from an alert to its acknowledgement. If it increases, check whether notifications reach the people on call.",
-            ),
+        *(
+            (width, _duration(title, field, percent, doc))
+            for width, title, field, percent, doc in (
+                (8, "Time to detect, median", _DETECT, 50, _TO_DETECT),
+                (8, "Time to detect, 95 %", _DETECT, 95, _TO_DETECT),
+                (12, "Time to acknowledge, median", _ACKNOWLEDGE, 50, _TO_ACKNOWLEDGE),
+                (12, "Time to acknowledge, 95 %", _ACKNOWLEDGE, 95, _TO_ACKNOWLEDGE),
+            )
         ),
         height=4,
     )
@@ -143,18 +145,18 @@ def _mitre_atlas(board: Board) -> None:
             10,
             listing(
                 "Time to detect, by family",
-                "The median and the 95 % quantile of the time to detect. Compare them with your target. If a family is too slow, shorten the windows of its detectors.",
+                "The median and the 95 % quantile of the time from the newest event that was read to the first notification. Compare them with your target. A family is slow if its detectors wait for the ends of their windows (docs/operator.md), or if its sources send their events late.",
                 ask(
                     "alerts",
-                    "tocsin.alert.time_to_detect:*",
-                    [percentiles("tocsin.alert.time_to_detect", 50, 95), count()],
+                    f"{_DETECT}:*",
+                    [percentiles(_DETECT, 50, 95), count()],
                     [terms("tocsin.detector.family")],
                 ),
                 to(HEALTH, "Tocsin's health"),
                 columns={
                     "tocsin.detector.family": "family",
-                    "p50.0 tocsin.alert.time_to_detect": "median",
-                    "p95.0 tocsin.alert.time_to_detect": "95 % quantile",
+                    f"p50.0 {_DETECT}": "median",
+                    f"p95.0 {_DETECT}": "95 % quantile",
                     "Count": "alerts",
                 },
                 units={"median": "s", "95 % quantile": "s"},
@@ -170,11 +172,11 @@ def _coverage(board: Board) -> None:
             16,
             lines(
                 "Windows by outcome",
-                "The number of attempts to evaluate a window, by outcome. Windows with the outcome failed or gap were not evaluated, so the absence of an alert proves nothing. See the command tocsin coverage and Tocsin's health.",
+                "The number of attempts to evaluate a window that has ended, by outcome. Windows with the outcome failed or gap were not evaluated, so the absence of an alert proves nothing. See the command tocsin coverage and Tocsin's health.",
                 [
                     ask(
                         "run",
-                        "NOT tocsin.detector.id:health",
+                        f"{ENDED} AND NOT tocsin.detector.id:health",
                         [unique("event.id")],
                         [terms("event.action")],
                         over=STEP,
@@ -192,7 +194,7 @@ def _coverage(board: Board) -> None:
                 "The number of windows by detector and outcome, and the most findings in one window. A detector that is missing here is not running.",
                 ask(
                     "run",
-                    "NOT tocsin.detector.id:health",
+                    f"{ENDED} AND NOT tocsin.detector.id:health",
                     [unique("tocsin.window.start"), highest("tocsin.run.findings")],
                     [terms("tocsin.detector.id", 100), terms("event.action", 6)],
                 ),
@@ -208,16 +210,16 @@ def _coverage(board: Board) -> None:
     )
 
 
-def _duration(title: str, field: str, doc: str) -> object:
+def _duration(title: str, field: str, percent: int, doc: str) -> object:
     # A `filters` bucket would exist without an alert, and Grafana would show its percentile as 0.
-    target = ask("alerts", f"{field}:*", [percentiles(field, 50)], [terms("_index", 1)])
+    target = ask("alerts", f"{field}:*", [percentiles(field, percent)], [terms("_index", 1)])
     return number(
         title,
         doc,
         target,
         to(OVERVIEW, "Overview"),
         unit="s",
-        column=f"p50.0 {field}",
+        column=f"p{percent}.0 {field}",
         empty="–",
         steps=((None, looks.BLUE),),
     )

@@ -25,6 +25,7 @@ from tocsin.pipeline.detecting.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.detecting.leases import LENGTH, worker_name
 from tocsin.pipeline.detecting.ledger import GRACE, Ledger
 from tocsin.pipeline.detecting.pending import Claim
+from tocsin.pipeline.detecting.recording import write_runs
 from tocsin.pipeline.detecting.records import (
     Before,
     Run,
@@ -33,7 +34,6 @@ from tocsin.pipeline.detecting.records import (
     run_row,
     supersede,
     write,
-    write_runs,
 )
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Store
@@ -92,6 +92,8 @@ class Detect:
         self._evaluator = evaluator or Evaluator(store, clock)
         self.ledger = Ledger(store, clock, worker or worker_name(), lease, grace)
         self.baselines = Baselines(store, clock)
+        #: Called for each early finding that began or ended, with detector and outcome: found, confirmed or withdrawn.
+        self.early_finding: Callable[[str, str], None] = lambda _detector, _outcome: None
         self._busy: set[str] = set()
         self._mutex = threading.Lock()
 
@@ -167,7 +169,7 @@ class Detect:
         this.claims += claims
         heartbeat = self._heartbeat(this, claims)
         for claim, early in early_runs(self._store, self._evaluator, setting, claims, heartbeat):
-            run = replace(early, fence=claim.fence, silent=this.silent, at=self._clock.now())
+            run = replace(early, fence=claim.fence, silent=this.silent, evaluated=self._clock.now())
             this.unrecorded.append((claim, run))
             if not run.repeats:
                 this.progress(run)
@@ -212,7 +214,8 @@ class Detect:
             run = self._evaluator.attempt(setting, claim.start, suspect, heartbeat)
             last = before.get(claim.start)
             run = _labeled(_whole(run, last), claim, last, named=named)
-            run = supersede(replace(run, fence=claim.fence, silent=this.silent), newest.get(claim.start))
+            run = replace(run, fence=claim.fence, silent=this.silent, evaluated=self._clock.now())
+            run = supersede(run, newest.get(claim.start))
             this.unrecorded.append((claim, run))
             this.progress(run)
             if this.keep:
@@ -240,7 +243,8 @@ class Detect:
                     detector=run.detector,
                     window=str(run.start),
                 )
-        write_runs(self._store, [run for _, run in kept])
+        for detector, outcome in write_runs(self._store, [run for _, run in kept]):
+            self.early_finding(detector, outcome)
         self.ledger.complete(kept)
 
     def _between(self, setting: Setting, start: datetime | None, end: datetime | None) -> list[datetime]:

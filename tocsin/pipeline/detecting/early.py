@@ -86,11 +86,12 @@ def _triggered(store: Store, setting: Setting, early: Early, claim: Claim) -> Pa
     """What to judge: the values of `early.by` with a trigger since the last early evaluation. None: nothing."""
     by, end = [early.by] if early.by else [], claim.start + claim.length
     due: set[str | None] = set()
+    before = max(claim.read, EPOCH + store.overlap) - store.overlap
     for stream in setting.detector.requires.streams:
         if early.by and early.by not in STREAMS[stream].by_name:
             continue
         upto = Condition(INGESTED, "<=", claim.reach)
-        since = Condition(INGESTED, ">", max(claim.read, EPOCH + store.overlap) - store.overlap)
+        since = Condition(INGESTED, ">", before)
         new = store.summarize(stream, claim.start, end, by, [COUNT], [since, upto])
         if new.is_empty():
             continue
@@ -101,4 +102,5 @@ def _triggered(store: Store, setting: Setting, early: Early, claim: Claim) -> Pa
                 due.add(key[0] if key else None)
     if not due:
         return None
-    return Partial(frozenset(due) if early.by and len(due) <= _MOST_NAMED else None)
+    changed = frozenset(due) if early.by and len(due) <= _MOST_NAMED else None
+    return Partial(changed, before, claim.reach)

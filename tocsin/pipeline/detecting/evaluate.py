@@ -20,10 +20,11 @@ from tocsin.contract.evaluation import Judgement, fit, judge
 from tocsin.contract.findings import Outcome, Severity
 from tocsin.contract.plugin import Detector
 from tocsin.contract.query import COUNT, Condition
-from tocsin.contract.streams import ASPECT, TIME
+from tocsin.contract.streams import ASPECT, INGESTED, TIME
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError, described
 from tocsin.pipeline.detecting.baselines import Baselines, Version
+from tocsin.pipeline.detecting.newest import timed
 from tocsin.pipeline.detecting.records import Run, newest_findings
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.detecting.source import StoreSource
@@ -38,10 +39,20 @@ _TRACEBACK = 8_000  # characters of a traceback that are stored: the last ones
 class Partial(NamedTuple):
     """A request to evaluate a window that has not ended.
 
-    `changed`: the values of the detector's `Early.by` to judge; None: all.
+    `changed`: the values of the detector's `Early.by` to judge; None: all. `since` and `reach`: the rows that were counted
+    have an ingest time above the first, and at most the second.
     """
 
     changed: frozenset[str | None] | None
+    since: datetime
+    reach: datetime
+
+
+def _new(partial: Partial | None) -> list[Condition]:
+    """The conditions of the rows that a request counted; of a whole window, none."""
+    if partial is None:
+        return []
+    return [Condition(INGESTED, ">", partial.since), Condition(INGESTED, "<=", partial.reach)]
 
 
 class Evaluator:
@@ -80,6 +91,7 @@ class Evaluator:
             with one_thread():
                 versions = self._in_force(setting, window, suspect, fit=partial is None)
                 best = self._judge(detector, window, versions)
+            judged = timed(self._store, detector, window, best, _new(partial))
             rows = sum(self._count(stream, window) for stream in detector.requires.streams)
         except BaselineChanged as error:
             run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="baseline")
@@ -97,10 +109,9 @@ class Evaluator:
             run = replace(run, outcome=Outcome.FAILED, reason=reason, fault="raised", traceback=trace)
         else:
             digest = ",".join(v.digest for v in versions)
-            searched = min(
-                [start - (detector.requires.history or start - start), *(v.start for v in versions)]
-            )
-            run = replace(run, rows=rows, judged=tuple(best), baseline=digest, searched=searched)
+            first = start - (detector.requires.history or start - start)
+            searched = min([first, *(v.start for v in versions)])
+            run = replace(run, rows=rows, judged=judged, baseline=digest, searched=searched)
         reason = run.reason.encode("utf-8", "replace").decode()
         return replace(run, reason=reason, seconds=time.perf_counter() - began)
 

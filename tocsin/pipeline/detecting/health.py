@@ -27,7 +27,8 @@ from tocsin.pipeline.detecting.alert_records import alert_records
 from tocsin.pipeline.detecting.arrivals import arrivals
 from tocsin.pipeline.detecting.integrity import records
 from tocsin.pipeline.detecting.ledger import Ledger
-from tocsin.pipeline.detecting.records import Run, newest_findings, write_runs
+from tocsin.pipeline.detecting.recording import write_runs
+from tocsin.pipeline.detecting.records import Run, newest_findings
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.ingesting.rhythm import Rhythms
 from tocsin.store.protocol import Store
@@ -159,7 +160,7 @@ class HealthCheck:
         columns = ["tocsin.detector.id", "event.action", "event.reason", "tocsin.window.start", INGESTED]
         try:
             rows = self._store.scan(
-                "run", columns=columns, where=[_since(self._clock.now() - _RECENT)]
+                "run", columns=columns, where=[_since(self._clock.now() - _RECENT), _ENDED]
             ).collect()
         except StoreError:
             return {}  # reported by the other checks
@@ -267,6 +268,10 @@ class HealthCheck:
             return Score(Subject("clock", "workers"), 0.0, "the workers' clocks agree")
         reason = f"the clocks of {whose} and {self._ledger.worker} differ by at least {_words(worst)}"
         return Score(Subject("clock", "workers"), worst / _SKEW, reason, {"worker": whose})
+
+
+#: Leaves out early evaluations.
+_ENDED = Condition("event.action", "!=", Outcome.EARLY.value)
 
 
 def _since(time: datetime) -> Condition:

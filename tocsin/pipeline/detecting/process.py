@@ -26,6 +26,7 @@ import psutil
 
 from tocsin.contract.evaluation import Judgement
 from tocsin.contract.findings import Finding, Outcome, Score, Severity, Subject
+from tocsin.contract.times import Times
 from tocsin.pipeline.detecting.baselines import Version
 from tocsin.pipeline.detecting.records import Run
 
@@ -50,7 +51,7 @@ _ROUNDS = 10
 _TYPES: Mapping[tuple[str, str], type[Any]] = {
     (kind.__module__, kind.__qualname__): kind
     for kind in (
-        Finding, Judgement, Outcome, Run, Score, Severity, Subject, Version, datetime, timedelta, timezone,
+        Finding, Judgement, Outcome, Run, Score, Severity, Subject, Times, Version, datetime, timedelta, timezone,
     )
 }  # fmt: skip
 

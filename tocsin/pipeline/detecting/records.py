@@ -14,11 +14,25 @@ import msgspec
 import polars as pl
 
 from tocsin.contract.evaluation import Judgement
-from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome, Severity
+from tocsin.contract.findings import DONE, WITHDRAWN, Finding, Outcome
 from tocsin.contract.frames import NEWEST_LAST, conform
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ASPECT, EARLY, FENCE, FOUND, ID, INGESTED, SILENT, STREAMS, TIME, UNMAPPED
-from tocsin.pipeline.detecting.digests import content, digest, found_digest, judged_digest
+from tocsin.contract.streams import (
+    ASPECT,
+    EARLY,
+    EVALUATED,
+    FENCE,
+    FOUND,
+    ID,
+    INGESTED,
+    LAST_INGEST,
+    NEWEST_EVENT,
+    SILENT,
+    STREAMS,
+    TIME,
+    UNMAPPED,
+)
+from tocsin.pipeline.detecting.digests import digest, found_digest, judged_digest
 from tocsin.store.protocol import Store
 
 TRACEBACK = "error.stack_trace"  # ECS's name, in a run's `tocsin.unmapped`
@@ -45,7 +59,7 @@ class Run:
     silent: bool = False  # a backfill that sends no notifications
     after: str = ""  # the record that it supersedes, if the window was requested by its time
     repeats: bool = False  # the newest record has the same content
-    at: datetime | None = None  # when an early evaluation was made
+    evaluated: datetime | None = None  # when the evaluation ended
 
     @property
     def done(self) -> bool:
@@ -63,56 +77,9 @@ class Run:
         return tuple(j.finding for j in self.judged if j.finding is not None)
 
 
-def revisions(store: Store, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row for each finding that is new, changed, or withdrawn.
-
-    An early run withdraws nothing, and changes a finding only if its score is higher. Only the full window withdraws
-    an early finding, so that a score that rises and falls leads to one notification.
-    """
-    if not runs:
-        return []
-    windows = {(run.detector, run.start, run.end): run for run in runs}
-    known = {
-        row["tocsin.finding.id"]: row
-        for row in newest_findings(
-            store,
-            [
-                Condition("tocsin.detector.id", "in", sorted({run.detector for run in runs})),
-                Condition("tocsin.window.start", ">=", min(run.start for run in runs)),
-                Condition("tocsin.window.end", "<=", max(run.end for run in runs)),
-            ],
-            withdrawn=True,
-        ).to_dicts()
-    }
-    rows = [_finding_row(run, finding) for run in runs for finding in run.findings]
-    found = {row["tocsin.finding.id"] for row in rows}
-    for id, row in known.items():
-        key = (row["tocsin.detector.id"], row["tocsin.window.start"], row["tocsin.window.end"])
-        if key in windows and not windows[key].early and id not in found and row["event.action"] != WITHDRAWN:
-            run = windows[key]
-            taken = {"event.action": WITHDRAWN, "tocsin.severity": Severity.INFO.value}
-            rows.append({**row, **taken, FENCE: run.fence, SILENT: run.silent or None})
-    revised = []
-    for row in rows:
-        before = known.get(row["tocsin.finding.id"])
-        if before is None or _revises(row, before):
-            last = None if before is None else before["event.id"]
-            revised.append({**row, "event.id": digest(row["tocsin.finding.id"], content(row), last)})
-    return revised
-
-
-def _revises(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Whether a finding's row is a new revision of the row before it."""
-    if row["event.action"] == WITHDRAWN:
-        return True
-    if row[EARLY]:
-        return bool(before["event.action"] == WITHDRAWN or row["tocsin.score"] > before["tocsin.score"])
-    changed = content(before) != content(row) or bool(before[EARLY])
-    return changed or bool(before[SILENT] and not row[SILENT])
-
-
 _SHORT = (INGESTED, FENCE, "event.action", "tocsin.finding.id", "tocsin.detector.id", "tocsin.window.start",
-          "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id", "tocsin.severity", ASPECT)  # fmt: skip
+          "tocsin.window.end", "tocsin.subject.type", "tocsin.subject.id", "tocsin.severity", ASPECT,
+          NEWEST_EVENT)  # fmt: skip
 
 
 def newest_findings(
@@ -120,7 +87,7 @@ def newest_findings(
 ) -> pl.DataFrame:
     """The newest revision of every finding, by window; without withdrawn findings unless `withdrawn` is set.
 
-    `short` reads only the columns for detector, window, subject and severity: for counting many findings.
+    `short` reads only the columns for detector, window, subject, severity and newest event: for counting many findings.
     """
     rows = store.scan("finding", columns=_SHORT if short else None, where=where).collect().sort(NEWEST_LAST)
     newest = rows.unique("tocsin.finding.id", keep="last", maintain_order=True)
@@ -131,7 +98,7 @@ def newest_findings(
 
 def _key(run: Run) -> dict[str, Any]:
     return {
-        TIME: run.at or run.end,
+        TIME: (run.early and run.evaluated) or run.end,
         "tocsin.detector.id": run.detector,
         "tocsin.window.start": run.start,
         "tocsin.window.end": run.end,
@@ -193,17 +160,6 @@ def write(store: Store, stream: str, rows: list[dict[str, Any]]) -> None:
         store.append(stream, frame.with_columns(constants))
 
 
-def write_runs(store: Store, runs: Sequence[Run]) -> None:
-    """Record attempts: scores and findings first, then the run records, so a recorded run has its findings.
-
-    Scores of early evaluations are not recorded.
-    """
-    done = [run for run in runs if run.done]
-    write(store, "score", [score_row(run, j) for run in done if not run.repeats for j in run.judged])
-    write(store, "finding", revisions(store, [run for run in runs if run.done or run.early]))
-    write(store, "run", [run_row(run) for run in runs if not run.repeats])
-
-
 def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
     """A row of the score stream."""
     score = judged.score
@@ -221,7 +177,8 @@ def score_row(run: Run, judged: Judgement) -> dict[str, Any]:
     return {**row, ASPECT: score.aspect or None, FENCE: run.fence}
 
 
-def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
+def finding_row(run: Run, finding: Finding) -> dict[str, Any]:
+    """A row of the finding stream."""
     return {
         **_key(run),
         "event.action": "found",
@@ -241,6 +198,9 @@ def _finding_row(run: Run, finding: Finding) -> dict[str, Any]:
         FENCE: run.fence,
         SILENT: run.silent or None,
         EARLY: run.early or None,
+        NEWEST_EVENT: finding.times.newest_event,
+        LAST_INGEST: finding.times.ingested,
+        EVALUATED: run.evaluated,
     }
 
 
@@ -261,13 +221,11 @@ def run_row(run: Run) -> dict[str, Any]:
         "tocsin.run.attempt": run.attempt,
         "tocsin.baseline.digest": run.baseline or None,
     }
-    found = found_digest(_finding_row(run, finding) for finding in run.findings)
-    more = (
-        [found] if run.findings else []
-    )  # the id of a run without findings is the same as in earlier versions
+    found = found_digest(finding_row(run, finding) for finding in run.findings)
+    more = [found] if run.findings else []  # without findings, the id is the same as in earlier versions
     row["event.id"] = digest(*row.values(), *more, *(["silent"] if run.silent else []), *_own(run))
-    row |= {FOUND: found if run.done else None}
-    row |= {"event.duration": int(run.seconds * 1e9), "tocsin.run.searched": run.searched, FENCE: run.fence}
+    row |= {FOUND: found if run.done else None, "event.duration": int(run.seconds * 1e9)}
+    row |= {"tocsin.run.searched": run.searched, FENCE: run.fence}
     unmapped = msgspec.json.encode({TRACEBACK: run.traceback}).decode() if run.traceback else None
     return {**row, SILENT: run.silent or None, UNMAPPED: unmapped}
 
