@@ -71,14 +71,10 @@ def runs(
     traceback: bool,
     as_json: bool,
 ) -> None:
-<<<<<<< HEAD
-    """Show every attempt to evaluate a window: its outcome, the number of events, scores and findings, and the reason."""
-=======
-    """Show every attempt to evaluate a window: its outcome, its numbers of events, scores and findings, and its reason.
+    """Show every attempt to evaluate a window: its outcome, the number of events, scores and findings, and the reason.
 
     Evaluations of windows that had not ended are only counted, unless --early or --outcome early is set.
     """
->>>>>>> h-time13
     from tocsin.contract.query import Condition
 
     in_order(start, end)
