@@ -43,7 +43,10 @@ class Snapshot(NamedTuple):
 
 
 def snapshots_of(window: Window) -> dict[str, list[Snapshot]]:
-    """The snapshots by dataset, oldest first. Each digest occurs once: a later event of the same source corrects it."""
+    """The snapshots by dataset, oldest first. Each digest occurs once: a later event of the same source corrects it.
+
+    In an early evaluation, only those of datasets with new snapshots.
+    """
     found: dict[str, dict[str, Snapshot]] = {}
     rows = window.rows("dataset", _COLUMNS).sort(TIME, INGESTED, ID, maintain_order=True)
     for name, digest, label, writer, source, path, outcome, *_ in rows.iter_rows():
@@ -52,7 +55,8 @@ def snapshots_of(window: Window) -> dict[str, list[Snapshot]]:
         known = found.setdefault(name, {}).setdefault(digest, snapshot)
         if known.source == source and (label or not known.label):
             found[name][digest] = snapshot
-    return {name: list(found[name].values()) for name in sorted(found)}
+    names = found if window.changed is None else found.keys() & window.changed
+    return {name: list(found[name].values()) for name in sorted(names)}
 
 
 def labeled(window: Window) -> dict[str, list[Snapshot]]:

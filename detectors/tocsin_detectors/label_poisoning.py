@@ -196,8 +196,6 @@ class LabelPoisoning(Detector[Params]):
         known = label_rows.datasets_of(window)
         likeness = Likeness(window, known)
         for name, snapshots in snapshots_of(window).items():
-            if window.changed is not None and name not in window.changed:
-                continue
             subject = Subject("dataset", name)
             facts = known.get(name) or likeness.of(snapshots)
             if facts is not None and "frame" in facts:
@@ -296,9 +294,6 @@ class LabelPoisoning(Detector[Params]):
                 del self._references[next(iter(self._references))]
             rows = label_rows.frames_of(baseline)[facts["frame"]]
             features, place = rows.drop(LABEL, PLACE), rows[PLACE].to_numpy().astype(np.intp)
-            labels, share = (
-                canonical_labels(rows[LABEL]),
-                self.params.share,
-            )  # those of 0.2 may be spelled otherwise
-            self._references[key] = Reference.of(features, labels, place, share, nulls, missing)
+            labels = canonical_labels(rows[LABEL])  # those of 0.2 may be spelled otherwise
+            self._references[key] = Reference.of(features, labels, place, self.params.share, nulls, missing)
         return self._references[key]
