@@ -181,8 +181,8 @@ def test_a_score_that_crosses_back_and_forth_is_found_once_and_withdrawn_once(be
 
 def test_an_early_score_must_reach_the_margin(bench: Bench) -> None:
     bench.clock.set(START + 10 * MINUTE)
-    bench.add(0, 5, "ana")
-    bench.add(0, 5, "bea")  # a share of 0.5 with a threshold of 0.4: below 1.5 times the threshold
+    bench.add(0, 9, "ana")
+    bench.add(0, 11, "bea")  # a share of 0.45 with a threshold of 0.4: below the margin
     assert bench.run(Share) == [("early", 0, 0)]
     bench.clock.set(START + HOUR)
     assert bench.run(Share) == [("evaluated", 0, 1)]
