@@ -207,7 +207,7 @@ def _window(
 
 
 def rounds(rows: pl.DataFrame, early: Early, batch: int) -> Iterator[tuple[int, frozenset[str | None]]]:
-    """The number of rows that each round has, and the values of `early.by` with a trigger. Rounds without one are left out."""
+    """The number of rows that each round has, and the values with a trigger; only rounds with a trigger."""
     counts: dict[str | None, int] = {}
     values = rows[early.by].to_list()
     for start in range(0, len(rows), batch):
@@ -254,7 +254,8 @@ def table(found: Mapping[str, Sequence[Judged]]) -> tuple[list[str], bool]:
     """The lines of the table, and whether the bars hold at each detector's own margin."""
     from tocsin.config import discovery
 
-    lines = [f"{'detector':17} windows  margin  final alone                  all evaluations              early withdrawn  bar"]  # fmt: skip
+    heads = ("final alone", "all evaluations")
+    lines = [f"{'detector':17} windows  margin  {heads[0]:28}  {heads[1]:28}  early withdrawn  bar"]
     everything = [j for judged in found.values() for j in judged]
     holds = True
     for name, judged, bar in [
