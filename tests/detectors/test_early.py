@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from tocsin.contract.plugin import Detector
 from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import FrameSource, Window
 from tocsin.testing.early_checks import grows, judges_changed
+from tocsin.testing.reruns import CheckError
 from tocsin_detectors.dataset_profile import DatasetProfile
 from tocsin_detectors.dataset_profile import Params as ProfileParams
 from tocsin_detectors.label_poisoning import LabelPoisoning
@@ -74,7 +76,7 @@ def snapshots() -> list[pl.DataFrame]:
         {"trigger": 0.02},
     ]
     large = [data_integrity.applications(400, 50 + i, **kind) for i, kind in enumerate(kinds)]  # type: ignore[arg-type]
-    return [*large, *(frame.head(20) for frame in large[-2:]), large[0].head(20)]
+    return [*large, *(frame.head(20) for frame in large[-2:])]
 
 
 @functools.cache
@@ -102,7 +104,7 @@ def arriving(found: list[tuple[int, str, str]]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-@given(arrivals(8))
+@given(arrivals(7))
 @few
 def test_dataset_profile_only_grows(found: list[tuple[int, str, str]]) -> None:
     source = FrameSource.of({"dataset": pl.concat([history(), arriving(found)], how="diagonal")})
@@ -140,7 +142,14 @@ def test_label_poisoning_only_grows_if_each_snapshot_is_judged_alone(
     check(*delivered(found))
 
 
-def test_label_poisoning_pools_small_snapshots() -> None:
-    """Small snapshots are judged together, so clean ones that come later lower the score."""
-    detector, window = delivered([(number, "feed", "loans") for number in (6, 7, 8)])
-    assert grows(detector, window) is None
+def test_label_poisoning_does_not_only_grow_if_small_snapshots_are_judged_together() -> None:
+    """Clean rows that come later dilute the rows of the earlier ones: the exception to what the detector declares."""
+    detector, window = learned()
+    frames = [data_integrity.applications(25, 900 + number) for number in range(9)]
+    frames[:2] = [frame.with_columns(default=pl.lit(0)) for frame in frames[:2]]
+    rows = [
+        {**data_integrity.event(f, 0), TIME: START + i * MINUTE, ID: f"{i}"} for i, f in enumerate(frames)
+    ]
+    known = {str(row["tocsin.dataset.digest"]): f.lazy() for row, f in zip(rows, frames, strict=True)}
+    with pytest.raises(CheckError, match="grows=True"):
+        grows(detector, window.with_rows({"dataset": pl.DataFrame(rows)}, known))
