@@ -3,9 +3,9 @@
 A window of one subject (a principal's day, a model's day, a dataset's day) is judged at each trigger and finally. The
 parts of each detector are measured in two processes. A part that `--folder` contains is not measured again.
 
-    model_extraction   30 customers of `benchmarks.attacks.clients` with 60 calls each, credit data; a round has 120 rows
-    query_budget       13 principals of `tests.generators.vectors`, 420 calls a day; 30 rows
-    feature_drift, prediction_drift  one model, 500 calls a day, credit data; 30 rows
+    model_extraction   11 principals of `tests.generators.queries`, 400 calls a day; a round has 20 calls
+    query_budget       13 principals of `tests.generators.vectors`, 420 calls a day; 30 calls
+    feature_drift, prediction_drift  one model of `tests.generators.drift`, 400 calls a day; 20 calls
     registry_access    15 principals of `tests.generators.accesses`, about 60 accesses a day; one row
     dataset_profile    two snapshots of about 400 rows a day, of `tests.generators.data_integrity`; one snapshot
     label_poisoning    two snapshots of 400 rows a day, credit data; one snapshot
@@ -67,23 +67,11 @@ class Quiet:
     snapshots: Frames = field(default_factory=dict)
 
 
-def _customers(part: int) -> Quiet:
-    """A month of honest calls, and days of customers that it does not contain."""
-    import numpy as np
+def _clients(part: int) -> Quiet:
+    from tests.generators import queries
 
-    from benchmarks.attacks import clients, extraction
-    from benchmarks.card import credit
-
-    target = extraction.train(credit(), "default-payment-next-month", part)
-    rng, first, frames = np.random.default_rng(5000 + part), 28, []
-    for day in range(first, first + 17):
-        for number in range(30):
-            asked = clients.customer(target, rng)(target, rng, 60)
-            frames.append(
-                extraction.calls(target, f"new-{number}", asked, extraction.spread(rng, day, len(asked)))
-            )
-    rows = pl.concat([clients.month(target, rng, days=first), *frames])
-    return Quiet(rows, extraction.START + first * DAY, 120)
+    rows = queries.calls(0, 28 + 46, batch=100, seed=part + 1)
+    return Quiet(rows, queries.START + 28 * DAY, 20)
 
 
 def _calls(part: int) -> Quiet:
@@ -93,11 +81,12 @@ def _calls(part: int) -> Quiet:
 
 
 def _drift(part: int) -> Quiet:
-    from benchmarks.scorecards import drift
+    from tests.generators import drift
 
-    data = drift.Credit(part)
-    rows = data.frame([data.baseline, *(data.draw()[:500] for _ in range(250))])
-    return Quiet(rows, drift.START + DAY, 30)
+    seed = 100_000 * (part + 1)
+    before = drift.calls(5_000, seed, days=28)
+    days = [drift.calls(400, seed + day, day=day) for day in range(28, 28 + 250)]
+    return Quiet(pl.concat([before, *days]), drift.START + 28 * DAY, 20)
 
 
 def _access(part: int) -> Quiet:
@@ -143,7 +132,7 @@ def _labels(part: int) -> Quiet:
 #: The quiet telemetry of each detector, and the number of parts that have at least 1,000 windows of a subject.
 QUIET: dict[str, tuple[Callable[[int], Quiet], int]] = {
     "registry_access": (_access, 5),
-    "model_extraction": (_customers, 2),
+    "model_extraction": (_clients, 2),
     "prediction_drift": (_drift, 4),
     "feature_drift": (_drift, 4),
     "query_budget": (_calls, 3),
