@@ -164,7 +164,7 @@ def measure(detector: str, part: int) -> list[Judged]:
         return [
             judged
             for (start,), day in days
-            for judged in _window(instance, baseline, quiet, past, start, day)  # type: ignore[arg-type]
+            for judged in _window(instance, baseline, quiet, past, start, day)
         ]
 
 

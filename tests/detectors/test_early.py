@@ -59,7 +59,7 @@ def test_query_budget_only_grows(before: list[Any], inside: list[Any]) -> None:
         for start, calls in ((START - 2 * DAY, before), (START, inside))
         for number, (user, model, value) in enumerate(calls)
     ]
-    schema = {"tocsin.features.values": pl.List(pl.Float64), "user.id": pl.String}
+    schema: dict[str, Any] = {"tocsin.features.values": pl.List(pl.Float64), "user.id": pl.String}
     source = FrameSource.of({"inference": pl.DataFrame(rows, schema_overrides=schema)})
     check(QueryBudget(BudgetParams(budget_rows=6)), Window(START, START + DAY, source))
 

@@ -17,24 +17,24 @@ from tests.pipeline.test_early import MINUTE, Growing, Share
 from tocsin.clock import ScriptedClock
 from tocsin.contract.plugin import Detector, NoParams
 from tocsin.errors import StoreAway
-from tocsin.pipeline.detecting import detect as detecting
 from tocsin.pipeline.detecting.coverage import coverage
 from tocsin.pipeline.detecting.detect import Detect
 from tocsin.pipeline.detecting.early import EVERY
 from tocsin.pipeline.detecting.evaluate import Evaluator
 from tocsin.pipeline.detecting.leases import LENGTH
 from tocsin.pipeline.detecting.ledger import GRACE
-from tocsin.pipeline.detecting.records import Run, newest_findings
+from tocsin.pipeline.detecting.records import Run, newest_findings, write_runs
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.embedded.delta import DeltaStore
 
+_WRITE = "tocsin.pipeline.detecting.detect.write_runs"
 Verdicts = dict[str, tuple[str, float, str, bool]]
 
 
 class AwayStore:
     """A store that is away: `calls` counts down to the call from which on nothing answers."""
 
-    def __init__(self, store: DeltaStore) -> None:
+    def __init__(self, store: Any) -> None:
         self._store = store
         self.calls: int | None = None
 
@@ -197,16 +197,16 @@ def test_an_early_finding_that_is_written_after_the_final_evaluation_does_not_st
     bench: Bench, tmp_path: Path, detector: type[Detector[NoParams]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker is suspended after it has renewed its claim, and before it writes."""
-    setting, write = Setting(detector(NoParams())), detecting.write_runs
+    setting = Setting(detector(NoParams()))
     _, at_the_end = undisturbed(tmp_path, detector)
 
     def suspended(store: Any, runs: Any) -> None:
-        monkeypatch.setattr(detecting, "write_runs", write)
+        monkeypatch.setattr(_WRITE, write_runs)
         assert final(bench, setting) == at_the_end
-        write(store, runs)
+        write_runs(store, runs)
 
     fill(bench)
-    monkeypatch.setattr(detecting, "write_runs", suspended)
+    monkeypatch.setattr(_WRITE, suspended)
     bench.detect.run([setting])
     bench.detect.run([setting])
     assert verdicts(bench) == at_the_end
@@ -215,7 +215,8 @@ def test_an_early_finding_that_is_written_after_the_final_evaluation_does_not_st
 def test_the_store_is_away_at_each_call_of_an_early_evaluation(bench: Bench, tmp_path: Path) -> None:
     early, at_the_end = undisturbed(tmp_path, Growing)
     away, setting, answered = AwayStore(bench.store), Setting(Growing(NoParams())), 0
-    detect = Detect(away, bench.clock)  # type: ignore[arg-type]
+    there: Any = away
+    detect = Detect(there, bench.clock)
     fill(bench)
     while True:
         away.calls = answered
