@@ -29,8 +29,8 @@ from tocsin.contract.streams import SOURCES, STREAMS
 from tocsin.contract.windows import FrameSource, Window
 from tocsin.errors import ConfigError
 from tocsin.testing import cases as case_files
+from tocsin.testing import early_checks
 from tocsin.testing.cases import BUDGET, KINDS, Case
-from tocsin.testing.early_checks import check_early_judges_changed_values, check_early_score_only_grows
 from tocsin.testing.evaluate import evaluate
 from tocsin.testing.reruns import CheckError, configured, must, rerun, result, same
 
@@ -80,8 +80,7 @@ def checks(
             check_leaves_rows_unchanged,
             check_missing_columns,
             check_empty_window,
-            check_early_score_only_grows,
-            check_early_judges_changed_values,
+            *(() if plugin.early is None else early_checks.CHECKS),
         )
         first = next((c for c in cases if c.kind == "fires"), None)
         found += [(check_case, (plugin, case)) for case in cases]

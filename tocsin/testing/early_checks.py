@@ -41,6 +41,10 @@ def check_early_judges_changed_values(plugin: type[Detector[Any]], case: Case) -
             judges_changed(configured(plugin, case), plugin.early, window)
 
 
+#: For detectors that declare `early`.
+CHECKS = (check_early_score_only_grows, check_early_judges_changed_values)
+
+
 def grows(detector: Detector[Any], window: Window) -> None:
     """Raise `CheckError` if the score of a subject falls after it has reached the threshold."""
     whole = scores(detector, window)
