@@ -239,40 +239,50 @@ class Share(NamedTuple):
         return f"{self.found:4} {self.found / self.windows:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def table(found: Mapping[str, Sequence[Judged]]) -> tuple[list[str], bool]:
+def table(found: Mapping[str, Sequence[Judged]], margins: Sequence[float]) -> tuple[list[str], bool]:
     """The lines of the table, and whether the bars hold at each detector's own margin."""
-    from tocsin.config import discovery
-
     heads = ("final alone", "all evaluations")
     lines = [f"{'detector':17} windows  margin  {heads[0]:28}  {heads[1]:28}  early withdrawn  bar"]
-    everything = [j for judged in found.values() for j in judged]
+    own = {name: _margin(name) for name in found}
     holds = True
-    for name, judged, bar in [
-        *((name, judged, FALSE_ALARMS) for name, judged in found.items()),
-        ("all", everything, ALL * FALSE_ALARMS),
-    ]:
-        own = None
-        if name != "all":
-            early = discovery.discover().get(Detector, name).early  # type: ignore[type-abstract]
-            own = early.margin if early else None
-        for margin in MARGINS:
-            share = Share(sum(j.found(margin) for j in judged), len(judged))
-            final = Share(sum(j.final >= 1 for j in judged), len(judged))
-            early_found = [j for j in judged if j.found_early(margin)]
-            withdrawn = sum(j.final < 1 for j in early_found)
-            held = share.bounds()[2] <= bar
-            holds &= held or margin != own
-            word = ("held" if held else "MISSED") + ("  (its own margin)" if margin == own else "")
-            lines.append(
-                f"{name:17} {len(judged):7}  {margin:<6}  {final}  {share}  {len(early_found):5} {withdrawn:9}  {word}"
-            )
-    return lines, holds
+    for name, judged in found.items():
+        for margin in sorted({*margins, own[name]}):
+            line, held = _line(name, [(j, margin) for j in judged], f"{margin:g}", FALSE_ALARMS)
+            lines.append(line + "  (its own margin)" * (margin == own[name]))
+            holds &= held or margin != own[name]
+    everything = [(j, own[name]) for name, judged in found.items() for j in judged]
+    lines += [
+        _line("all", [(j, margin) for j, _ in everything], f"{margin:g}", ALL * FALSE_ALARMS)[0]
+        for margin in margins
+    ]
+    line, held = _line("all", everything, "own", ALL * FALSE_ALARMS)
+    return [*lines, line], holds and held
+
+
+def _margin(detector: str) -> float:
+    from tocsin.config import discovery
+
+    early = discovery.discover().get(Detector, detector).early  # type: ignore[type-abstract]
+    assert early is not None
+    return early.margin
+
+
+def _line(name: str, judged: Sequence[tuple[Judged, float]], margin: str, bar: float) -> tuple[str, bool]:
+    final = Share(sum(j.final >= 1 for j, _ in judged), len(judged))
+    share = Share(sum(j.found(m) for j, m in judged), len(judged))
+    early = [j for j, m in judged if j.found_early(m)]
+    withdrawn = sum(j.final < 1 for j in early)
+    held = share.bounds()[2] <= bar
+    word = "held" if held else "MISSED"
+    line = f"{name:17} {len(judged):7}  {margin:<6}  {final}  {share}  {len(early):5} {withdrawn:9}  {word}"
+    return line, held
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure what is missing and print the table. Returns 1 if a bar is missed at a detector's own margin."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/early_null"), help="of the measured parts")
+    parser.add_argument("--margin", type=float, nargs="+", default=MARGINS, help="of all detectors")
     parser.add_argument("--parts", type=int, help="parts of each detector; fewer than 1,000 windows if fewer")
     parser.add_argument("detectors", nargs="*", metavar="DETECTOR", help="all if left out")
     given = parser.parse_args(arguments)
@@ -285,7 +295,7 @@ def main(arguments: Sequence[str]) -> int:
     found: dict[str, list[Judged]] = {name: [] for name in names}
     for (name, *_), judged in zip(asked, answers, strict=True):
         found[name] += judged
-    lines, holds = table(found)
+    lines, holds = table(found, given.margin)
     print("\n".join(lines))
     return 0 if holds else 1
 
