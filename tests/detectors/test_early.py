@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -62,6 +62,29 @@ def test_query_budget_only_grows(before: list[Any], inside: list[Any]) -> None:
     schema: dict[str, Any] = {"tocsin.features.values": pl.List(pl.Float64), "user.id": pl.String}
     source = FrameSource.of({"inference": pl.DataFrame(rows, schema_overrides=schema)})
     check(QueryBudget(BudgetParams(budget_rows=6)), Window(START, START + DAY, source))
+
+
+def called(start: datetime, user: str, count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            TIME: start + number * timedelta(seconds=1),
+            ID: f"{user}{number}",
+            "user.id": user,
+            "tocsin.model.name": "credit",
+            "tocsin.features.values": [float(number)],
+        }
+        for number in range(count)
+    ]
+
+
+def test_query_budget_does_not_only_grow_if_an_old_spelling_is_used_again() -> None:
+    """The past of a spelling counts once the spelling is in use: the exception to what the detector declares."""
+    past = [row for number in range(10) for row in called(START - 20 * DAY, f"peer-{number}", 5)]
+    past += [*called(START - 28 * DAY + MINUTE, "zoe", 5), *called(START - 20 * DAY, "Ana", 1000)]
+    rows = pl.DataFrame([*past, *called(START, "ana", 700), *called(START + DAY / 2, "Ana", 1)])
+    window = Window(START, START + DAY, FrameSource.of({"inference": rows}))
+    with pytest.raises(CheckError, match="grows=True"):
+        grows(QueryBudget(BudgetParams()), window)
 
 
 # dataset_profile and label_poisoning: snapshots, of which some are tampered with
