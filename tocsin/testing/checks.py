@@ -29,17 +29,17 @@ from tocsin.contract.streams import SOURCES, STREAMS
 from tocsin.contract.windows import FrameSource, Window
 from tocsin.errors import ConfigError
 from tocsin.testing import cases as case_files
+from tocsin.testing import early_checks
 from tocsin.testing.cases import BUDGET, KINDS, Case
-from tocsin.testing.evaluate import Evaluation, evaluate
+from tocsin.testing.evaluate import evaluate
+from tocsin.testing.reruns import CheckError, configured, must, rerun, result, same
+
+__all__ = ["Check", "CheckError", "checks"]
 
 HEADINGS = ("What it sees", "Method", "Blind spots", "False alarms", "Respond")
 _SHORTEST_DESCRIPTION = 40  # minimum number of characters of a panel's description
 _SHORTEST_BODY = 20  # minimum number of characters under a heading of the docstring
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-
-
-class CheckError(AssertionError):
-    """A plug-in violates the plug-in contract. The message states how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ def checks(
             check_leaves_rows_unchanged,
             check_missing_columns,
             check_empty_window,
+            *(() if plugin.early is None else early_checks.CHECKS),
         )
         first = next((c for c in cases if c.kind == "fires"), None)
         found += [(check_case, (plugin, case)) for case in cases]
@@ -94,18 +95,18 @@ def checks(
 
 def check_identity(plugin: type[Plugin[Any]]) -> None:
     """`id` is lower_snake_case and equal to the module's name; `stability` is declared."""
-    _must(bool(_ID.fullmatch(plugin.id)), f"id {plugin.id!r} is not lower_snake_case")
+    must(bool(_ID.fullmatch(plugin.id)), f"id {plugin.id!r} is not lower_snake_case")
     module = plugin.__module__.rpartition(".")[2]
-    _must(module == plugin.id, f"id {plugin.id!r} is in module {module!r}; name the file {plugin.id}.py")
-    _must(isinstance(plugin.stability, Stability), "stability is not declared")
+    must(module == plugin.id, f"id {plugin.id!r} is in module {module!r}; name the file {plugin.id}.py")
+    must(isinstance(plugin.stability, Stability), "stability is not declared")
 
 
 def check_params(plugin: type[Plugin[Any]]) -> None:
     """The settings are a frozen dataclass. Each setting has documentation, and its default is within its bounds."""
     type_ = plugin.params_type()
-    _must(type_.__dataclass_params__.frozen, f"{type_.__name__} is not frozen")
+    must(type_.__dataclass_params__.frozen, f"{type_.__name__} is not frozen")
     for item in dataclasses.fields(type_):
-        _must(
+        must(
             bool(item.metadata.get("doc")), f"setting {item.name} has no doc; declare it with param(…, doc=…)"
         )
     required = [f.name for f in dataclasses.fields(type_) if _is_required(f)]
@@ -120,15 +121,15 @@ def check_docstring(plugin: type[Plugin[Any]]) -> None:
     """A detector's docstring has five headings. The docstring of another plug-in states what delivery it guarantees."""
     words = plugin.__doc__ or ""
     if not issubclass(plugin, Detector):
-        _must("once" in words, "the docstring does not state the delivery: at least once, or at most once")
+        must("once" in words, "the docstring does not state the delivery: at least once, or at most once")
         return
     lines = [line.strip() for line in words.splitlines()]
-    _must(set(HEADINGS) <= set(lines), f"the docstring needs the headings {', '.join(HEADINGS)}")
+    must(set(HEADINGS) <= set(lines), f"the docstring needs the headings {', '.join(HEADINGS)}")
     at = [lines.index(heading) for heading in HEADINGS]
-    _must(at == sorted(at), "the docstring's headings are out of order")
+    must(at == sorted(at), "the docstring's headings are out of order")
     for start, end in zip(at, [*at[1:], len(lines)], strict=True):
         body = " ".join(lines[start + 1 : end]).strip()
-        _must(len(body) >= _SHORTEST_BODY, f"the text under {lines[start]!r} is too short: {body!r}")
+        must(len(body) >= _SHORTEST_BODY, f"the text under {lines[start]!r} is too short: {body!r}")
 
 
 def check_techniques(plugin: type[Detector[Any]]) -> None:
@@ -144,32 +145,32 @@ def check_streams(plugin: type[Detector[Any]]) -> None:
     """Each stream that the detector requires exists and is one that collectors fill."""
     requires = getattr(plugin, "requires", None)
     for stream in requires.streams if requires is not None else ():
-        _must(stream in SOURCES, f"no collector fills {stream!r}; require one of {', '.join(SOURCES)}")
+        must(stream in SOURCES, f"no collector fills {stream!r}; require one of {', '.join(SOURCES)}")
 
 
 def check_panels(plugin: type[Detector[Any]]) -> None:
     """The family is one of `Family`. Each panel names fields of its stream, and its description states what to do."""
-    _must(isinstance(plugin.family, Family), f"family is {plugin.family!r}; write one of tocsin.Family")
+    must(isinstance(plugin.family, Family), f"family is {plugin.family!r}; write one of tocsin.Family")
     for panel in plugin.panels:
         it, rows = f"panel {panel.title!r}", panel.buckets if isinstance(panel, Distribution) else 2
-        _must(2 <= rows <= MOST_BUCKETS, f"{it} has {rows} rows; it must have 2 to {MOST_BUCKETS}")
-        _must(
+        must(2 <= rows <= MOST_BUCKETS, f"{it} has {rows} rows; it must have 2 to {MOST_BUCKETS}")
+        must(
             len(panel.description) >= _SHORTEST_DESCRIPTION,
             f"{it}: the description is too short to state what to do",
         )
         stream, fields = panel_fields(panel)
-        _must(not fields or stream in STREAMS, f"{it} shows the unknown stream {stream!r}")
+        must(not fields or stream in STREAMS, f"{it} shows the unknown stream {stream!r}")
         for field, fit in fields.items():
             column = STREAMS[stream].by_name.get(field)
-            _must(column is not None, f"{it} shows {field!r}, which is not a field of {stream}")
+            must(column is not None, f"{it} shows {field!r}, which is not a field of {stream}")
             fits = column is None or column.type in fit
-            _must(fits, f"{it} cannot show {field!r} of type {column.type if column else ''}")
+            must(fits, f"{it} cannot show {field!r} of type {column.type if column else ''}")
 
 
 def check_playbook(plugin: type[Detector[Any]], playbooks: Sequence[str]) -> None:
     """The playbook that the detector names exists."""
     if plugin.playbook and playbooks:
-        _must(
+        must(
             plugin.playbook in playbooks,
             f"unknown playbook {plugin.playbook!r}; the playbooks are {', '.join(playbooks)}",
         )
@@ -178,52 +179,50 @@ def check_playbook(plugin: type[Detector[Any]], playbooks: Sequence[str]) -> Non
 def check_cases_of_every_kind(plugin: type[Detector[Any]], cases: Sequence[Case]) -> None:
     """There is a case that fires, one that stays quiet, and a near miss."""
     lacking = [kind for kind in KINDS if kind not in {case.kind for case in cases}]
-    _must(not lacking, f"cases/{plugin.id}.yaml has no case of kind {', '.join(lacking)}")
+    must(not lacking, f"cases/{plugin.id}.yaml has no case of kind {', '.join(lacking)}")
 
 
 def check_case(plugin: type[Detector[Any]], case: Case) -> None:
     """The detector reports the findings that the case expects, within the time budget."""
     began = time.process_time()
     problems = case_files.failures(case, case_files.run(case, plugin).findings)
-    _must(not problems, f"case {case.name!r}: {'; '.join(problems)}")
+    must(not problems, f"case {case.name!r}: {'; '.join(problems)}")
     took = time.process_time() - began
-    _must(took < BUDGET, f"case {case.name!r} took {took:.0f} s of CPU; the budget is {BUDGET:.0f} s")
+    must(took < BUDGET, f"case {case.name!r} took {took:.0f} s of CPU; the budget is {BUDGET:.0f} s")
 
 
 def check_is_deterministic(plugin: type[Detector[Any]], case: Case) -> None:
     """A second fit and evaluation with the same rows give the same scores."""
     second = case_files.run(case, plugin)
-    _same(_result(plugin, case), second, "a second run with the same rows gave other scores")
+    same(result(plugin, case), second, "a second run with the same rows gave other scores")
 
 
 def check_row_order_does_not_matter(plugin: type[Detector[Any]], case: Case) -> None:
     """Rows in another order give the same scores."""
-    shuffled = _rerun(
-        plugin, case, lambda frame: frame.sample(fraction=1.0, shuffle=True, seed=1), refit=True
-    )
-    _same(_result(plugin, case), shuffled, "rows in another order gave other scores")
+    shuffled = rerun(plugin, case, lambda frame: frame.sample(fraction=1.0, shuffle=True, seed=1), refit=True)
+    same(result(plugin, case), shuffled, "rows in another order gave other scores")
 
 
 def check_unknown_columns_are_ignored(plugin: type[Detector[Any]], case: Case) -> None:
     """An additional column that is not in the stream's schema does not change the scores."""
-    wider = _rerun(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.unknown.column")))
-    _same(_result(plugin, case), wider, "an unknown column changed the scores")
+    wider = rerun(plugin, case, lambda frame: frame.with_columns(pl.lit(7).alias("tocsin.unknown.column")))
+    same(result(plugin, case), wider, "an unknown column changed the scores")
 
 
 def check_missing_columns(plugin: type[Detector[Any]], case: Case) -> None:
     """Events that have only their required fields cause no error."""
     required = {c.name for s in STREAMS.values() for c in s.columns if c.required} | {"event.id"}
-    _rerun(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
+    rerun(plugin, case, lambda frame: frame.select([c for c in frame.columns if c in required]))
 
 
 def check_empty_window(plugin: type[Detector[Any]], case: Case) -> None:
     """A window without rows causes no error and no finding."""
-    detector = _detector(plugin, case)
+    detector = configured(plugin, case)
     start = EPOCH
     window = Window(
-        start, start + detector.requires.window, FrameSource.of({}), _result(plugin, case).baseline
+        start, start + detector.requires.window, FrameSource.of({}), result(plugin, case).baseline
     )
-    _must(
+    must(
         not any(judged.finding for judged in judge(detector, window)),
         "a window without rows caused a finding",
     )
@@ -231,8 +230,8 @@ def check_empty_window(plugin: type[Detector[Any]], case: Case) -> None:
 
 def check_evidence_is_json(plugin: type[Detector[Any]], case: Case) -> None:
     """Evidence is plain JSON without NaN, and every finding has a reason."""
-    for finding in _result(plugin, case).findings:
-        _must(bool(finding.reason.strip()), "a finding has no reason")
+    for finding in result(plugin, case).findings:
+        must(bool(finding.reason.strip()), "a finding has no reason")
         try:
             json.dumps(finding.evidence, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -243,58 +242,17 @@ def check_leaves_rows_unchanged(plugin: type[Detector[Any]], case: Case) -> None
     """`score` does not change the frames that it receives."""
     frames = {stream: case_files.rows(given) for stream, given in case.events.items()}
     before = {stream: frame.clone() for stream, frame in frames.items()}
-    fitted = _result(plugin, case).baseline
+    fitted = result(plugin, case).baseline
     evaluate(
-        _detector(plugin, case),
+        configured(plugin, case),
         frames,
         baseline=fitted,
         snapshots=case_files.snapshots(case),
         window=case.window,
     )
     for stream, frame in frames.items():
-        _must(frame.equals(before[stream]), f"the rows of {stream} were changed")
-
-
-@functools.lru_cache(maxsize=8)
-def _result(plugin: type[Detector[Any]], case: Case) -> Evaluation:
-    return case_files.run(case, plugin)
-
-
-def _rerun(
-    plugin: type[Detector[Any]],
-    case: Case,
-    change: Callable[[pl.DataFrame], pl.DataFrame],
-    *,
-    refit: bool = False,
-) -> Evaluation:
-    baseline: Any = _result(plugin, case).baseline
-    if refit and case.baseline is not None:
-        baseline = {stream: change(case_files.rows(given)) for stream, given in case.baseline.items()}
-    elif baseline is None and case.baseline is not None:  # history only
-        baseline = {stream: case_files.rows(given) for stream, given in case.baseline.items()}
-    return evaluate(
-        _detector(plugin, case),
-        {stream: change(case_files.rows(given)) for stream, given in case.events.items()},
-        baseline=baseline,
-        snapshots=case_files.snapshots(case),
-        window=case.window,
-    )
-
-
-def _detector(plugin: type[Detector[Any]], case: Case) -> Detector[Any]:
-    detector: Detector[Any] = plugin(settings.build(plugin.params_type(), case.params))
-    return detector
-
-
-def _same(first: Evaluation, second: Evaluation, words: str) -> None:
-    columns = ["subject.type", "subject.id", "window.start", "score", "threshold"]
-    _must(first.scores.select(columns).equals(second.scores.select(columns)), words)
+        must(frame.equals(before[stream]), f"the rows of {stream} were changed")
 
 
 def _is_required(item: dataclasses.Field[Any]) -> bool:
     return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-
-
-def _must(true: bool, words: str) -> None:
-    if not true:
-        raise CheckError(words)

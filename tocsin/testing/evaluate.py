@@ -81,9 +81,32 @@ def _evaluate(
     events: Mapping[str, pl.DataFrame],
     baseline: Mapping[str, pl.DataFrame] | Baseline | None,
     snapshots: Mapping[str, pl.LazyFrame] | None,
-    window: str | None,
+    length: str | None,
     false_alarms: float,
 ) -> Evaluation:
+    rows: list[tuple[Any, ...]] = []
+    findings: list[Finding] = []
+    every, fitted = windows(detector, events, baseline, snapshots, length, false_alarms)
+    for window in every:
+        for judged in judge(detector, window):
+            score = judged.score
+            rows.append(
+                (*score.subject, window.start, window.end, score.value, judged.threshold, score.reason)
+            )
+            if judged.finding is not None:
+                findings.append(judged.finding)
+    return Evaluation(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), findings, fitted)
+
+
+def windows(
+    detector: Detector[Any],
+    events: Mapping[str, pl.DataFrame],
+    baseline: Mapping[str, pl.DataFrame] | Baseline | None,
+    snapshots: Mapping[str, pl.LazyFrame] | None = None,
+    length: str | None = None,
+    false_alarms: float = 0.01,
+) -> tuple[list[Window], Baseline | None]:
+    """The tumbling windows that the events touch, oldest first, and their baseline. Arguments as for `evaluate`."""
     source = FrameSource.of(events, snapshots)
     past = source
     fitted = baseline if isinstance(baseline, Baseline) else None
@@ -96,16 +119,9 @@ def _evaluate(
         raise BaselineError(
             f"detector {detector.id} compares with a baseline; pass baseline={{stream: frame}} of trusted events"
         )
-    length = parse_length(window) if window else detector.requires.window
-    rows: list[tuple[Any, ...]] = []
-    findings: list[Finding] = []
-    for start in _starts(source, detector, length):
-        for judged in judge(detector, Window(start, start + length, source, fitted, past)):
-            score = judged.score
-            rows.append((*score.subject, start, start + length, score.value, judged.threshold, score.reason))
-            if judged.finding is not None:
-                findings.append(judged.finding)
-    return Evaluation(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), findings, fitted)
+    span = parse_length(length) if length else detector.requires.window
+    starts = _starts(source, detector, span)
+    return [Window(start, start + span, source, fitted, past) for start in starts], fitted
 
 
 def _instance(detector: Any, params: Mapping[str, Any] | None) -> Detector[Any]:
