@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -15,8 +14,9 @@ from rich.table import Table
 from tocsin.clock import format_time
 from tocsin.contract.incidents import StepState
 from tocsin.demo import report
-from tocsin.demo.outcome import Detection, Story
+from tocsin.demo.outcome import Story
 from tocsin.demo.story import simulate
+from tocsin.report.words import delay
 from tocsin.words import count
 
 
@@ -61,7 +61,8 @@ def _table(story: Story) -> Table:
     table = Table(
         title=f"{story.calls:,} calls by {story.principals} principals, seed {story.seed}", box=None
     )
-    for column in ("attack", "technique", "started", "found by", "severity", "time to detect", "finding"):
+    columns = ("attack", "technique", "started", "found by", "severity")
+    for column in (*columns, "decisive event to page", "first act to page", "saved by the page", "finding"):
         table.add_column(column, overflow="fold")
     for detection in story.detections:
         attack = detection.attack
@@ -71,17 +72,12 @@ def _table(story: Story) -> Table:
             format_time(attack.started),
             detection.detector or "nothing",
             detection.severity.value if detection.severity else "missed",
-            _delay(detection),
+            delay(detection.reaction),
+            delay(detection.delay),
+            detection.saved or "–",
             detection.reason,
         )
     return table
-
-
-def _delay(detection: Detection) -> str:
-    if detection.delay is None:
-        return "–"
-    hours, rest = divmod(detection.delay, timedelta(hours=1))
-    return f"{hours} h {rest // timedelta(minutes=1)} min"
 
 
 def _print_facts(console: Console, story: Story) -> None:
