@@ -76,6 +76,8 @@ def test_every_part_is_there(written: str) -> None:
                  "Quiet weeks", "Coverage: which windows were evaluated", "Next commands",
                  "Appendix", "Worst alerts"):  # fmt: skip
         assert part in headings
+    for fact in ("decisive event to page", "first act to page", "49 of 60 acts to come"):
+        assert fact in written
     assert f"AML.T0020 {atlas.name('AML.T0020')}" in written
     assert "2026-03-02" in written
     assert " UTC</time>" in written
