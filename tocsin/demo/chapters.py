@@ -10,7 +10,7 @@ import polars as pl
 
 from tocsin.contract.findings import Severity
 from tocsin.demo.lender import START
-from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Detection, Story
+from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TIMES, TRUSTED, Detection, Story
 from tocsin.demo.pictures import extraction, intruder, poisoning, shift
 from tocsin.demo.weeks import week
 from tocsin.report import words
@@ -100,11 +100,9 @@ def _worst(findings: pl.DataFrame) -> dict[str, Any] | None:
 
 def _times(detection: Detection) -> list[tuple[str, str]]:
     """How fast the page was, and what it saved."""
-    found = [
-        ("decisive event to page", words.delay(detection.reaction)),
-        ("first act to page", words.delay(detection.delay)),
-    ]
-    return [*found, *([("saved by the page", detection.saved)] if detection.saved else [])]
+    times = words.delay(detection.reaction), words.delay(detection.delay)
+    saved = [("saved by the page", detection.saved)] if detection.saved else []
+    return [*zip(TIMES, times, strict=True), *saved]
 
 
 def _picture(app: App, story: Story, detection: Detection) -> Picture | None:

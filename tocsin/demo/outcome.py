@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TRUSTED = 4  # weeks on which baselines are fitted
 QUIET = range(4, 8)
 POISON, EXTRACT, SHIFT, INTRUDE = 8, 9, 10, 11
+#: The names of the times of a detection: `reaction` and `delay`.
+TIMES = "decisive event to page", "first act to page"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import polars as pl
 from tocsin.demo.chapters import chapter
 from tocsin.demo.data import CREDIT
 from tocsin.demo.lender import WEEKS
-from tocsin.demo.outcome import QUIET, Detection, Story
+from tocsin.demo.outcome import QUIET, TIMES, Detection, Story
 from tocsin.demo.weeks import calendar, week
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import build, overview, proof, words
@@ -43,7 +43,6 @@ from tocsin.report.worst import worst
 from tocsin.words import count
 from tocsin.worker.app import App
 
-_TIMES = "decisive event to page", "first act to page"
 _DECISIVE = (
     "A page is a delivered notification of an alert of high or above. The decisive event is the last event of the shortest "
     "prefix of the window on which the final evaluation gives a finding of high or above. It is found afterwards, without "
@@ -112,7 +111,7 @@ def _head(story: Story) -> list[Block]:
         (str(len(story.false_alarms)), f"findings above low in {len(QUIET)} quiet weeks"),
         (f"{story.calls:,}", f"calls of the model by {story.principals} principals"),
     )
-    columns = ("", "attack", "started", "found by", "severity", *_TIMES, "saved by the page", "effect")
+    columns = ("", "attack", "started", "found by", "severity", *TIMES, "saved by the page", "effect")
     rows = [_row(number, d) for number, d in enumerate(story.detections, 1)]
     return [Tiles(tiles), Table(columns, rows), Paragraph(_DECISIVE, muted=True)]
 
