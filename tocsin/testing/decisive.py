@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -37,7 +38,7 @@ class Prefix:
 
 
 def decisive_event(
-    detector: Detector[object], window: Window, subject: Subject, least: Severity = Severity.INFO
+    detector: Detector[Any], window: Window, subject: Subject, least: Severity = Severity.INFO
 ) -> datetime | None:
     """The event time of the last event of the shortest prefix on which the final evaluation gives a finding.
 
@@ -68,7 +69,7 @@ def decisive_event(
 
 
 def prefixes(
-    detector: Detector[object],
+    detector: Detector[Any],
     window: Window,
     subject: Subject,
     wanted: Callable[[int], bool] = lambda _: True,
@@ -115,14 +116,14 @@ class _Cut:
 class _Search:
     """A window in memory, and the times of the events with which a prefix may end, in order."""
 
-    detector: Detector[object]
+    detector: Detector[Any]
     window: Window
     subject: Subject
     rows: FrameSource
     times: Sequence[datetime]
 
     @classmethod
-    def of(cls, detector: Detector[object], window: Window, subject: Subject) -> _Search:
+    def of(cls, detector: Detector[Any], window: Window, subject: Subject) -> _Search:
         frames, times = {}, set[datetime]()
         requires, by = detector.requires, detector.early.by if detector.early else ""
         for stream in requires.streams:
