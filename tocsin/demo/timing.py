@@ -12,15 +12,16 @@ from tocsin.contract.alerts import Action, AlertState
 from tocsin.contract.findings import Severity, Subject
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import ASPECT, INGESTED, TIME
-from tocsin.contract.windows import Window
+from tocsin.contract.windows import Baseline, Window
 from tocsin.pipeline.detecting.evaluate import one_thread
-from tocsin.pipeline.detecting.records import newest_findings
+from tocsin.pipeline.detecting.records import newest_findings, newest_runs
 from tocsin.pipeline.detecting.source import StoreSource
 from tocsin.store.protocol import Store
 from tocsin.testing.decisive import decisive_event
 from tocsin.worker.app import App
 
 _DETECTOR, _TYPE, _SUBJECT = "tocsin.detector.id", "tocsin.subject.type", "tocsin.subject.id"
+_BASELINE = "tocsin.baseline.digest"
 _START, _END, _SEVERITY = "tocsin.window.start", "tocsin.window.end", "tocsin.severity"
 #: The severities about which a person is paged.
 PAGING = [severity.value for severity in Severity if severity.rank >= Severity.HIGH.rank]
@@ -58,14 +59,21 @@ def decisive(
     for row in rows.iter_rows(named=True):
         if not _about(row, subjects) or Severity(row[_SEVERITY]).rank < least.rank:
             continue
-        detector, version = app.setting(row[_DETECTOR]).detector, app.detect.baselines.pinned(row[_DETECTOR])
-        baseline = app.detect.baselines.load(version) if version else None
-        window = Window(row[_START], row[_END], StoreSource(app.store), baseline)
+        detector = app.setting(row[_DETECTOR]).detector
+        window = Window(row[_START], row[_END], StoreSource(app.store))
+        used = final_baselines(app, detector.id, window)
         with one_thread():
-            at = decisive_event(detector, window, Subject(row[_TYPE], row[_SUBJECT]), least)
+            at = decisive_event(detector, window, Subject(row[_TYPE], row[_SUBJECT]), least, used)
         if at is not None:
             found.append(Decisive(detector.id, at, _collected(app.store, detector.requires.streams, at)))
     return min(found, key=lambda decisive: decisive.at, default=None)
+
+
+def final_baselines(app: App, detector: str, window: Window) -> list[Baseline]:
+    """The baselines that the final evaluation of a window used."""
+    runs = newest_runs(app.store, detector, window.start, window.end, None, [_BASELINE])
+    used = (runs[_BASELINE][0] or "").split(",")
+    return [app.detect.baselines.load(v) for v in app.detect.baselines.versions(detector) if v.digest in used]
 
 
 def _about(row: dict[str, object], subjects: Sequence[Subject]) -> bool:

@@ -19,7 +19,7 @@ from tocsin.contract.findings import Severity, Subject
 from tocsin.contract.plugin import Detector
 from tocsin.contract.query import Measure, Where
 from tocsin.contract.streams import STREAMS, TIME
-from tocsin.contract.windows import FrameSource, Source, Window
+from tocsin.contract.windows import Baseline, FrameSource, Source, Window
 
 _TICK = timedelta(microseconds=1)
 
@@ -38,7 +38,11 @@ class Prefix:
 
 
 def decisive_event(
-    detector: Detector[Any], window: Window, subject: Subject, least: Severity = Severity.INFO
+    detector: Detector[Any],
+    window: Window,
+    subject: Subject,
+    least: Severity = Severity.INFO,
+    baselines: Sequence[Baseline] = (),
 ) -> datetime | None:
     """The event time of the last event of the shortest prefix on which the final evaluation gives a finding.
 
@@ -52,11 +56,12 @@ def decisive_event(
         window: the whole window with its baseline. Its rows are read into memory once.
         subject: the subject of the finding.
         least: the minimum severity of the finding.
+        baselines: the baselines of the final evaluation, if there are several. The worst score counts, as in production.
 
     Returns:
         None if no prefix gives the finding.
     """
-    search = _Search.of(detector, window, subject)
+    search = _Search.of(detector, window, subject, baselines)
 
     def found(time: datetime) -> bool:
         severity = search.prefix(time).severity
@@ -73,9 +78,10 @@ def prefixes(
     window: Window,
     subject: Subject,
     wanted: Callable[[int], bool] = lambda _: True,
+    baselines: Sequence[Baseline] = (),
 ) -> list[Prefix]:
     """The curve of a score: the final evaluation of each prefix whose number of events is `wanted`."""
-    search = _Search.of(detector, window, subject)
+    search = _Search.of(detector, window, subject, baselines)
     return [search.prefix(time) for time in search.times if wanted(search.events(time))]
 
 
@@ -119,11 +125,14 @@ class _Search:
     detector: Detector[Any]
     window: Window
     subject: Subject
+    baselines: Sequence[Baseline | None]
     rows: FrameSource
     times: Sequence[datetime]
 
     @classmethod
-    def of(cls, detector: Detector[Any], window: Window, subject: Subject) -> _Search:
+    def of(
+        cls, detector: Detector[Any], window: Window, subject: Subject, baselines: Sequence[Baseline]
+    ) -> _Search:
         frames, times = {}, set[datetime]()
         requires, by = detector.requires, detector.early.by if detector.early else ""
         for stream in requires.streams:
@@ -132,7 +141,8 @@ class _Search:
             inside = frames[stream].filter(pl.col(TIME) >= window.start)
             own = inside.filter(pl.col(by) == subject.id) if by in STREAMS[stream].by_name else inside
             times |= set((inside if own.is_empty() else own)[TIME])
-        return cls(detector, window, subject, FrameSource(frames), sorted(times))
+        known = list(baselines) or [window.baseline]
+        return cls(detector, window, subject, known, FrameSource(frames), sorted(times))
 
     def events(self, time: datetime) -> int:
         """The number of events of the window up to and with a time."""
@@ -143,8 +153,13 @@ class _Search:
         cut = _Cut(self.rows, self.window.source, time + _TICK)
         window = replace(self.window, source=cut, past=cut, changed=None)
         own = [
-            j for j in judge(self.detector, window) if j.score.subject == self.subject and not j.score.aspect
+            judged
+            for baseline in self.baselines
+            for judged in judge(self.detector, window.with_baseline(baseline))
+            if judged.score.subject == self.subject and not judged.score.aspect
         ]
-        ratio = max((j.score.value / j.threshold for j in own), default=0.0)
-        severity = next((j.finding.severity for j in own if j.finding), None)
-        return Prefix(time, self.events(time), ratio, severity)
+        worst = max(own, key=lambda judged: judged.score.value / judged.threshold, default=None)
+        if worst is None:
+            return Prefix(time, self.events(time), 0.0, None)
+        severity = worst.finding.severity if worst.finding else None
+        return Prefix(time, self.events(time), worst.score.value / worst.threshold, severity)
