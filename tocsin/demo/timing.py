@@ -62,6 +62,8 @@ def decisive(
         detector = app.setting(row[_DETECTOR]).detector
         window = Window(row[_START], row[_END], StoreSource(app.store))
         used = final_baselines(app, detector.id, window)
+        if detector.requires.baseline is not None and not used:
+            continue
         with one_thread():
             at = decisive_event(detector, window, Subject(row[_TYPE], row[_SUBJECT]), least, used)
         if at is not None:
@@ -72,7 +74,7 @@ def decisive(
 def final_baselines(app: App, detector: str, window: Window) -> list[Baseline]:
     """The baselines that the final evaluation of a window used."""
     runs = newest_runs(app.store, detector, window.start, window.end, None, [_BASELINE])
-    used = (runs[_BASELINE][0] or "").split(",")
+    used = {digest for digests in runs[_BASELINE].drop_nulls() for digest in digests.split(",")}
     return [app.detect.baselines.load(v) for v in app.detect.baselines.versions(detector) if v.digest in used]
 
 
