@@ -141,7 +141,7 @@ class _Search:
             inside = frames[stream].filter(pl.col(TIME) >= window.start)
             own = inside.filter(pl.col(by) == subject.id) if by in STREAMS[stream].by_name else inside
             times |= set((inside if own.is_empty() else own)[TIME])
-        known = list(baselines) or [window.baseline]
+        known: list[Baseline | None] = [*baselines] or [window.baseline]
         return cls(detector, window, subject, known, FrameSource(frames), sorted(times))
 
     def events(self, time: datetime) -> int:
