@@ -73,13 +73,13 @@ class Detection:
     @property
     def acts(self) -> int:
         """The number of the attack's acts before the page."""
-        return sum(self.page is None or at <= self.page for at in self.attack.acts)
+        return sum(at <= self.page for at in self.attack.acts) if self.page else len(self.attack.acts)
 
     @property
     def saved(self) -> str:
         """What did not happen before the page."""
         every, left = len(self.attack.acts), len(self.attack.acts) - self.acts
-        if every <= 1:
+        if every <= 1 or self.page is None:
             return self.attack.saved if left else ""
         return f"{left:,} of {every:,} {self.attack.saved}"
 

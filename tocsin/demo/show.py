@@ -81,12 +81,11 @@ def _times(story: Story) -> Table:
     columns = ("attack", "first act", "decisive event", "page", *TIMES, "saved by the page")
     table = _table("a page is a notification of high or above", *columns)
     for detection in story.detections:
-        decisive = detection.decisive
+        decisive = detection.decisive.at if detection.decisive else None
+        times = detection.attack.started, decisive, detection.page
         table.add_row(
             detection.attack.name,
-            format_time(detection.attack.started),
-            f"{decisive.at:%H:%M:%S}" if decisive else "–",
-            f"{detection.page:%H:%M:%S}" if detection.page else "–",
+            *(f"{time:%m-%d %H:%M:%S}" if time else "–" for time in times),
             delay(detection.reaction),
             delay(detection.delay),
             detection.saved or "–",
