@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tocsin.clock import EPOCH, ScriptedClock, format_time, parse_time
 from tocsin.demo.data import LABEL
+from tocsin.pipeline.detecting.evaluate import one_thread
 from tocsin_recorder.recorder import Recorder
 
 START = parse_time("2026-01-01")  # a Thursday
@@ -259,4 +260,5 @@ def fit(rows: pl.DataFrame, features: Sequence[str]) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(max_iter=60, learning_rate=0.1, max_leaf_nodes=15, random_state=0)
-    return model.fit(rows.select(features).to_numpy(), rows[LABEL].to_numpy().astype(int))
+    with one_thread():
+        return model.fit(rows.select(features).to_numpy(), rows[LABEL].to_numpy().astype(int))

@@ -24,6 +24,7 @@ from tocsin.demo.lender import DAY, MODEL, START, WEEKS, Delivery, Event, Lender
 from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Attack, Story, summarize
 from tocsin.demo.timing import page
 from tocsin.errors import InputError
+from tocsin.pipeline.detecting.evaluate import one_thread
 from tocsin.worker.app import App
 
 CONFIG = """\
@@ -99,10 +100,12 @@ def simulate(
     days, story = Days(app, lender, steps), Story(seed)
     attacks: list[Attack] = []
     extraction = Extraction(lender)
-    for week in range(WEEKS):
-        attacks += _week(week, days, story, extraction, progress)
-        if week == TRUSTED - 1:
-            _fit_baselines(app, progress)
+    # On a busy machine, the threads that train and ask the lender's models wait for each other.
+    with one_thread():
+        for week in range(WEEKS):
+            attacks += _week(week, days, story, extraction, progress)
+            if week == TRUSTED - 1:
+                _fit_baselines(app, progress)
     lender.recorder.close(timeout=30)
     summarize(app, attacks, story)
     return app, story
