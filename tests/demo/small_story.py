@@ -20,6 +20,7 @@ from tocsin.demo.attacks import ROGUE, VICTIM, Poisoned
 from tocsin.demo.data import LABEL
 from tocsin.demo.lender import MODEL, START
 from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, Attack, Detection, Story
+from tocsin.demo.timing import Decisive
 from tocsin.demo.weeks import week
 from tocsin.worker.app import App
 
@@ -121,8 +122,12 @@ def tell_story(app: App) -> Story:
     story.poisoned = Poisoned(20, 150, 40, 190, 200, 0.77, 0.7)
     for number, name, technique, subject, detector in ATTACKS:
         started = week(number) + 4 * DAY + timedelta(hours=2, minutes=43)
-        attack = Attack(name, technique, started, number, (subject,), {"fact": HOSTILE})
-        story.detections.append(Detection(attack, detector, Severity.CRITICAL, f"saw {HOSTILE}", 22 * HOUR))
+        acts = tuple(started + n * timedelta(minutes=1) for n in range(60))
+        attack = Attack(name, technique, started, number, (subject,), {"fact": HOSTILE}, acts, "acts to come")
+        minute = timedelta(minutes=1)
+        decisive = Decisive(detector, started + 9 * minute, started + 10 * minute)
+        found = detector, Severity.CRITICAL, f"saw {HOSTILE}", started + 10 * minute, decisive
+        story.detections.append(Detection(attack, *found))
     worst = app.alerting.incidents()[0]
     app.alerting.acknowledge(worst.id, "ana", f"on it {HOSTILE}")
     app.alerting.complete_step(worst.id, worst.steps[0].id, "ana", "read")

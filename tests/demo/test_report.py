@@ -12,8 +12,10 @@ import pytest
 from tests.demo.small_story import ATTACKS, fill_sources, fill_verdicts, open_app, tell_story
 from tests.report.page import Reader
 from tocsin.contract import atlas
+from tocsin.contract.findings import Subject
 from tocsin.demo import report
 from tocsin.demo.outcome import Attack, Detection, Story
+from tocsin.demo.timing import decisive, page
 from tocsin.demo.weeks import week
 from tocsin.errors import TocsinError
 from tocsin.report import html
@@ -76,9 +78,26 @@ def test_every_part_is_there(written: str) -> None:
                  "Quiet weeks", "Coverage: which windows were evaluated", "Next commands",
                  "Appendix", "Worst alerts"):  # fmt: skip
         assert part in headings
+    for fact in ("decisive event to page", "first act to page", "49 of 60 acts to come"):
+        assert fact in written
     assert f"AML.T0020 {atlas.name('AML.T0020')}" in written
     assert "2026-03-02" in written
     assert " UTC</time>" in written
+
+
+def test_the_page_is_the_first_notification_of_high_or_above(simulated: tuple[App, Story]) -> None:
+    store = simulated[0].store
+    for _, _, _, subject, _ in ATTACKS:
+        assert page(store, week(0), week(13), [subject]) == week(12)
+    assert page(store, week(0), week(12), [ATTACKS[0][3]]) is None
+    assert page(store, week(0), week(13), [Subject("principal", "broker-01")]) is None
+
+
+def test_no_decisive_event_without_the_baselines_of_the_final_evaluation(
+    simulated: tuple[App, Story],
+) -> None:
+    for number, _, _, subject, _ in ATTACKS:
+        assert decisive(simulated[0], week(number), week(number + 1), [subject]) is None
 
 
 def test_every_picture_says_what_it_shows(written: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tocsin.demo.data import LABEL
-from tocsin.demo.lender import DAY, MODELS, Call, Lender, Matrix, fit
+from tocsin.demo.lender import DAY, MODELS, Call, Lender, Line, Matrix, fit
 
 #: The applicants whom the ring wants approved: two months or more behind with their payments.
 RING = pl.col("PAY_0") >= 2
@@ -72,12 +72,14 @@ class Extraction:
         self._answers: list[float] = []
         self._copy: Any = None
         self.fidelity: list[tuple[int, float]] = []
+        self.asked: list[datetime] = []
 
     def day(self, day: datetime) -> list[Call]:
         """One day's queries. Measures the fidelity of copies that are trained on the answers so far."""
         vectors = self._invent(_QUERIES_A_DAY) if self._copy is None else self._unsure(_QUERIES_A_DAY)
         first = day + timedelta(hours=10)
         calls = [Call(first + timedelta(seconds=20 * i), ROGUE, vector) for i, vector in enumerate(vectors)]
+        self.asked += [call.at for call in calls]
         before = len(self._queries)
         self._queries += list(vectors)
         self._answers += self._lender.model.predict_proba(vectors)[:, 1].tolist()
@@ -108,19 +110,16 @@ class Extraction:
         return chosen
 
 
-def intrude(lender: Lender, night: datetime) -> int:
-    """A stolen account at 02:43: lists the registry, then downloads every model.
-
-    Returns:
-        The number of downloaded model versions.
-    """
+def intrude(lender: Lender, night: datetime) -> list[Line]:
+    """A stolen account at 02:43: lists the registry, then downloads every model."""
     address, agent = "203.0.113.66", "python-requests/2.32"
     at = night + timedelta(hours=2, minutes=43)
+    lines: list[Line] = []
 
     def go(request: str, size: int = 2_000) -> None:
         nonlocal at
         at += timedelta(seconds=int(lender.rng.integers(4, 40)))
-        lender.access(at, VICTIM, request, address, agent, size)
+        lines.append(Line(at, VICTIM, request, address, agent, size))
 
     go("GET /api/2.0/mlflow/registered-models/search?max_results=1000")
     for model in MODELS:
@@ -128,7 +127,7 @@ def intrude(lender: Lender, night: datetime) -> int:
         for version in range(1, 5):
             go(f"GET /api/2.0/mlflow/model-versions/get-download-uri?name={model}&version={version}")
             go(f"GET /model-versions/get-artifact?name={model}&version={version}&path=model.pkl", 48_000_000)
-    return 4 * len(MODELS)
+    return lines
 
 
 def week_start(start: datetime, week: int) -> datetime:

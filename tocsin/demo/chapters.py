@@ -9,10 +9,8 @@ from typing import Any
 import polars as pl
 
 from tocsin.contract.findings import Severity
-from tocsin.contract.query import Condition
-from tocsin.contract.streams import INGESTED, TIME
 from tocsin.demo.lender import START
-from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Detection, Story
+from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TIMES, TRUSTED, Detection, Story
 from tocsin.demo.pictures import extraction, intruder, poisoning, shift
 from tocsin.demo.weeks import week
 from tocsin.report import words
@@ -53,7 +51,7 @@ def chapter(app: App, story: Story, number: int, findings: pl.DataFrame, appendi
     attack = detection.attack
     own, others = _of_week(findings, detection)
     worst = _worst(own)
-    drawn = _picture(app, story, detection, own)
+    drawn = _picture(app, story, detection)
     which = f" {words.technique(attack.technique)} · week {attack.week + 1}, from "
     missed = Paragraph("No detector made a finding about this attack.")
     return Section(
@@ -64,9 +62,7 @@ def chapter(app: App, story: Story, number: int, findings: pl.DataFrame, appendi
             Paragraph(_HAPPENED.get(attack.week, "")),
             Facts([*attack.facts.items()]),
             Heading("What Tocsin found"),
-            finding_panel(app, worst, [("time to detect", words.delay(detection.delay))])
-            if worst
-            else missed,
+            finding_panel(app, worst, _times(detection)) if worst else missed,
             *([drawn] if drawn else []),
             *(
                 [Heading("Evidence"), *readable(worst["tocsin.evidence"]), appendix.link(worst)]
@@ -102,19 +98,14 @@ def _worst(findings: pl.DataFrame) -> dict[str, Any] | None:
     )
 
 
-def _queries_until_found(app: App, detection: Detection, own: pl.DataFrame) -> int | None:
-    """The attacker's calls from the start of the attack to its first finding of high or above, if there is one."""
-    high = [s.value for s in Severity if s.rank >= Severity.HIGH.rank]
-    paging = own.filter(pl.col("tocsin.severity").is_in(high)).sort(INGESTED)
-    if paging.is_empty():
-        return None
-    attack = detection.attack
-    where = [Condition("user.id", "==", attack.subjects[0].id)]
-    calls = app.store.scan("inference", attack.started, paging["tocsin.window.end"][0], [TIME], where)
-    return int(calls.select(pl.len()).collect().item())
+def _times(detection: Detection) -> list[tuple[str, str]]:
+    """How fast the page was, and what it saved."""
+    times = words.delay(detection.reaction), words.delay(detection.delay)
+    saved = [("saved by the page", detection.saved)] if detection.saved else []
+    return [*zip(TIMES, times, strict=True), *saved]
 
 
-def _picture(app: App, story: Story, detection: Detection, own: pl.DataFrame) -> Picture | None:
+def _picture(app: App, story: Story, detection: Detection) -> Picture | None:
     attack = detection.attack
     time = week(attack.week), week(attack.week + 1)
     subject = attack.subjects[0]
@@ -122,7 +113,7 @@ def _picture(app: App, story: Story, detection: Detection, own: pl.DataFrame) ->
         case at if at == POISON:
             return poisoning.draw(app.store, story.poisoned, attack.week)
         case at if at == EXTRACT:
-            queries = _queries_until_found(app, detection, own)
+            queries = detection.acts if detection.page else None
             detector = detection.detector or "model_extraction"
             return extraction.draw(app.store, detector, subject, time, story.fidelity, queries)
         case at if at == SHIFT:

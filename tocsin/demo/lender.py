@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tocsin.clock import EPOCH, ScriptedClock, format_time, parse_time
 from tocsin.demo.data import LABEL
+from tocsin.pipeline.detecting.evaluate import one_thread
 from tocsin_recorder.recorder import Recorder
 
 START = parse_time("2026-01-01")  # a Thursday
@@ -43,6 +44,30 @@ class Call:
     at: datetime
     principal: str
     vector: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the registry's nginx log."""
+
+    at: datetime
+    user: str
+    request: str
+    address: str = ""
+    agent: str = _BROWSER
+    size: int = 812
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The arrival of a week's feed of labelled applications."""
+
+    at: datetime
+    week: int
+    rows: pl.DataFrame
+
+
+Event = Call | Line | Delivery
 
 
 class Lender:
@@ -83,7 +108,7 @@ class Lender:
         self.candidates += 1
         self.job(at, "train", {"auc": self.auc(candidate)})
         path = f"model-versions/create?name={MODEL}&version={self.candidates + 1}"
-        self.access(at + timedelta(minutes=5), "svc-training", f"POST /api/2.0/mlflow/{path}")
+        self._log(Line(at + timedelta(minutes=5), "svc-training", f"POST /api/2.0/mlflow/{path}"))
 
     def mean_age(self) -> tuple[float, float]:
         """Mean age of the usual applicants and of the young ones."""
@@ -103,15 +128,17 @@ class Lender:
 
     # The data that its systems write
 
-    def deliver(self, week: int, rows: pl.DataFrame, writer: str = "partner-feed") -> Path:
-        """Write a week's feed of labelled applications, with the sidecar file of its producer."""
-        path = self.folder / "feeds" / "applications" / f"2026-w{week + 1:02d}.parquet"
-        time = START + (week * 7 + 3) * DAY + timedelta(hours=4)
-        path.with_name(f"{path.name}.meta.json").write_text(
-            json.dumps({"writer": writer, "time": format_time(time), "label": LABEL, "name": "applications"})
-        )
-        rows.cast({LABEL: pl.Int64}).write_parquet(path)
-        return path
+    def _deliver(self, feed: Delivery) -> None:
+        """Write a feed, with the sidecar file of its producer."""
+        path = self.folder / "feeds" / "applications" / f"2026-w{feed.week + 1:02d}.parquet"
+        about = {
+            "writer": "partner-feed",
+            "time": format_time(feed.at),
+            "label": LABEL,
+            "name": "applications",
+        }
+        path.with_name(f"{path.name}.meta.json").write_text(json.dumps(about))
+        feed.rows.cast({LABEL: pl.Int64}).write_parquet(path)
 
     def job(self, at: datetime, step: str, metrics: dict[str, float]) -> None:
         """Write one event of a training job."""
@@ -138,38 +165,39 @@ class Lender:
         with (self.folder / "pipeline" / "pipeline.ndjson").open("a") as file:
             file.write(json.dumps(event) + "\n")
 
-    def access(
-        self,
-        at: datetime,
-        user: str,
-        request: str,
-        address: str | None = None,
-        agent: str = _BROWSER,
-        size: int = 812,
-    ) -> None:
-        """Write one line of the registry's nginx log."""
-        place = address or f"10.20.0.{10 + (sum(user.encode()) % 200)}"
+    def _log(self, line: Line) -> None:
+        place = line.address or f"10.20.0.{10 + (sum(line.user.encode()) % 200)}"
         with (self.folder / "registry" / "access.log").open("a") as file:
             file.write(
-                f'{place} - {user} [{at:%d/%b/%Y:%H:%M:%S} +0000] "{request} HTTP/1.1" 200 {size} "-" "{agent}"\n'
+                f'{place} - {line.user} [{line.at:%d/%b/%Y:%H:%M:%S} +0000] "{line.request} HTTP/1.1" 200 {line.size} '
+                f'"-" "{line.agent}"\n'
             )
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Let events happen, in order of time: answer and record the calls, write the lines and the feeds."""
+        calls = [event for event in events if isinstance(event, Call)]
+        if calls:
+            self._answer(calls)
+        for event in events:
+            if isinstance(event, Line):
+                self._log(event)
+            elif isinstance(event, Delivery):
+                self._deliver(event)
 
     # A day's ordinary traffic
 
-    def day(self, day: datetime, extra: Sequence[Call] = ()) -> None:
-        """Simulate one day: calls of the API and of the registry, in order of time."""
-        self.answer(sorted([*self._calls(day), *extra], key=lambda c: c.at))
-        self._registry_day(day)
+    def day(self, day: datetime, extra: Sequence[Event] = ()) -> list[Event]:
+        """The events of one day and `extra` events, in order of time. Nothing is written yet."""
+        return sorted([*self._calls(day), *extra, *self._registry_day(day)], key=lambda event: event.at)
 
-    def answer(self, calls: Sequence[Call]) -> Matrix:
-        """Score and record calls; returns the probabilities of default."""
-        probabilities: Matrix = self.model.predict_proba(np.stack([c.vector for c in calls]))[:, 1]
+    def _answer(self, calls: Sequence[Call]) -> None:
+        """Score and record calls."""
+        probabilities = self.model.predict_proba(np.stack([c.vector for c in calls]))[:, 1]
         for call, probability in zip(calls, probabilities.tolist(), strict=True):
             self.clock.set(max(call.at, self.clock.now()))
             with self.recorder.call(principal=call.principal) as seen:
                 seen.features(call.vector.tolist(), self.features)
                 seen.output(int(probability >= 0.5), probability, max(probability, 1 - probability))
-        return probabilities
 
     def _nanoseconds(self) -> int:
         return (self.clock.now() - EPOCH) // timedelta(microseconds=1) * 1_000
@@ -210,7 +238,7 @@ class Lender:
     def _office_hours(self, day: datetime) -> datetime:
         return day + timedelta(seconds=float(np.clip(self.rng.normal(13, 2.5), 7.5, 19.5)) * 3600)
 
-    def _registry_day(self, day: datetime) -> None:
+    def _registry_day(self, day: datetime) -> list[Line]:
         rng, lines = self.rng, []
         for place, person in enumerate(_PEOPLE):
             for _ in range(rng.poisson(5 if day.weekday() < 5 else 0.3)):
@@ -224,8 +252,7 @@ class Lender:
         for hour in range(0, 24, 4):
             path = f"GET /api/2.0/mlflow/model-versions/get-download-uri?name={MODEL}&version=1"
             lines.append((day + timedelta(hours=hour, minutes=7), "svc-serving", path))
-        for at, user, request in sorted(lines):
-            self.access(at, user, request)
+        return [Line(at, user, request) for at, user, request in lines]
 
 
 def fit(rows: pl.DataFrame, features: Sequence[str]) -> Any:
@@ -233,4 +260,5 @@ def fit(rows: pl.DataFrame, features: Sequence[str]) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(max_iter=60, learning_rate=0.1, max_leaf_nodes=15, random_state=0)
-    return model.fit(rows.select(features).to_numpy(), rows[LABEL].to_numpy().astype(int))
+    with one_thread():
+        return model.fit(rows.select(features).to_numpy(), rows[LABEL].to_numpy().astype(int))

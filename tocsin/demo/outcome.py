@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tocsin.contract.findings import Severity, Subject
-from tocsin.contract.streams import INGESTED
 from tocsin.demo.attacks import Poisoned, week_start
-from tocsin.demo.lender import START
+from tocsin.demo.lender import DAY, START
+from tocsin.demo.timing import Decisive, decisive, page
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.worker.app import App
 
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 TRUSTED = 4  # weeks on which baselines are fitted
 QUIET = range(4, 8)
 POISON, EXTRACT, SHIFT, INTRUDE = 8, 9, 10, 11
+#: The names of the times of a detection: `reaction` and `delay`.
+TIMES = "decisive event to page", "first act to page"
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """An attack: its technique, its start, and the subjects that a detector has to find."""
+    """An attack: its technique, its start, and the subjects that a detector has to find.
+
+    `acts` are the times at which the attack does its damage: a model version is taken, a query is answered, a training run
+    reads the file. `saved` says what the page saved; if there are several acts, after their number.
+    """
 
     name: str
     technique: str
@@ -34,17 +40,48 @@ class Attack:
     week: int
     subjects: tuple[Subject, ...]
     facts: Mapping[str, str]
+    acts: tuple[datetime, ...] = ()
+    saved: str = ""
+
+    @property
+    def ended(self) -> datetime:
+        """The end of the attack's week."""
+        return week_start(START, self.week + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """The worst finding about the subjects of an attack in its week, and the delay to the first."""
+    """The worst finding about the subjects of an attack in its week, the first page, and the decisive event."""
 
     attack: Attack
     detector: str = ""
     severity: Severity | None = None
     reason: str = ""
-    delay: timedelta | None = None
+    page: datetime | None = None
+    decisive: Decisive | None = None
+
+    @property
+    def delay(self) -> timedelta | None:
+        """The time from the first act of the attack to the page."""
+        return None if self.page is None else self.page - self.attack.started
+
+    @property
+    def reaction(self) -> timedelta | None:
+        """The time from the decisive event to the page."""
+        return None if self.page is None or self.decisive is None else self.page - self.decisive.at
+
+    @property
+    def acts(self) -> int:
+        """The number of the attack's acts before the page."""
+        return sum(at <= self.page for at in self.attack.acts) if self.page else len(self.attack.acts)
+
+    @property
+    def saved(self) -> str:
+        """What did not happen before the page."""
+        every, left = len(self.attack.acts), len(self.attack.acts) - self.acts
+        if every <= 1 or self.page is None:
+            return self.attack.saved if left else ""
+        return f"{left:,} of {every:,} {self.attack.saved}"
 
     @property
     def caught(self) -> bool:
@@ -94,14 +131,14 @@ def _detection(app: App, attack: Attack) -> Detection:
     worst = max(
         found, key=lambda r: (Severity(r["tocsin.severity"]).rank, r["tocsin.score"] / r["tocsin.threshold"])
     )
-    paging = [r for r in found if Severity(r["tocsin.severity"]).rank >= Severity.HIGH.rank] or found
-    first = min(row[INGESTED] for row in paging)
+    time = attack.started, attack.ended + DAY, attack.subjects
     return Detection(
         attack,
         worst["tocsin.detector.id"],
         Severity(worst["tocsin.severity"]),
         worst["event.reason"],
-        first - attack.started,
+        page(app.store, *time),
+        decisive(app, attack.started, attack.ended, attack.subjects),
     )
 
 

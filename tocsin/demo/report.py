@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 import textwrap
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import polars as pl
 from tocsin.demo.chapters import chapter
 from tocsin.demo.data import CREDIT
 from tocsin.demo.lender import WEEKS
-from tocsin.demo.outcome import QUIET, Detection, Story
+from tocsin.demo.outcome import QUIET, TIMES, Detection, Story
 from tocsin.demo.weeks import calendar, week
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.report import build, overview, proof, words
@@ -42,6 +43,11 @@ from tocsin.report.worst import worst
 from tocsin.words import count
 from tocsin.worker.app import App
 
+_DECISIVE = (
+    "A page is a delivered notification of an alert of high or above. The decisive event is the last event of the shortest "
+    "prefix of the window on which the final evaluation gives a finding of high or above. It is found afterwards, without "
+    "the times at which Tocsin evaluated."
+)
 _REASON = 120  # characters of a reason in the first table
 _COMMANDS = (
     "findings --severity medium",
@@ -98,16 +104,21 @@ def _verdict(story: Story) -> str:
 
 def _head(story: Story) -> list[Block]:
     caught = sum(d.caught for d in story.detections)
-    seconds = [d.delay.total_seconds() for d in story.detections if d.delay is not None]
-    median = timedelta(seconds=statistics.median(seconds)) if seconds else None
     tiles = (
         (f"{caught} of {len(story.detections)}", "attacks found at high or above"),
-        (words.delay(median), "median time to detect"),
+        (words.delay(_median(d.reaction for d in story.detections)), "median from decisive event to page"),
+        (words.delay(_median(d.delay for d in story.detections)), "median from first act to page"),
         (str(len(story.false_alarms)), f"findings above low in {len(QUIET)} quiet weeks"),
         (f"{story.calls:,}", f"calls of the model by {story.principals} principals"),
     )
-    columns = ("", "attack", "started", "found by", "severity", "time to detect", "effect")
-    return [Tiles(tiles), Table(columns, [_row(number, d) for number, d in enumerate(story.detections, 1)])]
+    columns = ("", "attack", "started", "found by", "severity", *TIMES, "saved by the page", "effect")
+    rows = [_row(number, d) for number, d in enumerate(story.detections, 1)]
+    return [Tiles(tiles), Table(columns, rows), Paragraph(_DECISIVE, muted=True)]
+
+
+def _median(times: Iterable[timedelta | None]) -> timedelta | None:
+    seconds = [time.total_seconds() for time in times if time is not None]
+    return timedelta(seconds=statistics.median(seconds)) if seconds else None
 
 
 def _row(number: int, detection: Detection) -> tuple[Line, ...]:
@@ -119,7 +130,9 @@ def _row(number: int, detection: Detection) -> tuple[Line, ...]:
         When(attack.started),
         detection.detector or "nothing",
         Chip(detection.severity),
+        words.delay(detection.reaction),
         words.delay(detection.delay),
+        detection.saved or "–",
         facts or textwrap.shorten(detection.reason, _REASON, placeholder=" …"),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -15,8 +14,9 @@ from rich.table import Table
 from tocsin.clock import format_time
 from tocsin.contract.incidents import StepState
 from tocsin.demo import report
-from tocsin.demo.outcome import Detection, Story
+from tocsin.demo.outcome import TIMES, Story
 from tocsin.demo.story import simulate
+from tocsin.report.words import delay
 from tocsin.words import count
 
 
@@ -33,7 +33,9 @@ def run_demo(folder: Path, seed: int, cluster: str = "") -> bool:
         app, story = simulate(folder, seed, _progress_lines(), cluster)
         report.write(app, story, folder / "report.html")
     console.print()
-    console.print(_table(story))
+    console.print(_found(story))
+    console.print()
+    console.print(_times(story))
     _print_facts(console, story)
     _print_incident(folder, story)
     _print_verdict(console, story)
@@ -57,12 +59,10 @@ def _progress_lines() -> Callable[[str], None]:
     return print_week
 
 
-def _table(story: Story) -> Table:
-    table = Table(
-        title=f"{story.calls:,} calls by {story.principals} principals, seed {story.seed}", box=None
-    )
-    for column in ("attack", "technique", "started", "found by", "severity", "time to detect", "finding"):
-        table.add_column(column, overflow="fold")
+def _found(story: Story) -> Table:
+    """What found each attack."""
+    title = f"{story.calls:,} calls by {story.principals} principals, seed {story.seed}"
+    table = _table(title, "attack", "technique", "started", "found by", "severity", "finding")
     for detection in story.detections:
         attack = detection.attack
         table.add_row(
@@ -71,17 +71,33 @@ def _table(story: Story) -> Table:
             format_time(attack.started),
             detection.detector or "nothing",
             detection.severity.value if detection.severity else "missed",
-            _delay(detection),
             detection.reason,
         )
     return table
 
 
-def _delay(detection: Detection) -> str:
-    if detection.delay is None:
-        return "–"
-    hours, rest = divmod(detection.delay, timedelta(hours=1))
-    return f"{hours} h {rest // timedelta(minutes=1)} min"
+def _times(story: Story) -> Table:
+    """How fast each attack was paged, and what the page saved."""
+    columns = ("attack", "first act", "decisive event", "page", *TIMES, "saved by the page")
+    table = _table("a page is a notification of high or above", *columns)
+    for detection in story.detections:
+        decisive = detection.decisive.at if detection.decisive else None
+        times = detection.attack.started, decisive, detection.page
+        table.add_row(
+            detection.attack.name,
+            *(f"{time:%m-%d %H:%M:%S}" if time else "–" for time in times),
+            delay(detection.reaction),
+            delay(detection.delay),
+            detection.saved or "–",
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=None)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _print_facts(console: Console, story: Story) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,9 +19,12 @@ from tocsin.config.load import load
 from tocsin.contract.findings import Subject
 from tocsin.demo.attacks import ROGUE, VICTIM, Extraction, consequences, intrude, poison, week_start
 from tocsin.demo.data import applications
-from tocsin.demo.lender import DAY, MODEL, START, WEEKS, Call, Lender
+from tocsin.demo.days import Days
+from tocsin.demo.lender import DAY, MODEL, START, WEEKS, Delivery, Event, Lender, Line
 from tocsin.demo.outcome import EXTRACT, INTRUDE, POISON, SHIFT, TRUSTED, Attack, Story, summarize
+from tocsin.demo.timing import page
 from tocsin.errors import InputError
+from tocsin.pipeline.detecting.evaluate import one_thread
 from tocsin.worker.app import App
 
 CONFIG = """\
@@ -73,9 +76,17 @@ def prepare(folder: Path, cluster: str = "") -> Path:
 
 
 def simulate(
-    folder: Path, seed: int, progress: Callable[[str], None], cluster: str = ""
+    folder: Path, seed: int, progress: Callable[[str], None], cluster: str = "", *, steps: int = 1
 ) -> tuple[App, Story]:
-    """Simulate the twelve weeks. `progress` is called with the progress. Notifications go to the configured receivers.
+    """Simulate the twelve weeks. Notifications go to the configured receivers.
+
+    Args:
+        folder: where the demo writes.
+        seed: the seed of all random draws.
+        progress: is called with the progress.
+        cluster: the URL of an Elasticsearch for the store; if empty, the store is in the folder.
+        steps: how often Tocsin collects, evaluates and alerts on a day. From the start of an attack until it is paged,
+            it does so every minute.
 
     Raises:
         InputError: the data cannot be downloaded, or the folder contains other files.
@@ -86,55 +97,68 @@ def simulate(
     progress("training the first credit model")
     lender = Lender(rows, folder / "sources", clock, seed)
     app = App(load(config), clock)
-    story = Story(seed)
+    days, story = Days(app, lender, steps), Story(seed)
     attacks: list[Attack] = []
     extraction = Extraction(lender)
-    for week in range(WEEKS):
-        attacks += _week(week, lender, app, story, extraction, progress)
-        if week == TRUSTED - 1:
-            _fit_baselines(app, progress)
+    # On a busy machine, the threads that train and ask the lender's models wait for each other.
+    with one_thread():
+        for week in range(WEEKS):
+            attacks += _week(week, days, story, extraction, progress)
+            if week == TRUSTED - 1:
+                _fit_baselines(app, progress)
     lender.recorder.close(timeout=30)
     summarize(app, attacks, story)
     return app, story
 
 
 def _week(
-    week: int, lender: Lender, app: App, story: Story, extraction: Extraction, progress: Callable[[str], None]
+    week: int, days: Days, story: Story, extraction: Extraction, progress: Callable[[str], None]
 ) -> list[Attack]:
-    start, feed = week_start(START, week), lender.feeds[week]
+    lender, start = days.lender, week_start(START, week)
     title = _TITLES.get(week, _NORMAL if week < TRUSTED else "a quiet week")
-    attacks: list[Attack] = []
+    feed, attack = lender.feeds[week], None
     if week == POISON:
         feed = poison(lender, week)
-        attacks.append(_poisoning(lender, story, week, feed))
+        attack = _poisoning(lender, story, week, feed)
     if week == SHIFT:
         lender.shifted = True
-        attacks.append(_shift(lender, start))
+        attack = _shift(lender, start)
     for number in range(7):
         day = start + number * DAY
         progress(f"week {week + 1} of {WEEKS}, day {number + 1}: {title}")
-        extra: list[Call] = []
+        extra: list[Event] = []
         if number == 3:
-            lender.deliver(week, feed)
+            extra.append(Delivery(day + _DELIVERED, week, feed))
         if week == EXTRACT and number in {2, 3, 4}:
-            extra = extraction.day(day)
+            extra += extraction.day(day)
             story.fidelity = extraction.fidelity
+            attack = _extraction(extraction, start)
         if week == INTRUDE and number == 4:
-            attacks.append(_intrusion(start, intrude(lender, day)))
-        lender.day(day, extra)
-        lender.clock.set(day + DAY)
-        _process_day(app, lender, evaluate=week >= TRUSTED)
+            lines = intrude(lender, day)
+            extra += lines
+            attack = _intrusion(start, lines)
+        events = lender.day(day, extra)
+        if week < TRUSTED:
+            days.collect(day, events)
+        else:
+            days.play(day, events, attack)
         if week == POISON and number == 3:
-            _acknowledge_incident(app)
+            _acknowledge_incident(days.app)
     lender.shifted = False
-    if week == EXTRACT:
-        attacks.append(_extraction(story, start))
-    if week not in {POISON, SHIFT}:  # the lender does not train on the feeds of these weeks
+    trained = start + _TRAINED
+    held = (
+        week == POISON
+        and attack is not None
+        and page(days.app.store, attack.started, trained, attack.subjects)
+    )
+    if not held and week != SHIFT:  # the lender does not train on the feed of the week of the shift
         lender.training.append(feed)
-    lender.train(start + 7 * DAY - timedelta(hours=1))
-    return attacks
+    lender.train(trained)
+    return [attack] if attack else []
 
 
+_DELIVERED = timedelta(hours=4)
+_TRAINED = timedelta(days=7) - timedelta(hours=1)
 _NORMAL = "collecting normal data for the baselines"
 _TITLES = {
     POISON: "the partner feed is poisoned",
@@ -142,20 +166,6 @@ _TITLES = {
     SHIFT: "the applicants are younger than before",
     INTRUDE: "an intruder downloads the models at night",
 }
-
-
-def _process_day(app: App, lender: Lender, *, evaluate: bool) -> None:
-    """Collect, evaluate and alert once at the end of a day. In production, `tocsin run` does this continuously."""
-    lender.recorder.flush()
-    for collector in app.collectors:
-        app.ingest.run(collector)
-    if not evaluate:
-        return
-    app.evaluate()
-    lender.clock.advance(timedelta(seconds=1))
-    app.alerting.tick()
-    lender.clock.advance(timedelta(minutes=1))  # group_wait of the route
-    app.alerting.tick()
 
 
 def _acknowledge_incident(app: App) -> None:
@@ -185,7 +195,7 @@ def _poisoning(lender: Lender, story: Story, week: int, feed: pl.DataFrame) -> A
     return Attack(
         "poisoned partner feed",
         "AML.T0020",
-        week_start(START, week) + 3 * DAY + timedelta(hours=4),
+        week_start(START, week) + 3 * DAY + _DELIVERED,
         week,
         (Subject("dataset", "applications"),),
         {
@@ -194,6 +204,8 @@ def _poisoning(lender: Lender, story: Story, week: int, feed: pl.DataFrame) -> A
             "fraud approved before": f"{done.approved_before} of {done.defaulters}",
             "fraud approved after": f"{done.approved_after} of {done.defaulters}",
         },
+        (week_start(START, week) + _TRAINED,),
+        "the training run did not read the file",
     )
 
 
@@ -209,8 +221,8 @@ def _shift(lender: Lender, start: datetime) -> Attack:
     )
 
 
-def _extraction(story: Story, start: datetime) -> Attack:
-    queries, fidelity = story.fidelity[-1]
+def _extraction(extraction: Extraction, start: datetime) -> Attack:
+    queries, fidelity = extraction.fidelity[-1]
     return Attack(
         "model copied through its API",
         "AML.T0024.002",
@@ -218,15 +230,20 @@ def _extraction(story: Story, start: datetime) -> Attack:
         EXTRACT,
         (Subject("principal", ROGUE),),
         {"queries": f"{queries:,}", "fidelity of the copy": f"{fidelity:.1%}"},
+        tuple(extraction.asked),
+        "queries not yet answered",
     )
 
 
-def _intrusion(start: datetime, taken: int) -> Attack:
+def _intrusion(start: datetime, lines: Sequence[Line]) -> Attack:
+    taken = tuple(line.at for line in lines if "get-artifact" in line.request)
     return Attack(
         "stolen account in the registry",
         "AML.T0012",
         start + 4 * DAY + timedelta(hours=2, minutes=43),
         INTRUDE,
         (Subject("principal", VICTIM),),
-        {"model versions taken": str(taken)},
+        {"model versions taken": str(len(taken))},
+        taken,
+        "model versions not yet taken",
     )
