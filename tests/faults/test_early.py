@@ -23,7 +23,8 @@ from tocsin.pipeline.detecting.early import EVERY
 from tocsin.pipeline.detecting.evaluate import Evaluator
 from tocsin.pipeline.detecting.leases import LENGTH
 from tocsin.pipeline.detecting.ledger import GRACE
-from tocsin.pipeline.detecting.records import Run, newest_findings, write_runs
+from tocsin.pipeline.detecting.recording import write_runs
+from tocsin.pipeline.detecting.records import Run, newest_findings
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.embedded.delta import DeltaStore
 

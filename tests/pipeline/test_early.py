@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pipeline.test_detect import HOUR, START, Bench, Count, bench
+from tests.pipeline.test_detect import HOUR, START, Bench, Count, Learned, bench
 from tocsin.contract.early import EACH, GROWTH, Early
 from tocsin.contract.findings import Score, Subject
 from tocsin.contract.plugin import Detector, NoParams, Requires
@@ -242,3 +242,33 @@ def test_rows_of_a_triggered_value_are_counted_across_evaluations(bench: Bench) 
         bench.detect.run([setting])
     assert setting.detector.seen == [frozenset({"ana"})]
     assert pl.Series([len(bench.stream("run"))]).to_list() == [1]
+
+
+class Fitted(Learned):
+    """Learned, and judged early."""
+
+    id = "fitted"
+    early = Early(by="user.id")
+
+
+def test_a_baseline_is_fitted_early_only_if_no_earlier_window_is_pending(bench: Bench) -> None:
+    setting = Setting(Fitted(NoParams()), lateness=HOUR, refit=HOUR)
+
+    def newest() -> int:
+        return max((v.end - START) // HOUR for v in bench.detect.baselines.versions("fitted"))
+
+    for hour in range(48):
+        bench.add(hour, 3)
+    bench.clock.set(START + 48 * HOUR + 10 * MINUTE)
+    bench.add(48, 12)
+    bench.detect.run([setting])  # window 47 has ended, and is pending for an hour
+    assert newest() < 48
+    bench.clock.set(START + 49 * HOUR)
+    bench.detect.run([setting])  # evaluates window 47
+    assert newest() < 48
+    bench.clock.set(START + 49 * HOUR + MINUTE)
+    bench.add(48, 12, "bea")
+    [run] = bench.detect.run([setting])
+    assert (run.outcome, (run.start - START) // HOUR) == ("early", 48)
+    assert "bea" in [finding.subject.id for finding in run.findings]
+    assert newest() == 48

@@ -105,7 +105,9 @@ def _serve(ctx: click.Context, app: App) -> None:
     from tocsin import logs
     from tocsin.worker.service import Service
 
-    app.config.at(("alerting",), app.alerting.check)  # an error is reported at the start, not by every alert job
+    app.config.at(
+        ("alerting",), app.alerting.check
+    )  # an error is reported at the start, not by every alert job
     logs.configure(level=logging.INFO, as_json=not sys.stderr.isatty())
     Service(config_path(ctx), app).run()
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 #: An early score that may fall again must reach this multiple of the threshold to be a finding. The threshold of the final
-#: evaluation then need not change: interim evaluations at a stricter boundary hardly add to the false alarms of the final one
-#: (Haybittle 1971; Peto et al. 1976). `benchmarks/early_null.py` measures it: with 1, the false alarms of the drift detectors
-#: triple; with 1.25, they rise by 0.1 windows in a hundred at most.
+#: evaluation then need not change: interim evaluations at a stricter boundary hardly add to the false alarms (Haybittle
+#: 1971; Peto et al. 1976). `benchmarks/early_null.py` measures them: with 1, the false alarms of the drift detectors triple;
+#: with 1.25, they rise by 0.1 windows in a hundred at most.
 MARGIN = 1.25
 #: Up to this number of rows, each new row is a trigger. Beyond it, the rows must grow by `GROWTH`.
 EACH, GROWTH = 500, 1.25
@@ -28,8 +28,8 @@ class Early:
         by: the column of the detector's streams whose values the detector judges independently of one another. An early
             evaluation judges only values with new rows (`Window.changed`). Empty: every trigger judges the whole window.
         rows: minimum number of rows of a value before the first trigger.
-        grows: a score can only grow when events arrive, like a count. An early score then counts as a final one does.
-            Otherwise, an early score must reach `MARGIN` times the threshold.
+        grows: a score that has reached the threshold does not fall when events arrive, like a count. An early score then
+            counts as a final one does. Otherwise, an early score must reach `MARGIN` times the threshold.
         whole: each event describes a complete thing, such as a dataset snapshot. Every event is a trigger, at once, and
             aspects are reported early too.
     """

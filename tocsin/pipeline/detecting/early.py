@@ -103,4 +103,4 @@ def _triggered(store: Store, setting: Setting, early: Early, claim: Claim) -> Pa
     if not due:
         return None
     changed = frozenset(due) if early.by and len(due) <= _MOST_NAMED else None
-    return Partial(changed, before, claim.reach)
+    return Partial(changed, before, claim.reach, claim.first)

@@ -40,12 +40,14 @@ class Partial(NamedTuple):
     """A request to evaluate a window that has not ended.
 
     `changed`: the values of the detector's `Early.by` to judge; None: all. `since` and `reach`: the rows that were counted
-    have an ingest time above the first, and at most the second.
+    have an ingest time above the first, and at most the second. `fit`: a baseline that is due may be fitted, because every
+    earlier window with events has its final evaluation.
     """
 
     changed: frozenset[str | None] | None
     since: datetime
     reach: datetime
+    fit: bool = False
 
 
 def _new(partial: Partial | None) -> list[Condition]:
@@ -77,7 +79,7 @@ class Evaluator:
             start: the start of the window.
             suspect: windows with findings that are not recorded yet.
             heartbeat: unused here; `Fence` calls it while it waits.
-            partial: of a window that has not ended. No baseline is fitted for it.
+            partial: of a window that has not ended.
 
         Raises:
             StoreAway: the store is unavailable. The attempt does not count as failed, and the window stays due.
@@ -89,7 +91,7 @@ class Evaluator:
         run = Run(detector.id, start, window.end, Outcome.EVALUATED)
         try:
             with one_thread():
-                versions = self._in_force(setting, window, suspect, fit=partial is None)
+                versions = self._in_force(setting, window, suspect, fit=partial is None or partial.fit)
                 best = self._judge(detector, window, versions)
             judged = timed(self._store, detector, window, best, _new(partial))
             rows = sum(self._count(stream, window) for stream in detector.requires.streams)
@@ -152,7 +154,7 @@ class Evaluator:
         rolling = self.baselines.rolling(detector.id, window.start)
         refit = setting.refit or detector.requires.baseline / 4
         if not fit and rolling is None and pinned is None:
-            raise BaselineError("no baseline yet: the first is fitted when a window has ended")
+            raise BaselineError("no baseline yet: it is fitted once all earlier windows have been evaluated")
         if fit and (rolling is None or window.start - rolling.end >= refit):
             try:
                 rolling = self.fit(setting, window.start, suspect=suspect)

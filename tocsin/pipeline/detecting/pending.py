@@ -41,6 +41,7 @@ class Claim(NamedTuple):
     early: bool = False  # the window has not ended
     read: datetime = EPOCH  # ingest time up to which the last early evaluation counted rows
     reach: datetime = EPOCH  # ingest time up to which this one counts them
+    first: bool = False  # no earlier window of the detector is pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def claimed(setting: Setting, start: datetime, entry: Entry, token: str, now: da
         gap=bool(value.get("gap")),
         token=token,
         read=parse_time(value["read"]) if "read" in value else EPOCH,
+        first=key == min(entry.value["pending"]),
         reach=min((Cursor.read(c).newest for c in entry.value["cursors"].values()), default=EPOCH),
     )
 
