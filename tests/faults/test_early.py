@@ -201,10 +201,10 @@ def test_an_early_finding_that_is_written_after_the_final_evaluation_does_not_st
     setting = Setting(detector(NoParams()))
     _, at_the_end = undisturbed(tmp_path, detector)
 
-    def suspended(store: Any, runs: Any) -> None:
+    def suspended(store: Any, runs: Any) -> list[tuple[str, str]]:
         monkeypatch.setattr(_WRITE, write_runs)
         assert final(bench, setting) == at_the_end
-        write_runs(store, runs)
+        return write_runs(store, runs)
 
     fill(bench)
     monkeypatch.setattr(_WRITE, suspended)

@@ -145,16 +145,17 @@ def _week(
         if week == POISON and number == 3:
             _acknowledge_incident(days.app)
     lender.shifted = False
-    trained = start + _TRAINED
-    held = (
-        week == POISON
-        and attack is not None
-        and page(days.app.store, attack.started, trained, attack.subjects)
-    )
-    if not held and week != SHIFT:  # the lender does not train on the feed of the week of the shift
+    if week != SHIFT and not _is_held(days, week, attack, start + _TRAINED):
         lender.training.append(feed)
-    lender.train(trained)
+    lender.train(start + _TRAINED)
     return [attack] if attack else []
+
+
+def _is_held(days: Days, week: int, attack: Attack | None, until: datetime) -> bool:
+    """Whether the lender holds a feed back from the training at `until`: the poisoned one, if somebody was paged before."""
+    if week != POISON or attack is None:
+        return False
+    return page(days.app.store, attack.started, until, attack.subjects) is not None
 
 
 _DELIVERED = timedelta(hours=4)
