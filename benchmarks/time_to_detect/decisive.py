@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import polars as pl
-
 from tocsin.contract.evaluation import judge as judged
-from tocsin.contract.query import Condition, Measure, Where
+from tocsin.contract.query import Condition
 from tocsin.contract.streams import TIME
 from tocsin.contract.windows import Window
 from tocsin.pipeline.detecting.evaluate import Evaluator
@@ -28,38 +25,6 @@ class Found:
 
     at: datetime
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Prefix:
-    """A source without the events from a time on."""
-
-    source: StoreSource
-    until: datetime
-
-    def scan(
-        self,
-        stream: str,
-        start: datetime,
-        end: datetime,
-        columns: Sequence[str] | None = None,
-        where: Where = (),
-    ) -> pl.LazyFrame:
-        return self.source.scan(stream, start, min(end, self.until), columns, where)
-
-    def summarize(
-        self,
-        stream: str,
-        start: datetime,
-        end: datetime,
-        by: Sequence[str],
-        measures: Sequence[Measure],
-        where: Where = (),
-    ) -> pl.DataFrame:
-        return self.source.summarize(stream, start, min(end, self.until), by, measures, where)
-
-    def snapshot(self, digest: str) -> pl.LazyFrame:
-        return self.source.snapshot(digest)
 
 
 class Judge:
@@ -112,7 +77,7 @@ class Judge:
         until = at + timedelta(microseconds=1)
         source = StoreSource(self._app.store)
         window = Window(
-            self._day, self._day + setting.detector.requires.window, _Prefix(source, until), past=source
+            self._day, self._day + setting.detector.requires.window, Cut(source, source, until), past=source
         )
         pinned = self._app.detect.baselines.pinned(detector)
         baseline = self._app.detect.baselines.load(pinned) if pinned else None

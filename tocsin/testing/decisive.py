@@ -86,10 +86,10 @@ def prefixes(
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """A source without the events after a time."""
+class Cut:
+    """A source without the events from a time on. `rows` are the events, and `source` has the snapshots."""
 
-    rows: FrameSource
+    rows: Source
     source: Source
     after: datetime
 
@@ -150,7 +150,7 @@ class _Search:
         return sum(frame.filter(inside).height for frame in self.rows.frames.values())
 
     def prefix(self, time: datetime) -> Prefix:
-        cut = _Cut(self.rows, self.window.source, time + _TICK)
+        cut = Cut(self.rows, self.window.source, time + _TICK)
         window = replace(self.window, source=cut, past=cut, changed=None)
         own = [
             judged
