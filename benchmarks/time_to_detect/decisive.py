@@ -12,6 +12,7 @@ from tocsin.contract.streams import TIME
 from tocsin.contract.windows import Window
 from tocsin.pipeline.detecting.evaluate import Evaluator
 from tocsin.pipeline.detecting.source import StoreSource
+from tocsin.testing.decisive import Cut
 from tocsin.worker.app import App
 
 _COLUMN = {"registry_access": ("access", "user.id"), "model_extraction": ("inference", "user.id"),

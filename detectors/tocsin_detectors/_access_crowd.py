@@ -61,10 +61,9 @@ class Crowd:
         if window.changed is None:
             return self
         names = pl.Series("name", today.names["principal"].values, dtype=pl.String).gather(self.judged)
-        known = pl.when(~pl.col("name").str.starts_with(UNKNOWN)).then(
-            "name"
-        )  # events do not name the others
-        judged = changed_names(names.to_frame().select(known).to_series(), window)
+        judged = changed_names(names, window)
+        if None in window.changed:  # events without a name
+            judged |= names.str.starts_with(UNKNOWN)
         return replace(self, judged=self.judged[judged.to_numpy()])
 
     def scores(self, detector: str, today: Log) -> Iterator[Score]:

@@ -27,6 +27,12 @@ def commonest(spellings: pl.Series) -> str:
     return counts[SPELLING][0] or NOBODY
 
 
+def earliest(spellings: pl.Series) -> str:
+    """The first spelling of a principal's name, of spellings in the order of their calls. More calls do not change it."""
+    known = spellings.drop_nulls()
+    return str(known[0] or NOBODY) if len(known) else NOBODY
+
+
 def unaligned(
     rest: pl.DataFrame, calls: pl.DataFrame, model: str, share: float, least: int
 ) -> Iterator[Score]:

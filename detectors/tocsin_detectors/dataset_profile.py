@@ -109,7 +109,7 @@ class DatasetProfile(Detector[Params]):
     requires = Requires("dataset", window="1d", history="365d")
     atlas = ("AML.T0059", "AML.T0020")
     playbook = "training-data-poisoning"
-    early = Early(by="tocsin.dataset.name", grows=True, whole=True)
+    early = Early(by="tocsin.dataset.name", grows=True, whole=True, growth=1)
     family = Family.DATA_INTEGRITY
     stability = Stability.BETA
     threshold = 1.0

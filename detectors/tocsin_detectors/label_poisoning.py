@@ -111,7 +111,7 @@ class LabelPoisoning(Detector[Params]):
     requires = Requires("dataset", window="1d", baseline="60d")
     atlas = ("AML.T0020", "AML.T0059", "AML.T0043.004")
     playbook = "training-data-poisoning"
-    early = Early(by="tocsin.dataset.name", grows=True, whole=True)
+    early = Early(by="tocsin.dataset.name", grows=True, whole=True, growth=1)
     family = Family.DATA_INTEGRITY
     stability = Stability.BETA
     floor = 1.0

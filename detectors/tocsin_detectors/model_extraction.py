@@ -42,7 +42,7 @@ from tocsin_detectors._honest_queries import (
 )
 from tocsin_detectors._spelling import canonical, changed, pooled
 from tocsin_detectors._unjudged_queries import (
-    commonest,
+    earliest,
     scattered,
     unaligned,
     unknown_models,
@@ -205,7 +205,7 @@ class ModelExtraction(Detector[Params]):
         return counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)
 
     def _judge(self, queries: Queries, rows: pl.DataFrame, model: str, known: HonestQueries) -> Score:
-        user = commonest(rows[SPELLING])
+        user = earliest(rows[SPELLING])
         subject = Subject("principal", user)
         verdict = known.honest.judge(queries, self.params.sub_windows)
         if verdict is None:

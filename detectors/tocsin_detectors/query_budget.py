@@ -15,6 +15,7 @@ from tocsin import (
     Detector,
     Early,
     Family,
+    Measure,
     Requires,
     Score,
     Stability,
@@ -32,6 +33,8 @@ _STREAM = "inference"
 _PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
 _KEY = [_PRINCIPAL, _MODEL]
 _KNOWN = (Condition(_MODEL, "not_null"),)
+#: The time of the first call: the name of a pool is its first spelling, which more calls do not change.
+_FIRST = Measure("first", "min", TIME)
 #: Principals and models are pooled over the spellings of their names.
 _POOLED = ["pool", "of"]
 #: Different queries are counted only for principals whose calls reach this share of their allowed calls.
@@ -138,7 +141,7 @@ class QueryBudget(Detector[Params]):
 
         `inside`, `lately` and `earlier` are the counts of the window and of the two periods before it.
         """
-        both = pl.concat([lately, inside]).sort("count", *_KEY, descending=[True, False, False])
+        both = pl.concat([lately, inside]).sort("first", *_KEY)
         now = (
             both.group_by(_POOLED, maintain_order=True)
             .agg(
@@ -164,7 +167,7 @@ class QueryBudget(Detector[Params]):
 
 def _counts(window: Window) -> pl.DataFrame:
     """Number of calls by principal and model as events name them (`spelling`), with the pools that they belong to."""
-    found = window.summary(_STREAM, _KEY, [COUNT], _KNOWN)
+    found = window.summary(_STREAM, _KEY, [COUNT, _FIRST], _KNOWN)
     return found.with_columns(
         pl.col(_PRINCIPAL).replace("", NOBODY).fill_null(NOBODY),
         spelling=pl.col(_PRINCIPAL),

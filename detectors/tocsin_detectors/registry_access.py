@@ -128,7 +128,7 @@ class RegistryAccess(Detector[Params]):
     family = Family.ACCESS
     stability = Stability.BETA
     floor = _FLOOR
-    early = Early(by="user.id")
+    early = Early(by="user.id", growth=1)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,6 +18,7 @@ from tocsin.contract.findings import Score, Subject
 from tocsin.contract.plugin import Detector, NoParams, Requires
 from tocsin.contract.streams import TIME
 from tocsin.contract.windows import Window
+from tocsin.errors import StoreError
 from tocsin.pipeline.detecting.coverage import coverage
 from tocsin.pipeline.detecting.early import EVERY
 from tocsin.pipeline.detecting.records import newest_findings
@@ -272,3 +275,97 @@ def test_a_baseline_is_fitted_early_only_if_no_earlier_window_is_pending(bench: 
     assert (run.outcome, (run.start - START) // HOUR) == ("early", 48)
     assert "bea" in [finding.subject.id for finding in run.findings]
     assert newest() == 48
+
+
+def test_a_window_that_ends_while_it_is_claimed_is_still_evaluated_finally(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, ledger = Setting(Growing(NoParams())), bench.detect.ledger
+    bench.clock.set(START + HOUR - timedelta(milliseconds=200))
+    bench.add(0, 12)
+    put = ledger._put
+
+    def slow(*given: Any) -> Any:
+        bench.clock.advance(timedelta(milliseconds=150))
+        return put(*given)
+
+    monkeypatch.setattr(ledger, "_put", slow)
+    assert [run.outcome for run in bench.detect.run([setting])] == ["early", "evaluated"]
+
+
+def test_rows_that_cannot_be_counted_stop_neither_other_detectors_nor_final_evaluations(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, final = Setting(Growing(NoParams())), Setting(Count(NoParams()))
+    bench.add(0, 12)
+    bench.add(1, 12)
+    bench.clock.set(START + HOUR + 10 * MINUTE)
+    summarize = bench.store.summarize
+
+    def broken(stream: str, start: Any, end: Any, by: Any, measures: Any, where: Any = ()) -> pl.DataFrame:
+        if any(condition.column == "event.ingested" for condition in where):
+            raise StoreError("part-0.parquet is damaged")
+        return summarize(stream, start, end, by, measures, where)
+
+    monkeypatch.setattr(bench.store, "summarize", broken)
+    runs = bench.detect.run([early, final])
+    assert sorted((run.detector, str(run.outcome), run.fault) for run in runs) == [
+        ("count", "evaluated", ""),
+        ("growing", "early", "store"),
+        ("growing", "evaluated", ""),
+    ]
+
+
+def test_a_backlog_of_ended_windows_does_not_delay_early_evaluation(bench: Bench) -> None:
+    clock = bench.clock
+
+    class Slow(Growing):
+        id = "slow"
+
+        def score(self, window: Window) -> Iterator[Score]:
+            clock.advance(timedelta(seconds=20))
+            yield from super().score(window)
+
+    for hour in range(10):
+        bench.add(hour, 3)
+    bench.add(10, 12)
+    clock.set(START + 10 * HOUR + 10 * MINUTE)
+    seen: list[tuple[str, int]] = []
+    bench.detect.run(
+        [Setting(Slow(NoParams()))],
+        progress=lambda run: seen.append((run.outcome.value, (run.start - START) // HOUR)),
+        limit=MINUTE,
+    )
+    assert seen[0] == ("early", 10)
+    assert ("evaluated", 0) in seen
+    assert len(seen) < 5
+
+
+def test_windows_of_the_future_are_not_evaluated_early(bench: Bench) -> None:
+    bench.clock.set(START + 10 * MINUTE)
+    for hour in range(5):
+        bench.add(hour, 12)
+    assert bench.run(Growing) == [("early", 0, 1)]
+
+
+def test_an_evaluation_that_took_long_is_repeated_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, attempt = Setting(Growing(NoParams())), bench.detect._evaluator.attempt
+    monkeypatch.setattr(
+        bench.detect._evaluator, "attempt", lambda *given: replace(attempt(*given), seconds=12.0)
+    )
+    bench.clock.set(START + 10 * MINUTE)
+    for wait, runs in ((0, 1), (90, 0), (30, 1)):
+        bench.clock.advance(timedelta(seconds=wait))
+        bench.add(0, 2, prefix=f"{wait}")
+        assert len(bench.detect.run([setting])) == runs
+
+
+def test_results_are_written_before_alerting_is_woken(bench: Bench) -> None:
+    found: list[int] = []
+    bench.detect.written = lambda: found.append(len(newest_findings(bench.store)))
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 12)
+    bench.run(Growing)
+    assert found == [1]

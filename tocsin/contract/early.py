@@ -6,8 +6,7 @@ finally when it ends.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 
 #: An early score that may fall again must reach this multiple of the threshold to be a finding. The threshold of the final
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 MARGIN = 1.25
 #: Up to this number of rows, each new row is a trigger. Beyond it, the rows must grow by `GROWTH`.
 EACH, GROWTH = 500, 1.25
-_LIMIT = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +28,16 @@ class Early:
         rows: minimum number of rows of a value before the first trigger.
         grows: a score that has reached the threshold does not fall when events arrive, like a count. An early score then
             counts as a final one does. Otherwise, an early score must reach `MARGIN` times the threshold.
-        whole: each event describes a complete thing, such as a dataset snapshot. Every event is a trigger, at once, and
-            aspects are reported early too.
+        whole: each event describes a complete thing, such as a dataset snapshot. Aspects are reported early, too.
+        growth: beyond 500 rows of a value, the next trigger comes when its rows have grown by this factor. 1: every new row
+            is a trigger, because a single one may matter, like a deletion.
     """
 
     by: str = ""
     rows: int = 1
     grows: bool = False
     whole: bool = False
+    growth: float = GROWTH
 
     @property
     def margin(self) -> float:
@@ -48,16 +48,11 @@ class Early:
         """Whether a trigger lies between two numbers of rows: above the first, at most the second."""
         if now < max(self.rows, 1) or now <= before:
             return False
-        if self.whole or before < self.rows or before < EACH:
+        if self.growth <= 1 or before < self.rows or before < EACH:
             return True
-        return bisect_right(_STEPS, now) > bisect_right(_STEPS, before)
+        return _steps(now, self.growth) > _steps(before, self.growth)
 
 
-def _steps() -> Iterator[int]:
-    step = float(EACH)
-    while step < _LIMIT:
-        yield round(step)
-        step *= GROWTH
-
-
-_STEPS = tuple(_steps())
+def _steps(rows: int, growth: float) -> int:
+    """The number of times that `EACH` rows have grown by the factor."""
+    return math.floor(math.log(rows / EACH, growth) + 1e-9)

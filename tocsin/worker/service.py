@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import threading
 import urllib.error
@@ -40,7 +41,11 @@ class Service:
         self._wakes = Wakes()
         self.jobs = self._jobs()
         self._progress = Progress(self.jobs)
+        self._observe(app)
+
+    def _observe(self, app: App) -> None:
         app.observe(self.metrics.ingested, self.metrics.early)
+        app.detect.written = functools.partial(self._wakes.wake, "alert")
 
     def run(self) -> None:
         """Run the jobs until SIGINT or SIGTERM."""
@@ -102,7 +107,7 @@ class Service:
         except TocsinError as error:
             log.error("configuration rejected, the current one stays in force", error=str(error))  # noqa: TRY400
             return None
-        new.observe(self.metrics.ingested, self.metrics.early)
+        self._observe(new)
         new.take_over(self.app)
         with self._mutex:
             old, self.app = self.app, new
@@ -128,8 +133,6 @@ class Service:
 
     def _evaluated(self, run: Run) -> None:
         self.metrics.evaluated(run)
-        if run.findings or (run.done and not run.repeats):
-            self._wakes.wake("alert")
         facts = {"detector": run.detector, "window": run.start.isoformat(), "outcome": run.outcome.value}
         if run.reason:
             facts["reason"] = run.reason

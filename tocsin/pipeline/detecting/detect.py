@@ -92,6 +92,8 @@ class Detect:
         self._evaluator = evaluator or Evaluator(store, clock)
         self.ledger = Ledger(store, clock, worker or worker_name(), lease, grace)
         self.baselines = Baselines(store, clock)
+        #: Called after results were written that alerting has to read.
+        self.written: Callable[[], None] = lambda: None
         #: Called for each early finding that began or ended, with detector and outcome: found, confirmed or withdrawn.
         self.early_finding: Callable[[str, str], None] = lambda _detector, _outcome: None
         self._busy: set[str] = set()
@@ -149,14 +151,15 @@ class Detect:
                     self._evaluate(this, setting, claims, named=True)
             return
         this.runs += self._update_pending(settings)
+        for setting in settings:  # first, so that a backlog of ended windows does not delay what happens now
+            if setting.looks_early is not None and not this.over(self._clock):
+                self._turn(this, setting, self._open)
+        self._record(this)
         turns = deque(settings)
         while turns and not this.over(self._clock):
             setting = turns.popleft()
             if self._turn(this, setting, self._due):
                 turns.append(setting)
-        for setting in settings:
-            if setting.looks_early is not None and not this.over(self._clock):
-                self._turn(this, setting, self._open)
 
     def _due(self, this: _Round, setting: Setting) -> list[Claim]:
         claims = self.ledger.claim(setting, _CLAIMED)
@@ -165,7 +168,7 @@ class Detect:
 
     def _open(self, this: _Round, setting: Setting) -> list[Claim]:
         """Evaluate the windows of a detector that have not ended and have enough new rows."""
-        claims = self.ledger.claim_early(setting, self._early)
+        claims = self.ledger.claim_early(setting, self._early, _CLAIMED)
         this.claims += claims
         heartbeat = self._heartbeat(this, claims)
         for claim, early in early_runs(self._store, self._evaluator, setting, claims, heartbeat):
@@ -174,6 +177,9 @@ class Detect:
             if not run.repeats:
                 this.progress(run)
                 this.runs += [run] if this.keep else []
+            if this.over(self._clock):
+                break
+            self._record_if_due(this)
         return claims
 
     def _turn(
@@ -222,9 +228,12 @@ class Detect:
                 this.runs.append(run)
             if this.over(self._clock):
                 break
-            waited = self._clock.monotonic() - this.began
-            if len(this.unrecorded) >= _COMMIT or waited >= _PATIENCE:
-                self._record(this)
+            self._record_if_due(this)
+
+    def _record_if_due(self, this: _Round) -> None:
+        waited = self._clock.monotonic() - this.began
+        if len(this.unrecorded) >= _COMMIT or waited >= _PATIENCE:
+            self._record(this)
 
     def _record(self, this: _Round) -> None:
         """Record the attempts since the last call, one commit per stream, then complete their pending windows.
@@ -246,6 +255,8 @@ class Detect:
         for detector, outcome in write_runs(self._store, [run for _, run in kept]):
             self.early_finding(detector, outcome)
         self.ledger.complete(kept)
+        if any(run.findings or (run.done and not run.repeats) for _, run in kept):
+            self.written()
 
     def _between(self, setting: Setting, start: datetime | None, end: datetime | None) -> list[datetime]:
         length, starts = setting.detector.requires.window, set[datetime]()

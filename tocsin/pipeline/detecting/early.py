@@ -17,6 +17,8 @@ from tocsin.contract.evaluation import Judgement
 from tocsin.contract.findings import Outcome
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.streams import INGESTED, STREAMS
+from tocsin.datasets.tables import FAULTS
+from tocsin.errors import StoreAway, StoreError
 from tocsin.pipeline.detecting.baselines import Version
 from tocsin.pipeline.detecting.evaluate import Interval, Partial
 from tocsin.pipeline.detecting.pending import Claim
@@ -24,6 +26,7 @@ from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Store
 
+_FAULTS: tuple[type[BaseException], ...] = (StoreError, *FAULTS)
 #: The shortest time between two early evaluations of a window.
 EVERY = timedelta(seconds=30)
 _MOST_NAMED = 10_000  # changed values that are named to the detector; of more, all are judged
@@ -59,10 +62,16 @@ def early_runs(
     early = setting.looks_early
     assert early is not None
     for claim in claims:
-        partial = _triggered(store, setting, early, claim)
+        nothing = Run(claim.detector, claim.start, claim.start + claim.length, Outcome.EARLY, repeats=True)
+        try:
+            partial = _triggered(store, setting, early, claim)
+        except StoreAway:
+            raise
+        except _FAULTS as error:  # must not stop the evaluations of other detectors
+            yield claim, replace(nothing, repeats=False, reason=str(error), fault="store")
+            continue
         if partial is None:
-            end = claim.start + claim.length
-            yield claim, Run(claim.detector, claim.start, end, Outcome.EARLY, repeats=True)
+            yield claim, nothing
         else:
             run = evaluator.attempt(setting, claim.start, (), heartbeat, partial)
             yield claim, _as_early(run, early, claim)

@@ -179,13 +179,13 @@ class Ledger:
             setting, lambda value: first(setting, self._due(setting, value["pending"]), value, now, limit)
         )
 
-    def claim_early(self, setting: Setting, every: timedelta) -> list[Claim]:
-        """Claim the open windows that are evaluated early now; `every`: the shortest time between two evaluations."""
+    def claim_early(self, setting: Setting, every: timedelta, limit: int) -> list[Claim]:
+        """Claim at most `limit` open windows to evaluate early; `every`: the shortest time between two evaluations."""
         now, id = self._clock.now(), setting.detector.id
 
         def choose(value: Mapping[str, Any]) -> list[datetime]:
             free = {key: p for key, p in value["pending"].items() if self._free(id, key, p)}
-            return looks(setting, free, now, every)
+            return looks(setting, free, now, every)[:limit]
 
         return [claim for claim in self._claim(setting, choose) if claim.token]
 

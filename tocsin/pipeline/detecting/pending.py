@@ -16,10 +16,13 @@ from tocsin.store.protocol import Entry
 
 #: Keys: seen, since, attempts; optional: gap, fault, after, and by, until and token of a claim; of the last early
 #: evaluation: looked (the `seen` that it judged), at (when), read (the ingest time up to which it counted rows), misses
-#: (failures).
+#: (failures), and rest (seconds until the next one).
 Pending = dict[str, Any]
 _BACKOFF, _LONGEST = timedelta(minutes=1), timedelta(days=1)
 _LAG = timedelta(days=1)
+#: A window is evaluated early again after at least ten times the time that the last evaluation took. Whatever the events
+#: are, early evaluations of a detector use at most about a tenth of a core.
+_REST, _LONGEST_REST = 10, timedelta(minutes=15)
 _LEARNED = 3  # baselines: an import of so much history is evaluated in the order of time
 _PAST = 4  # one in so many claimed windows is a window of the past while windows of now are due
 
@@ -74,7 +77,7 @@ def complete(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime)
         pending[key] = {**value, "seen": f"{value.get('seen', '')} and claim {claim.fence} came late"}
         return
     value = {k: v for k, v in value.items() if k not in {"by", "until", "token"}}
-    if claim.early and run.early:
+    if run.early:
         value |= _looked(value, claim, run, now)
     elif run.outcome is Outcome.FAILED:
         wait = min(_BACKOFF * 2 ** min(run.attempt - 1, 20), _LONGEST)
@@ -88,9 +91,10 @@ def complete(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime)
 def _looked(value: Pending, claim: Claim, run: Run, now: datetime) -> Pending:
     """What an early evaluation leaves in the record. One that failed is repeated after a growing wait, on the same rows."""
     misses = value.get("misses", 0) + 1 if run.reason else 0
-    at = now + min(_BACKOFF * 2 ** min(misses, 20), _LONGEST) if misses else now
+    rest = _BACKOFF * 2 ** min(misses, 20) if misses else _REST * timedelta(seconds=run.seconds)
     read = claim.read if misses else claim.reach
-    return {"looked": claim.seen, "at": format_time(at), "read": format_time(read), "misses": misses}
+    kept = {"looked": claim.seen, "at": format_time(now), "read": format_time(read), "misses": misses}
+    return kept | {"rest": min(rest, _LONGEST_REST).total_seconds()}
 
 
 def first(
@@ -170,7 +174,7 @@ def claimed(setting: Setting, start: datetime, entry: Entry, token: str, now: da
         token=token,
         read=parse_time(value["read"]) if "read" in value else EPOCH,
         first=key == min(entry.value["pending"]),
-        reach=min((Cursor.read(c).newest for c in entry.value["cursors"].values()), default=EPOCH),
+        reach=max((Cursor.read(c).newest for c in entry.value["cursors"].values()), default=EPOCH),
     )
 
 
@@ -187,11 +191,18 @@ def looks(
     """
     if setting.looks_early is None:
         return []
-    wait = timedelta(0) if setting.looks_early.whole else every
     return sorted(
         start
         for key, value in pending.items()
         if value["seen"] != value.get("looked")
-        and setting.due(start := parse_time(key)) > now
-        and ("at" not in value or parse_time(value["at"]) + (every if value.get("misses") else wait) <= now)
+        and (start := parse_time(key)) <= now < setting.due(start)
+        and _has_rested(value, now, every)
     )
+
+
+def _has_rested(value: Pending, now: datetime, every: timedelta) -> bool:
+    """Whether the last early evaluation is long enough ago. One in the future was made by a clock that was wrong."""
+    if "at" not in value:
+        return True
+    ago = now - parse_time(value["at"])
+    return ago < timedelta(0) or ago >= max(every, timedelta(seconds=value["rest"]))

@@ -102,5 +102,8 @@ def _revises(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     if row["event.action"] == WITHDRAWN:
         return True
     if row[EARLY]:
-        return bool(before["event.action"] == WITHDRAWN or row["tocsin.score"] > before["tocsin.score"])
+        loud = before[SILENT] and not row[SILENT]
+        return bool(
+            before["event.action"] == WITHDRAWN or loud or row["tocsin.score"] > before["tocsin.score"]
+        )
     return content(before) != content(row) or bool(before[EARLY] or (before[SILENT] and not row[SILENT]))
