@@ -158,7 +158,10 @@ def test_only_changed_values_are_judged_and_not_too_often(bench: Bench) -> None:
     assert len(setting.detector.seen) == 1
     bench.clock.advance(EVERY)
     bench.detect.run([setting])
-    assert setting.detector.seen[1:] == [frozenset({"bea"})]
+    again = (
+        {"ana"} if bench.store.overlap else set()
+    )  # rows of the overlap may be new, so they count as new once more
+    assert setting.detector.seen[1:] == [frozenset({"bea", *again})]
     bench.clock.advance(EVERY)
     bench.detect.run([setting])  # nothing new
     assert len(setting.detector.seen) == 2
