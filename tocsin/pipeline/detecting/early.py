@@ -79,9 +79,11 @@ def early_runs(
 
 def _as_early(run: Run, early: Early, claim: Claim) -> Run:
     """The run of an early evaluation. Of its judgements, only those stay findings that `early` admits."""
-    judged = tuple(j if _stays(j, early) else replace(j, finding=None) for j in run.judged)
-    judged = tuple(replace(j, finding=j.finding and replace(j.finding, early=True)) for j in judged)
-    reason = run.reason if run.done else run.reason or f"not evaluated: {run.outcome}"
+    judged = tuple(
+        replace(j, finding=replace(j.finding, early=True) if j.finding and _stays(j, early) else None)
+        for j in run.judged
+    )
+    reason = run.reason or ("" if run.done else f"not evaluated: {run.outcome}")
     return replace(run, outcome=Outcome.EARLY, reason=reason, judged=judged, attempt=claim.attempts + 1)
 
 
@@ -95,7 +97,7 @@ def _triggered(store: Store, setting: Setting, early: Early, claim: Claim) -> Pa
     """What to judge: the values of `early.by` with a trigger since the last early evaluation. None: nothing."""
     by, end = [early.by] if early.by else [], claim.start + claim.length
     due: set[str | None] = set()
-    before = max(claim.read, EPOCH + store.overlap) - store.overlap
+    before = max(claim.read - store.overlap, EPOCH)
     for stream in setting.detector.requires.streams:
         if early.by and early.by not in STREAMS[stream].by_name:
             continue

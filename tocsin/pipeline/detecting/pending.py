@@ -89,7 +89,7 @@ def complete(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime)
 
 
 def _looked(value: Pending, claim: Claim, run: Run, now: datetime) -> Pending:
-    """What an early evaluation leaves in the record. One that failed is repeated after a growing wait, on the same rows."""
+    """What an early evaluation leaves in the record. After a failure, the next one waits longer and counts the same rows."""
     misses = value.get("misses", 0) + 1 if run.reason else 0
     rest = _BACKOFF * 2 ** min(misses, 20) if misses else _REST * timedelta(seconds=run.seconds)
     read = claim.read if misses else claim.reach
