@@ -63,13 +63,18 @@ def read(store: Store, position: Position, alerts: Sequence[Alert]) -> Changes:
 
     Reading a row twice does no harm: alerts depend on the content of the windows, not on how often they are read.
     """
+    newest = position
+    if not store.overlap:  # rows become visible in the order of their ingest times
+        newest = Position(store.newest("run"), store.newest("finding"))
+        if newest == position:
+            return Changes({}, position)
     new = (_EVALUATED, Condition(INGESTED, ">", position.runs - store.overlap))
     runs = store.scan("run", columns=[_DETECTOR, SILENT, INGESTED], where=new).filter(_NOT_SILENT).collect()
     columns = [_DETECTOR, _TYPE, _SUBJECT, ASPECT, _START, INGESTED]
     where = [Condition(INGESTED, ">", position.findings - store.overlap)]
     findings = store.scan("finding", columns=columns, where=where).collect()
     since = _since(store.namespace, set(runs[_DETECTOR]), findings, alerts)
-    reached = Position(_newest(runs, position.runs), _newest(findings, position.findings))
+    reached = Position(_newest(runs, newest.runs), _newest(findings, newest.findings))
     return Changes(_evaluated(store, since) if since else {}, reached)
 
 
@@ -165,4 +170,4 @@ def _finding(row: Mapping[str, Any]) -> Finding | None:
 
 def _newest(rows: pl.DataFrame, before: datetime) -> datetime:
     newest = rows[INGESTED].max()
-    return newest if isinstance(newest, datetime) else before
+    return max(newest, before) if isinstance(newest, datetime) else before

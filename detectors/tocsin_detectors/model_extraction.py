@@ -40,6 +40,7 @@ from tocsin_detectors._honest_queries import (
     distinct,
     sampled,
 )
+from tocsin_detectors._newest_queries import FIRST, LAST, unusual
 from tocsin_detectors._spelling import canonical, changed, pooled
 from tocsin_detectors._unjudged_queries import (
     earliest,
@@ -160,7 +161,12 @@ class ModelExtraction(Detector[Params]):
         if window.baseline not in self._read:
             self._read[window.baseline] = list(HonestQueries.read(window.baseline))
         models = self._read[window.baseline]
-        calls, left_out = self._calls(window)
+        busy = self._busy(window)
+        if window.changed is not None:
+            threshold = self.threshold or window.baseline.threshold or self.floor
+            suspects = unusual(window, busy, models, self.params.sub_windows, threshold)
+            busy = busy.filter(pl.col("pool").is_in(suspects.implode()))
+        calls, left_out = self._calls(window, busy)
         best: dict[str, Score] = {}
         for model, known in models:
             found = known.aligned(calls.filter(pl.col("of") == canonical(model)))
@@ -181,12 +187,11 @@ class ModelExtraction(Detector[Params]):
             usual = max(self._busy(window.before(window.length))["pool"].n_unique() - _MOST_JUDGED, 0)
             yield not_judged(Subject("detector", self.id), "more principals", reason, left_out, usual)
 
-    def _calls(self, window: Window) -> tuple[pl.DataFrame, int]:
+    def _calls(self, window: Window, enough: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         """The distinct calls of the `_MOST_JUDGED` principals with most calls, and the number of others with enough calls.
 
         `of` is the canonical form of the model's name.
         """
-        enough = self._busy(window)
         pools = (
             enough.group_by("pool").agg(pl.col("count").sum()).sort("count", "pool", descending=[True, False])
         )
@@ -199,7 +204,7 @@ class ModelExtraction(Detector[Params]):
 
     def _busy(self, window: Window) -> pl.DataFrame:
         """The number of calls by spelling, of principals (`pool`) with enough calls of one model."""
-        counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
+        counts = window.summary(STREAM, [USER, MODEL], [COUNT, FIRST, LAST], KNOWN)
         counts = counts.with_columns(pooled(counts[USER]).alias("pool"), pooled(counts[MODEL]).alias("of"))
         counts = counts.filter(changed(counts[USER], window))
         return counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)

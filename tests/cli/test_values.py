@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.cli.conftest import Invoke
 from tests.demo.small_story import append, open_app
 from tests.stores import only_embedded
-from tocsin.cli import detect, output, run
+from tocsin.cli import delivery, detect, output, run
 from tocsin.cli.main import tocsin
 from tocsin.cli.values import as_json, clean, text
 from tocsin.contract.findings import Outcome
@@ -113,7 +113,7 @@ def test_a_round_counts_no_notification_to_nobody() -> None:
         "1 event accepted, 0 rejected; 1 window evaluated, 0 skipped, 0 failed; 0 findings; "
         "1 notification sent to pages"
     )
-    assert list(run.warnings(app, tick)) == [
+    assert list(delivery.warnings(app, tick.alerts)) == [
         "2 notifications for receiver quiet not sent: its type is `nobody`"
     ]
 
@@ -121,7 +121,7 @@ def test_a_round_counts_no_notification_to_nobody() -> None:
 def test_a_round_says_that_no_receiver_is_configured() -> None:
     app, tick = _round(("console", "notified", 1))
     assert run.summary(app, tick).endswith("1 notification sent to console")
-    (warning,) = run.warnings(app, tick)
+    (warning,) = delivery.warnings(app, tick.alerts)
     assert warning.startswith("no receiver is configured")
 
 

@@ -171,6 +171,24 @@ def test_empty_lists_say_so_and_are_exit_0(tmp_path: Path) -> None:
         assert run(tmp_path, *arguments, "--json").stdout == ""
 
 
+def test_a_backfill_with_page_delivers_its_alerts_as_firing(
+    plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = str(Path(__file__).parents[2] / "examples" / "plugin")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([example, os.environ.get("PYTHONPATH", "")]))
+    failing_calls(plugin / "inference.ndjson", failed=60)
+    run(plugin, "collect", "ndjson", "inference.ndjson")
+    backfill = ("detect", "--detector", "failed_calls", "--from", "2026-03-01", "--to", "2026-03-09")
+    assert "notification" not in run(plugin, *backfill).stderr
+    assert lines(run(plugin, "alerts", "--json")) == []
+    paged = run(plugin, *backfill, "--page")
+    assert "[FIRING:1] CRITICAL failed_calls" in paged.stdout
+    assert "1 notification sent to console" in paged.stderr
+    [alert] = lines(run(plugin, "alerts", "--json"))
+    assert alert["detector"] == "failed_calls"
+    assert "0 notifications sent" in run(plugin, *backfill, "--page").stderr
+
+
 def test_from_events_to_an_incident(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = str(Path(__file__).parents[2] / "examples" / "plugin")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([example, os.environ.get("PYTHONPATH", "")]))

@@ -87,6 +87,20 @@ def test_only_ends_of_the_subject_are_tried_and_a_growing_score_needs_few() -> N
 
 
 @settings(deadline=None, max_examples=30)
+@given(st.text("ab", min_size=1, max_size=59), st.integers(0, 60), st.integers(0, 60))
+def test_only_prefixes_that_end_in_a_part_of_the_window_are_tried(
+    users: str, since: int, before: int
+) -> None:
+    part = {"since": START + since * MINUTE, "before": START + before * MINUTE}
+    for detector in (Share(NoParams()), Count(NoParams())):
+        inside = [
+            p for p in prefixes(detector, window(users), ANA) if part["since"] <= p.time < part["before"]
+        ]
+        first = next((p.time for p in inside if p.severity), None)
+        assert decisive_event(detector, window(users), ANA, **part) == first
+
+
+@settings(deadline=None, max_examples=30)
 @given(st.text("ab", min_size=1, max_size=59))
 def test_it_is_the_first_of_all_prefixes(users: str) -> None:
     for detector in (Share(NoParams()), Count(NoParams())):

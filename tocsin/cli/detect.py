@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.context import open_app
+from tocsin.cli.delivery import sent, warnings
 from tocsin.cli.output import (
     Exit,
     fail_on_option,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tocsin.pipeline.detecting.records import Run
+    from tocsin.worker.app import App
 
 _SUBJECT = Column("subject.type subject.id", "subject")
 _VERDICT = (
@@ -100,10 +102,20 @@ def detect(
         show(map(_run, runs), _RUN, as_json=as_json, empty="no window is due")
     else:
         _report(runs, verbose=verbose)
+    if page:
+        _page(app)
     _fail(ctx, fail_on, (f.severity for run in runs for f in run.findings))
     ended = [run for run in runs if not run.early]
     if ended and all(run.outcome == "failed" for run in ended):
         ctx.exit(Exit.FAILED)
+
+
+def _page(app: App) -> None:
+    """Raise and deliver the alerts of a backfill. Each alert is reported as firing first, even if it is resolved already."""
+    alerts = app.alert(last=True)
+    print_text(sent(app, alerts), err=True)
+    for line in warnings(app, alerts):
+        print_text(line, err=True)
 
 
 def _report(runs: Sequence[Run], *, verbose: bool) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from tocsin.cli.context import config_path, open_app
+from tocsin.cli.delivery import sent, warnings
 from tocsin.cli.detect import by_severity
 from tocsin.cli.output import Exit, fail_on_option, print_text, progress
 from tocsin.cli.tables import short_time
-from tocsin.contract.alerts import Action
 from tocsin.contract.findings import Outcome, Severity
 from tocsin.words import count
 
@@ -38,7 +37,7 @@ def run(ctx: click.Context, once: bool, fail_on: str | None) -> None:
     with progress("running", plain=True) as at:
         tick = app.tick(at.step, lambda run: at.detail(_line(run)))
     print_text(summary(app, tick))
-    for line in warnings(app, tick):
+    for line in warnings(app, tick.alerts):
         print_text(line, err=True)
     if fail_on and any(f.severity.rank >= Severity(fail_on).rank for r in tick.runs for f in r.findings):
         ctx.exit(Exit.FOUND)
@@ -54,46 +53,12 @@ def summary(app: App, tick: Tick) -> str:
     spooled = f", {tick.counts.spooled:,} in the spool" if tick.counts.spooled else ""
     early = f", {outcomes[Outcome.EARLY]:,} evaluated early" if outcomes[Outcome.EARLY] else ""
     severities = f" ({by_severity(found)})" if found else ""
-    sent = {name: n for name, n in _notified(tick).items() if name not in _silent(app)}
-    receivers = f" to {', '.join(sent)}" if sent else ""
     return (
         f"{count(tick.counts.accepted, 'event')} accepted, {tick.counts.rejected:,} rejected{spooled}; "
         f"{count(sum(r.done for r in tick.runs), 'window')} evaluated, {outcomes[Outcome.SKIPPED]:,} skipped, "
         f"{outcomes[Outcome.FAILED]:,} failed{early}; {count(len(found), 'finding')}{severities}; "
-        f"{count(sum(sent.values()), 'notification')} sent{receivers}"
+        f"{sent(app, tick.alerts)}"
     )
-
-
-def warnings(app: App, tick: Tick) -> Iterator[str]:
-    """Conditions that the user should correct or be aware of."""
-    if tick.alerts is None:
-        yield "another worker does the alerting; this round sent no notification"
-        return
-    notified = _notified(tick)
-    if notified and not app.config.alerting.get("receivers"):
-        yield (
-            "no receiver is configured: notifications are printed on the console only; "
-            "set `alerting.receivers` and `alerting.route` in tocsin.yaml"
-        )
-    for name in sorted(notified.keys() & _silent(app)):
-        yield f"{count(notified[name], 'notification')} for receiver {name} not sent: its type is `nobody`"
-    if tick.alerts.failed + tick.alerts.retried:
-        yield (
-            f"{count(tick.alerts.failed, 'notification')} refused for good, "
-            f"{count(tick.alerts.retried, 'receiver')} to retry; for the reasons: tocsin events alert_history"
-        )
-
-
-def _notified(tick: Tick) -> dict[str, int]:
-    """How many notifications each receiver accepted."""
-    listed = tick.alerts.notifications if tick.alerts else ()
-    return {receiver: number for receiver, outcome, number in listed if outcome == Action.NOTIFIED}
-
-
-def _silent(app: App) -> set[str]:
-    """The receivers that deliver nothing."""
-    receivers = app.config.alerting.get("receivers") or {}
-    return {name for name, given in receivers.items() if given.get("type") == "nobody"}
 
 
 def _line(run: Run) -> str:

@@ -55,7 +55,7 @@ def decisive(
     """
     rows = newest_findings(app.store, [Condition(_END, ">", since), Condition(_START, "<", until)])
     rows = rows.filter(pl.col(ASPECT).is_null())
-    found: list[Decisive] = []
+    found: Decisive | None = None
     for row in rows.iter_rows(named=True):
         if not _about(row, subjects) or Severity(row[_SEVERITY]).rank < least.rank:
             continue
@@ -64,11 +64,12 @@ def decisive(
         used = final_baselines(app, detector.id, window)
         if detector.requires.baseline is not None and not used:
             continue
+        subject, before = Subject(row[_TYPE], row[_SUBJECT]), found.at if found else None
         with one_thread():
-            at = decisive_event(detector, window, Subject(row[_TYPE], row[_SUBJECT]), least, used)
+            at = decisive_event(detector, window, subject, least, used, since=since, before=before)
         if at is not None:
-            found.append(Decisive(detector.id, at, _collected(app.store, detector.requires.streams, at)))
-    return min(found, key=lambda decisive: decisive.at, default=None)
+            found = Decisive(detector.id, at, _collected(app.store, detector.requires.streams, at))
+    return found
 
 
 def final_baselines(app: App, detector: str, window: Window) -> list[Baseline]:

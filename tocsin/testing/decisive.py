@@ -43,6 +43,9 @@ def decisive_event(
     subject: Subject,
     least: Severity = Severity.INFO,
     baselines: Sequence[Baseline] = (),
+    *,
+    since: datetime | None = None,
+    before: datetime | None = None,
 ) -> datetime | None:
     """The event time of the last event of the shortest prefix on which the final evaluation gives a finding.
 
@@ -57,20 +60,25 @@ def decisive_event(
         subject: the subject of the finding.
         least: the minimum severity of the finding.
         baselines: the baselines of the final evaluation, if there are several. The worst score counts, as in production.
+        since: prefixes that end before this time are not evaluated: nothing had happened yet.
+        before: prefixes that end at or after this time are not evaluated.
 
     Returns:
         None if no prefix gives the finding.
     """
     search = _Search.of(detector, window, subject, baselines)
+    times = search.times[
+        since and bisect_left(search.times, since) : before and bisect_left(search.times, before)
+    ]
 
     def found(time: datetime) -> bool:
         severity = search.prefix(time).severity
         return severity is not None and severity.rank >= least.rank
 
     if detector.early is not None and detector.early.grows:
-        place = bisect_left(search.times, True, key=found)  # noqa: FBT003 — False sorts before True
-        return search.times[place] if place < len(search.times) else None
-    return next((time for time in search.times if found(time)), None)
+        place = bisect_left(times, True, key=found)  # noqa: FBT003 — False sorts before True
+        return times[place] if place < len(times) else None
+    return next((time for time in times if found(time)), None)
 
 
 def prefixes(

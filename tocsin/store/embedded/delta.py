@@ -146,7 +146,7 @@ class DeltaStore:
 
     def checkpoint(self, stream: str, key: str) -> int | None:
         table = self._table(stream)
-        return None if table is None else table.transaction_version(key)
+        return None if table is None else self.tables.transaction(stream, table, key)
 
     def checkpoints(self, stream: str) -> Mapping[str, int]:
         table = self._table(stream)

@@ -33,6 +33,7 @@ class Tables:
         self._tables: dict[str, DeltaTable] = {}
         self._logs: dict[str, int] = {}
         self._scans: dict[str, tuple[int, pl.LazyFrame]] = {}
+        self._transactions: dict[str, tuple[int, dict[str, int | None]]] = {}
         self._whole: dict[
             str, set[tuple[str, int]]
         ] = {}  # by stream: the files that were checked, with their sizes
@@ -100,6 +101,18 @@ class Tables:
                 )
                 self._scans[stream] = version, rows
         return rows
+
+    def transaction(self, stream: str, table: DeltaTable, id: str) -> int | None:
+        """The version of an application transaction. deltalake needs milliseconds for it: kept until the next commit."""
+        version = table.version()
+        with self._mutex:
+            known, numbers = self._transactions.get(stream, (-1, {}))
+            if known != version:
+                numbers = {}
+                self._transactions[stream] = version, numbers
+            if id not in numbers:
+                numbers[id] = table.transaction_version(id)
+            return numbers[id]
 
     def _check_newest(self, stream: str, table: DeltaTable) -> None:
         """Check that no commit was emptied: Delta would take the commit before it for the newest one."""

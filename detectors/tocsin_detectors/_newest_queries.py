@@ -1,0 +1,75 @@
+"""Which principals an early evaluation judges on all of their queries: those whose newest queries are unusual.
+
+Otherwise, each early evaluation would read and compare all queries of principals that send queries all day. The final
+evaluation judges every principal on all queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from tocsin.contract.early import GROWTH
+from tocsin.contract.query import Condition, Measure
+from tocsin.contract.streams import TIME
+from tocsin.contract.windows import Window
+from tocsin.stats.extraction import SIZES
+from tocsin_detectors._honest_queries import MODEL, USER, HonestQueries, distinct
+from tocsin_detectors._spelling import canonical, pooled
+
+#: Of a principal, at least so many of the newest calls are judged first, and all since the last trigger (`GROWTH`).
+_NEWEST, _SHARE = SIZES[-1], 1 - 1 / GROWTH
+#: A principal is judged on all queries if the newest reach this part of the threshold. Sub-windows of all queries have
+#: other limits than those of the newest, so the two scores of one attack differ.
+_PART = 0.7
+#: The time of a principal's first and of its last call.
+FIRST, LAST = Measure("first", "min", TIME), Measure("last", "max", TIME)
+
+
+def unusual(
+    window: Window,
+    busy: pl.DataFrame,
+    models: Sequence[tuple[str, HonestQueries]],
+    runs: int,
+    threshold: float,
+) -> pl.Series:
+    """The principals (`pool`) whose newest queries to a model reach a part of the threshold.
+
+    Args:
+        window: a window that is evaluated early.
+        busy: the number of calls by spelling, with the columns `USER`, `pool`, `count`, `first` and `last`.
+        models: the models of the baseline.
+        runs: maximum number of runs of each size that are judged for a principal.
+        threshold: the threshold of the score.
+    """
+    found = set[str]()
+    for calls in _newest(window, busy):
+        for model, known in models:
+            of_model = calls.filter(pl.col("of") == canonical(model))
+            for queries, rows in known.queries(known.aligned(of_model).calls, runs):
+                verdict = known.honest.judge(queries, runs)
+                if verdict is not None and verdict.z >= _PART * threshold:
+                    found.add(rows[USER][0])
+    return pl.Series(sorted(found), dtype=pl.String)
+
+
+def _newest(window: Window, busy: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The newest calls of each principal, read together for principals with similar numbers of calls.
+
+    The time since which calls are read is estimated from the principal's rate.
+    """
+    pools = busy.group_by("pool").agg(pl.col("count").sum(), pl.col("first").min(), pl.col("last").max())
+    part = (_NEWEST / pl.col("count")).clip(_SHARE, 1)
+    pools = pools.with_columns(
+        since=pl.col("last") - (pl.col("last") - pl.col("first")) * part,
+        level=(pl.col("count") / _NEWEST).clip(1).log(4).floor(),
+    )
+    for _, alike in pools.group_by("level", maintain_order=True):
+        since = Condition(TIME, ">=", alike["since"].min())
+        names = busy.filter(pl.col("pool").is_in(alike["pool"].implode()))[USER].unique()
+        named = [] if names.null_count() else [Condition(USER, "in", names.to_list())]
+        calls = distinct(window, where=[since, *named]).join(
+            alike.select(pl.col("pool").alias(USER), "since"), on=USER, maintain_order="left"
+        )
+        yield calls.filter(pl.col(TIME) >= pl.col("since")).with_columns(pooled(calls[MODEL]).alias("of"))
