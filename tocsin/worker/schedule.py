@@ -5,10 +5,12 @@ The store determines what is due, so work missed while the process did not run i
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from logging import ERROR, getLogger
@@ -38,10 +40,11 @@ class Job:
 
 
 class Wakes:
-    """Names of jobs that other jobs ask to start now."""
+    """Names of jobs that other jobs ask to start now. A job that is active is started once more when it has ended."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
+        self._active = Counter[str]()
         self._mutex = threading.Lock()
         self.event = threading.Event()
 
@@ -51,12 +54,31 @@ class Wakes:
             self._names.add(name)
         self.event.set()
 
-    def taken(self) -> set[str]:
-        """The names since the last call."""
+    def taken(self, at_once: Mapping[str, int]) -> set[str]:
+        """The names of jobs that may start now. The others are kept until a run of theirs ends.
+
+        Args:
+            at_once: how many runs of each job may be active.
+        """
         with self._mutex:
             self.event.clear()
-            names, self._names = self._names, set()
+            names = {name for name in self._names if self._active[name] < at_once.get(name, 1)}
+            self._names -= names
         return names
+
+    @contextlib.contextmanager
+    def running(self, name: str) -> Iterator[None]:
+        """Count a run of a job as active."""
+        with self._mutex:
+            self._active[name] += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._active[name] -= 1
+                again = name in self._names
+            if again:
+                self.event.set()
 
 
 class Progress:
@@ -111,18 +133,23 @@ def serve(
         timezone="UTC", executors={"default": {"type": "threadpool", "max_workers": threads}}
     )
     for i, (name, job) in enumerate(jobs.items()):
-        _add(scheduler, name, job, progress, i)
+        _add(scheduler, name, job, progress, wakes, i)
     scheduler.start()
-    _wait(scheduler, stop, hangup, lambda: _replace_jobs(scheduler, reload(), progress), wakes)
+    _wait(scheduler, stop, hangup, lambda: _replace_jobs(scheduler, reload(), progress, wakes), wakes)
     ending()
     scheduler.shutdown(wait=True)
 
 
 def _add(
-    scheduler: BackgroundScheduler, name: str, job: Job, progress: Progress | None, place: int = 0
+    scheduler: BackgroundScheduler,
+    name: str,
+    job: Job,
+    progress: Progress | None,
+    wakes: Wakes,
+    place: int = 0,
 ) -> None:
     scheduler.add_job(
-        _guarded(name, job.work, progress),
+        _guarded(name, job.work, progress, wakes),
         "interval",
         seconds=max(job.every.total_seconds(), 1),
         id=name,
@@ -135,13 +162,13 @@ def _add(
 
 
 def _replace_jobs(
-    scheduler: BackgroundScheduler, jobs: Mapping[str, Job] | None, progress: Progress | None
+    scheduler: BackgroundScheduler, jobs: Mapping[str, Job] | None, progress: Progress | None, wakes: Wakes
 ) -> None:
     """Replace the scheduled jobs."""
     if jobs is None:
         return
     for name, job in jobs.items():
-        _add(scheduler, name, job, progress)
+        _add(scheduler, name, job, progress, wakes)
     for old in scheduler.get_jobs():
         if old.id not in jobs:
             scheduler.remove_job(old.id)
@@ -160,8 +187,8 @@ def _wait(
     """
     offset = time.time() - time.monotonic()
     while not stop.is_set():
-        wakes.event.wait(_POLL)
-        _start_now(scheduler, wakes.taken())
+        if wakes.event.wait(_POLL):
+            _start_now(scheduler, wakes)
         if hangup.is_set():
             hangup.clear()
             reload()
@@ -172,16 +199,21 @@ def _wait(
                 job.modify(next_run_time=SystemClock().now())
 
 
-def _start_now(scheduler: BackgroundScheduler, names: set[str]) -> None:
-    for job in scheduler.get_jobs() if names else ():
+def _start_now(scheduler: BackgroundScheduler, wakes: Wakes) -> None:
+    jobs = scheduler.get_jobs()
+    names = wakes.taken({job.id: job.max_instances for job in jobs})
+    for job in jobs:
         if job.id in names:
             job.modify(next_run_time=SystemClock().now())
 
 
-def _guarded(name: str, work: Callable[[], object], progress: Progress | None) -> Callable[[], None]:
+def _guarded(
+    name: str, work: Callable[[], object], progress: Progress | None, wakes: Wakes
+) -> Callable[[], None]:
     def run() -> None:
         try:
-            work()
+            with wakes.running(name):
+                work()
         except _FAULTS as error:
             log.error("job failed", job=name, error=str(error))  # noqa: TRY400 — no traceback in the log
         else:

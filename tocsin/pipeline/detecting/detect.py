@@ -177,6 +177,8 @@ class Detect:
             if not run.repeats:
                 this.progress(run)
                 this.runs += [run] if this.keep else []
+            if run.findings:
+                self._record(this)  # alerting does not wait for the evaluations of other detectors
             if this.over(self._clock):
                 break
             self._record_if_due(this)
