@@ -24,6 +24,7 @@ WIDTHS = (80, 100, 140, None)
 COMMANDS = {
     "alerts": ["alerts"],
     "alert": ["alerts", "MARIA"],
+    "explain": ["explain", "FINDING"],
     "findings": ["findings"],
     "incidents": ["incidents"],
     "events-access": ["events", "access"],
@@ -31,7 +32,7 @@ COMMANDS = {
     "health": ["health"],
 }
 TABLES = {
-    **{name: command for name, command in COMMANDS.items() if name != "alert"},
+    **{name: command for name, command in COMMANDS.items() if name not in {"alert", "explain"}},
     "scores": ["scores", "--detector", "registry_access"],
     "coverage": ["coverage", "--from", "2026-03-23", "--to", "2026-03-24"],
     "alert-history": ["events", "alert_history"],
@@ -49,10 +50,18 @@ def maria(invoke: Invoke) -> str:
     return next(str(row["fingerprint"])[:6] for row in rows if row["subject.id"] == "maria")
 
 
+@pytest.fixture
+def finding(invoke: Invoke) -> str:
+    """The first characters of the id of the finding about maria."""
+    rows = [json.loads(line) for line in invoke("findings", "--json").stdout.splitlines()]
+    return next(str(row["finding.id"])[:8] for row in rows if row["subject.id"] == "maria")
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_golden(invoke: Invoke, maria: str, name: str, width: int | None) -> None:
-    arguments = [maria if word == "MARIA" else word for word in COMMANDS[name]]
+def test_golden(invoke: Invoke, maria: str, finding: str, name: str, width: int | None) -> None:
+    given = {"MARIA": maria, "FINDING": finding}
+    arguments = [given.get(word, word) for word in COMMANDS[name]]
     shown = invoke(*arguments, width=width).stdout
     file = GOLDEN / f"{name}.{width or 'piped'}.txt"
     if os.environ.get("TOCSIN_WRITE_GOLDEN"):
@@ -183,3 +192,12 @@ def test_tracebacks_of_attempts(invoke: Invoke) -> None:
         json.loads(line) for line in invoke("runs", "--outcome", "failed", "--json").stdout.splitlines()
     ]
     assert row["traceback"] == TRACEBACK
+
+
+def test_an_explanation_as_json_and_its_errors(invoke: Invoke, finding: str) -> None:
+    [row] = [json.loads(line) for line in invoke("explain", finding, "--json").stdout.splitlines()]
+    assert row["ratio"] == pytest.approx(row["score"] / row["threshold"])
+    assert row["next_severity"] is None
+    assert list(row["advice"]) == ["False alarms", "Blind spots", "Respond"]
+    for id in ("none", ""):
+        assert str(invoke("explain", id).exception).startswith("no finding has an id that begins with")
