@@ -95,41 +95,62 @@ def plugins() -> Iterator[str]:
         "Every built-in collector, detector and receiver with its settings, generated from the docstrings. Techniques "
         f"are from MITRE ATLAS {atlas.version()}.\n"
     )
-    catalogue = discovery.discover()
     for kind in KINDS:
         yield f"## {kind.__name__}s\n"
-        for id, plugin in catalogue.of(kind).items():
-            if plugin.__module__.startswith("tocsin_") and _ours(plugin):
-                yield from _plugin(id, plugin)
-
-
-def _ours(plugin: type[Plugin[Any]]) -> bool:
-    package = plugin.__module__.partition(".")[0]
-    return package in {"tocsin_collectors", "tocsin_detectors", "tocsin_alerting"}
-
-
-def _plugin(id: str, plugin: type[Plugin[Any]]) -> Iterator[str]:
-    yield f"### {id}\n\n*{plugin.stability.value}*\n"
-    if issubclass(plugin, Detector):
-        requires = getattr(plugin, "requires", None)
-        if requires is not None:
-            lengths = [f"window {format_length(requires.window)}"]
-            lengths += [f"baseline {format_length(requires.baseline)}"] if requires.baseline else []
-            lengths += [f"history {format_length(requires.history)}"] if requires.history else []
-            yield f"Reads {', '.join(requires.streams)}; {', '.join(lengths)}; playbook `{plugin.playbook}`.\n"
-        for technique in plugin.atlas:
-            yield f"- {technique} {atlas.name(technique)}"
+        if kind is Detector:
+            yield "Each detector has a page of its own.\n\n| detector | finds | stability |\n|---|---|---|"
+        for id, plugin in _built_in(kind).items():
+            if kind is Detector:
+                says = inspect.cleandoc(plugin.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+                yield f"| [{id}](detectors/{id}.md) | {says} | {plugin.stability.value} |"
+            else:
+                yield f"### {id}\n\n*{plugin.stability.value}*\n\n{_docstring(plugin)}"
+                yield from _settings(plugin.params_type())
         yield ""
-    yield _docstring(plugin)
+
+
+def _built_in(kind: type[Plugin[Any]]) -> dict[str, type[Plugin[Any]]]:
+    packages = {"tocsin_collectors", "tocsin_detectors", "tocsin_alerting"}
+    found = discovery.discover().of(kind).items()
+    return {id: plugin for id, plugin in found if plugin.__module__.partition(".")[0] in packages}
+
+
+def detector(id: str, plugin: type[Detector[Any]]) -> Iterator[str]:
+    """docs/detectors/<id>.md."""
+    requires = plugin.requires
+    lengths = {"window": requires.window, "baseline": requires.baseline, "history": requires.history}
+    yield f"# {id}\n\n*{plugin.stability.value}*\n\n{_docstring(plugin)}"
+    yield "## Facts\n\n| fact | value |\n|---|---|"
+    yield f"| streams | {', '.join(f'[{name}](../streams.md#{name})' for name in requires.streams)} |"
+    for name, length in lengths.items():
+        yield f"| {name} | {format_length(length) if length else 'none'} |"
+    yield f"| early evaluation | {_early(plugin)} |"
+    yield f"| playbook | `{plugin.playbook}` |"
+    yield f"| ATLAS techniques | {'; '.join(f'{t} {atlas.name(t)}' for t in plugin.atlas)} |"
+    yield "| measured | [benchmarks](../../benchmarks/README.md) |\n"
+    yield "## Settings\n"
     yield from _settings(plugin.params_type())
+    yield "All detectors have the settings of `detectors.<id>` in [configuration.md](../configuration.md), too.\n"
+
+
+def _early(plugin: type[Detector[Any]]) -> str:
+    early = plugin.early
+    if early is None:
+        return "no: the window is judged when it has ended"
+    of = f" of a value of `{early.by}`" if early.by else ""
+    return f"yes, from {early.rows:,} row{'s' * (early.rows != 1)}{of} on"
 
 
 def _docstring(plugin: type[Plugin[Any]]) -> str:
+    """The docstring as Markdown: a line before an indented one is a heading."""
     lines = inspect.cleandoc(plugin.__doc__ or "").splitlines()
-    found = []
+    found: list[str] = []
     for number, line in enumerate(lines):
         is_heading = number + 1 < len(lines) and lines[number + 1].startswith("    ")
-        found.append(f"\n**{line}**\n" if is_heading and line and not line.startswith(" ") else line.strip())
+        if is_heading and line and not line.startswith(" "):
+            found += [""] * bool(found and found[-1]) + [f"## {line}", ""]
+        else:
+            found.append(line.strip())
     return "\n".join(found) + "\n"
 
 
@@ -183,23 +204,31 @@ def _walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Comman
             yield from _walk(f"{name} {word}", child)
 
 
-PAGES = {
-    "streams.md": streams,
-    "configuration.md": configuration,
-    "plugins.md": plugins,
-    "commands.md": command_line,
-}
+def pages() -> dict[str, Iterator[str]]:
+    """The lines of every page, by its path below this folder."""
+    found = {
+        "streams.md": streams(),
+        "configuration.md": configuration(),
+        "plugins.md": plugins(),
+        "commands.md": command_line(),
+    }
+    return found | {
+        f"detectors/{id}.md": detector(id, made)
+        for id, made in _built_in(Detector).items()
+        if issubclass(made, Detector)
+    }
 
 
 def main() -> int:
     """Write the pages; with --check, compare them with the files."""
-    stale = []
-    for name, make in PAGES.items():
-        text = _NOTE + "\n" + "\n".join(make()).rstrip() + "\n"
+    stale, made = [], pages()
+    for name, lines in made.items():
+        text = _NOTE + "\n" + "\n".join(lines).rstrip() + "\n"
         path = HERE / name
         if not path.exists() or path.read_text() != text:
             stale.append(name)
             if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text)
     words = "out of date; run `make docs`" if "--check" in sys.argv else "written"
     print("\n".join(f"docs/{name}: {words}" for name in stale) or "docs: up to date")

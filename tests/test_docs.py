@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from tocsin.cli.main import tocsin
 from tocsin.config import discovery
+from tocsin.contract.plugin import Detector
 from tocsin.contract.streams import STREAMS
 
 PAGES = [
@@ -53,7 +54,10 @@ def test_every_stream_command_and_plug_in_is_documented() -> None:
     commands = (ROOT / "docs" / "commands.md").read_text()
     assert all(f"## tocsin {name}\n" in commands for name in tocsin.commands)
     plugins = (ROOT / "docs" / "plugins.md").read_text()
-    assert all(f"### {id}\n" in plugins for _, id in discovery.discover().plugins)
+    assert all(
+        (f"(detectors/{id}.md)" if kind is Detector else f"### {id}\n") in plugins
+        for kind, id in discovery.discover().plugins
+    )
 
 
 def test_make_targets_of_the_readme_exist() -> None:
