@@ -98,7 +98,7 @@ def plugins() -> Iterator[str]:
     for kind in KINDS:
         yield f"## {kind.__name__}s\n"
         if kind is Detector:
-            yield "Each detector has a page of its own.\n\n| detector | finds | stability |\n|---|---|---|"
+            yield "Each detector has a separate page.\n\n| detector | finds | stability |\n|---|---|---|"
         for id, plugin in _built_in(kind).items():
             if kind is Detector:
                 says = inspect.cleandoc(plugin.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
