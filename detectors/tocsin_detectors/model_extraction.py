@@ -40,7 +40,7 @@ from tocsin_detectors._honest_queries import (
     distinct,
     sampled,
 )
-from tocsin_detectors._newest_queries import FIRST, LAST, unusual
+from tocsin_detectors._newest_queries import FIRST, GROWTH, LAST, unusual
 from tocsin_detectors._spelling import canonical, changed, pooled
 from tocsin_detectors._unjudged_queries import (
     earliest,
@@ -120,7 +120,7 @@ class ModelExtraction(Detector[Params]):
     stability = Stability.BETA
     #: Six statistics with exponential tails pass this together once in a hundred: ln(6 · 0.2 / 0.01).
     floor = 4.8
-    early = Early(by=USER)
+    early = Early(by=USER, growth=GROWTH)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
