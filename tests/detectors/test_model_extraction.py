@@ -12,8 +12,9 @@ import pytest
 
 from tests.generators.queries import START, calls
 from tocsin.contract.findings import Severity
-from tocsin.contract.windows import Baseline
+from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.errors import BaselineError
+from tocsin.stats.geometry import Placed, Reference
 from tocsin.testing.evaluate import Evaluation, evaluate
 from tocsin_detectors import model_extraction
 from tocsin_detectors._honest_queries import HonestQueries
@@ -108,6 +109,41 @@ def test_a_burst_in_a_long_stream_is_seen(baseline: Baseline) -> None:
     rows = vectors(calls(28, 1, batch=1500), "nightly")
     rows[600:900] = vectors(calls(28, 1, copied=300), "thief")
     assert judged(asked(rows), baseline).findings
+
+
+def early(rows: np.ndarray, baseline: Baseline) -> list[tuple[str, float]]:
+    """The scores of an early evaluation of one principal's queries."""
+    detector = model_extraction.ModelExtraction(model_extraction.Params())
+    day = START + MONTH
+    source = FrameSource.of({"inference": asked(rows)})
+    window = Window(day, day + timedelta(days=1), source, baseline, changed=frozenset({"someone"}))
+    return [(score.subject.id, score.value) for score in detector.score(window)]
+
+
+@pytest.mark.parametrize("before", [0, 300, 2000])
+def test_an_early_evaluation_judges_all_queries_if_the_newest_are_unusual(
+    baseline: Baseline, before: int
+) -> None:
+    honest = vectors(calls(28, 1, batch=2200), "nightly")[:before]
+    rows = np.concatenate([honest, vectors(calls(28, 1, copied=200), "thief")])
+    [(user, score)] = early(rows, baseline)
+    assert user == "someone"
+    assert score == score_of(judged(asked(rows), baseline), "someone")
+
+
+def test_an_early_evaluation_of_usual_queries_judges_the_newest_alone(
+    baseline: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[int] = []
+    place = Reference.place
+
+    def counted(self: Reference, rows: np.ndarray, owners: list[str]) -> Placed:
+        placed.append(len(rows))
+        return place(self, rows, owners)
+
+    monkeypatch.setattr(Reference, "place", counted)
+    assert early(vectors(calls(28, 1, batch=3000), "nightly"), baseline) == []
+    assert 0 < sum(placed) < 400
 
 
 def test_all_principals_may_be_attackers(baseline: Baseline) -> None:
