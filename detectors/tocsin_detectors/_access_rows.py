@@ -23,6 +23,7 @@ COLUMNS = (
     "tocsin.principal.type",
     "event.action",
     "event.outcome",
+    "error.code",
     "source.ip",
     "user_agent.original",
     "tocsin.resource.type",
@@ -35,6 +36,7 @@ COLUMNS = (
 )
 _KEYS = ("principal", "pool", "resource", "action", "address", "agent")
 _DAY = pl.col("time").dt.truncate("1d")
+_REFUSAL = "(?i)denied|unauthorized|forbidden|not_?authorized"
 #: Prefix of the name of a principal that the source does not identify. The address follows.
 UNKNOWN = "unknown@"
 
@@ -45,7 +47,8 @@ def named(rows: pl.DataFrame) -> pl.DataFrame:
     Columns: time, principal (`UNKNOWN` and the address if the source does not identify it), pool (the
     principal's type, or empty), resource (its id, or without an id its type in brackets), version, type,
     action, address, agent, bytes, failed, unknown, serious (the kind of a serious action, see `SERIOUS`),
-    changed (whether the principal changed the resource as its owner does; false for what failed).
+    changed (whether the principal changed the resource as its owner does; false for what failed), provider, refused
+    (whether it failed for lack of rights).
     """
     rows = rows.select(
         time=pl.col(TIME),
@@ -67,6 +70,8 @@ def named(rows: pl.DataFrame) -> pl.DataFrame:
         bytes=pl.col("http.response.bytes").fill_null(0).clip(0).cast(pl.Float64),
         failed=pl.col("event.outcome").eq("failure").fill_null(value=False),
         unknown=pl.col("user.id").is_null(),
+        provider=pl.coalesce("event.provider", "service.name"),
+        refused=pl.col("error.code").str.contains(_REFUSAL).fill_null(value=False),
     )
     pairs = rows.select("action", "type").unique().filter(pl.col("action").is_not_null())
     said = [(a, t, serious(a, t), changes(a, t)) for a, t in pairs.iter_rows()]

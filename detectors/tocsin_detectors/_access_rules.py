@@ -99,11 +99,14 @@ def _grant_then_use(rows: pl.DataFrame) -> pl.DataFrame:
 
     A grant concerns accesses to the resource, and by the principal, that it names. If the log does not name either,
     the grant concerns accesses by the principal that made the grant. Each access is compared with the latest grant only,
-    so that the cost grows with the number of rows.
+    so that the cost grows with the number of rows. Who sets up something new uses what it created: that is no use.
     """
     named = ~pl.col("resource").str.starts_with("(")
     grants = _done(rows, "grant").select("window", granted="time", by="principal", on="resource", named=named)
     uses = rows.filter(pl.col("fresh"), ~pl.col("grant"), ~pl.col("failed")).sort("time")
+    created = pl.col("action").str.contains(r"(?i)^create") & ~pl.col("failed")
+    made = rows.filter(created).select("window", "principal", "resource").unique()
+    uses = uses.join(made, on=made.columns, how="anti", maintain_order="left")
     uses = uses.with_columns(last=pl.col("principal").str.extract("/([^/]*)$"))
     detail = pl.format("first access to {}, soon after a grant by {}", "resource", "by")
     found = []

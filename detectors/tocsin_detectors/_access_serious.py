@@ -22,7 +22,7 @@ from tocsin.words import short
 from tocsin_detectors._access_customs import Customs, Own, network, networks_of
 from tocsin_detectors._access_habits import ALL, EVEN, IN_HOURS, Oddity, Rates, hours_of
 from tocsin_detectors._access_log import Session
-from tocsin_detectors._access_points import RARE, Hit
+from tocsin_detectors._access_points import RARE, SERIOUS, Hit
 from tocsin_detectors._access_rows import UNKNOWN
 
 #: Thresholds of a hit with one sign, of each further sign, and of each further kind: severity `high` at least.
@@ -78,7 +78,7 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
         points = FURTHER if hits else SURE + FURTHER * (len(why) - 1)
         what = _words([row for row, _ in said])
         at = format_time(said[0][0]["time"])
-        hits.append(Hit(f"serious_{kind}", points, f"{what}: {', '.join(sorted(why))}", at))
+        hits.append(Hit(SERIOUS + kind, points, f"{what}: {', '.join(sorted(why))}", at))
         words.append(what)
         signs |= why
     acts.sort(key=lambda act: not act[1])

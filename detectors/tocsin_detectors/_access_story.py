@@ -12,7 +12,7 @@ from tocsin.contract.findings import Json, Score, Subject
 from tocsin.words import count, listed, sentence, short
 from tocsin_detectors._access_habits import Oddity
 from tocsin_detectors._access_log import Session
-from tocsin_detectors._access_points import Hit
+from tocsin_detectors._access_points import DANGER, SERIOUS, Hit
 from tocsin_detectors._access_serious import Serious
 from tocsin_detectors._access_touches import Touch
 
@@ -41,7 +41,7 @@ class Story:
     def score(self, threshold: float | None, floor: float) -> Score:
         """The nats and the broken rules as one score. During calibration there is no threshold: rules add 0."""
         nats = sum(touch.nats for touch in self.top) + sum(oddity.nats for oddity in self.odd)
-        points = min(sum(hit.points for hit in self.hits), _POINTS)
+        points = min(points_of(self.hits), _POINTS)
         value = nats + points * (threshold or 0.0)
         quiet = value < (threshold or floor)
         return Score(
@@ -93,6 +93,14 @@ class Story:
         broken = [hit.rule for hit in self.hits if hit.points > 0]
         broken += [oddity.name for oddity in sorted(self.odd, key=lambda o: -o.nats) if oddity.nats > 0]
         return [name.replace("_", " ") for name in broken]
+
+
+def points_of(hits: Sequence[Hit]) -> float:
+    """The points of hits together. A serious action may be a dangerous one, too: of these two sums, the larger one counts."""
+    dangers = sum(hit.points for hit in hits if hit.rule.startswith(DANGER))
+    serious = sum(hit.points for hit in hits if hit.rule.startswith(SERIOUS))
+    others = sum(hit.points for hit in hits if not hit.rule.startswith((DANGER, SERIOUS)))
+    return others + max(dangers, serious)
 
 
 def sums_of(rows: pl.DataFrame, groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:

@@ -121,6 +121,9 @@ class Detector(Plugin[P]):
     `early` says what a window that has not ended means to the detector. None: the detector judges a window only after its
     end.
 
+    `rules` says that the detector judges a window without a baseline: by fixed rules and bundled priors, with `floor` as the
+    threshold. `score` then gets a window whose `baseline` is None. Until there is a baseline, the other detectors are skipped.
+
     `family` selects the dashboard that shows the detector's findings and its `panels`.
     """
 
@@ -131,6 +134,7 @@ class Detector(Plugin[P]):
     panels: ClassVar[tuple[Panel, ...]] = ()
     threshold: ClassVar[float | None] = None
     floor: ClassVar[float] = 0.0
+    rules: ClassVar[bool] = False
     early: ClassVar[Early | None] = None
 
     def configure(self, id: str, requires: Requires, threshold: float | None) -> None:
