@@ -38,7 +38,9 @@ def frame(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         for event in access_events({k: v for k, v in record.items() if k != "userAgent"}):
             row, unmapped = shape("access", event)
             rows.append((*row[:-1], msgspec.json.encode(unmapped).decode() if unmapped else None))
-    columns = {c.name: pl.Series(c.name, [row[at] for row in rows]) for at, c in enumerate(columns_of("access"))}
+    columns = {
+        c.name: pl.Series(c.name, [row[at] for row in rows]) for at, c in enumerate(columns_of("access"))
+    }
     columns[UNMAPPED] = columns[UNMAPPED].cast(pl.String)
     return conform(pl.DataFrame(columns), "access").sort("@timestamp")
 
@@ -76,7 +78,13 @@ class Account:
         return sorted(self._records, key=lambda record: str(record["eventTime"]))
 
     def _add(
-        self, who: Mapping[str, Any], address: str, time: datetime, action: str, asked: Mapping[str, Any], **more: Any
+        self,
+        who: Mapping[str, Any],
+        address: str,
+        time: datetime,
+        action: str,
+        asked: Mapping[str, Any],
+        **more: Any,
     ) -> None:
         service, _, name = action.partition(":")
         read = name.startswith(("Describe", "List", "Get", "Lookup", "Filter", "Decrypt"))
@@ -102,13 +110,21 @@ class Account:
             self._add(identity, address, time, action, asked)
         for _ in range(self._rng.poisson(2)):
             time = start + timedelta(hours=float(np.clip(self._rng.normal(11, 2.5), 6, 19)))
-            asked = {"bucketName": f"data-{self._rng.integers(6)}", "key": f"t{self._rng.integers(40)}.parquet"}
+            asked = {
+                "bucketName": f"data-{self._rng.integers(6)}",
+                "key": f"t{self._rng.integers(40)}.parquet",
+            }
             self._add(identity, address, time, "s3:GetObject", asked)
         noon = start + timedelta(hours=12, minutes=float(self._rng.uniform(0, 59)))
         if number == 0 and self._rng.random() < 0.4:
-            self._add(identity, address, noon, "ssm:StartSession", {"target": f"i-{self._rng.integers(5):04d}"})
+            self._add(
+                identity, address, noon, "ssm:StartSession", {"target": f"i-{self._rng.integers(5):04d}"}
+            )
         if self._rng.random() < 0.05:
-            asked = {"groupId": f"sg-{self._rng.integers(4)}", "ipPermissions": {"items": [{"cidrIp": "10.0.0.0/16"}]}}
+            asked = {
+                "groupId": f"sg-{self._rng.integers(4)}",
+                "ipPermissions": {"items": [{"cidrIp": "10.0.0.0/16"}]},
+            }
             self._add(identity, address, noon, "ec2:AuthorizeSecurityGroupIngress", asked)
         if self._rng.random() < 0.03:  # a mistake
             denied = {"errorCode": "AccessDenied", "errorMessage": "not authorized"}
@@ -119,13 +135,25 @@ class Account:
         for hour in range(0, 24, 2):
             time = start + timedelta(hours=hour, minutes=7)
             for secret in range(3):
-                self._add(_role("app"), "10.0.3.4", time, "secretsmanager:GetSecretValue", {"secretId": f"app/{secret}"})
+                self._add(
+                    _role("app"),
+                    "10.0.3.4",
+                    time,
+                    "secretsmanager:GetSecretValue",
+                    {"secretId": f"app/{secret}"},
+                )
                 self._add(_role("app"), "10.0.3.4", time, "kms:Decrypt", {"keyId": "alias/app"})
         night = start + timedelta(hours=2, minutes=float(self._rng.uniform(0, 30)))
         job = {"trainingJobName": f"train-{start:%Y%m%d}", "roleArn": "arn:aws:iam::111122223333:role/train"}
         self._add(_role("train"), "10.0.3.9", night, "sagemaker:CreateTrainingJob", job)
         for key in range(10):
-            self._add(_role("train"), "10.0.3.9", night, "s3:GetObject", {"bucketName": "data-0", "key": f"t{key}.parquet"})
+            self._add(
+                _role("train"),
+                "10.0.3.9",
+                night,
+                "s3:GetObject",
+                {"bucketName": "data-0", "key": f"t{key}.parquet"},
+            )
         if start.weekday() < 5 and self._rng.random() < 0.7:
             time = start + timedelta(hours=14, minutes=float(self._rng.uniform(0, 90)))
             for function in self._rng.choice(6, 2, replace=False):
@@ -158,11 +186,22 @@ class Account:
             for hour in range(0, 24, 3):
                 time = start + timedelta(hours=hour, minutes=float(self._rng.uniform(0, 59)))
                 key = f"AWSLogs/{ACCOUNT}/{folder}/{time:%Y/%m/%d}/{time:%Y%m%dT%H%MZ}_{self._rng.integers(1 << 40):x}.gz"
-                self._add(who, f"{service}.amazonaws.com", time, "s3:PutObject", {"bucketName": "log-archive", "key": key})
-                self._add(who, f"{service}.amazonaws.com", time, "s3:GetBucketAcl", {"bucketName": "log-archive"})
+                self._add(
+                    who,
+                    f"{service}.amazonaws.com",
+                    time,
+                    "s3:PutObject",
+                    {"bucketName": "log-archive", "key": key},
+                )
+                self._add(
+                    who, f"{service}.amazonaws.com", time, "s3:GetBucketAcl", {"bucketName": "log-archive"}
+                )
         who, noon = {"type": "AWSService", "invokedBy": "lambda.amazonaws.com"}, start + timedelta(hours=12)
         for role in range(3):
-            asked = {"roleArn": f"arn:aws:iam::{ACCOUNT}:role/fn-{role}", "roleSessionName": f"s{self._rng.integers(1 << 30)}"}
+            asked = {
+                "roleArn": f"arn:aws:iam::{ACCOUNT}:role/fn-{role}",
+                "roleSessionName": f"s{self._rng.integers(1 << 30)}",
+            }
             self._add(who, "lambda.amazonaws.com", noon, "sts:AssumeRole", asked)
         linked = _role("AWSServiceRoleForAutoScaling", "aws-service-role/autoscaling.amazonaws.com/")
         for action in ("ec2:RunInstances", "ec2:TerminateInstances"):
@@ -174,4 +213,9 @@ def _role(name: str, path: str = "") -> dict[str, Any]:
     """A session of a role."""
     issuer = {"type": "Role", "arn": f"arn:aws:iam::{ACCOUNT}:role/{path}{name}", "userName": name}
     session = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/session"
-    return {"type": "AssumedRole", "arn": session, "accountId": ACCOUNT, "sessionContext": {"sessionIssuer": issuer}}
+    return {
+        "type": "AssumedRole",
+        "arn": session,
+        "accountId": ACCOUNT,
+        "sessionContext": {"sessionIssuer": issuer},
+    }

@@ -66,13 +66,14 @@ def alone(rows: pl.DataFrame, prior: Prior, window: Window, detector: str, floor
 def _many(rows: pl.DataFrame) -> Mapping[str, list[Hit]]:
     """Many deletions, and far more downloads than the other principals of the window."""
     found: dict[str, list[Hit]] = {}
-    done = rows.filter(~pl.col("failed"))
-    made = done.filter("create").select("principal", "resource").unique()
-    gone = done.filter(pl.col("serious") == "delete").join(made, on=["principal", "resource"], how="anti")
+    done = rows.filter(~pl.col("failed"), ~pl.col("aws"))
+    gone = done.filter(pl.col("serious") == "delete", ~pl.col("mine"))
     gone = gone.group_by("principal").agg(number=pl.struct("resource", "version").n_unique())
     for name, number in gone.filter(pl.col("number") >= DELETED).iter_rows():
         found.setdefault(name, []).append(Hit("mass_delete", MANY, f"deleted {number} resources"))
-    taken = done.filter("download").group_by("principal").agg(number=pl.struct("resource", "version").n_unique())
+    taken = (
+        done.filter("download").group_by("principal").agg(number=pl.struct("resource", "version").n_unique())
+    )
     for name, number in taken.filter(pl.col("number") >= DOWNLOADED).iter_rows():
         others = taken.filter(pl.col("principal") != name)["number"].to_numpy()
         usual = float(np.quantile(others, 0.95)) if len(others) else 0.0

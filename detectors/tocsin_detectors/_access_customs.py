@@ -101,8 +101,11 @@ class Customs:
 
     def created_by(self, own: Own, name: str) -> bool:
         """Whether a principal itself created a resource in this window, and nobody touched it before."""
-        resource = self._code(name)
-        return resource in own.created and not name.startswith("(") and not self._touchers[resource]
+        return self._code(name) in own.created and not name.startswith("(") and self.is_new(name)
+
+    def is_new(self, name: str) -> bool:
+        """Whether nobody touched a resource before this window."""
+        return not self._touchers[self._code(name)]
 
     def newcomers_do(self, pool: str, kind: str) -> bool:
         """Whether principals of a pool do this kind on their first day."""

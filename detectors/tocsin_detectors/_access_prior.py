@@ -7,7 +7,7 @@ and an action that neither the principal nor its pool does has half a point more
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -29,13 +29,14 @@ FURTHER = 0.5
 REFUSED = 4
 #: Points more for an action that neither a principal with a history nor others of its pool did before.
 NEVER = 0.5
-#: Points less for what concerns a resource that the principal created in the window, and for what failed by mistake.
-CREATED, FAILED = 0.5, 0.5
+#: Points less for what failed for another reason than a lack of rights.
+FAILED = 0.5
+#: Points less for opening only what the principal created in the window: nothing of others is in it.
+EMPTY = 1.0
 #: Windows of a vetted history in which a principal did an action, from which the action is its habit.
 HABIT = 2
 #: Other principals, and their windows, from which an action is a custom of a pool.
 OTHERS, WINDOWS = 2, 3
-_SERVICE, _LINKED = r"\.amazonaws\.com$", ":role/aws-service-role/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +50,37 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The dangerous rows of a window by principal, and the resources that principals created in it."""
+    """The dangerous rows of a window by principal, and the actions that many principals were refused."""
 
     rows: Mapping[str, pl.DataFrame]
-    created: Mapping[str, set[str]] = field(default_factory=dict)
-    refused: Mapping[str, list[str]] = field(default_factory=dict)
+    refused: Mapping[str, list[str]]
 
     @classmethod
     def of(cls, rows: pl.DataFrame, window: Window) -> Prior:
         """The dangerous rows of a window. The unmapped fields are read only for actions that depend on them.
 
         Args:
-            rows: the window's rows, from `named`.
+            rows: the window's rows, from `named` and `with_new`.
             window: the window.
         """
-        rows = rows.filter(~is_service(), pl.col("action").is_not_null())
+        rows = rows.filter(~pl.col("aws"), pl.col("action").is_not_null())
         pairs = list(rows.select("action", "provider").unique().iter_rows())
-        plain = rows.filter(pl.col("action").is_in(dangerous(pairs))).with_columns(detail=pl.lit(None, pl.String))
+        plain = rows.filter(pl.col("action").is_in(dangerous(pairs))).with_columns(
+            detail=pl.lit(None, pl.String)
+        )
         if needed := conditional(pairs):
-            where = [Condition("event.action", "in", needed)]
-            found = window.rows("access", (*COLUMNS, UNMAPPED), where)
-            detail = named(found).with_columns(detail=found[UNMAPPED]).filter(~is_service())
-            plain = plain.filter(~pl.col("action").is_in(needed))
-            plain = pl.concat([plain.select(detail.columns), detail])
-        plain = plain.sort("time", "action", "resource")
-        created = rows.filter(pl.col("action").str.contains(r"(?i)^create"), ~pl.col("failed"))
+            found = window.rows("access", (*COLUMNS, UNMAPPED), [Condition("event.action", "in", needed)])
+            asked = named(found).with_columns(detail=found[UNMAPPED]).filter(~pl.col("aws"))
+            new = rows.filter("mine").select("principal", "resource", "mine").unique()
+            asked = asked.join(new, on=["principal", "resource"], how="left")
+            asked = asked.with_columns(pl.col("mine").fill_null(value=False))
+            plain = pl.concat([plain.filter(~pl.col("action").is_in(needed)).select(asked.columns), asked])
+        parts = plain.sort("time", "action", "resource").partition_by(
+            "principal", as_dict=True, maintain_order=True
+        )
         refused = rows.filter("refused").group_by("principal").agg(pl.col("action").unique().sort())
         return cls(
-            _parts(plain),
-            {name: set(part["resource"]) for name, part in _parts(created).items()},
+            {str(name): part for (name,), part in parts.items()},
             {name: actions for name, actions in refused.iter_rows() if len(actions) >= REFUSED},
         )
 
@@ -93,33 +96,18 @@ class Prior:
         if rows is not None:
             for (action, provider), part in rows.group_by("action", "provider", maintain_order=True):
                 entry = danger(str(action), None if provider is None else str(provider))
-                hit = self._hit(principal, entry, part, known) if entry else None
+                hit = _hit(entry, part, known) if entry else None
                 worst = found.get(entry.consequence) if entry else None
                 if hit and (worst is None or hit.points > worst.points):
                     found[hit.rule.removeprefix(DANGER)] = hit
         if principal in self.refused:
             actions = self.refused[principal]
             words = ", ".join(short(action, 24) for action in actions[:3])
-            found["refused"] = Hit(f"{DANGER}refused", 1.0, f"{len(actions)} different actions were refused: {words}")
+            found["refused"] = Hit(
+                f"{DANGER}refused", 1.0, f"{len(actions)} different actions were refused: {words}"
+            )
         hits = sorted(found.values(), key=lambda hit: (-hit.points, hit.rule))
         return [hit if at == 0 else _further(hit) for at, hit in enumerate(hits)]
-
-    def _hit(self, principal: str, entry: Danger, rows: pl.DataFrame, known: Known) -> Hit | None:
-        matched = rows
-        if entry.when is not None:
-            fits = [detail is not None and fulfilled(entry, detail) for detail in rows["detail"]]
-            matched = rows.filter(pl.Series(fits, dtype=pl.Boolean))
-        raised = entry.raised is not None and len(matched) > 0
-        rows = matched if raised or entry.raised is None else rows
-        if _number(rows) < entry.many:
-            return None
-        points = float(entry.raised or 0) if raised else entry.points
-        mine = self.created.get(principal, set())
-        if not raised and set(rows["resource"]) <= mine and entry.consequence != "persistence":
-            points -= CREATED
-        if rows["failed"].all() and not rows["refused"].any():
-            points -= FAILED
-        return _told(entry, rows, points, known) if points > 0 else None
 
 
 class Vetted:
@@ -134,7 +122,9 @@ class Vetted:
         windows = windows_of(self._part, period)
         #: By pool and action: the principal of each window in which it was done.
         self._did: dict[tuple[str, str], list[int]] = {}
-        triples = np.unique(np.stack([self._part.codes["action"], self._part.codes["principal"], windows]), axis=1)
+        triples = np.unique(
+            np.stack([self._part.codes["action"], self._part.codes["principal"], windows]), axis=1
+        )
         for action, who, _ in triples.T.tolist():
             self._did.setdefault((past.pools[who], names[action]), []).append(who)
 
@@ -144,7 +134,9 @@ class Vetted:
         past = session.past.before(self._until)
         pairs = np.unique(np.stack([past.codes["action"], windows_of(past, self._period)]), axis=1)
         actions, number = np.unique(pairs[0], return_counts=True)
-        habits = {names[a] for a, n in zip(actions.tolist(), number.tolist(), strict=True) if a >= 0 and n >= HABIT}
+        habits = {
+            names[a] for a, n in zip(actions.tolist(), number.tolist(), strict=True) if a >= 0 and n >= HABIT
+        }
         customs = set()
         for (pool, action), who in self._did.items():
             others = [one for one in who if one != code]
@@ -153,11 +145,23 @@ class Vetted:
         return Known(frozenset(habits), frozenset(customs), new=not len(session.past))
 
 
-def is_service() -> pl.Expr:
-    """Whether a row is AWS's own service's: its name and the path of its role are reserved, nobody else can have them."""
-    name, aws = pl.col("principal"), pl.col("provider").str.ends_with(".amazonaws.com")
-    reserved = name.str.contains(_SERVICE) | name.str.contains(_LINKED, literal=True)
-    return (reserved & aws).fill_null(value=False)
+def _hit(entry: Danger, rows: pl.DataFrame, known: Known) -> Hit | None:
+    matched = rows
+    if entry.when is not None:
+        fits = [detail is not None and fulfilled(entry, detail) for detail in rows["detail"]]
+        matched = rows.filter(pl.Series(fits, dtype=pl.Boolean))
+    raised = entry.raised is not None and len(matched) > 0
+    rows = matched if raised or entry.raised is None else rows
+    if raised and rows["mine"].all() and entry.consequence == "exposure":
+        return _told(entry, rows, max(float(entry.raised or 0) - EMPTY, entry.points), known)
+    if not raised and entry.consequence != "persistence":
+        rows = rows.filter(~pl.col("mine"))
+    if _number(rows) < entry.many:
+        return None
+    points = float(entry.raised or 0) if raised else entry.points
+    if entry.consequence != "resources" and rows["failed"].all() and not rows["refused"].any():
+        points -= FAILED
+    return _told(entry, rows, points, known) if points > 0 else None
 
 
 def _told(entry: Danger, rows: pl.DataFrame, points: float, known: Known) -> Hit:
@@ -181,8 +185,3 @@ def _number(rows: pl.DataFrame) -> int:
     """Different resources; each row without a named resource counts as one."""
     unnamed = rows["resource"].str.starts_with("(")
     return int(rows.filter(~unnamed)["resource"].n_unique() + unnamed.sum())
-
-
-def _parts(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    parts = rows.partition_by("principal", as_dict=True, maintain_order=True)
-    return {str(name): part for (name,), part in parts.items()}

@@ -69,8 +69,9 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
     signs: set[str] = set()
     for kind in _ORDER:
         of_kind = [(row, why) for row, why in acts if row["serious"] == kind]
-        if scene.is_mass(kind, [row for row, _ in of_kind]):
-            of_kind = [(row, why | {MASS}) for row, why in of_kind]
+        foreign = [row for row, _ in of_kind if not scene.is_own(row)]
+        if scene.is_mass(kind, foreign):
+            of_kind = [(row, why if scene.is_own(row) else why | {MASS}) for row, why in of_kind]
         said = sorted((act for act in of_kind if act[1]), key=_importance)
         if not said:
             continue
@@ -104,6 +105,8 @@ class _Scene:
     def _signs(self, row: dict[str, Any]) -> set[str]:
         name, kind = row["resource"], row["serious"]
         found: set[str] = set()
+        if self.is_own(row):
+            return found
         if self._new:
             if kind != "audit" and self._customs.created_by(self._own, name):
                 return found
@@ -119,6 +122,10 @@ class _Scene:
         if self._odds[row["time"].hour] >= LATE:
             found.add(OFF_HOURS)
         return found
+
+    def is_own(self, row: dict[str, Any]) -> bool:
+        """Whether the principal created the resource in this window, and nobody touched one of its name before."""
+        return row["mine"] and self._customs.is_new(row["resource"])
 
     def is_mass(self, kind: str, rows: Sequence[dict[str, Any]]) -> bool:
         """Whether the principal did far more of a kind than is usual."""

@@ -40,7 +40,10 @@ class Story:
 
     def score(self, threshold: float | None, floor: float) -> Score:
         """The nats and the broken rules as one score. During calibration there is no threshold: rules add 0."""
-        nats = sum(touch.nats for touch in self.top) + sum(oddity.nats for oddity in self.odd)
+        touches = sum(touch.nats for touch in self.top)
+        if threshold is not None and not len(self.session.past):
+            touches = min(touches, threshold)  # without a past, nothing is surprising for it
+        nats = touches + sum(oddity.nats for oddity in self.odd)
         points = min(points_of(self.hits), _POINTS)
         value = nats + points * (threshold or 0.0)
         quiet = value < (threshold or floor)

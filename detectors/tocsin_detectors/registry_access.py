@@ -19,11 +19,11 @@ from tocsin.stats.surprise import Floats
 from tocsin_detectors._access_alone import alone
 from tocsin_detectors._access_crowd import Crowd, new_spellings, spellings
 from tocsin_detectors._access_customs import Customs
-from tocsin_detectors._access_habits import ALL, active, oddities, pools, rates
+from tocsin_detectors._access_habits import ALL, VOLUME, active, oddities, pools, rates
 from tocsin_detectors._access_log import Log, Session, day_of
 from tocsin_detectors._access_points import learn, session_hits, weigh
 from tocsin_detectors._access_prior import Prior, Vetted
-from tocsin_detectors._access_rows import COLUMNS, compact, named, remembered
+from tocsin_detectors._access_rows import COLUMNS, compact, named, remembered, with_new
 from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_kind
 from tocsin_detectors._access_serious import serious_hits
 from tocsin_detectors._access_story import Story, sums_of
@@ -124,7 +124,7 @@ class RegistryAccess(Detector[Params]):
     """
 
     id = "registry_access"
-    requires = Requires("access", window="1d", baseline="90d", history="400d")
+    requires = Requires("access", window="1d", baseline="90d", history="400d", shortest="7d")
     atlas = ("AML.T0012", "AML.T0035", "AML.T0044")
     playbook = "registry-intrusion"
     family = Family.ACCESS
@@ -156,7 +156,7 @@ class RegistryAccess(Detector[Params]):
             window=pl.col("time").dt.truncate(self.requires.window),
         )
         first = pl.col("window").min().over("principal", "resource")
-        rows = rows.with_columns(fresh=pl.col("window") == first)
+        rows = with_new(rows.with_columns(fresh=pl.col("window") == first), ["window"])
         habits, rules = learn(rows, log, self._period)
         values: dict[str, Json] = {
             "until": format_time(window.end),
@@ -171,7 +171,7 @@ class RegistryAccess(Detector[Params]):
         return window, replace(window, start=max(middle, window.start))
 
     def score(self, window: Window) -> Iterator[Score]:
-        rows = sorted_by_kind(named(window.rows("access", COLUMNS)))
+        rows = with_new(sorted_by_kind(named(window.rows("access", COLUMNS))))
         if rows.is_empty():
             return
         prior = Prior.of(rows, window)
@@ -183,16 +183,22 @@ class RegistryAccess(Detector[Params]):
         begin, log = len(log), log.extended(compact(rows, self._bin))
         past, today = log.where(slice(begin)).trusted_until(day_of(memory.until)), log.since(begin)
         touched = Touched.of(past, today, memory.rates, now, self.params.half_life)
-        parts = _broken(rows, touched, past, window.start), rows.filter(pl.col("serious").is_not_null())
+        parts = (
+            _broken(rows, touched, past, window.start),
+            rows.filter(pl.col("serious").is_not_null(), ~pl.col("aws")),
+        )
         weight = _weight(touched, prior.principals, *parts)
         crowd = Crowd.of(past, today, weight, self._period).of_changed(today, window)
         vetted = Vetted(past, day_of(memory.until), self._period)
         broken, serious = (_by_principal(part, today, crowd) for part in parts)
         groups = spellings(today)
+        reserved = set(rows.filter("aws")["principal"])
         sums, customs = sums_of(rows, groups), Customs(past, today, memory.rates, self._period)
         for session in self._sessions(past, today, touched, crowd, groups, now):
             name, code = session.principal, int(session.today.codes["principal"][0])
-            odd = oddities(session, memory.rates)
+            top, odd = touched.top(code, self.params.top), oddities(session, memory.rates)
+            if name in reserved:
+                top, odd = [], [sign for sign in odd if sign.name in VOLUME]
             found = session_hits(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
             if name in broken:
                 found += weigh(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
@@ -200,7 +206,7 @@ class RegistryAccess(Detector[Params]):
             acts = serious_hits(session, serious[name], odd, customs) if name in serious else None
             story = Story(
                 session,
-                touched.top(code, self.params.top),
+                top,
                 len(touched.nats[touched.rows(code)]),
                 int(touched.fresh[touched.rows(code)].sum()),
                 odd,

@@ -66,21 +66,30 @@ class Requires:
     """The streams that a detector reads, and the lengths of its window, baseline and history.
 
     `baseline=None` means that the detector uses no baseline. The configuration can override the lengths of window
-    and baseline.
+    and baseline. `shortest` is the history from which a shortened baseline may be fitted on a new installation; None: a
+    baseline needs at least half of its length. A shortened baseline has a wider threshold, and its findings are at most
+    `medium` (`tocsin.contract.short`).
     """
 
     streams: tuple[str, ...]
     window: timedelta
     baseline: timedelta | None
     history: timedelta | None
+    shortest: timedelta | None
 
     def __init__(
-        self, *streams: str, window: str, baseline: str | None = None, history: str | None = None
+        self,
+        *streams: str,
+        window: str,
+        baseline: str | None = None,
+        history: str | None = None,
+        shortest: str | None = None,
     ) -> None:
         object.__setattr__(self, "streams", streams)
         object.__setattr__(self, "window", parse_length(window))
         object.__setattr__(self, "baseline", parse_length(baseline) if baseline else None)
         object.__setattr__(self, "history", parse_length(history) if history else None)
+        object.__setattr__(self, "shortest", parse_length(shortest) if shortest else None)
 
 
 class Plugin(ABC, Generic[P]):
