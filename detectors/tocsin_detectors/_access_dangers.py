@@ -2,8 +2,8 @@
 
 `data/dangers.csv` lists actions by their consequence. It was compiled from public descriptions of what the actions do: the
 cloud techniques of MITRE ATT&CK v16 (a technique in each row), the service authorization reference of AWS (access level
-"permissions management"), section 4 of the CIS AWS Foundations Benchmark 1.5, the public lists of ways to raise privileges in
-AWS IAM (Rhino Security Labs 2018), and the audit logs of Google Cloud and Azure.
+"permissions management"), section 4 of the CIS AWS Foundations Benchmark 1.5, public lists of ways to raise privileges
+in AWS IAM (Rhino Security Labs 2018), and the audit logs of Google Cloud and Azure.
 
 Points are thresholds: 2 if the action alone hides, opens, destroys or takes over; 1.5 if it gives lasting access or reads
 secrets; 1 if it is seldom honest; 0.5 if it says something only beside other signs. `when` is a regular expression that the

@@ -52,8 +52,8 @@ def named(rows: pl.DataFrame) -> pl.DataFrame:
     principal's type, or empty), resource (its id, or without an id its type in brackets), version, type,
     action, address, agent, bytes, failed, unknown, serious (the kind of a serious action, see `SERIOUS`),
     changed (whether the principal changed the resource as its owner does; false for what failed), provider, refused
-    (whether it failed for lack of rights), made (whether it creates the resource that it names, see `creates`), aws (whether it
-    is of a service of AWS itself: its name and the path of its role are reserved, nobody else can have them).
+    (whether it failed for lack of rights), made (whether it creates the resource that it names, see `creates`), aws
+    (whether it is of a service of AWS itself: its name and the path of its role are reserved, nobody else can have them).
     """
     rows = rows.select(
         time=pl.col(TIME),

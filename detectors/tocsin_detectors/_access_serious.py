@@ -107,7 +107,10 @@ class _Scene:
         found: set[str] = set()
         if self.is_own(row):
             return found
-        if self._new:
+        everyday = self._customs.is_everyday(self._session.pool, kind)
+        if everyday:
+            pass
+        elif self._new:
             if kind != "audit" and self._customs.created_by(self._own, name):
                 return found
             if not self._customs.newcomers_do(self._session.pool, kind):
@@ -119,7 +122,7 @@ class _Scene:
             found.add(UNUSUAL)
         if row["address"] and self._is_elsewhere(row["address"]):
             found.add(ADDRESS)
-        if self._odds[row["time"].hour] >= LATE:
+        if not everyday and self._odds[row["time"].hour] >= LATE:
             found.add(OFF_HOURS)
         return found
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.words import count, listed, sentence, short
-from tocsin_detectors._access_habits import Oddity
+from tocsin_detectors._access_habits import VOLUME, Oddity
 from tocsin_detectors._access_log import Session
 from tocsin_detectors._access_points import DANGER, SERIOUS, Hit
 from tocsin_detectors._access_serious import Serious
@@ -43,7 +43,9 @@ class Story:
         touches = sum(touch.nats for touch in self.top)
         if threshold is not None and not len(self.session.past):
             touches = min(touches, threshold)  # without a past, nothing is surprising for it
-        nats = touches + sum(oddity.nats for oddity in self.odd)
+        volume = sum(oddity.nats for oddity in self.odd if oddity.name in VOLUME)
+        others = sum(oddity.nats for oddity in self.odd if oddity.name not in VOLUME)
+        nats = max(touches, volume) + others  # both measure how much was touched
         points = min(points_of(self.hits), _POINTS)
         value = nats + points * (threshold or 0.0)
         quiet = value < (threshold or floor)
@@ -99,7 +101,7 @@ class Story:
 
 
 def points_of(hits: Sequence[Hit]) -> float:
-    """The points of hits together. A serious action may be a dangerous one, too: of these two sums, the larger one counts."""
+    """The points of hits. A serious action may be a dangerous one, too: the larger of these two sums counts."""
     dangers = sum(hit.points for hit in hits if hit.rule.startswith(DANGER))
     serious = sum(hit.points for hit in hits if hit.rule.startswith(SERIOUS))
     others = sum(hit.points for hit in hits if not hit.rule.startswith((DANGER, SERIOUS)))

@@ -131,6 +131,7 @@ class RegistryAccess(Detector[Params]):
     stability = Stability.BETA
     floor = _FLOOR
     rules = True
+    alarm_share = 0.4
     early = Early(by="user.id", growth=1)
 
     def __init__(self, params: Params) -> None:

@@ -50,6 +50,7 @@ def fit(detector: Detector[Any], window: Window, false_alarms: float) -> Baselin
         BaselineError: the history is too small to fit or to calibrate on.
         PluginError: `fit` of the detector returned something other than a Baseline, or `score` an invalid score.
     """
+    false_alarms *= detector.alarm_share
     if detector.threshold is not None:
         return replace(_fitted(detector, window), threshold=detector.threshold)
     past, held_out = detector.split(window)

@@ -130,8 +130,11 @@ class Detector(Plugin[P]):
     `early` says what a window that has not ended means to the detector. None: the detector judges a window only after its
     end.
 
-    `rules` says that the detector judges a window without a baseline: by fixed rules and bundled priors, with `floor` as the
-    threshold. `score` then gets a window whose `baseline` is None. Until there is a baseline, the other detectors are skipped.
+    `alarm_share` is the share of `false_alarms` that the threshold is calibrated for: less than 1 if a window has many
+    subjects, each of which is judged.
+
+    `rules` says that the detector judges a window without a baseline: by fixed rules and bundled priors, with `floor` as
+    the threshold. `score` then gets a window whose `baseline` is None. Other detectors are skipped until there is one.
 
     `family` selects the dashboard that shows the detector's findings and its `panels`.
     """
@@ -144,6 +147,7 @@ class Detector(Plugin[P]):
     threshold: ClassVar[float | None] = None
     floor: ClassVar[float] = 0.0
     rules: ClassVar[bool] = False
+    alarm_share: ClassVar[float] = 1.0
     early: ClassVar[Early | None] = None
 
     def configure(self, id: str, requires: Requires, threshold: float | None) -> None:
