@@ -145,6 +145,15 @@ class Vetted:
         return Known(frozenset(habits), frozenset(customs), new=not len(session.past))
 
 
+def without_known(rows: pl.DataFrame, past: Log) -> pl.DataFrame:
+    """The rows, in which `mine` is false for what anybody touched before: to create it again does not make it one's own."""
+    if not rows["mine"].any():
+        return rows
+    values = past.names["resource"].values
+    known = [values[code] for code in np.unique(past.codes["resource"]).tolist()]
+    return rows.with_columns(mine=pl.col("mine") & ~pl.col("resource").is_in(known))
+
+
 def _hit(entry: Danger, rows: pl.DataFrame, known: Known) -> Hit | None:
     matched = rows
     if entry.when is not None:
@@ -160,6 +169,8 @@ def _hit(entry: Danger, rows: pl.DataFrame, known: Known) -> Hit | None:
         return None
     points = float(entry.raised or 0) if raised else entry.points
     if entry.consequence != "resources" and rows["failed"].all() and not rows["refused"].any():
+        if not known.new:
+            return None  # a mistake of somebody who is known
         points -= FAILED
     return _told(entry, rows, points, known) if points > 0 else None
 

@@ -22,7 +22,7 @@ from tocsin_detectors._access_customs import Customs
 from tocsin_detectors._access_habits import ALL, VOLUME, active, oddities, pools, rates
 from tocsin_detectors._access_log import Log, Session, day_of
 from tocsin_detectors._access_points import learn, session_hits, weigh
-from tocsin_detectors._access_prior import Prior, Vetted
+from tocsin_detectors._access_prior import Prior, Vetted, without_known
 from tocsin_detectors._access_rows import COLUMNS, compact, named, remembered, with_new
 from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_kind
 from tocsin_detectors._access_serious import serious_hits
@@ -175,14 +175,15 @@ class RegistryAccess(Detector[Params]):
         rows = with_new(sorted_by_kind(named(window.rows("access", COLUMNS))))
         if rows.is_empty():
             return
-        prior = Prior.of(rows, window)
         if window.baseline is None:
-            yield from alone(rows, prior, window, self.id, self.floor)
+            yield from alone(rows, Prior.of(rows, window), window, self.id, self.floor)
             return
         memory, now = self._recall(window.baseline), day_of(window.start)
         log = self._before.of(window, memory.digest, lambda: self._past(window, memory))
         begin, log = len(log), log.extended(compact(rows, self._bin))
         past, today = log.where(slice(begin)).trusted_until(day_of(memory.until)), log.since(begin)
+        rows = without_known(rows, past)
+        prior = Prior.of(rows, window)
         touched = Touched.of(past, today, memory.rates, now, self.params.half_life)
         parts = (
             _broken(rows, touched, past, window.start),
