@@ -39,7 +39,7 @@ BASELINE = 0.6  # share of the accesses
 EVENTS = 120  # real ones and masquerades, of each seed
 SESSIONS = 50  # of each kind and seed
 ACCESSES = 6
-HARD = frozenset({"kubeflow_manifests"})  # measured for information
+HARD = frozenset({"kubeflow_manifests"})  # most accesses are to what is new: sweeping changes
 
 
 class Attack(NamedTuple):
@@ -190,22 +190,25 @@ def _measured(name: str, seeds: int) -> Iterator[Row]:
         false = np.asarray([stream.event(attack) for attack in drawn])
         for place, what in enumerate(("surprise", "detector")):
             value = auc(real[:, place], false[:, place])
-            yield _row(name, f"one access, {what}, {who} principal", "AUC", value, len(false), bar)
+            given = None if name in HARD else bar
+            yield _row(name, f"one access, {what}, {who} principal", "AUC", value, len(false), given)
     for who, different in (("active", False), ("active", True), ("any", True)):
         drawn = [
             stream.masquerade(r, who, ACCESSES, different=different) for r in rngs for _ in range(SESSIONS)
         ]
         scores = np.asarray([stream.session(attack) for attack in drawn])
         case = f"six {'different' if different else 'accesses'}, {who} principal"
-        bar = 0.9 if who == "active" else None
+        bar = (0.6 if name in HARD else 0.9) if who == "active" else None
         yield _row(name, case, "TPR at 1 % FPR", float(np.mean(scores > limit)), len(scores), bar)
+        yield _row(name, case, "AUC", auc(quiet, scores), len(scores), 0.95)
         yield _row(name, case, "TPR by default", float(np.mean(scores >= threshold)), len(scores))
     alerts = 200 * float(np.mean(quiet >= threshold))
-    yield _row(name, "principal-days of the test", "alerts per 200", alerts, len(quiet))
+    case = "principal-days of the test"
+    yield Row("registry_access", name, case, "alerts per 200", alerts, len(quiet), 1.0, "<=")
 
 
 def _row(name: str, case: str, metric: str, value: float, trials: int, bar: float | None = None) -> Row:
-    return Row("registry_access", name, case, metric, value, trials, None if name in HARD else bar)
+    return Row("registry_access", name, case, metric, value, trials, bar)
 
 
 def auc(quiet: Floats, attack: Floats) -> float:

@@ -23,6 +23,9 @@ OTHERS, WINDOWS = 2, 3
 #: Nobody owns a pool's resources if this share of the windows with a kind, this number of windows, and this number of
 #: principals, concern resources that the principal never changed: in such a pool anybody may.
 SHARED, SHARED_WINDOWS, SHARED_OTHERS = 0.05, 5, 3
+#: Deleting is everyday in a pool without owners if it occurs in this share of its principal-windows, in this number of
+#: them, and by this number of principals: files of a repository that everybody works on, for example.
+EVERYDAY, EVERYDAY_WINDOWS, EVERYBODY = 0.05, 20, 10
 #: A kind is usual for newcomers of a pool if at least this share of them, and this number, did it in their first window.
 NEWCOMERS, SHARE = 3, 0.2
 
@@ -43,8 +46,15 @@ class _Pool:
         self.shared = {
             kind: _is_shared(rows[kind], foreign, code, period) for code, kind in enumerate(SERIOUS)
         }
+        did, total = self.principals["delete"], len(np.unique(windows_of(past, period)))
+        often = len(did) >= max(EVERYDAY * total, EVERYDAY_WINDOWS) and len(np.unique(did)) >= EVERYBODY
+        #: Kinds that are everyday.
+        self.everyday = {"delete"} if often and self.shared["delete"] else set()
         numbers = {kind: _numbers(past, kind, period) for kind in SERIOUS}
-        self.numbers = {kind: float(np.quantile(n, 0.95)) if len(n) else 0.0 for kind, n in numbers.items()}
+        share = {kind: 1.0 if kind in self.everyday else 0.95 for kind in SERIOUS}
+        self.numbers = {
+            kind: float(np.quantile(n, share[kind])) if len(n) else 0.0 for kind, n in numbers.items()
+        }
 
 
 class Own:
@@ -101,8 +111,11 @@ class Customs:
 
     def created_by(self, own: Own, name: str) -> bool:
         """Whether a principal itself created a resource in this window, and nobody touched it before."""
-        resource = self._code(name)
-        return resource in own.created and not name.startswith("(") and not self._touchers[resource]
+        return self._code(name) in own.created and not name.startswith("(") and self.is_new(name)
+
+    def is_new(self, name: str) -> bool:
+        """Whether nobody touched a resource before this window."""
+        return not self._touchers[self._code(name)]
 
     def newcomers_do(self, pool: str, kind: str) -> bool:
         """Whether principals of a pool do this kind on their first day."""
@@ -115,14 +128,20 @@ class Customs:
         """Whether principals of a pool did this kind on this resource before."""
         return self._code(name) in self._pool(pool).resources[kind]
 
+    def is_everyday(self, pool: str, kind: str) -> bool:
+        """Whether principals of a pool do a kind all the time, and to what others made."""
+        return kind in self._pool(pool).everyday
+
     def networks(self, pool: str) -> set[str]:
         """The networks that a pool used before."""
         return self._pool(pool).networks
 
     def usual_number(self, session: Session, kind: str) -> float:
-        """The usual maximum of a kind in a window: the principal's own, or 95 % of its pool's windows."""
+        """The usual maximum of a kind in a window: its own, or 95 % of its pool's windows (all, if everyday)."""
         own = _numbers(session.past, kind, self.period)
         most = float(own.max(initial=0.0))
+        if self.is_everyday(session.pool, kind):
+            return max(most, self._pool(session.pool).numbers[kind])
         return most if len(own) >= HABIT else max(most, self._pool(session.pool).numbers[kind])
 
     def _owns(self, own: Own, resource: int) -> bool:

@@ -35,6 +35,8 @@ IN_HOURS = 0.5
 STRENGTH = 10.0
 #: The robust z above which volume adds nats. It is high because many principals sometimes scan resources.
 UNUSUAL: Mapping[str, float] = MappingProxyType({"resources": 4.0, "bytes": 3.0})
+#: The names of the parts of volume.
+VOLUME = tuple(f"many_{name}" for name in UNUSUAL)
 #: Maximum nats of volume.
 MOST = 6.0
 #: Maximum nats of any other part, so that no part alone makes a finding.

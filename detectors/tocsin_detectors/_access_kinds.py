@@ -71,6 +71,8 @@ _LIGHT = frozenset({"run", "trace", "metric", "span", "session"})
 _ACCOUNTS = frozenset({"user", "account", "token", "credential", "access_key"})
 _STAGE_TYPES = frozenset({"alias", "stage", "model_alias", "model_stage"})
 
+_ACCOUNT = re.compile(r"user|account|token|access_key|login|credential|password")
+
 
 def words(action: str) -> str:
     """A name in snake case."""
@@ -107,3 +109,10 @@ def changes(action: str, type_: str | None = None) -> bool:
     """Whether an action changes its resource as the one who works on it does: no reading, nothing serious."""
     text = words(action)
     return serious(action, type_) is None and not _READ.search(text) and _CHANGE.search(text) is not None
+
+
+@functools.lru_cache(maxsize=65_536)
+def creates(action: str) -> bool:
+    """Whether an action names what it creates (`CreateRole`), other than an account or a credential."""
+    text = words(action)
+    return re.match(r"create_[a-z]", text) is not None and _ACCOUNT.search(text) is None

@@ -48,6 +48,8 @@ MASS, TIMES = 10, 3
 #: A principal has a role if it has at least this number of windows and accesses, and at most this number of
 #: different actions.
 WINDOWS, ACCESSES, ACTIONS = 10, 20, 2
+#: Prefixes of the hits of dangerous and of serious actions.
+DANGER, SERIOUS = "danger_", "serious_"
 _RIGHTS = frozenset({"download", "promote", "grant", "disable_audit"})
 
 

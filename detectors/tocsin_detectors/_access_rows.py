@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from tocsin.contract.streams import TIME
-from tocsin_detectors._access_kinds import changes, serious
+from tocsin_detectors._access_kinds import changes, creates, serious
 
 #: Maximum number of rows in a baseline. The newest rows are stored.
 ROWS = 200_000
@@ -23,6 +23,7 @@ COLUMNS = (
     "tocsin.principal.type",
     "event.action",
     "event.outcome",
+    "error.code",
     "source.ip",
     "user_agent.original",
     "tocsin.resource.type",
@@ -35,6 +36,11 @@ COLUMNS = (
 )
 _KEYS = ("principal", "pool", "resource", "action", "address", "agent")
 _DAY = pl.col("time").dt.truncate("1d")
+#: Names that only AWS can give: of its services, and of the roles that its services use.
+_SERVICE = r"^[a-z0-9.-]+\.amazonaws\.com$|^arn:[a-z-]+:iam::\d+:role/aws-service-role/"
+#: The parts of an ARN before the name of the resource.
+_ARN = r"^arn:[^:]*:[^:]*:[^:]*:[^:]*:(?:[a-z-]+[:/])?"
+_REFUSAL = "(?i)denied|unauthorized|forbidden|not_?authorized"
 #: Prefix of the name of a principal that the source does not identify. The address follows.
 UNKNOWN = "unknown@"
 
@@ -45,7 +51,9 @@ def named(rows: pl.DataFrame) -> pl.DataFrame:
     Columns: time, principal (`UNKNOWN` and the address if the source does not identify it), pool (the
     principal's type, or empty), resource (its id, or without an id its type in brackets), version, type,
     action, address, agent, bytes, failed, unknown, serious (the kind of a serious action, see `SERIOUS`),
-    changed (whether the principal changed the resource as its owner does; false for what failed).
+    changed (whether the principal changed the resource as its owner does; false for what failed), provider, refused
+    (whether it failed for lack of rights), made (whether it creates the resource that it names, see `creates`), aws
+    (whether it is of a service of AWS itself: its name and the path of its role are reserved, nobody else can have them).
     """
     rows = rows.select(
         time=pl.col(TIME),
@@ -67,13 +75,35 @@ def named(rows: pl.DataFrame) -> pl.DataFrame:
         bytes=pl.col("http.response.bytes").fill_null(0).clip(0).cast(pl.Float64),
         failed=pl.col("event.outcome").eq("failure").fill_null(value=False),
         unknown=pl.col("user.id").is_null(),
+        provider=pl.coalesce("event.provider", "service.name"),
+        refused=pl.col("error.code").str.contains(_REFUSAL).fill_null(value=False),
     )
     pairs = rows.select("action", "type").unique().filter(pl.col("action").is_not_null())
-    said = [(a, t, serious(a, t), changes(a, t)) for a, t in pairs.iter_rows()]
-    schema = {"action": pl.String, "type": pl.String, "serious": pl.String, "changed": pl.Boolean}
+    said = [(a, t, serious(a, t), changes(a, t), creates(a)) for a, t in pairs.iter_rows()]
+    flags = dict.fromkeys(("changed", "made"), pl.Boolean)
+    schema = {"action": pl.String, "type": pl.String, "serious": pl.String, **flags}
     told = pl.DataFrame(said, schema=schema, orient="row")
     rows = rows.join(told, on=["action", "type"], how="left", nulls_equal=True, maintain_order="left")
-    return rows.with_columns(changed=~pl.col("failed") & pl.col("changed").fill_null(value=False))
+    done = {flag: ~pl.col("failed") & pl.col(flag).fill_null(value=False) for flag in flags}
+    reserved = pl.col("principal").str.contains(_SERVICE)
+    aws = (reserved & pl.col("provider").str.ends_with(".amazonaws.com")).fill_null(value=False)
+    return rows.with_columns(**done, aws=aws)
+
+
+def with_new(rows: pl.DataFrame, within: Collection[str] = ()) -> pl.DataFrame:
+    """The rows with `mine`: whether the principal itself created the resource in the window.
+
+    Args:
+        rows: from `named`.
+        within: the column of the window, if the rows are of several.
+    """
+    keys = [*within, "principal", "bare"]
+    bare = pl.col("resource").str.replace(_ARN, "")
+    made = rows.filter("made").select(*within, "principal", bare=bare, mine=pl.lit(value=True)).unique()
+    if made.is_empty():
+        return rows.with_columns(mine=pl.lit(value=False))
+    rows = rows.with_columns(bare=bare).join(made, on=keys, how="left", maintain_order="left")
+    return rows.with_columns(pl.col("mine").fill_null(value=False)).drop("bare")
 
 
 def compact(rows: pl.DataFrame, bin: timedelta) -> pl.DataFrame:

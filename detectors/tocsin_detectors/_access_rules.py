@@ -53,8 +53,8 @@ def hits(rows: pl.DataFrame) -> pl.DataFrame:
     """The broken rules: window, principal, rule, at and detail; one row for each window, principal and rule.
 
     Args:
-        rows: from `sorted_by_kind`, with `window` (the start of the window that a row belongs to) and
-            `fresh` (whether it is the principal's first access to the resource).
+        rows: from `sorted_by_kind`, with `mine` (from `with_new`), `window` (the start of the window that a row belongs to)
+            and `fresh` (whether it is the principal's first access to the resource).
     """
     found = [
         rule(rows).select("window", "principal", pl.lit(name).alias("rule"), "at", "detail")
@@ -91,7 +91,11 @@ def _done(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
 
 def _audit_disabled(rows: pl.DataFrame) -> pl.DataFrame:
     detail = pl.format("{} on {}", "action", "resource")
-    return _done(rows, "disable_audit").select("window", "principal", at="time", detail=detail)
+    return (
+        _done(rows, "disable_audit")
+        .filter(~pl.col("mine"))
+        .select("window", "principal", at="time", detail=detail)
+    )
 
 
 def _grant_then_use(rows: pl.DataFrame) -> pl.DataFrame:
@@ -99,11 +103,13 @@ def _grant_then_use(rows: pl.DataFrame) -> pl.DataFrame:
 
     A grant concerns accesses to the resource, and by the principal, that it names. If the log does not name either,
     the grant concerns accesses by the principal that made the grant. Each access is compared with the latest grant only,
-    so that the cost grows with the number of rows.
+    so that the cost grows with the number of rows. Who sets up something new uses what it created: that is no use.
     """
     named = ~pl.col("resource").str.starts_with("(")
     grants = _done(rows, "grant").select("window", granted="time", by="principal", on="resource", named=named)
-    uses = rows.filter(pl.col("fresh"), ~pl.col("grant"), ~pl.col("failed")).sort("time")
+    uses = rows.filter(pl.col("fresh"), *(~pl.col(flag) for flag in ("grant", "failed", "mine", "aws"))).sort(
+        "time"
+    )
     uses = uses.with_columns(last=pl.col("principal").str.extract("/([^/]*)$"))
     detail = pl.format("first access to {}, soon after a grant by {}", "resource", "by")
     found = []

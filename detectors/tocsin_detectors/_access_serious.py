@@ -22,7 +22,7 @@ from tocsin.words import short
 from tocsin_detectors._access_customs import Customs, Own, network, networks_of
 from tocsin_detectors._access_habits import ALL, EVEN, IN_HOURS, Oddity, Rates, hours_of
 from tocsin_detectors._access_log import Session
-from tocsin_detectors._access_points import RARE, Hit
+from tocsin_detectors._access_points import RARE, SERIOUS, Hit
 from tocsin_detectors._access_rows import UNKNOWN
 
 #: Thresholds of a hit with one sign, of each further sign, and of each further kind: severity `high` at least.
@@ -69,8 +69,9 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
     signs: set[str] = set()
     for kind in _ORDER:
         of_kind = [(row, why) for row, why in acts if row["serious"] == kind]
-        if scene.is_mass(kind, [row for row, _ in of_kind]):
-            of_kind = [(row, why | {MASS}) for row, why in of_kind]
+        foreign = [row for row, _ in of_kind if not scene.is_own(row)]
+        if scene.is_mass(kind, foreign):
+            of_kind = [(row, why if scene.is_own(row) else why | {MASS}) for row, why in of_kind]
         said = sorted((act for act in of_kind if act[1]), key=_importance)
         if not said:
             continue
@@ -78,7 +79,7 @@ def serious_hits(session: Session, rows: pl.DataFrame, odd: Sequence[Oddity], cu
         points = FURTHER if hits else SURE + FURTHER * (len(why) - 1)
         what = _words([row for row, _ in said])
         at = format_time(said[0][0]["time"])
-        hits.append(Hit(f"serious_{kind}", points, f"{what}: {', '.join(sorted(why))}", at))
+        hits.append(Hit(SERIOUS + kind, points, f"{what}: {', '.join(sorted(why))}", at))
         words.append(what)
         signs |= why
     acts.sort(key=lambda act: not act[1])
@@ -104,7 +105,12 @@ class _Scene:
     def _signs(self, row: dict[str, Any]) -> set[str]:
         name, kind = row["resource"], row["serious"]
         found: set[str] = set()
-        if self._new:
+        if self.is_own(row):
+            return found
+        everyday = self._customs.is_everyday(self._session.pool, kind)
+        if everyday:
+            pass
+        elif self._new:
             if kind != "audit" and self._customs.created_by(self._own, name):
                 return found
             if not self._customs.newcomers_do(self._session.pool, kind):
@@ -116,9 +122,13 @@ class _Scene:
             found.add(UNUSUAL)
         if row["address"] and self._is_elsewhere(row["address"]):
             found.add(ADDRESS)
-        if self._odds[row["time"].hour] >= LATE:
+        if not everyday and self._odds[row["time"].hour] >= LATE:
             found.add(OFF_HOURS)
         return found
+
+    def is_own(self, row: dict[str, Any]) -> bool:
+        """Whether the principal created the resource in this window, and nobody touched one of its name before."""
+        return row["mine"] and self._customs.is_new(row["resource"])
 
     def is_mass(self, kind: str, rows: Sequence[dict[str, Any]]) -> bool:
         """Whether the principal did far more of a kind than is usual."""

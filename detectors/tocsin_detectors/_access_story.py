@@ -10,9 +10,9 @@ import polars as pl
 
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.words import count, listed, sentence, short
-from tocsin_detectors._access_habits import Oddity
+from tocsin_detectors._access_habits import VOLUME, Oddity
 from tocsin_detectors._access_log import Session
-from tocsin_detectors._access_points import Hit
+from tocsin_detectors._access_points import DANGER, SERIOUS, Hit
 from tocsin_detectors._access_serious import Serious
 from tocsin_detectors._access_touches import Touch
 
@@ -40,8 +40,13 @@ class Story:
 
     def score(self, threshold: float | None, floor: float) -> Score:
         """The nats and the broken rules as one score. During calibration there is no threshold: rules add 0."""
-        nats = sum(touch.nats for touch in self.top) + sum(oddity.nats for oddity in self.odd)
-        points = min(sum(hit.points for hit in self.hits), _POINTS)
+        touches = sum(touch.nats for touch in self.top)
+        if threshold is not None and not len(self.session.past):
+            touches = min(touches, threshold)  # without a past, nothing is surprising for it
+        volume = sum(oddity.nats for oddity in self.odd if oddity.name in VOLUME)
+        others = sum(oddity.nats for oddity in self.odd if oddity.name not in VOLUME)
+        nats = max(touches, volume) + others  # both measure how much was touched
+        points = min(points_of(self.hits), _POINTS)
         value = nats + points * (threshold or 0.0)
         quiet = value < (threshold or floor)
         return Score(
@@ -93,6 +98,14 @@ class Story:
         broken = [hit.rule for hit in self.hits if hit.points > 0]
         broken += [oddity.name for oddity in sorted(self.odd, key=lambda o: -o.nats) if oddity.nats > 0]
         return [name.replace("_", " ") for name in broken]
+
+
+def points_of(hits: Sequence[Hit]) -> float:
+    """The points of hits. A serious action may be a dangerous one, too: the larger of these two sums counts."""
+    dangers = sum(hit.points for hit in hits if hit.rule.startswith(DANGER))
+    serious = sum(hit.points for hit in hits if hit.rule.startswith(SERIOUS))
+    others = sum(hit.points for hit in hits if not hit.rule.startswith((DANGER, SERIOUS)))
+    return others + max(dangers, serious)
 
 
 def sums_of(rows: pl.DataFrame, groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,12 +16,14 @@ from tocsin.contract.findings import Family, Json, Score
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.surprise import Floats
+from tocsin_detectors._access_alone import alone
 from tocsin_detectors._access_crowd import Crowd, new_spellings, spellings
 from tocsin_detectors._access_customs import Customs
-from tocsin_detectors._access_habits import ALL, active, oddities, pools, rates
+from tocsin_detectors._access_habits import ALL, VOLUME, active, oddities, pools, rates
 from tocsin_detectors._access_log import Log, Session, day_of
 from tocsin_detectors._access_points import learn, session_hits, weigh
-from tocsin_detectors._access_rows import COLUMNS, compact, named, remembered
+from tocsin_detectors._access_prior import Prior, Vetted, without_known
+from tocsin_detectors._access_rows import COLUMNS, compact, named, remembered, with_new
 from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_kind
 from tocsin_detectors._access_serious import serious_hits
 from tocsin_detectors._access_story import Story, sums_of
@@ -122,12 +124,14 @@ class RegistryAccess(Detector[Params]):
     """
 
     id = "registry_access"
-    requires = Requires("access", window="1d", baseline="90d", history="400d")
+    requires = Requires("access", window="1d", baseline="90d", history="400d", shortest="7d")
     atlas = ("AML.T0012", "AML.T0035", "AML.T0044")
     playbook = "registry-intrusion"
     family = Family.ACCESS
     stability = Stability.BETA
     floor = _FLOOR
+    rules = True
+    alarm_share = 0.4
     early = Early(by="user.id", growth=1)
 
     def __init__(self, params: Params) -> None:
@@ -151,8 +155,9 @@ class RegistryAccess(Detector[Params]):
         log = Log.of(frame)
         rows = sorted_by_kind(rows).with_columns(
             window=pl.col("time").dt.truncate(self.requires.window),
-            fresh=pl.struct("principal", "resource").is_first_distinct(),
         )
+        first = pl.col("window").min().over("principal", "resource")
+        rows = with_new(rows.with_columns(fresh=pl.col("window") == first), ["window"])
         habits, rules = learn(rows, log, self._period)
         values: dict[str, Json] = {
             "until": format_time(window.end),
@@ -167,29 +172,43 @@ class RegistryAccess(Detector[Params]):
         return window, replace(window, start=max(middle, window.start))
 
     def score(self, window: Window) -> Iterator[Score]:
-        rows = sorted_by_kind(named(window.rows("access", COLUMNS)))
-        if rows.is_empty() or window.baseline is None:
+        rows = with_new(sorted_by_kind(named(window.rows("access", COLUMNS))))
+        if rows.is_empty():
+            return
+        if window.baseline is None:
+            yield from alone(rows, Prior.of(rows, window), window, self.id, self.floor)
             return
         memory, now = self._recall(window.baseline), day_of(window.start)
         log = self._before.of(window, memory.digest, lambda: self._past(window, memory))
         begin, log = len(log), log.extended(compact(rows, self._bin))
         past, today = log.where(slice(begin)).trusted_until(day_of(memory.until)), log.since(begin)
+        rows = without_known(rows, past)
+        prior = Prior.of(rows, window)
         touched = Touched.of(past, today, memory.rates, now, self.params.half_life)
-        parts = _broken(rows, touched, past, window.start), rows.filter(pl.col("serious").is_not_null())
-        crowd = Crowd.of(past, today, _weight(touched, *parts), self._period).of_changed(today, window)
+        parts = (
+            _broken(rows, touched, past, window.start),
+            rows.filter(pl.col("serious").is_not_null(), ~pl.col("aws")),
+        )
+        weight = _weight(touched, prior.principals, *parts)
+        crowd = Crowd.of(past, today, weight, self._period).of_changed(today, window)
+        vetted = Vetted(past, day_of(memory.until), self._period)
         broken, serious = (_by_principal(part, today, crowd) for part in parts)
         groups = spellings(today)
+        reserved = set(rows.filter("aws")["principal"])
         sums, customs = sums_of(rows, groups), Customs(past, today, memory.rates, self._period)
         for session in self._sessions(past, today, touched, crowd, groups, now):
             name, code = session.principal, int(session.today.codes["principal"][0])
-            odd = oddities(session, memory.rates)
+            top, odd = touched.top(code, self.params.top), oddities(session, memory.rates)
+            if name in reserved:
+                top, odd = [], [sign for sign in odd if sign.name in VOLUME]
             found = session_hits(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
             if name in broken:
                 found += weigh(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
+            found += prior.hits(name, vetted.of(session))
             acts = serious_hits(session, serious[name], odd, customs) if name in serious else None
             story = Story(
                 session,
-                touched.top(code, self.params.top),
+                top,
                 len(touched.nats[touched.rows(code)]),
                 int(touched.fresh[touched.rows(code)].sum()),
                 odd,
@@ -263,10 +282,9 @@ def _by_principal(rows: pl.DataFrame, today: Log, crowd: Crowd) -> dict[str, pl.
     return {str(name): part for (name,), part in parts.items()}
 
 
-def _weight(touched: Touched, *first: pl.DataFrame) -> Floats:
+def _weight(touched: Touched, dangerous: Iterable[str], *first: pl.DataFrame) -> Floats:
     """By principal: what decides who is judged if there are too many new ones."""
     weight, codes = touched.totals(), touched.log.names["principal"].codes
-    for rows in first:
-        names = rows["principal"].drop_nulls().unique().to_list()
+    for names in (dangerous, *(rows["principal"].drop_nulls().unique().to_list() for rows in first)):
         weight[[codes[name] for name in names if name in codes]] += _FIRST
     return weight

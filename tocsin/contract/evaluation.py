@@ -50,6 +50,7 @@ def fit(detector: Detector[Any], window: Window, false_alarms: float) -> Baselin
         BaselineError: the history is too small to fit or to calibrate on.
         PluginError: `fit` of the detector returned something other than a Baseline, or `score` an invalid score.
     """
+    false_alarms *= detector.alarm_share
     if detector.threshold is not None:
         return replace(_fitted(detector, window), threshold=detector.threshold)
     past, held_out = detector.split(window)
@@ -93,7 +94,7 @@ def _fitted(detector: Detector[Any], window: Window) -> Baseline:
 
 
 def threshold_of(detector: Detector[Any], baseline: Baseline | None) -> float:
-    """The threshold of the baseline; if it has none, the fixed threshold of the detector.
+    """The threshold of the baseline; if it has none, the fixed threshold of the detector, or the floor of its rules.
 
     Raises:
         BaselineError: neither has a threshold.
@@ -102,6 +103,8 @@ def threshold_of(detector: Detector[Any], baseline: Baseline | None) -> float:
         return float(baseline.threshold)
     if detector.threshold is not None:
         return float(detector.threshold)
+    if baseline is None and detector.rules:
+        return max(float(detector.floor), _TINY)
     raise BaselineError(f"detector {detector.id} has no baseline yet, and no fixed threshold")
 
 
@@ -111,10 +114,10 @@ def judge(detector: Detector[Any], window: Window) -> Iterator[Judgement]:
     Aspects come last and have a threshold of their own.
 
     Raises:
-        BaselineError: the detector requires a baseline and the window has none.
+        BaselineError: the detector requires a baseline, the window has none, and the detector declares no `rules`.
         PluginError: the detector returned an invalid score.
     """
-    if detector.requires.baseline is not None and window.baseline is None:
+    if detector.requires.baseline is not None and window.baseline is None and not detector.rules:
         raise BaselineError(f"detector {detector.id} has no baseline yet")
     threshold = threshold_of(detector, window.baseline)
     beside: list[Score] = []

@@ -66,21 +66,30 @@ class Requires:
     """The streams that a detector reads, and the lengths of its window, baseline and history.
 
     `baseline=None` means that the detector uses no baseline. The configuration can override the lengths of window
-    and baseline.
+    and baseline. `shortest` is the history from which a shortened baseline may be fitted on a new installation; None: a
+    baseline needs at least half of its length. A shortened baseline has a wider threshold, and its findings are at most
+    `medium` (`tocsin.contract.short`).
     """
 
     streams: tuple[str, ...]
     window: timedelta
     baseline: timedelta | None
     history: timedelta | None
+    shortest: timedelta | None
 
     def __init__(
-        self, *streams: str, window: str, baseline: str | None = None, history: str | None = None
+        self,
+        *streams: str,
+        window: str,
+        baseline: str | None = None,
+        history: str | None = None,
+        shortest: str | None = None,
     ) -> None:
         object.__setattr__(self, "streams", streams)
         object.__setattr__(self, "window", parse_length(window))
         object.__setattr__(self, "baseline", parse_length(baseline) if baseline else None)
         object.__setattr__(self, "history", parse_length(history) if history else None)
+        object.__setattr__(self, "shortest", parse_length(shortest) if shortest else None)
 
 
 class Plugin(ABC, Generic[P]):
@@ -121,6 +130,12 @@ class Detector(Plugin[P]):
     `early` says what a window that has not ended means to the detector. None: the detector judges a window only after its
     end.
 
+    `alarm_share` is the share of `false_alarms` that the threshold is calibrated for: less than 1 if a window has many
+    subjects, each of which is judged.
+
+    `rules` says that the detector judges a window without a baseline: by fixed rules and bundled priors, with `floor` as
+    the threshold. `score` then gets a window whose `baseline` is None. Other detectors are skipped until there is one.
+
     `family` selects the dashboard that shows the detector's findings and its `panels`.
     """
 
@@ -131,6 +146,8 @@ class Detector(Plugin[P]):
     panels: ClassVar[tuple[Panel, ...]] = ()
     threshold: ClassVar[float | None] = None
     floor: ClassVar[float] = 0.0
+    rules: ClassVar[bool] = False
+    alarm_share: ClassVar[float] = 1.0
     early: ClassVar[Early | None] = None
 
     def configure(self, id: str, requires: Requires, threshold: float | None) -> None:

@@ -29,7 +29,7 @@ from tocsin.contract.streams import SOURCES, STREAMS
 from tocsin.contract.windows import FrameSource, Window
 from tocsin.errors import ConfigError
 from tocsin.testing import cases as case_files
-from tocsin.testing import early_checks
+from tocsin.testing import day_one_checks, early_checks
 from tocsin.testing.cases import BUDGET, KINDS, Case
 from tocsin.testing.evaluate import evaluate
 from tocsin.testing.reruns import CheckError, configured, must, rerun, result, same
@@ -81,6 +81,7 @@ def checks(
             check_missing_columns,
             check_empty_window,
             *(() if plugin.early is None else early_checks.CHECKS),
+            *day_one_checks.of(plugin),
         )
         first = next((c for c in cases if c.kind == "fires"), None)
         found += [(check_case, (plugin, case)) for case in cases]

@@ -89,7 +89,12 @@ def _setting(config: Config, id: str, section: DetectorSection, plugin: type[Det
     changed = Requires(*requires.streams, window="1s")
     window = config.length(section.window, *place, "window") if section.window else requires.window
     baseline = config.length(section.baseline, *place, "baseline") if section.baseline else requires.baseline
-    for name, value in (("window", window), ("baseline", baseline), ("history", requires.history)):
+    for name, value in (
+        ("window", window),
+        ("baseline", baseline),
+        ("history", requires.history),
+        ("shortest", requires.shortest),
+    ):
         object.__setattr__(changed, name, value)
     detector.configure(id, changed, section.threshold)
     return Setting(

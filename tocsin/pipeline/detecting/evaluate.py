@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -20,6 +20,7 @@ from tocsin.contract.evaluation import Judgement, fit, judge
 from tocsin.contract.findings import Outcome, Severity
 from tocsin.contract.plugin import Detector
 from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.short import MOST, capped, is_short, widened, wider, words
 from tocsin.contract.streams import ASPECT, INGESTED, TIME
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError, described
@@ -91,7 +92,7 @@ class Evaluator:
         run = Run(detector.id, start, window.end, Outcome.EVALUATED)
         try:
             with one_thread():
-                versions = self._in_force(setting, window, suspect, fit=partial is None or partial.fit)
+                versions, how = self._versions(setting, window, suspect, fit=partial is None or partial.fit)
                 best = self._judge(detector, window, versions)
             judged = timed(self._store, detector, window, best, _new(partial))
             rows = sum(self._count(stream, window) for stream in detector.requires.streams)
@@ -113,7 +114,7 @@ class Evaluator:
             digest = ",".join(v.digest for v in versions)
             first = start - (detector.requires.history or start - start)
             searched = min([first, *(v.start for v in versions)])
-            run = replace(run, rows=rows, judged=judged, baseline=digest, searched=searched)
+            run = replace(run, rows=rows, judged=judged, baseline=digest, searched=searched, reason=how)
         reason = run.reason.encode("utf-8", "replace").decode()
         return replace(run, reason=reason, seconds=time.perf_counter() - began)
 
@@ -124,19 +125,45 @@ class Evaluator:
     def _judge(
         self, detector: Detector[Any], window: Window, versions: Sequence[Version]
     ) -> Iterator[Judgement]:
-        """Judge the window against each baseline in force. Each subject's worst judgement counts."""
-        baselines: list[Baseline | None] = [self.baselines.load(v) for v in versions] or [None]
+        """Judge the window against each baseline in force. Each subject's worst judgement counts.
+
+        Beside shortened baselines, the rules of a detector judge alone, too: they need no history.
+        """
+        lengths = [_short(detector, v) for v in versions]
+        baselines: list[tuple[Baseline | None, timedelta | None]] = [
+            (self.baselines.load(v), length) for v, length in zip(versions, lengths, strict=True)
+        ]
+        if not versions or (detector.rules and all(lengths)):
+            baselines.append((None, None))
         worst: dict[Any, Judgement] = {}
-        for baseline in baselines:
-            for judged in judge(detector, window.with_baseline(baseline)):
+        for baseline, short in baselines:
+            for given in judge(detector, window.with_baseline(baseline)):
+                judged = capped(given, short) if short else given
                 key = (judged.score.subject, judged.score.aspect)
-                other = worst.get(key)
-                if (
-                    other is None
-                    or judged.score.value / judged.threshold > other.score.value / other.threshold
-                ):
+                if key not in worst or _badness(judged) > _badness(worst[key]):
                     worst[key] = judged
         return iter(worst.values())
+
+    def _versions(
+        self, setting: Setting, window: Window, suspect: Sequence[Interval], *, fit: bool
+    ) -> tuple[list[Version], str]:
+        """The baselines in force, and how the window is judged if they are less than a whole baseline."""
+        detector = setting.detector
+        try:
+            versions = self._in_force(setting, window, suspect, fit=fit)
+        except BaselineChanged:
+            raise
+        except BaselineError as error:
+            if not detector.rules:
+                raise
+            return [], f"judged without a baseline: rules only; {error}"
+        lengths = [_short(detector, v) for v in versions]
+        if not versions or not all(lengths):
+            return versions, ""
+        longest = max(length for length in lengths if length)
+        factor = wider(detector.requires, longest)
+        how = f"judged with a short baseline of {words(longest)}: threshold × {factor:.1f}, at most {MOST.value}"
+        return versions, how + (", and by rules" if detector.rules else "")
 
     def _in_force(
         self, setting: Setting, window: Window, suspect: Sequence[Interval], *, fit: bool
@@ -153,6 +180,8 @@ class Evaluator:
             return [pinned]
         rolling = self.baselines.rolling(detector.id, window.start)
         refit = setting.refit or detector.requires.baseline / 4
+        if rolling is not None and (length := _short(detector, rolling)):
+            refit = min(refit, length / 2)
         if not fit and rolling is None and pinned is None:
             raise BaselineError("no baseline yet: it is fitted once all earlier windows have been evaluated")
         if fit and (rolling is None or window.start - rolling.end >= refit):
@@ -185,13 +214,16 @@ class Evaluator:
         without = (*self._suspect(detector.id, begin, end), *suspect)
         window = Window(begin, end, StoreSource(self._store, without), past=StoreSource(self._store))
         first = self._first_event(window, detector.requires.streams)
-        if start is None and (first is None or first > end - length / 2):
+        least = min(detector.requires.shortest or length, length / 2)
+        if start is None and (first is None or first > end - least):
             raise BaselineError(
                 f"detector {detector.id}: history before {format_time(end)} is shorter than half of its baseline; "
                 "wait for more events, or fit one with `tocsin baseline fit --from T --to T`"
             )
         with one_thread():
             fitted = fit(detector, replace(window, start=max(begin, first or begin)), setting.false_alarms)
+        if start is None and first is not None and is_short(detector.requires, end - first):
+            begin, fitted = first, widened(fitted, detector.requires, end - first)
         return self.baselines.save(detector.id, fitted, begin, end)
 
     def _first_event(self, window: Window, streams: Sequence[str]) -> datetime | None:
@@ -208,8 +240,23 @@ class Evaluator:
                 Condition("tocsin.window.start", "<", end),
             ],
         ).filter(pl.col("tocsin.severity").is_in(bad), pl.col(ASPECT).is_null())
+        # Without a baseline, a rule that is broken every day would prevent the first one: only what is worse counts.
+        known = pl.col("tocsin.baseline.digest").fill_null("") != ""
+        rows = rows.filter(known | (pl.col("tocsin.severity") != SUSPECT.value))
         pairs = rows.select("tocsin.window.start", "tocsin.window.end").unique().sort("tocsin.window.start")
         return tuple(pairs.iter_rows())
+
+
+def _short(detector: Detector[Any], version: Version) -> timedelta | None:
+    """The length of a shortened baseline; None if it is not shortened, or was chosen by a person."""
+    length = version.end - version.start
+    return length if not version.pinned and is_short(detector.requires, length) else None
+
+
+def _badness(judged: Judgement) -> tuple[int, float]:
+    """By severity, then by the ratio of score and threshold."""
+    rank = judged.finding.severity.rank if judged.finding else -1
+    return rank, judged.score.value / judged.threshold
 
 
 def _trace() -> str:
