@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 _DRAWS = 100_000
-_LEAST = 0.01  # lower bound of probabilities, because no reference model predicts rarer labels well
+_LEAST = 0.002  # lower bound of probabilities, because no reference model predicts rarer labels well
 
 
 @dataclass(frozen=True, slots=True)
