@@ -22,12 +22,13 @@ from tocsin.words import short
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-_SCANNED = 5_000  # trusted rows in which combinations are counted
+_SCANNED = 20_000  # maximum number of trusted rows in which combinations are counted
 _BATCHES, _BATCH = 30, 500  # quiet batches that calibrate the deviate of combinations
 _DISTINCT = 0.9  # if this share of trusted rows is unique, an equal row counts as the same row
 _UNLIKELY = 5.2  # minimum of this z: one in ten million, because many thousands are compared
 _MOVED = 0.2  # a column is not scanned if a larger share of the batch is outside its trusted range
 _UNSEEN = 5.0  # z of a label that no trusted row has
+_GRAVE = 2.2  # least value of a finding whose consequence is grave: a trigger gives its author the model's answers
 _WIDTH = 24  # characters of a column or a label in a sentence
 _ALPHA, _GROUPED = 0.007, 0.003  # share of quiet batches in which a test on all rows, or in a group, reaches 1
 
@@ -231,15 +232,16 @@ class Reference:
                 "combination": named,
                 "rows_sharing": len(combination.rows),
                 "trusted_rows": combination.trusted,
-                "trusted_of": self.scan.size,
+                "trusted_of": combination.of,
                 "deviate": round(combination.z, 2),
             }
             words = (
                 f"{len(combination.rows)} of {len(rows):,} new rows have the same {_named(named)}; "
-                f"so do {combination.trusted} of {self.scan.size:,} trusted rows"
+                f"so do {combination.trusted} of {combination.of:,} trusted rows"
             )
             # Below 1 the value is z / least. Above 1, five standard deviations of quiet batches are one unit.
             value = max(combination.z / least, (combination.z - mean) / (least - mean))
+            value = max(value, _GRAVE) if combination.planted and value >= 1 else value
             yield Sign(value, words, _ordered(places[combination.rows], own), facts)
 
     def _unseen(self, codes: Codes) -> Iterator[Sign]:
