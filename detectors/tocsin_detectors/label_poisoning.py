@@ -57,7 +57,7 @@ class Params:
     """Settings of `label_poisoning`."""
 
     share: float = param(
-        0.05,
+        0.02,
         ge=0.001,
         le=0.3,
         doc="share of flipped labels that the tests assume; the tests detect other shares too",
@@ -289,7 +289,7 @@ class LabelPoisoning(Detector[Params]):
         """A reference fitted on the trusted rows without the missing columns. The last few are cached."""
         key = (facts["digest"], *missing)
         if key not in self._references:
-            nulls = Nulls.from_dict(facts["nulls"]) if "nulls" in facts and not missing else None
+            nulls = Nulls.from_dict(facts["nulls"]) if "groups" in facts.get("nulls", ()) and not missing else None
             while len(self._references) >= _KEPT:
                 del self._references[next(iter(self._references))]
             rows = label_rows.frames_of(baseline)[facts["frame"]]

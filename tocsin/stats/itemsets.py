@@ -22,7 +22,7 @@ LABEL = -1  # the label's index among the columns
 _COLUMNS = 40  # maximum number of columns: those with the most different values are used
 _BINS = 16
 _VALUES = 100  # maximum number of exact values: those with the largest excess are used
-_LONGER = 20  # number of pairs that are extended by every third item
+_LONGER = 60  # number of pairs that are extended by every third item
 _COMMON = 0.3  # items (other than labels) in a larger share of the batch are ignored
 
 
@@ -35,12 +35,19 @@ class Item(NamedTuple):
 
 
 class ItemSet(NamedTuple):
-    """A combination, the batch's rows and the number of trusted rows that contain it, and its excess as z."""
+    """A combination, the batch's rows and the number of trusted rows (among `of`) that contain it, and its excess as z."""
 
     items: tuple[Item, ...]
     rows: Codes
     trusted: int
+    of: int
     z: float
+
+    @property
+    def planted(self) -> bool:
+        """Whether two or more columns have exact values that no trusted row has together."""
+        exact = [item for item in self.items if item.column != LABEL]
+        return not self.trusted and len(exact) > 1 and all(item.low == item.high for item in exact)
 
 
 def excess(k: Floats, trusted: Floats, n: int, n_trusted: int, chance: Floats) -> Floats:
@@ -83,18 +90,20 @@ class ItemScan:
     Args:
         rows: trusted rows × columns; NaN is a separate value.
         labels: the label codes of the trusted rows.
+        binned: maximum number of trusted rows in which combinations of bins are counted; those of values are
+            counted in all of them, because a count of none means the more, the more rows there are.
     """
 
-    def __init__(self, rows: Floats, labels: Codes) -> None:
-        self.size = len(rows)
+    def __init__(self, rows: Floats, labels: Codes, binned: int = 5_000) -> None:
         self._turned, self._labels = np.ascontiguousarray(rows.T), labels
         distinct = np.array([len(np.unique(column)) for column in self._turned])
         most = np.argsort(-distinct, kind="stable")[:_COLUMNS]
         self._columns = [int(j) for j in sorted(most) if distinct[j] >= 4]
         self._sorted = {j: np.sort(self._turned[j]) for j in self._columns}
         self._of_label = [Item(LABEL, code, code) for code in range(int(labels.max(initial=0)) + 1)]
-        bins = [item for j in self._columns for item in _bins(j, self._turned[j])]
-        self._binned = _Table.of([*bins, *self._of_label], self._turned, labels)
+        part = self._turned[:, :binned]
+        bins = [item for j in self._columns for item in _bins(j, part[j])]
+        self._binned = _Table.of([*bins, *self._of_label], part, labels[:binned])
 
     def scan(self, rows: Floats, labels: Codes, skip: Collection[int] = ()) -> list[ItemSet | None]:
         """The pair of bins, triple of bins, pair of values and triple of values with the largest excess.
@@ -163,4 +172,4 @@ def _largest(batch: _Table, trusted: _Table, skip: Collection[int]) -> list[Item
 def _item_set(batch: _Table, trusted: _Table, places: tuple[int, ...], z: float) -> ItemSet:
     both = (table.hot[list(places)].all(axis=0) for table in (batch, trusted))
     rows, known = (np.flatnonzero(contained) for contained in both)
-    return ItemSet(tuple(batch.items[p] for p in places), rows, len(known), z)
+    return ItemSet(tuple(batch.items[p] for p in places), rows, len(known), trusted.hot.shape[1], z)

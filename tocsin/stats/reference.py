@@ -13,32 +13,33 @@ from numpy.typing import NDArray
 
 from tocsin.stats.encoding import Encoder, different, ranks
 from tocsin.stats.itemsets import LABEL, ItemScan, ItemSet, excess
-from tocsin.stats.residuals import FlipNull, flip_deviates, flip_null
+from tocsin.stats.label_model import fitted, out_of_fold, probabilities
+from tocsin.stats.residuals import FlipNull, flip_deviates, flip_null, flip_terms
+from tocsin.stats.subgroups import OTHER, GroupNull, Groups, group_deviates, group_null
 from tocsin.stats.threads import one_thread
 from tocsin.words import short
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-_FOLDS = 6  # with fewer, the folds' models are weaker than the model that judges, and the null is wrong
-_SCANNED = 5_000  # trusted rows in which combinations are counted
+_SCANNED = 20_000  # maximum number of trusted rows in which combinations are counted
 _BATCHES, _BATCH = 30, 500  # quiet batches that calibrate the deviate of combinations
 _DISTINCT = 0.9  # if this share of trusted rows is unique, an equal row counts as the same row
 _UNLIKELY = 5.2  # minimum of this z: one in ten million, because many thousands are compared
 _MOVED = 0.2  # a column is not scanned if a larger share of the batch is outside its trusted range
 _UNSEEN = 5.0  # z of a label that no trusted row has
+_GRAVE = 2.2  # least value of a finding whose consequence is grave: a trigger gives its author the model's answers
 _WIDTH = 24  # characters of a column or a label in a sentence
-_ALPHA = 0.01  # share of quiet batches in which any of the flip tests reaches its unit
+_ALPHA, _GROUPED = 0.007, 0.003  # share of quiet batches in which a test on all rows, or in a group, reaches 1
 
 
 class Nulls(NamedTuple):
     """Null distributions of the tests on trusted rows: plain numbers that are stored with the rows."""
 
     flips: FlipNull
-    usual: tuple[
-        tuple[float, float], ...
-    ]  # of each kind of combination: z of the oddest in a quiet batch, and
-    # a z that quiet batches hardly reach
+    groups: GroupNull
+    #: Of each kind of combination: z of the oddest in a quiet batch, and a z that quiet batches hardly reach.
+    usual: tuple[tuple[float, float], ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -50,6 +51,7 @@ class Nulls(NamedTuple):
             "rows": flips.rows,
             "priors": flips.priors.tolist(),
             "correlation": flips.correlation.tolist(),
+            "groups": self.groups.to_dict(),
             "usual": [list(pair) for pair in self.usual],
         }
 
@@ -58,7 +60,8 @@ class Nulls(NamedTuple):
         """Read the result of `to_dict`."""
         arrays = ("bias", "inflation", "between", "priors", "correlation")
         flips = FlipNull(**{key: np.asarray(values[key]) for key in arrays}, rows=values["rows"])
-        return cls(flips, tuple((mean, least) for mean, least in values["usual"]))
+        groups = GroupNull.from_dict(values["groups"])
+        return cls(flips, groups, tuple((mean, least) for mean, least in values["usual"]))
 
 
 class Sign(NamedTuple):
@@ -84,6 +87,7 @@ class Reference:
     nulls: Nulls
     model: Any
     scan: ItemScan
+    groups: Groups
 
     @classmethod
     @one_thread
@@ -109,11 +113,14 @@ class Reference:
         encoder = Encoder.of(trusted, without)
         rows, classes = encoder.encode(trusted), different(labels)
         codes = ranks(labels, classes).astype(np.intp)
+        groups = Groups.of(rows, codes)
         if nulls is None:
-            flips = flip_null(_out_of_fold(rows, codes, len(classes.categories)), codes, snapshot, share)
-            nulls = Nulls(flips, _usual(rows, codes))
+            p = out_of_fold(rows, codes, len(classes.categories))
+            flips = flip_null(p, codes, snapshot, share)
+            terms = flip_terms(p, codes, flips.priors, share)
+            nulls = Nulls(flips, group_null(terms, groups, groups.hot(rows), flips), _usual(rows, codes))
         scan = ItemScan(*_first(rows, codes, _SCANNED))
-        return cls(encoder, classes, rows, codes, nulls, _model(rows, codes), scan)
+        return cls(encoder, classes, rows, codes, nulls, fitted(rows, codes), scan, groups)
 
     def codes(self, labels: pl.Series) -> Codes:
         """Codes of labels; -1 for a label that the trusted rows do not contain."""
@@ -122,6 +129,10 @@ class Reference:
     @functools.cached_property
     def _unit(self) -> float:
         return self.nulls.flips.largest(_ALPHA)
+
+    @functools.cached_property
+    def _grouped(self) -> float:
+        return self.nulls.groups.largest(_GROUPED)
 
     @functools.cached_property
     def _trusted(self) -> frozenset[bytes]:
@@ -149,15 +160,16 @@ class Reference:
 
     @one_thread
     def signs(self, rows: Floats, codes: Codes, share: float) -> tuple[list[Sign], Floats]:
-        """Test a batch of encoded rows for flips into each class, flips among all classes, unusual combinations
-        of values, and unseen labels. Also returns the probability of each row's own label.
+        """Test a batch of encoded rows for flips into each class and among all classes, in all rows and in groups of
+        rows, unusual combinations of values, and unseen labels. Also returns the probability of each row's own label.
         """
-        p = _probabilities(self.model, rows, len(self.classes.categories))
+        p = probabilities(self.model, rows, len(self.classes.categories))
         own = np.where(codes >= 0, p[np.arange(len(p)), codes], 0.0)
         seen = np.flatnonzero(codes >= 0)
         signs = [*self._unseen(codes)]
         if len(seen):
             signs += self._flips(p[seen], codes[seen], seen, own, share)
+            signs += self._in_groups(p[seen], rows[seen], codes[seen], (seen, own), share)
             signs += self._combinations(rows[seen], codes[seen], seen, own)
         return signs, own
 
@@ -176,6 +188,39 @@ class Reference:
                 words += f" to {short(classes[into], _WIDTH)!r}"
             yield Sign(z / self._unit, words, _ordered(rows, own), facts)
 
+    def _in_groups(
+        self, p: Floats, rows: Floats, codes: Codes, of: tuple[Codes, Floats], share: float
+    ) -> Iterator[Sign]:
+        if not len(self.groups.values):
+            return
+        hot = self.groups.hot(rows)
+        terms = flip_terms(p, codes, self.nulls.flips.priors, share)
+        deviates = group_deviates(terms, self.groups, hot, self.nulls.flips, self.nulls.groups)
+        place, into = np.unravel_index(int(deviates.argmax()), deviates.shape)
+        members = hot[place] > 0
+        column, value = list(self.encoder.texts)[self.groups.columns[place]], self._value(int(place))
+        within = np.flatnonzero(members)
+        facts: dict[str, Any] = {"test": "flips in a group", "deviate": round(float(deviates.max()), 2)}
+        facts |= {"column": column, "value": value, "rows_in_group": len(within)}
+        name = f"{short(column, _WIDTH)} {'not among the usual' if value is None else short(str(value), _WIDTH)}"
+        words = f"the labels of {len(within):,} rows with {name} fit worse than trusted ones"
+        if into < len(self.classes.categories):
+            surplus = float((codes[members] == into).sum() - p[members, into].sum())
+            facts |= {"into": self.classes.categories[int(into)], "surplus": round(surplus, 1)}
+            words = f"about {max(surplus, 0):.0f} of {len(within):,} labels of rows with {name} seem to be changed"
+            words += f" to {short(self.classes.categories[int(into)], _WIDTH)!r}"
+            within = within[codes[within] == into]
+        places, own = of
+        yield Sign(float(deviates.max()) / self._grouped, words, _ordered(places[within], own), facts)
+
+    def _value(self, group: int) -> str | float | None:
+        """The value of a group in words; None for the group of all other values."""
+        value = self.groups.values[group]
+        texts = list(self.encoder.texts.values())[self.groups.columns[group]]
+        if value == OTHER:
+            return None
+        return value if texts is None or value < 0 else texts.categories[int(value)]
+
     def _combinations(self, rows: Floats, codes: Codes, places: Codes, own: Floats) -> Iterator[Sign]:
         found = self.scan.scan(rows, codes, self._moved(rows))
         for combination, (mean, least) in zip(found, self.nulls.usual, strict=True):
@@ -187,15 +232,16 @@ class Reference:
                 "combination": named,
                 "rows_sharing": len(combination.rows),
                 "trusted_rows": combination.trusted,
-                "trusted_of": self.scan.size,
+                "trusted_of": combination.of,
                 "deviate": round(combination.z, 2),
             }
             words = (
                 f"{len(combination.rows)} of {len(rows):,} new rows have the same {_named(named)}; "
-                f"so do {combination.trusted} of {self.scan.size:,} trusted rows"
+                f"so do {combination.trusted} of {combination.of:,} trusted rows"
             )
             # Below 1 the value is z / least. Above 1, five standard deviations of quiet batches are one unit.
             value = max(combination.z / least, (combination.z - mean) / (least - mean))
+            value = max(value, _GRAVE) if combination.planted and value >= 1 else value
             yield Sign(value, words, _ordered(places[combination.rows], own), facts)
 
     def _unseen(self, codes: Codes) -> Iterator[Sign]:
@@ -229,35 +275,6 @@ def _keys(rows: Floats, codes: Codes) -> list[bytes]:
 def _first(rows: Floats, codes: Codes, most: int) -> tuple[Floats, Codes]:
     order = np.random.default_rng(0).permutation(len(rows))[:most]
     return rows[order], codes[order]
-
-
-def _model(rows: Floats, codes: Codes) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(
-        max_iter=100,
-        learning_rate=0.05,
-        max_leaf_nodes=16,
-        min_samples_leaf=max(5, min(60, len(rows) // 50)),
-        l2_regularization=10.0,
-        early_stopping=False,
-        random_state=0,
-    ).fit(rows, codes)
-
-
-def _probabilities(model: Any, rows: Floats, classes: int) -> Floats:
-    p = np.zeros((len(rows), classes))
-    p[:, model.classes_] = model.predict_proba(rows)
-    return p
-
-
-def _out_of_fold(rows: Floats, codes: Codes, classes: int) -> Floats:
-    fold = np.random.default_rng(0).permutation(len(rows)) % _FOLDS
-    p = np.empty((len(rows), classes))
-    for k in range(_FOLDS):
-        model = _model(rows[fold != k], codes[fold != k])
-        p[fold == k] = _probabilities(model, rows[fold == k], classes)
-    return p
 
 
 def _usual(rows: Floats, codes: Codes) -> tuple[tuple[float, float], ...]:

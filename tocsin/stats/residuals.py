@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 _DRAWS = 100_000
-_LEAST = 0.01  # lower bound of probabilities, because no reference model predicts rarer labels well
+_LEAST = 0.002  # lower bound of probabilities, because no reference model predicts rarer labels well
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +70,30 @@ def flip_terms(p: Floats, labels: Codes, priors: Floats, share: float) -> FlipTe
         priors: share of each class among trusted rows.
         share: share of all rows that are flipped under a hypothesis.
     """
-    p = np.clip(p, _LEAST, 1.0)
-    p = p / p.sum(axis=1, keepdims=True)
     classes = p.shape[1]
     terms = FlipTerms(*(np.empty((len(p), classes + 1)) for _ in range(3)))
+    given = p
     for h in range(classes + 1):
-        if h < classes:
-            rate = min(share / max(1 - priors[h], share), 0.5)
-            q = (1 - rate) * p
-            q[:, h] += rate
-        else:
-            q = (1 - share) * p + share * (1 - p) / (classes - 1)
+        p, q = flip_hypothesis(given, priors, share, h)
         gain = np.log(q / p)
         gain -= (p * gain).sum(axis=1, keepdims=True)
         terms.statistic[:, h] = gain[np.arange(len(p)), labels]
         terms.variance[:, h] = (p * gain**2).sum(axis=1)
         terms.third[:, h] = (p * gain**3).sum(axis=1)
     return terms
+
+
+def flip_hypothesis(p: Floats, priors: Floats, share: float, hypothesis: int) -> tuple[Floats, Floats]:
+    """The probabilities without flips, none of them too small, and those under a flip hypothesis (see `flip_terms`)."""
+    p = np.clip(p, _LEAST, 1.0)
+    p = p / p.sum(axis=1, keepdims=True)
+    classes = p.shape[1]
+    if hypothesis == classes:
+        return p, (1 - share) * p + share * (1 - p) / (classes - 1)
+    rate = min(share / max(1 - priors[hypothesis], share), 0.5)
+    q = (1 - rate) * p
+    q[:, hypothesis] += rate
+    return p, q
 
 
 def flip_null(p: Floats, labels: Codes, snapshot: Codes, share: float) -> FlipNull:
