@@ -83,7 +83,7 @@ def _as_early(run: Run, early: Early, claim: Claim) -> Run:
         replace(j, finding=replace(j.finding, early=True) if j.finding and _stays(j, early) else None)
         for j in run.judged
     )
-    reason = run.reason or ("" if run.done else f"not evaluated: {run.outcome}")
+    reason = "" if run.done else run.reason or f"not evaluated: {run.outcome}"  # a reason counts as a failure
     return replace(run, outcome=Outcome.EARLY, reason=reason, judged=judged, attempt=claim.attempts + 1)
 
 
