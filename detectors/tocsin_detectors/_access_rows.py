@@ -78,6 +78,11 @@ def named(rows: pl.DataFrame) -> pl.DataFrame:
         provider=pl.coalesce("event.provider", "service.name"),
         refused=pl.col("error.code").str.contains(_REFUSAL).fill_null(value=False),
     )
+    return _flagged(rows)
+
+
+def _flagged(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with what the names of their actions and principals say."""
     pairs = rows.select("action", "type").unique().filter(pl.col("action").is_not_null())
     said = [(a, t, serious(a, t), changes(a, t), creates(a)) for a, t in pairs.iter_rows()]
     flags = dict.fromkeys(("changed", "made"), pl.Boolean)

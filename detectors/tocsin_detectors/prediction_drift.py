@@ -123,7 +123,7 @@ class PredictionDrift(Detector[Params]):
     """
 
     id = "prediction_drift"
-    requires = Requires("inference", window="1d", baseline="28d", history="1d")
+    requires = Requires("inference", window="1d", baseline="28d", history="1d", shortest="3d")
     atlas = ("AML.T0031", "AML.T0015")
     playbook = "model-drift"
     family = Family.MODEL_BEHAVIOR

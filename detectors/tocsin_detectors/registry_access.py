@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,18 +15,17 @@ from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
-from tocsin.stats.surprise import Floats
 from tocsin_detectors._access_alone import alone
 from tocsin_detectors._access_crowd import Crowd, new_spellings, spellings
 from tocsin_detectors._access_customs import Customs
-from tocsin_detectors._access_habits import ALL, VOLUME, active, oddities, pools, rates
+from tocsin_detectors._access_day import Day, broken_rules, by_principal, serious_rows, weight_of
+from tocsin_detectors._access_habits import ALL, active, pools, rates
 from tocsin_detectors._access_log import Log, Session, day_of
-from tocsin_detectors._access_points import learn, session_hits, weigh
+from tocsin_detectors._access_points import learn
 from tocsin_detectors._access_prior import Prior, Vetted, without_known
 from tocsin_detectors._access_rows import COLUMNS, compact, named, remembered, with_new
-from tocsin_detectors._access_rules import hits, recent_evaluations, sorted_by_kind
-from tocsin_detectors._access_serious import serious_hits
-from tocsin_detectors._access_story import Story, sums_of
+from tocsin_detectors._access_rules import sorted_by_kind
+from tocsin_detectors._access_story import sums_of
 from tocsin_detectors._access_touches import Touched
 from tocsin_detectors._kept import Kept
 
@@ -34,8 +33,6 @@ from tocsin_detectors._kept import Kept
 _FLOOR = 6.0
 #: Minimum number of rows of a baseline.
 _ENOUGH = 20
-#: Weight of a principal with a hit or a serious action, in nats: it is judged before all others.
-_FIRST = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,9 @@ class RegistryAccess(Detector[Params]):
         is a finding of severity `high` or worse if the principal is new, acts outside its usual hours or uses a new
         address, or if the action is unusual for the principal. The evidence names each broken rule and its weight, and
         each serious action with its target, address and outcome.
+
+        Dangerous actions, whoever does them: audit logs off, credentials read or created, rights raised, data opened to
+        everybody or to another account, recovery prevented (`data/dangers.csv`). They need no history.
     Method
         For each accessed resource, the detector computes the log-odds of two explanations: an intruder who picks
         popular resources, and the principal's own history, in which older accesses have less weight (Kneser-Ney and
@@ -104,6 +104,11 @@ class RegistryAccess(Detector[Params]):
         an owner on its resource is usual if the owner, or others of its pool, did such actions before. Serious actions
         after the end of the baseline do not make further such actions usual. A new principal is compared with its pool.
         The volumes of all spellings of a principal's name are added up. Each spelling has its own history.
+
+        A dangerous action adds 0.5 to 2 thresholds by its consequence, half a threshold more if neither the principal nor
+        two others of its pool did it before, and nothing if it is a habit. Of dangerous and serious actions, the larger
+        sum counts. What a principal creates in the window is its own. Services of AWS are judged by volume alone. Without
+        a baseline, the rules and the dangerous actions decide (decision 17).
 
         Cost: memory and time grow linearly with the rows of the window and the baseline. `benchmarks/access_growth.py`
         measures a million principals and a million resources: 1.4 GiB at most. Among the new principals of a window,
@@ -185,39 +190,26 @@ class RegistryAccess(Detector[Params]):
         rows = without_known(rows, past)
         prior = Prior.of(rows, window)
         touched = Touched.of(past, today, memory.rates, now, self.params.half_life)
-        parts = (
-            _broken(rows, touched, past, window.start),
-            rows.filter(pl.col("serious").is_not_null(), ~pl.col("aws")),
-        )
-        weight = _weight(touched, prior.principals, *parts)
+        parts = broken_rules(rows, touched, past, window.start), serious_rows(rows)
+        weight = weight_of(touched, prior.principals, *parts)
         crowd = Crowd.of(past, today, weight, self._period).of_changed(today, window)
-        vetted = Vetted(past, day_of(memory.until), self._period)
-        broken, serious = (_by_principal(part, today, crowd) for part in parts)
+        broken, serious = (by_principal(part, today, crowd) for part in parts)
         groups = spellings(today)
-        reserved = set(rows.filter("aws")["principal"])
-        sums, customs = sums_of(rows, groups), Customs(past, today, memory.rates, self._period)
+        day = Day(
+            touched,
+            prior,
+            Vetted(past, day_of(memory.until), self._period),
+            broken,
+            serious,
+            groups,
+            sums_of(rows, groups),
+            Customs(past, today, memory.rates, self._period),
+            frozenset(rows.filter("aws")["principal"]),
+            memory.rules,
+            memory.habits,
+        )
         for session in self._sessions(past, today, touched, crowd, groups, now):
-            name, code = session.principal, int(session.today.codes["principal"][0])
-            top, odd = touched.top(code, self.params.top), oddities(session, memory.rates)
-            if name in reserved:
-                top, odd = [], [sign for sign in odd if sign.name in VOLUME]
-            found = session_hits(session, sums[name]["artifacts"], odd, memory.rules["downloads"])
-            if name in broken:
-                found += weigh(broken[name], odd, memory.habits.get(name, {}), memory.rules["common"])
-            found += prior.hits(name, vetted.of(session))
-            acts = serious_hits(session, serious[name], odd, customs) if name in serious else None
-            story = Story(
-                session,
-                top,
-                len(touched.nats[touched.rows(code)]),
-                int(touched.fresh[touched.rows(code)].sum()),
-                odd,
-                [*(acts.hits if acts else ()), *found],
-                acts,
-                sums[name],
-                groups.get(name, ()),
-            )
-            yield story.score(window.baseline.threshold, self.floor)
+            yield day.story(session, self.params.top).score(window.baseline.threshold, self.floor)
         if window.changed is None:
             yield from crowd.scores(self.id, today)
             yield from new_spellings(past, today)
@@ -262,29 +254,3 @@ class RegistryAccess(Detector[Params]):
             return log
         since = compact(named(rows), self._bin)
         return log.extended(remembered(since, memory.log.names["principal"].values, memory.log.scanners))
-
-
-def _broken(rows: pl.DataFrame, touched: Touched, past: Log, start: datetime) -> pl.DataFrame:
-    """The rules over rows that principals broke in the window."""
-    fresh = touched.frame()
-    rows = rows.join(fresh, on=["principal", "resource"], how="left", maintain_order="left")
-    rows = rows.with_columns(window=pl.lit(start))
-    if rows["promote"].any():
-        rows = pl.concat([recent_evaluations(past, start), rows], how="diagonal_relaxed")
-    return hits(rows)
-
-
-def _by_principal(rows: pl.DataFrame, today: Log, crowd: Crowd) -> dict[str, pl.DataFrame]:
-    """The rows of each principal that is judged."""
-    names = pl.Series("principal", today.names["principal"].values, dtype=pl.String).gather(crowd.judged)
-    rows = rows.join(names.to_frame(), on="principal", how="semi", maintain_order="left")
-    parts = rows.partition_by("principal", as_dict=True, maintain_order=True)
-    return {str(name): part for (name,), part in parts.items()}
-
-
-def _weight(touched: Touched, dangerous: Iterable[str], *first: pl.DataFrame) -> Floats:
-    """By principal: what decides who is judged if there are too many new ones."""
-    weight, codes = touched.totals(), touched.log.names["principal"].codes
-    for names in (dangerous, *(rows["principal"].drop_nulls().unique().to_list() for rows in first)):
-        weight[[codes[name] for name in names if name in codes]] += _FIRST
-    return weight

@@ -18,6 +18,8 @@ from tocsin.contract.plugin import Requires
 from tocsin.contract.windows import Baseline
 from tocsin.words import sentence
 
+#: How the reason of a run begins that was judged with less than a whole baseline.
+JUDGED = "judged with"
 #: The worst severity of a finding from a shortened baseline.
 MOST = Severity.MEDIUM
 

@@ -25,9 +25,7 @@ def check_rules(plugin: type[Detector[Any]], case: Case) -> None:
     must(
         plugin.requires.baseline is not None, "`rules` are declared, but the detector never needs a baseline"
     )
-    must(
-        plugin.floor > 0, "`rules` need a `floor` above 0: it is the threshold while there is no baseline"
-    )
+    must(plugin.floor > 0, "`rules` need a `floor` above 0: it is the threshold while there is no baseline")
     for window in windows_of(plugin, case):
         first, second = (
             [

@@ -19,6 +19,7 @@ from tocsin.contract.findings import Family, Json, Outcome, Score, Severity, Sub
 from tocsin.contract.frames import empty
 from tocsin.contract.plugin import Detector, NoParams, Requires
 from tocsin.contract.query import COUNT, Condition
+from tocsin.contract.short import JUDGED
 from tocsin.contract.streams import ASPECT, INGESTED, STREAMS
 from tocsin.contract.windows import FrameSource, Window
 from tocsin.datasets.tables import FAULTS
@@ -156,7 +157,7 @@ class HealthCheck:
             yield Score(Subject("plugin", id), float(min(worst.attempts, 2)), reason, evidence)
 
     def _skipped(self) -> Mapping[str, str]:
-        """Why the newest window of a detector was skipped, by detector, if it was in the last day."""
+        """By detector: why its newest window of the last day was skipped, or judged with less than a whole baseline."""
         columns = ["tocsin.detector.id", "event.action", "event.reason", "tocsin.window.start", INGESTED]
         try:
             rows = self._store.scan(
@@ -166,7 +167,10 @@ class HealthCheck:
             return {}  # reported by the other checks
         newest = rows.sort("tocsin.window.start", INGESTED).unique(columns[0], keep="last")
         skipped = newest.filter(pl.col("event.action") == Outcome.SKIPPED.value)
-        return {id: f"skipped its newest window: {reason}" for id, _, reason, *_ in skipped.iter_rows()}
+        partly = newest.filter(pl.col("event.reason").str.starts_with(JUDGED))
+        return {id: f"its newest window was {reason}" for id, _, reason, *_ in partly.iter_rows()} | {
+            id: f"skipped its newest window: {reason}" for id, _, reason, *_ in skipped.iter_rows()
+        }
 
     def _aspects(self, settings: Sequence[Setting]) -> Iterator[Score]:
         """The detectors that reported aspects in the last day, such as "not judged"; a score of 1 from `medium` on."""
