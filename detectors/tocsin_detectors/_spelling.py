@@ -71,10 +71,7 @@ def pooled(names: pl.Series) -> pl.Series:
 def is_disguised(name: str) -> bool:
     """Whether a name looks like another one: by characters of other alphabets, full-width forms or invisible ones."""
     return any(
-        unicodedata.category(c) in _HIDDEN
-        or c in BLANK
-        or _prototype(c) != c
-        or _is_variant(c)
+        unicodedata.category(c) in _HIDDEN or c in BLANK or _prototype(c) != c or _is_variant(c)
         for c in name
         if not c.isascii() or not c.isprintable()
     )
