@@ -86,7 +86,7 @@ class Features:
 def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
     """One row of `SCHEMA` for each feature, without the columns `model` and `versions`."""
     samples = {name: Sample.of(vectors.column(name)) for name in vectors.names}
-    related = _related(vectors, samples)
+    related = related_features(vectors, samples)
     weights: dict[str, Floats] = {}
     residuals: dict[str, Floats] = {}
     if related:
@@ -107,7 +107,7 @@ def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
         }
 
 
-def _related(vectors: Vectors, samples: dict[str, Sample]) -> list[str]:
+def related_features(vectors: Vectors, samples: dict[str, Sample]) -> list[str]:
     """The features whose relations are learned: those of the most frequent schema with ordered values."""
     names, _ = max(vectors.blocks, key=lambda block: len(block[1]))
     ordered = [name for name in vectors.names if name in names and _has_order(name, samples[name])]

@@ -12,6 +12,7 @@ from tocsin.contract.aspects import changed
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.datasets.labels import label_column
 from tocsin.words import LONGEST, count, short
+from tocsin_detectors._label_spelling import in_known_spelling
 from tocsin_detectors._snapshots import LABEL, PLACE, Snapshot
 from tocsin_detectors._spelling import canonical
 
@@ -75,11 +76,12 @@ def aspects(subject: Subject, unjudged: Sequence[Unjudged]) -> Iterator[Score]:
             yield changed(subject, aspect, reason, value, facts)
 
 
-def aligned(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
-    """Rename columns that differ from a wanted one in case or spaces alone."""
+def aligned(rows: pl.DataFrame, wanted: Sequence[str], labels: Sequence[str]) -> pl.DataFrame:
+    """Rename columns that differ from a wanted one in case or spaces alone, and new spellings of the known labels."""
     free = [name for name in rows.columns if name not in wanted]
     found = {label_column(name, free): name for name in wanted if name not in rows.columns}
-    return rows.rename({old: new for old, new in found.items() if old is not None})
+    rows = rows.rename({old: new for old, new in found.items() if old is not None})
+    return rows.with_columns(in_known_spelling(rows[LABEL], labels))
 
 
 class Likeness:

@@ -10,6 +10,7 @@ import msgspec
 
 from tocsin.datasets.labels import canonical_label, label_column
 from tocsin.stats.departure import Figure, share
+from tocsin_detectors._label_spelling import merged, spellings
 
 ROWS, LABEL, DISTINCT, DISTINCT_SHARE = "rows", "share of label", "distinct values", "distinct values a row"
 _ROWS_ERROR = 0.1  # of log rows: volumes that vary by a tenth are normal
@@ -42,6 +43,12 @@ class Profile(NamedTuple):
     figures: Mapping[Name, Figure]
     counts: Mapping[str, Mapping[str, int]]
     schema: Mapping[str, str]
+    label: str = ""  # the label column
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """How often each label occurs; empty if this is not known."""
+        return self.counts.get("", {})
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -85,7 +92,23 @@ def profile_of(event: Mapping[str, Any], label: str | None = None) -> Profile:
     kinds = {name: _FAMILIES.get(kind.partition("[")[0], kind) for name, kind in schema}
     if label in kinds and labels:
         kinds[label] = LABEL
-    return Profile(figures, counts, kinds)
+    return Profile(figures, counts, kinds, label or "")
+
+
+def in_one_spelling(now: Profile, past: Sequence[Profile]) -> tuple[Profile, list[Profile]]:
+    """The profiles with one name for all spellings of a label.
+
+    If there are such spellings, `now` has no number of different labels: each spelling would count as a label of its own.
+    """
+    words = spellings([profile.labels for profile in past], now.labels)
+    if not words:
+        return now, list(past)
+    own = {Name(now.label, DISTINCT), Name(now.label, DISTINCT_SHARE)}
+    figures = {name: figure for name, figure in now.figures.items() if name not in own}
+    now, *earlier = (
+        p._replace(counts={**p.counts, "": merged(p.labels, words)}) if p.labels else p for p in (now, *past)
+    )
+    return now._replace(figures=figures), earlier
 
 
 def _merged(counts: Iterable[tuple[Any, int]]) -> dict[str, int]:

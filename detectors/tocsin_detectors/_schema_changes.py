@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 import polars as pl
 
 from tocsin.contract.aspects import THRESHOLD, changed, not_judged, unusual
-from tocsin.contract.findings import Score, Subject
+from tocsin.contract.findings import Json, Score, Subject
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.windows import Window
 from tocsin.words import count, listed, short
@@ -23,6 +23,7 @@ _NAMED, _NAME = 3, 25  # features in a sentence, and characters of each
 _NEW_MODEL = 10
 _MODELS = 20  # fewer small models are not reported
 _LISTED = 50  # features in the evidence
+_UNFIT = 1.5  # severity `medium`: the values that the model answers may stand in the new features
 
 
 def no_baseline(model: str, activity: str) -> Score:
@@ -53,8 +54,13 @@ def _small(window: Window, known: Collection[str], least: int) -> tuple[int, int
     return len(small), int(small["count"].sum())
 
 
-def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:
-    """Features that calls lack and the baseline has, and features that only the calls have."""
+def schema_changes(
+    model: str, vectors: Vectors, normal: Features, departs: Callable[[], bool]
+) -> Iterator[Score]:
+    """Features that calls lack and the baseline has, and features that only the calls have.
+
+    `departs` tells whether the model's answers no longer fit the features of the baseline.
+    """
     subject = Subject("model", model)
     lacking = [
         (vectors.lacking(name), share * vectors.rows, plain(name)) for name, share in normal.lacking.items()
@@ -81,7 +87,11 @@ def schema_changes(model: str, vectors: Vectors, normal: Features) -> Iterator[S
     if added:
         names = listed([short(name, _NAME) for name in added], _NAMED)
         reason = f"{short(model)} receives features that its baseline lacks: {names}"
-        yield changed(subject, "new features", reason, evidence={"features": added[:_LISTED]})
+        unfit = departs()
+        if unfit:
+            reason += "; its answers no longer fit the known ones"
+        facts: dict[str, Json] = {"features": list(added[:_LISTED]), "answers_fit": not unfit}
+        yield changed(subject, "new features", reason, _UNFIT if unfit else THRESHOLD, facts)
 
 
 def _further(model: str, vectors: Vectors, normal: Features) -> Iterator[Score]:

@@ -15,6 +15,7 @@ from tocsin.contract.streams import ID, INGESTED, TIME
 from tocsin.datasets.labels import canonical_labels, label_column
 from tocsin.datasets.names import partitions
 from tocsin.stats.encoding import label_text, plain
+from tocsin_detectors._label_spelling import main_spellings
 
 PLACE = "tocsin.snapshot"  # column of a pool: the index of the snapshot that a row comes from
 LABEL = "tocsin.label"  # the label, as text
@@ -98,8 +99,8 @@ def read(window: Window, snapshot: Snapshot, label: str, most: int) -> pl.DataFr
 def pool(window: Window, snapshots: Sequence[Snapshot], most: int) -> pl.DataFrame | None:
     """About `most` rows of several snapshots, with the column `PLACE`. None if no snapshot has rows.
 
-    The label column is the usual one. Features that the newest snapshot lacks are dropped. If
-    snapshots repeat rows of earlier snapshots, as those of a growing table do, each row is returned once.
+    The label column is the usual one, and a label has its commonest spelling. Features that the newest snapshot lacks are
+    dropped. If snapshots repeat rows of earlier snapshots, as those of a growing table do, each row is returned once.
     """
     label, frames = usual_label(snapshots), []
     for place, snapshot in enumerate(snapshots):
@@ -111,6 +112,8 @@ def pool(window: Window, snapshots: Sequence[Snapshot], most: int) -> pl.DataFra
             frames.append(rows.drop(ROW).with_columns(pl.lit(place, pl.Int32).alias(PLACE)))
     if not frames:
         return None
+    words = main_spellings([frame[LABEL].unique().to_list() for frame in frames])
+    frames = [frame.with_columns(pl.col(LABEL).replace(words)) for frame in frames] if words else frames
     newest = frames[-1].schema
     alike = [f.select(name for name, dtype in f.schema.items() if newest.get(name) == dtype) for f in frames]
     rows = pl.concat(alike, how="diagonal")

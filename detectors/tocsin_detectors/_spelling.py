@@ -11,13 +11,13 @@ import unicodedata
 
 import polars as pl
 
+from tocsin.contract.blanks import BLANK, visible
 from tocsin.contract.windows import Window
 
 #: Events without a principal are pooled under this name.
 NOBODY = "(no principal)"
-_INVISIBLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Mn", "Me", "Zl", "Zp", "Zs"}
-#: Letters and symbols without ink: Hangul fillers, the Braille blank, the null notehead.
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
+#: Categories of characters that make a name a disguise: marks and spaces occur in honest names.
+_HIDDEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Zl", "Zp"}
 
 
 def canonical(name: str) -> str:
@@ -31,16 +31,10 @@ def canonical(name: str) -> str:
     if name.isascii() and name.isalnum():
         return name.lower()
     # without marks, because normalization sorts a run of them in quadratic time
-    text = _visible(unicodedata.normalize("NFKD", _visible(name)))
+    text = visible(unicodedata.normalize("NFKD", visible(name)))
     for _ in range(2):  # a capital may have a prototype that its small letter lacks
         text = "".join(_prototype(c) for c in text).casefold()
-    return _visible(unicodedata.normalize("NFKD", _visible(text)))
-
-
-def _visible(text: str) -> str:
-    """The characters that are visible on their own."""
-    hidden = {c for c in set(text) if unicodedata.category(c) in _INVISIBLE or unicodedata.combining(c)}
-    return "".join(c for c in text if c not in hidden and c not in _BLANK)
+    return visible(unicodedata.normalize("NFKD", visible(text)))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -77,10 +71,7 @@ def pooled(names: pl.Series) -> pl.Series:
 def is_disguised(name: str) -> bool:
     """Whether a name looks like another one: by characters of other alphabets, full-width forms or invisible ones."""
     return any(
-        unicodedata.category(c) in _INVISIBLE - {"Mn", "Zs"}
-        or c in _BLANK
-        or _prototype(c) != c
-        or _is_variant(c)
+        unicodedata.category(c) in _HIDDEN or c in BLANK or _prototype(c) != c or _is_variant(c)
         for c in name
         if not c.isascii() or not c.isprintable()
     )

@@ -12,6 +12,7 @@ from tocsin.stats.departure import critical, departure
 from tocsin.words import count, figure, listed, sentence, short
 from tocsin_detectors._dataset_aspects import changes, chosen, new_datasets, sampled, unreadable, usual_label
 from tocsin_detectors._dataset_history import DIGEST, LABEL_COLUMN, OUTCOME, SOURCE, Event, History, Past
+from tocsin_detectors._label_spelling import new_spellings
 from tocsin_detectors._profiles import (
     DISTINCT,
     DISTINCT_SHARE,
@@ -20,6 +21,7 @@ from tocsin_detectors._profiles import (
     Name,
     Profile,
     comparisons,
+    in_one_spelling,
     profile_of,
     schema_change,
 )
@@ -77,8 +79,8 @@ class DatasetProfile(Detector[Params]):
         instance after a change of unit; changed shares of values and of labels; columns that were added,
         removed or have another type. If the writer never wrote the dataset before, the score is multiplied by
         1.25. These cause separate findings: a snapshot that cannot be read, a new dataset of a known source, a
-        change of the label column, of the form of the files or of the source, and a sidecar (a file in which the
-        producer describes a dataset file) that contradicts the settings.
+        change of the label column, of the form of the files or of the source, a new spelling of a known label, and
+        a sidecar (a file in which the producer describes a dataset file) that contradicts the settings.
     Method
         The detector compares each figure of the profile (partition summaries, Shankar et al. 2023) with its
         median over up to 30 earlier snapshots, and divides the difference by the figure's standard error. The
@@ -151,6 +153,8 @@ class DatasetProfile(Detector[Params]):
             past.add(event)
         yield max(scores, key=lambda score: score.value)
         yield from changes(subject, events, before)
+        known = [profiles.of(event).labels for event in before[-self.params.max_history :]]
+        yield from new_spellings(subject, known, {word for e in judged for word in profiles.of(e).labels})
         if len(judged) < len(events):
             more = len(events) - len(judged)
             yield not_judged(
@@ -169,6 +173,7 @@ class DatasetProfile(Detector[Params]):
         now = profiles.of(event)
         snapshots = [e for e in earlier.of(source, self.params.min_history) if e[DIGEST] != digest]
         past = [profiles.of(other) for other in snapshots[-self.params.max_history :]]
+        now, past = in_one_spelling(now, past)
         departed = self._departures(now, past)
         schema = schema_change(now, past)
         stranger = writer is not None and writer not in earlier.writers

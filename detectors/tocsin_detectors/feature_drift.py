@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,14 +19,16 @@ from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.drift import Sample, counts, effect, shift
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin.words import count, short
+from tocsin_detectors import _answers as answers
 from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors._answers import SCORE
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._schema_changes import no_baseline, schema_changes, small_models
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
 
 Floats = NDArray[np.float64]
 
-_COLUMNS = (model_rows.VERSION, NAMES, VALUES)
+_COLUMNS = (model_rows.VERSION, NAMES, VALUES, SCORE)
 _SCHEMAS = 100  # schemas of a model that a baseline learns: the commonest
 _LISTED = 50  # added features in the evidence
 _TOP = 5  # features that the evidence describes
@@ -68,7 +71,7 @@ class FeatureDrift(Detector[Params]):
         a new kind of client). Features whose values are usual but no longer fit the values of the other
         features (shuffled, shifted or forged columns). New features in the calls of a model, and features of
         the baseline that calls lack, cause separate findings. Calls with several new features are also reported
-        as "not judged".
+        as "not judged". If the answers no longer follow from the known features, a new feature is `medium`.
     Method
         The detector compares each feature's values with the baseline by a Kolmogorov-Smirnov test, and by a
         chi-squared test of the counts in the baseline's quantile bins. For a categorical feature it uses only
@@ -82,7 +85,7 @@ class FeatureDrift(Detector[Params]):
         Concept drift: the relation between inputs and truth changes while the inputs do not; relations between
         features that a linear regression does not detect; changes in a few calls out of a thousand; a baseline
         that already contains the drift; usual values in one or two of the baseline's features, if the true values
-        stand in further ones.
+        stand in further ones and the answers hardly depend on these features or are those of a new version.
     False alarms
         Seasons and campaigns that the baseline does not contain; a model that serves several populations whose
         mix changes; a new version with another schema, until a new baseline is fitted. All models share one
@@ -116,16 +119,21 @@ class FeatureDrift(Detector[Params]):
 
     def fit(self, window: Window) -> Baseline | None:
         rows: list[dict[str, object]] = []
+        answered: list[dict[str, object]] = []
         without: list[str] = []
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
-            vectors = Vectors.of(model_rows.thinned(calls, self.params.max_rows)).commonest(_SCHEMAS)
+            kept = model_rows.thinned(calls, self.params.max_rows)
+            vectors = Vectors.of(kept).commonest(_SCHEMAS)
             versions = model_rows.versions(calls)
             if vectors.rows - vectors.malformed >= self.params.min_rows:
                 rows += [{"model": model, "versions": versions, **row} for row in learn(vectors)]
+                answer = answers.learn_answers(kept, _SCHEMAS)
+                answered += [{"model": model, **answer}] if answer else []
             elif len(calls) >= self.params.min_rows:
                 without.append(model)
         values: dict[str, Json] = {_WITHOUT: without} if without else {}
-        return Baseline({"features": pl.DataFrame(rows, SCHEMA)}, values) if rows else None
+        frames = {"features": pl.DataFrame(rows, SCHEMA), "answers": pl.DataFrame(answered, answers.SCHEMA)}
+        return Baseline(frames, values) if rows else None
 
     def score(self, window: Window) -> Iterator[Score]:
         if window.baseline is None:
@@ -144,9 +152,18 @@ class FeatureDrift(Detector[Params]):
             judged = model_rows.thinned(calls, self.params.max_rows)
             vectors = Vectors.of(judged, list(normal.samples))
             yield self._judge(model, calls, judged, vectors, normal)
-            yield from schema_changes(model, vectors, normal)
+            departs = functools.partial(self._answers_depart, window.baseline, model, judged, normal)
+            yield from schema_changes(model, vectors, normal, departs)
         if window.changed is None:
             yield from small_models(window, self.id, known, self.params.min_rows)
+
+    def _answers_depart(self, baseline: Baseline, model: str, calls: pl.DataFrame, normal: Features) -> bool:
+        """Whether the answers no longer follow from the features; False if the baseline does not say how they do."""
+        frame = baseline.frames.get("answers")  # version 0.2 has none
+        known = {row["model"]: row for row in frame.iter_rows(named=True)} if frame is not None else {}
+        row = model_rows.find(known, model)
+        least, limit = self.params.min_rows, self.params.row_limit
+        return row is not None and answers.answers_depart(row, calls, normal, least, limit)
 
     def _is_without_vectors(self, model: str, calls: pl.DataFrame, baseline: Baseline) -> bool:
         """Whether a model's calls carry too few vectors to be judged, both in the baseline and now."""

@@ -238,7 +238,8 @@ class LabelPoisoning(Detector[Params]):
             return Unjudged(snapshot, str(error), label_rows.UNREADABLE)
         if rows is None:
             return Unjudged(snapshot, f"the snapshot has no column {facts['label']}", label_rows.NO_LABEL)
-        rows = label_rows.aligned(rows, list(self._fitted(window, facts, ()).encoder.texts))
+        known_ = self._fitted(window, facts, ())
+        rows = label_rows.aligned(rows, list(known_.encoder.texts), known_.classes.categories.to_list())
         reference, missing = self._suited(window, facts, rows)
         if reference is None:
             return Unjudged(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from tocsin.stats.location import mean_shift_p_value
 from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
 from tocsin.words import count, listed, short
 from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors._label_spelling import merged, onto_known, respelled
 from tocsin_detectors._schema_changes import no_baseline, small_models
 
 _LABEL = "tocsin.output.label"
@@ -86,6 +87,12 @@ class _Outputs:
             dict(labels.select("label", "count").iter_rows()),
         )
 
+    def spelled(self, words: Mapping[str, str]) -> _Outputs:
+        """The same answers; a label that is a key of `words` is counted under its value."""
+        given = {label: count for label, count in self.labels.items() if label is not None}
+        missing = {label: count for label, count in self.labels.items() if label is None}
+        return replace(self, labels={**missing, **merged(given, words)})
+
     @property
     def rows(self) -> int:
         return sum(self.labels.values())
@@ -100,7 +107,8 @@ class PredictionDrift(Detector[Params]):
     What it sees
         Scores that shift or cluster, another mix of classes, lower confidence, missing answers. Possible causes
         are a shift of class shares, a wrong or manipulated model, and changed inputs that affect the model's
-        answers. If a new model version answers, the evidence names it.
+        answers. If a new model version answers, the evidence names it. A new spelling of a known label is a
+        separate finding.
     Method
         Two-sample tests on the model's outputs (black box shift detection; Rabanser, Guennemann & Lipton,
         Failing Loudly, NeurIPS 2019). The output score has a z-test of the mean, a Kolmogorov-Smirnov test and
@@ -169,8 +177,10 @@ class PredictionDrift(Detector[Params]):
             if before is None:
                 yield no_baseline(model, f"answered {count(len(calls), 'call')}")
             else:
-                judged = model_rows.thinned(calls, self.params.max_rows)
-                yield self._judge(model, len(calls), before, _Outputs.of(judged))
+                now = _Outputs.of(model_rows.thinned(calls, self.params.max_rows))
+                words = onto_known(filter(None, now.labels), filter(None, before.labels))
+                yield self._judge(model, len(calls), before, now.spelled(words))
+                yield from respelled(Subject("model", model), words)
         known = window.baseline.frames["numbers"]["model"].unique().to_list()
         if window.changed is None:
             yield from small_models(window, self.id, known, self.params.min_rows)

@@ -113,3 +113,23 @@ def test_vectors_are_aligned_or_left_and_never_lost(width: int, further: int, se
     assert found.calls[VALUES].to_list() == [[float(k) for k in range(width)]]
     assert found.rest.is_empty() or found.rest.equals(calls)
     assert len(found.rest) == (further >= min(2, width) and 3 * further >= width)
+
+
+def test_an_answered_value_under_a_further_name_is_medium_and_a_column_that_is_not_read_low() -> None:
+    """One feature of six: the true name has the row's own usual value, so that the inputs alone show nothing."""
+    place = drift.DEBT
+    honest = drift.calls(400, seed=7, day=40)
+    for read in (True, False):
+        real = honest[VALUES].list.get(place) * (0.0 if read else 1.0)
+        calls = honest.with_columns(
+            pl.concat_str(NAMES, pl.lit(",x0")).alias(NAMES), pl.concat_list(VALUES, real).alias(VALUES)
+        )
+        if read:  # the model answers a debt of 0: all scores fall
+            low = 1 / (1 + np.exp(2.2 + np.random.default_rng(0).normal(0, 0.5, len(calls))))
+            calls = calls.with_columns(pl.Series("tocsin.output.score", low))
+        found = {f.aspect: f.severity for f in judged("feature_drift", calls).findings}
+        assert found == {"new features": Severity.MEDIUM if read else Severity.LOW}
+        renewed = judged(
+            "feature_drift", calls.with_columns(pl.lit("2").alias("tocsin.model.version"))
+        ).findings
+        assert {f.severity for f in renewed} == {Severity.LOW}  # another version may answer in another way

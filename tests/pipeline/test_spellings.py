@@ -1,22 +1,26 @@
-"""What ingest reads as one value: NaN in JSON, and the spellings of one address."""
+"""What ingest reads as one value: NaN in JSON, the spellings of one address, and blank names."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
 import math
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pipeline.test_ingest import Bench, access, bench
+from tests.pipeline.test_protect import event, written
 from tocsin.contract.addresses import canonical_address
 from tocsin.contract.json_text import read_json
 from tocsin.pipeline.ingesting.protect import Rule
+from tocsin.testing.evaluate import evaluate
 
 __all__ = ["bench"]
 
@@ -143,3 +147,57 @@ def test_what_is_no_address_is_left_as_it_is(text: str) -> None:
     found = canonical_address(text)
     assert found is None or ipaddress.ip_address(found)
     assert msgspec.json.encode(found)
+
+
+NO_INK = st.text(" \t\n\u00a0\u200b\u200d\u2060\ufeff\u00ad\u202e\u3000\u3164\u2800\u0301", max_size=6)
+WHO = ("user.id", "user.name", "source.ip")
+
+
+@settings(deadline=None, max_examples=50)
+@given(NO_INK, st.sampled_from(WHO), st.booleans(), st.booleans())
+def test_a_name_without_a_visible_character_is_no_name(
+    name: str, column: str, nested: bool, pseudonymized: bool
+) -> None:
+    """Invariant: whatever the form of the event and its protection, nobody is a subject without a visible name."""
+    first, last = column.split(".")
+    fields: dict[str, Any] = {first: {last: name}} if nested else {column: name}
+    rules = (Rule(column, "pseudonymize"),) if pseudonymized else ()
+    (row,) = written(event(**fields), rules=rules)
+    assert column not in row
+
+
+@settings(deadline=None, max_examples=50)
+@given(NO_INK, st.sampled_from("a-0_é中"), NO_INK)
+def test_a_name_with_a_visible_character_stays_as_it_is_written(before: str, ink: str, after: str) -> None:
+    (row,) = written(event(user={"id": f"{before}{ink}{after}"}), rules=())
+    assert row["user.id"] == f"{before}{ink}{after}"
+
+
+@pytest.mark.parametrize("blank", ["", "\u200b"])
+@pytest.mark.parametrize("detector", ["registry_access", "query_budget", "principal_spelling"])
+def test_detectors_judge_events_with_a_blank_name_as_those_without_one(detector: str, blank: str) -> None:
+    def frames(user: str | None, start: datetime, days: int) -> dict[str, pl.DataFrame]:
+        times = [start + timedelta(hours=h) for h in range(24 * days)]
+        who = ["ana" if h % 2 else user for h in range(len(times))]
+        common = {"@timestamp": times, "event.id": [f"{start}{h}" for h in range(len(times))], "user.id": who}
+        common |= {"source.ip": ["192.0.2.1"] * len(times)}
+        calls = {"tocsin.model.name": "m", "tocsin.features.names": "a,b"}
+        values = [[float(h % 7), float(h % 5)] for h in range(len(times))]
+        inference = pl.DataFrame(common).with_columns(pl.lit(v).alias(n) for n, v in calls.items())
+        inference = inference.with_columns(pl.Series("tocsin.features.values", values))
+        access = pl.DataFrame(common).with_columns(
+            pl.lit("read").alias("event.action"),
+            pl.Series("tocsin.resource.id", [f"r{h % 3}" for h in range(len(times))]),
+        )
+        return {"inference": inference, "access": access}
+
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    past = frames(None, start, 60)
+    now = [
+        evaluate(detector, frames(name, start + timedelta(days=60), 2), baseline=past)
+        .scores.drop("score")
+        .to_dicts()
+        for name in (None, blank)
+    ]
+    assert now[0] == now[1]
+    assert not [row for row in now[1] if row["subject.id"] == blank]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from tocsin.contract.blanks import without_blank_names
 from tocsin.contract.streams import FENCE, INGESTED, STREAMS, Type
 from tocsin.errors import InputError
 
@@ -47,6 +48,8 @@ def empty(stream: str) -> pl.DataFrame:
 def conform(frame: pl.DataFrame, stream: str) -> pl.DataFrame:
     """Convert a frame to a stream's schema: missing columns are filled with null, unknown columns are dropped.
 
+    A principal's name without a visible character becomes null.
+
     Use it for frames that are built in a notebook or a test, and for rows that Tocsin itself writes. Events from
     collectors go through `tocsin.pipeline` instead, which keeps unknown fields in `tocsin.unmapped`.
 
@@ -64,7 +67,7 @@ def conform(frame: pl.DataFrame, stream: str) -> pl.DataFrame:
         else:
             columns.append(pl.col(name).cast(dtype))
     try:
-        return frame.select(columns)
+        return without_blank_names(frame.select(columns))
     except pl.exceptions.PolarsError as error:
         raise InputError(f"stream {stream}: {error}") from error
 

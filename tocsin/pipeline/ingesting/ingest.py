@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from tocsin.clock import Clock, format_length, format_time
+from tocsin.contract.blanks import without_blank_names
 from tocsin.contract.frames import conform
 from tocsin.contract.plugin import Batch, Collector, Rejected
 from tocsin.contract.streams import ID, SOURCES, STREAMS, TIME, UNMAPPED, Type
@@ -236,6 +237,7 @@ class Ingest:
     def _frame(self, batch: Batch, taken: _Taken) -> pl.DataFrame:
         stream = STREAMS[batch.stream]
         frame = with_addresses(batch.stream, joined(batch.stream, taken.frames))
+        frame = without_blank_names(frame)  # before protection: a pseudonym of an empty name would be a name
         if self._protector:
             frame = self._without_copies(batch, taken, frame)
         frame = self._validated(batch, taken, frame)
