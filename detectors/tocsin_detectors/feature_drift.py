@@ -205,7 +205,7 @@ class FeatureDrift(Detector[Params]):
     def _relations(self, vectors: Vectors, normal: Features) -> Iterator[_Test]:
         if normal.relations is None:
             return
-        matrix = vectors.matrix(normal.related)
+        matrix = vectors.matrix(normal.related)  # a call that lacks a feature predicts the others worse
         if len(matrix) < self.params.min_rows:
             return
         if len(matrix) > self.params.row_limit:

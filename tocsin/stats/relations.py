@@ -72,7 +72,7 @@ class Relations:
     Attributes:
         codings: the bins of each column.
         weights: bins × bins; the contribution of each bin of a row to the predicted share of each bin.
-        shares: bins; the part of the predicted shares that no other column changes.
+        shares: bins; the share of the rows in each bin.
         moments: columns × 3; mean, standard deviation and skewness of the surprise of rows that were not fitted on.
         rows: number of these rows.
     """
@@ -104,10 +104,12 @@ class Relations:
         surprise = np.empty(places.shape)
         for k in range(_FOLDS):
             others = int((fold != k).sum())
-            weights, shares = _regressions(every - sums[k], total - squares[k], others, starts)
+            weights = _regressions(every - sums[k], total - squares[k], others, starts)
+            shares = (every - sums[k]) / others
             surprise[fold == k] = _surprise(hot[fold == k], places[fold == k], weights, shares, starts)
         moments = np.column_stack((surprise.mean(axis=0), surprise.std(axis=0), _skewness(surprise)))
-        return cls(codings, *_regressions(every, total, len(matrix), starts), moments, len(matrix))
+        weights = _regressions(every, total, len(matrix), starts)
+        return cls(codings, weights, every / len(matrix), moments, len(matrix))
 
     def surprise(self, matrix: Floats) -> Floats:
         """The surprise of each value: rows × columns, in nats."""
@@ -118,7 +120,7 @@ class Relations:
         """For each column, log p of the hypothesis that the mean surprise has not risen, one-sided."""
         n, m = len(surprise), self.rows
         error = math.sqrt(1 / n + 1 / m)
-        lean = max(1 / n**2 - 1 / m**2, 0.0) / error**3  # of the difference of two means, in units of the skewness
+        lean = max(1 / n**2 - 1 / m**2, 0.0) / error**3  # skewness of a difference of two means
         found = []
         for mean, (usual, spread, skewness) in zip(surprise.mean(axis=0), self.moments, strict=True):
             z = (float(mean) - usual) / (max(spread, 1e-3) * error)
@@ -139,8 +141,8 @@ def _hot(places: Codes, width: int) -> Floats:
     return hot
 
 
-def _regressions(sums: Floats, squares: Floats, rows: int, starts: Codes) -> tuple[Floats, Floats]:
-    """Weights and shares. The inverse of the correlation matrix of all bins contains each column's regression."""
+def _regressions(sums: Floats, squares: Floats, rows: int, starts: Codes) -> Floats:
+    """The weights. The inverse of the correlation matrix of all bins contains each column's regression."""
     means = sums / rows
     covariance = squares / rows - np.outer(means, means)
     spread = np.sqrt(np.maximum(np.diag(covariance), 0.0))
@@ -152,11 +154,11 @@ def _regressions(sums: Floats, squares: Floats, rows: int, starts: Codes) -> tup
         weights[:, block] = -np.linalg.solve(precision[block, block], precision[block, :]).T
         weights[block, block] = 0.0
     weights *= spread / spread[:, None]
-    return weights, means - means @ weights
+    return weights
 
 
 def _surprise(hot: Floats, places: Codes, weights: Floats, shares: Floats, starts: Codes) -> Floats:
-    predicted = np.maximum(hot @ weights + shares, _LEAST_SHARE)
+    predicted = np.maximum(hot @ weights + (shares - shares @ weights), _LEAST_SHARE)
     sums = np.add.reduceat(predicted, starts[:-1], axis=1)
     found: Floats = np.log(sums / np.take_along_axis(predicted, places, axis=1))
     return found
