@@ -16,7 +16,7 @@ import time
 
 from benchmarks.card import SHARED, Row
 
-FAMILIES = ("poisoning", "drift", "performance", "extraction", "access")
+FAMILIES = ("poisoning", "drift", "relations", "performance", "extraction", "access")
 
 
 def measure(family: str, seeds: int) -> tuple[list[Row], float]:

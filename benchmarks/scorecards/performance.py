@@ -53,7 +53,10 @@ def _estimates(known: pl.DataFrame, year: pl.DataFrame) -> list[Row]:
     accuracy = abs(expected_accuracy(p, answered, len(known)).value - float((answered == truth).mean()))
     area = abs(auc(scores, p).value - auc(scores, truth).value)
     named = {"estimated accuracy of a year": accuracy, "estimated AUC of a year": area}
-    return [Row("performance", "acs_employment", case, "error", e, len(year), 0.01, "<=") for case, e in named.items()]
+    return [
+        Row("performance", "acs_employment", case, "error", e, len(year), 0.01, "<=")
+        for case, e in named.items()
+    ]
 
 
 def _fitted(known: pl.DataFrame) -> Any:
@@ -66,7 +69,9 @@ def _alarms(baseline: Any, rows: pl.DataFrame, delay: int = 0) -> list[bool]:
     """Of each window with labels, whether it alarms."""
     windows = len(rows) // ROWS
     days = 40 + np.repeat(np.arange(windows), ROWS)
-    scores = evaluate("performance", _events(rows.head(windows * ROWS), days, delay), baseline=baseline).scores
+    scores = evaluate(
+        "performance", _events(rows.head(windows * ROWS), days, delay), baseline=baseline
+    ).scores
     scores = scores.filter(pl.col("window.start") >= START + timedelta(days=40 + delay)).sort("window.start")
     return (scores["score"] >= scores["threshold"]).to_list()
 
@@ -85,7 +90,8 @@ def _events(rows: pl.DataFrame, days: Any, delay: int = 0) -> Events:
         }
     )
     answers = rows.select(
-        pl.col("score").alias("tocsin.output.score"), pl.col("answer").cast(pl.String).alias("tocsin.output.label")
+        pl.col("score").alias("tocsin.output.score"),
+        pl.col("answer").cast(pl.String).alias("tocsin.output.label"),
     )
     return {"inference": calls.hstack(answers), "label": labels}
 

@@ -101,7 +101,9 @@ class Known:
             expected_accuracy(p, calls.answered, rows),
             auc(calls.scores, p),
         )
-        known = cls(positive, calibration, before, (1.0,) * len(before), float((centered**3).mean()), rows, strays)
+        known = cls(
+            positive, calibration, before, (1.0,) * len(before), float((centered**3).mean()), rows, strays
+        )
         scatter: dict[str, list[float]] = {name: [] for name in _NAMES}
         for part in np.array_split(np.arange(rows), _CHUNKS):
             chunk = Binary(calls.scores[part], calls.answered[part], calls.positive[part])

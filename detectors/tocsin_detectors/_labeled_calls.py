@@ -80,7 +80,11 @@ class Binary:
         calls = calls.filter(pl.col(SCORE).is_finite())
         scores = calls[SCORE].to_numpy()
         answered = (calls[ANSWER] == positive).fill_null(calls[SCORE] >= 0.5)
-        truth = calls[VALUE] if VALUE in calls.columns else pl.repeat(None, len(calls), dtype=pl.String, eager=True)
+        truth = (
+            calls[VALUE]
+            if VALUE in calls.columns
+            else pl.repeat(None, len(calls), dtype=pl.String, eager=True)
+        )
         return cls(scores, answered.to_numpy(), (truth == positive).fill_null(value=False).to_numpy())
 
 
@@ -88,6 +92,6 @@ def positive_class(calls: pl.DataFrame) -> str | None:
     """The class whose rows have the higher scores, if nearly all rows have one of two classes."""
     classes = calls.filter(pl.col(SCORE).is_finite()).group_by(VALUE).agg(pl.len(), pl.col(SCORE).mean())
     two = classes.sort("len", VALUE, descending=[True, False]).head(2)
-    if len(two) < 2 or two["len"].sum() < _TWO * classes["len"].sum():
+    if len(two) < 2 or int(two["len"].sum()) < _TWO * int(classes["len"].sum()):
         return None
     return str(two.sort(SCORE, VALUE)[VALUE][-1])

@@ -173,7 +173,9 @@ class FeatureDrift(Detector[Params]):
                 f"{short(model)} has too few vectors with the baseline's features",
             )
         adjusted = log_benjamini_hochberg([test.log_p for test in tests]).tolist()
-        ranked = sorted(zip(adjusted, tests, strict=True), key=lambda pair: pair[0])  # ties: the schema's order
+        ranked = sorted(
+            zip(adjusted, tests, strict=True), key=lambda pair: pair[0]
+        )  # ties: the schema's order
         smallest, worst = ranked[0]
         moved = {test.feature for log_p, test in ranked if log_p <= math.log(_SIGNIFICANT)}
         top = dict.fromkeys(test.feature for log_p, test in ranked if log_p <= math.log(_SHOWN))
@@ -184,7 +186,9 @@ class FeatureDrift(Detector[Params]):
             "p": math.exp(smallest),
             "tests": len(tests),
             "moved": sorted(plain(name) for name in moved),
-            "features": [_describe(name, samples.get(name), normal.samples[name], ranked) for name in list(top)[:_TOP]],
+            "features": [
+                _describe(name, samples.get(name), normal.samples[name], ranked) for name in list(top)[:_TOP]
+            ],
             "added": [plain(name) for name in vectors.names if name not in normal.samples][:_LISTED],
             "removed": [plain(name) for name in normal.samples if name not in vectors.names],
             "malformed": vectors.malformed,

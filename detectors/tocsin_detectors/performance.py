@@ -13,13 +13,13 @@ from tocsin.contract.aspects import not_judged
 from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
+from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._known_performance import ESTIMATED, REALIZED, SCHEMA, Known, Test
 from tocsin_detectors._labeled_calls import ANSWER, SCORE, Binary, Labels, arrived, positive_class
 from tocsin_detectors._schema_changes import no_baseline
-from tocsin.datasets.labels import canonical_labels
 
 _SIGNIFICANT = math.log(0.01)
 
@@ -29,12 +29,12 @@ class Params:
     """Settings of performance."""
 
     min_labels: int = param(
-        100, ge=50, doc="fewer labeled calls of a model in the window are not judged; a baseline needs three times as many"
+        100,
+        ge=50,
+        doc="fewer labeled calls of a model in the window are not judged; a baseline needs three times as many",
     )
     min_rows: int = param(200, ge=50, doc="for a model with fewer calls in the window, nothing is estimated")
-    max_rows: int = param(
-        20_000, ge=200, doc="maximum number of labels or calls of each model that are read"
-    )
+    max_rows: int = param(20_000, ge=200, doc="maximum number of labels or calls of each model that are read")
 
 
 class Performance(Detector[Params]):

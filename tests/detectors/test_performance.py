@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
+from tests.generators.drift import START
 from tests.generators.performance import answers, labels
 from tocsin.contract.findings import Finding
 from tocsin.contract.windows import Baseline
@@ -25,7 +27,9 @@ def baseline() -> Baseline:
     return fitted
 
 
-def findings(baseline: Baseline, calls: pl.DataFrame, truth: pl.DataFrame | None = None, **params: Any) -> list[Finding]:
+def findings(
+    baseline: Baseline, calls: pl.DataFrame, truth: pl.DataFrame | None = None, **params: Any
+) -> list[Finding]:
     events = {"inference": calls} if truth is None else {"inference": calls, "label": truth}
     return list(evaluate("performance", events, baseline=baseline, params=params).findings)
 
@@ -33,7 +37,7 @@ def findings(baseline: Baseline, calls: pl.DataFrame, truth: pl.DataFrame | None
 def test_late_labels_tell_how_the_model_performs(baseline):
     calls, truth = answers(600, 1, DAY), labels(600, 1, DAY, delay=30, random=0.9)
     (finding,) = findings(baseline, calls, truth)
-    assert finding.window_start == truth["@timestamp"].min().replace(hour=0, minute=0, second=0, microsecond=0)
+    assert finding.window_start == START + timedelta(days=DAY + 30)
     assert finding.reason.startswith("credit performs worse by the labels that arrived: AUC 0.")
     assert finding.evidence["labels"] == 600
     realized: Any = finding.evidence["realized"]

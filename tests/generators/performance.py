@@ -56,7 +56,9 @@ def labels(
     stray = rng.random(rows) < strays
     return pl.DataFrame(
         {
-            "@timestamp": [START + timedelta(days=day + delay + days * (k + 0.6) / rows) for k in range(rows)],
+            "@timestamp": [
+                START + timedelta(days=day + delay + days * (k + 0.6) / rows) for k in range(rows)
+            ],
             "event.id": [f"label-{id}" for id in of],
             "tocsin.model.name": model,
             "tocsin.label.of": [f"stray-{id}" if s else id for id, s in zip(of, stray, strict=True)],

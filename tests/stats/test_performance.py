@@ -45,7 +45,9 @@ def test_the_estimate_is_what_labels_will_say():
     p, answered = learned.of_scores(scores[easier]), scores[easier] >= 0.25
     estimate = expected_accuracy(p, answered, 10_000)
     assert estimate.value == pytest.approx((answered == positive[easier]).mean(), abs=0.01)
-    assert auc(scores[easier], p).value == pytest.approx(auc(scores[easier], positive[easier]).value, abs=0.01)
+    assert auc(scores[easier], p).value == pytest.approx(
+        auc(scores[easier], positive[easier]).value, abs=0.01
+    )
 
 
 def test_the_error_of_an_auc_is_its_scatter():

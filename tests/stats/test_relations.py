@@ -36,7 +36,11 @@ def test_each_value_has_one_bin(column, others, nominal):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(2, 5).flatmap(lambda k: st.lists(st.lists(CELL, min_size=k, max_size=k), min_size=2, max_size=30)))
+@given(
+    st.integers(2, 5).flatmap(
+        lambda k: st.lists(st.lists(CELL, min_size=k, max_size=k), min_size=2, max_size=30)
+    )
+)
 def test_any_table_has_finite_surprises(rows):
     matrix = np.array(rows)
     found = Relations.of(matrix, [False] * matrix.shape[1])
@@ -65,7 +69,9 @@ def test_fresh_rows_have_honest_p_values():
     found = np.exp(p)
     assert (found <= 0.05).mean() <= 0.075
     assert (found <= 0.005).mean() <= 0.012
-    assert (found[:, :2] <= 0.5).mean() == pytest.approx(0.45, abs=0.1)  # conservative: each fold learns from fewer rows
+    assert (found[:, :2] <= 0.5).mean() == pytest.approx(
+        0.45, abs=0.1
+    )  # conservative: each fold learns from fewer rows
 
 
 def test_wide_tables_stay_within_the_bins():
