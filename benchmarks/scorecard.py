@@ -16,7 +16,7 @@ import time
 
 from benchmarks.card import SHARED, Row
 
-FAMILIES = ("poisoning", "drift", "extraction", "access", "cloud")
+FAMILIES = ("poisoning", "drift", "relations", "performance", "extraction", "access", "cloud")
 
 
 def measure(family: str, seeds: int) -> tuple[list[Row], float]:

@@ -36,6 +36,7 @@ BUILT_IN = {
         "feature_drift",
         "label_poisoning",
         "model_extraction",
+        "performance",
         "prediction_drift",
         "pyod",
         "principal_spelling",

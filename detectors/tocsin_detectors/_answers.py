@@ -16,8 +16,8 @@ import polars as pl
 from tocsin.stats.conditional import NormalScores, conditional_weights, normal_scores
 from tocsin.stats.drift import Sample, shift
 from tocsin_detectors import _model_rows as model_rows
-from tocsin_detectors._feature_baseline import Features, related_features
-from tocsin_detectors._vectors import NAMES, VALUES, Vectors
+from tocsin_detectors._feature_baseline import Features
+from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal
 
 SCORE = "tocsin.output.score"
 SCHEMA = {
@@ -30,6 +30,7 @@ SCHEMA = {
 #: The answer is the first feature of each vector. A client's feature of this name comes after it and is not read.
 _ANSWER = "(answer)"
 _SIGNIFICANT = 0.001
+_ROWS_A_FEATURE = 20  # minimum rows per feature: with fewer rows, regressions fit noise
 
 
 def learn_answers(calls: pl.DataFrame, schemas: int) -> dict[str, object] | None:
@@ -43,7 +44,7 @@ def learn_answers(calls: pl.DataFrame, schemas: int) -> dict[str, object] | None
     if not vectors.blocks:
         return None
     samples = {name: Sample.of(vectors.column(name)) for name in vectors.names}
-    related = related_features(vectors, samples)
+    related = _related(vectors, samples)
     if _ANSWER not in related:
         return None
     features = [name for name in related if name != _ANSWER]
@@ -93,3 +94,15 @@ def _with_answer(calls: pl.DataFrame) -> pl.DataFrame:
         pl.concat_str(pl.lit(f"{_ANSWER},"), NAMES).alias(NAMES),
         pl.concat_list(SCORE, VALUES).alias(VALUES),
     )
+
+
+def _related(vectors: Vectors, samples: dict[str, Sample]) -> list[str]:
+    """The columns of the regression: those of the most frequent schema with ordered values."""
+    names, _ = max(vectors.blocks, key=lambda block: len(block[1]))
+    ordered = [name for name in vectors.names if name in names and _has_order(name, samples[name])]
+    enough = len(vectors.matrix(ordered)) >= _ROWS_A_FEATURE * len(ordered)
+    return ordered if enough and len(ordered) > 1 else []
+
+
+def _has_order(name: str, sample: Sample) -> bool:
+    return not is_nominal(name) or len(np.unique(sample.values)) <= 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tocsin.stats.conditional import NormalScores, conditional_weights, normal_scores
 from tocsin.stats.drift import Sample
+from tocsin.stats.relations import Coding, Relations
 from tocsin_detectors._vectors import Vectors, is_nominal
 
 Floats = NDArray[np.float64]
@@ -23,16 +22,21 @@ SCHEMA = {
     "values": pl.List(pl.Float64()),
     "missing": pl.Int64(),
     "lacking": pl.Float64(),
-    "weights": pl.List(pl.Float64()),
-    "residuals": pl.List(pl.Float64()),
+    "marks": pl.List(pl.Float64()),
+    "exact": pl.Boolean(),
+    "bins": pl.List(pl.Float64()),
+    "moments": pl.List(pl.Float64()),
+    "related": pl.Int64(),
 }
 
 _ROWS_A_FEATURE = 20  # minimum rows per feature: with fewer rows, regressions fit noise
+_RELATED = 160  # features whose relations are learned: the first ones
+_FITTED = 10_000  # rows from which relations are learned
 
 
 @dataclass(frozen=True)
 class Features:
-    """A model's part of the baseline. `related` are the features in `weights` and `residuals`, in order.
+    """A model's part of the baseline. `related` are the columns of `relations`, in order.
 
     `lacking` is the share of calls without a feature, which includes calls without a vector.
     """
@@ -41,8 +45,7 @@ class Features:
     lacking: dict[str, float]
     versions: list[str]
     related: list[str]
-    weights: Floats
-    residuals: list[Sample]
+    relations: Relations | None
 
     @classmethod
     def of(cls, rows: pl.DataFrame) -> Features:
@@ -56,14 +59,13 @@ class Features:
             1 - (len(sample) + nulls) / most if share is None else share  # older baselines do not have it
             for share, sample, nulls in zip(known, values, missing, strict=True)
         ]
-        related = rows.filter(pl.col("weights").is_not_null())
+        related, relations = _read_relations(rows)
         return cls(
             {name: Sample(*sample) for name, *sample in zip(features, values, missing, strict=True)},
             dict(zip(features, lacking, strict=True)),
             rows["versions"][0].to_list(),
-            related["feature"].to_list(),
-            np.array([column.to_numpy() for column in related["weights"]]).T,
-            [Sample(column.to_numpy()) for column in related["residuals"]],
+            related,
+            relations,
         )
 
     @classmethod
@@ -72,48 +74,57 @@ class Features:
         parts = rows.partition_by("model", as_dict=True, maintain_order=True)
         return {str(model): cls.of(part) for (model,), part in parts.items()}
 
-    @functools.cached_property
-    def _normal(self) -> list[NormalScores]:
-        return [NormalScores.of(self.samples[name].values) for name in self.related]
-
-    def residuals_of(self, matrix: Floats) -> Floats:
-        """The residuals of the related features, each predicted from the others: rows × features."""
-        scores = normal_scores(matrix, self._normal)
-        found: Floats = scores @ self.weights
-        return found
-
 
 def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
     """One row of `SCHEMA` for each feature, without the columns `model` and `versions`."""
     samples = {name: Sample.of(vectors.column(name)) for name in vectors.names}
-    related = related_features(vectors, samples)
-    weights: dict[str, Floats] = {}
-    residuals: dict[str, Floats] = {}
-    if related:
-        normal = [NormalScores.of(samples[name].values) for name in related]
-        scores = normal_scores(vectors.matrix(related), normal)
-        square = conditional_weights(scores)
-        sorted_residuals = np.sort(scores @ square, axis=0)
-        weights = dict(zip(related, square.T, strict=True))
-        residuals = dict(zip(related, sorted_residuals.T, strict=True))
+    related = _relations(vectors)
     for name, sample in samples.items():
         yield {
             "feature": name,
             "values": sample.values,
             "missing": sample.missing,
             "lacking": vectors.lacking(name) / vectors.rows,
-            "weights": weights.get(name),
-            "residuals": residuals.get(name),
+            **related.get(name, dict.fromkeys(("marks", "exact", "bins", "moments", "related"))),
         }
 
 
-def related_features(vectors: Vectors, samples: dict[str, Sample]) -> list[str]:
-    """The features whose relations are learned: those of the most frequent schema with ordered values."""
-    names, _ = max(vectors.blocks, key=lambda block: len(block[1]))
-    ordered = [name for name in vectors.names if name in names and _has_order(name, samples[name])]
-    enough = len(vectors.matrix(ordered)) >= _ROWS_A_FEATURE * len(ordered)
-    return ordered if enough and len(ordered) > 1 else []
+def _relations(vectors: Vectors) -> dict[str, dict[str, object]]:
+    """What is stored of the relations, by feature. `bins`: the columns of the weights and, last, the shares."""
+    names, matrix = max(vectors.blocks, key=lambda block: len(block[1]))
+    related = list(names)[:_RELATED]
+    if len(set(related)) < 2 or len(matrix) < _ROWS_A_FEATURE * len(related):
+        return {}
+    rows = vectors.matrix(related)
+    if len(rows) > _FITTED:
+        rows = np.random.default_rng(0).choice(rows, _FITTED, replace=False)
+    found = Relations.of(rows, [is_nominal(name) for name in related])
+    table = np.vstack((found.weights, found.shares))
+    ends = np.cumsum([coding.size for coding in found.codings])
+    return {
+        name: {
+            "marks": coding.marks,
+            "exact": coding.exact,
+            "bins": table[:, end - coding.size : end].T.ravel(),
+            "moments": moments,
+            "related": found.rows,
+        }
+        for name, coding, end, moments in zip(
+            related, found.codings, ends.tolist(), found.moments, strict=True
+        )
+    }
 
 
-def _has_order(name: str, sample: Sample) -> bool:
-    return not is_nominal(name) or len(np.unique(sample.values)) <= 2
+def _read_relations(rows: pl.DataFrame) -> tuple[list[str], Relations | None]:
+    """The names and the relations of the related features. An older baseline has none that can be used."""
+    stored = rows.filter(pl.col("marks").is_not_null()) if "marks" in rows.columns else rows.clear()
+    if stored.is_empty():
+        return [], None
+    marks = [column.to_numpy() for column in stored["marks"]]
+    codings = tuple(Coding(m, bool(e)) for m, e in zip(marks, stored["exact"], strict=True))
+    width = sum(coding.size for coding in codings)
+    table = np.concatenate([column.to_numpy() for column in stored["bins"]]).reshape(width, width + 1).T
+    moments = np.array([column.to_numpy() for column in stored["moments"]])
+    weights = np.ascontiguousarray(table[:-1])
+    found = Relations(codings, weights, table[-1], moments, int(stored["related"][0]))
+    return stored["feature"].to_list(), found

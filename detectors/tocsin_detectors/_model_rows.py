@@ -29,8 +29,10 @@ def by_model(window: Window, columns: Sequence[str]) -> dict[str, pl.DataFrame]:
     """
     named = (Condition(MODEL, "not_null"),)
     rows = window.rows(STREAM, list(dict.fromkeys((TIME, ID, MODEL, *columns))), named)
-    rows = rows.filter(changed(rows[MODEL], window))
-    rows = rows.with_columns(_commonest(rows[MODEL]))
+    if window.changed is not None:
+        rows = rows.filter(changed(rows[MODEL], window))
+    if rows[MODEL].n_unique() > 1:
+        rows = rows.with_columns(_commonest(rows[MODEL]))
     parts = rows.partition_by(MODEL, as_dict=True, maintain_order=True)
     return {str(key[0]): parts[key] for key in sorted(parts)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sized
 from dataclasses import replace
 
 import polars as pl
@@ -32,26 +32,35 @@ def no_baseline(model: str, activity: str) -> Score:
     return not_judged(Subject("model", model), "no baseline", reason, _NEW_MODEL)
 
 
-def small_models(window: Window, detector: str, known: Collection[str], least: int) -> Iterator[Score]:
+def small_models(
+    window: Window, detector: str, models: Mapping[str, Sized], known: Collection[str], least: int
+) -> Iterator[Score]:
     """Models without a baseline and with fewer than `least` calls each: calls could be spread over made-up names.
 
     Counted are the calls of such models, if there are at least `_MODELS` of them, against the window before.
+
+    Args:
+        window: the window.
+        detector: the id of the detector.
+        models: the window's calls of each model, one spelling each.
+        known: the models of the baseline.
+        least: a model with fewer calls is small.
     """
     names = {canonical(name) for name in known}
-    models, calls = _small(window, names, least)
-    if models < _MODELS:
+    small = [len(c) for name, c in models.items() if len(c) < least and canonical(name) not in names]
+    if len(small) < _MODELS:
         return
-    _, usual = _small(window.before(window.length), names, least)
-    reason = f"{count(calls, 'call')} to {count(models, 'model')} with fewer than {least} calls each"
-    yield not_judged(Subject("detector", detector), "small models", reason, calls, float(usual))
+    usual = _small_calls(window.before(window.length), names, least)
+    reason = f"{count(sum(small), 'call')} to {count(len(small), 'model')} with fewer than {least} calls each"
+    yield not_judged(Subject("detector", detector), "small models", reason, sum(small), float(usual))
 
 
-def _small(window: Window, known: Collection[str], least: int) -> tuple[int, int]:
-    """Number of small models that are not known, and of their calls."""
+def _small_calls(window: Window, known: Collection[str], least: int) -> int:
+    """Number of calls of small models that are not known."""
     counts = window.summary(STREAM, [MODEL], [COUNT], [Condition(MODEL, "not_null")])
     counts = counts.with_columns(of=pooled(counts[MODEL])).group_by("of").agg(pl.col("count").sum())
     small = counts.filter(pl.col("count") < least, ~pl.col("of").is_in(list(known)))
-    return len(small), int(small["count"].sum())
+    return int(small["count"].sum())
 
 
 def schema_changes(

@@ -94,7 +94,7 @@ class Vectors:
 
 
 def _folded(name: str) -> str:
-    return canonical(plain(name.strip()))
+    return canonical(name.strip()).removesuffix(_CATEGORY)
 
 
 def _respelled(labels: list[str], spellings: Mapping[str, str], known: Sequence[str]) -> list[str]:

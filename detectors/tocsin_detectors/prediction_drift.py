@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,9 +16,10 @@ from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.chi_squared import chi_squared
-from tocsin.stats.drift import Sample, counts, effect, shift
-from tocsin.stats.location import mean_shift_p_value
-from tocsin.stats.multiplicity import benjamini_hochberg, normal_deviate
+from tocsin.stats.drift import Sample, counts, effect, log_shift
+from tocsin.stats.location import log_mean_shift
+from tocsin.stats.log_tails import log_chi_squared_tail
+from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, listed, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._label_spelling import merged, onto_known, respelled
@@ -170,7 +172,8 @@ class PredictionDrift(Detector[Params]):
     def score(self, window: Window) -> Iterator[Score]:
         if window.baseline is None:
             return
-        for model, calls in model_rows.by_model(window, _COLUMNS).items():
+        models = model_rows.by_model(window, _COLUMNS)
+        for model, calls in models.items():
             if len(calls) < self.params.min_rows:
                 continue
             before = _Outputs.read(window.baseline, model)
@@ -183,19 +186,19 @@ class PredictionDrift(Detector[Params]):
                 yield from respelled(Subject("model", model), words)
         known = window.baseline.frames["numbers"]["model"].unique().to_list()
         if window.changed is None:
-            yield from small_models(window, self.id, known, self.params.min_rows)
+            yield from small_models(window, self.id, models, known, self.params.min_rows)
 
     def _judge(self, model: str, rows: int, before: _Outputs, now: _Outputs) -> Score:
         tests = dict(self._tests(before, now))
         adjusted = _adjusted(tests)
         worst = min(adjusted, key=lambda name: (adjusted[name], tests[name], name))
-        p = adjusted[worst]
+        log_p = adjusted[worst]
         evidence: dict[str, Json] = {
             "rows": rows,
             "rows.judged": now.rows,
             "baseline.rows": before.rows,
-            "p": p,
-            "tests": adjusted,
+            "p": math.exp(log_p),
+            "tests": {name: math.exp(value) for name, value in adjusted.items()},
             "outputs": [
                 _describe(name, before.numbers[name], sample)
                 for name, sample in now.numbers.items()
@@ -208,9 +211,8 @@ class PredictionDrift(Detector[Params]):
             "versions": now.versions,
             "baseline.versions": before.versions,
         }
-        return Score(
-            Subject("model", model), normal_deviate(p), _reason(model, p, worst, before, now), evidence
-        )
+        reason = _reason(model, log_p, worst, before, now)
+        return Score(Subject("model", model), log_normal_deviate(log_p), reason, evidence)
 
     def _tests(self, before: _Outputs, now: _Outputs) -> Iterator[tuple[str, float]]:
         limit = self.params.row_limit
@@ -218,15 +220,16 @@ class PredictionDrift(Detector[Params]):
             normal = before.numbers[name]
             if not len(sample.values) and not len(normal.values):
                 continue
-            found = shift(normal, sample, row_limit=limit)
-            yield f"{name} values", found.ks_p
+            found = log_shift(normal, sample, row_limit=limit)
+            yield f"{name} values", found.ks_log_p
             if name == "score":
-                yield "score counts", found.counts_p
+                yield "score counts", found.counts_log_p
                 if len(sample.values) and len(normal.values):
-                    yield "score mean", mean_shift_p_value(normal.values, sample.values, limit)
+                    yield "score mean", log_mean_shift(normal.values, sample.values, limit)
         labels = _all_labels(before, now)
         weight = min(1.0, limit / now.rows)
-        yield "labels", chi_squared(before.label_counts(labels), now.label_counts(labels) * weight).p
+        mix = chi_squared(before.label_counts(labels), now.label_counts(labels) * weight)
+        yield "labels", log_chi_squared_tail(mix.statistic, mix.freedom)
 
 
 def _all_labels(before: _Outputs, now: _Outputs) -> list[str | None]:
@@ -234,10 +237,10 @@ def _all_labels(before: _Outputs, now: _Outputs) -> list[str | None]:
 
 
 def _adjusted(tests: Mapping[str, float]) -> dict[str, float]:
-    """Benjamini and Hochberg's adjustment with weights (Genovese, Roeder & Wasserman 2006)."""
+    """Benjamini and Hochberg's adjustment with weights (Genovese, Roeder & Wasserman 2006), of logarithms."""
     weights = np.array([_MEAN_WEIGHT if name == "score mean" else 1.0 for name in tests])
-    p = np.array(list(tests.values())) * weights.mean() / weights
-    return dict(zip(tests, benjamini_hochberg(np.minimum(p, 1.0)).tolist(), strict=True))
+    log_p = np.array(list(tests.values())) + np.log(weights.mean() / weights)
+    return dict(zip(tests, log_benjamini_hochberg(np.minimum(log_p, 0.0)).tolist(), strict=True))
 
 
 def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
@@ -257,8 +260,8 @@ def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
     }
 
 
-def _reason(model: str, p: float, worst: str, before: _Outputs, now: _Outputs) -> str:
-    if p > _SIGNIFICANT:
+def _reason(model: str, log_p: float, worst: str, before: _Outputs, now: _Outputs) -> str:
+    if log_p > math.log(_SIGNIFICANT):
         return f"{short(model)} answers as before"
     name = short(model)
     output, _, test = worst.partition(" ")

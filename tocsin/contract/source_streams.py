@@ -133,6 +133,30 @@ SOURCE_STREAMS = (
         {"event.kind": "event", "event.category": ["api"], "event.type": ["access"]},
     ),
     Stream(
+        "label",
+        "The true label of one call to a model, which arrives later: its event time is when the truth became known.",
+        (
+            *COMMON,
+            *PRINCIPAL[:4],
+            *SERVICE,
+            Column("tocsin.model.name", K, "name of the model that was called", required=True),
+            Column("tocsin.label.of", K, "`event.id` of the call in the stream inference", required=True),
+            Column(
+                "tocsin.label.value",
+                K,
+                "true class; of several labels of one call, the last counts",
+                required=True,
+            ),
+        ),
+        {
+            "@timestamp": "2026-04-06T05:00:00Z",
+            "event": {"id": "b1946ac9-000001-label"},
+            "user": {"id": "svc-collections"},
+            "tocsin": {"model": {"name": "credit"}, "label": {"of": "b1946ac9-000001", "value": "0"}},
+        },
+        {"event.kind": "event", "event.category": ["database"], "event.type": ["info"]},
+    ),
+    Stream(
         "dataset",
         "One snapshot of a dataset: its digest, schema, profile, labels, writer and lineage.",
         (

@@ -17,11 +17,15 @@ MIN_EXPECTED = 5.0
 
 
 class ChiSquared(NamedTuple):
-    """The statistic, its degrees of freedom, and the p-value."""
+    """The statistic and its degrees of freedom."""
 
     statistic: float
     freedom: int
-    p: float
+
+    @property
+    def p(self) -> float:
+        """The p-value; 1 without freedom."""
+        return _upper_tail(self.statistic, self.freedom) if self.freedom else 1.0
 
 
 def chi_squared(first: ArrayLike, second: ArrayLike) -> ChiSquared:
@@ -37,18 +41,18 @@ def chi_squared(first: ArrayLike, second: ArrayLike) -> ChiSquared:
     total = table.sum()
     sizes = table.sum(axis=1, keepdims=True)
     if total == 0 or sizes.min() == 0:
-        return ChiSquared(0.0, 0, 1.0)
+        return ChiSquared(0.0, 0)
     table = _pooled(table, MIN_EXPECTED * total / float(sizes.min()))
     bins = table.sum(axis=0)
     expected = sizes * bins / total
     freedom = table.shape[1] - 1
     if freedom < 1:
-        return ChiSquared(0.0, 0, 1.0)
+        return ChiSquared(0.0, 0)
     seen = table > 0
     ratio = 2 * float((table[seen] * np.log(table[seen] / expected[seen])).sum())
     spread = (float((total / sizes).sum()) - 1) * (float((total / bins).sum()) - 1)
     statistic = max(ratio, 0.0) / (1 + spread / (6 * total * freedom))
-    return ChiSquared(statistic, freedom, _upper_tail(statistic, freedom))
+    return ChiSquared(statistic, freedom)
 
 
 def _pooled(table: np.ndarray, least: float) -> np.ndarray:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tocsin.stats.chi_squared import chi_squared
 from tocsin.stats.divergence import jensen_shannon, psi
 from tocsin.stats.histogram import Bins
-from tocsin.stats.ks import ks_p_value, ks_statistic
+from tocsin.stats.ks import ks_statistic, scaled
+from tocsin.stats.log_tails import log_chi_squared_tail, log_kolmogorov_tail
 from tocsin.stats.wasserstein import wasserstein
 
 Floats = NDArray[np.float64]
@@ -70,6 +71,14 @@ class Shift(NamedTuple):
     counts_p: float
 
 
+class LogShift(NamedTuple):
+    """The Kolmogorov-Smirnov distance, and the natural logarithms of the p-values of both tests."""
+
+    ks: float
+    ks_log_p: float
+    counts_log_p: float
+
+
 class Effect(NamedTuple):
     """The size of a change, independent of the number of rows.
 
@@ -96,14 +105,24 @@ def shift(baseline: Sample, current: Sample, *, nominal: bool = False, row_limit
         row_limit: a larger sample is weighted as if it had this number of rows, so that a p-value depends on
             the size of the change and not on the size of the sample.
     """
+    found = log_shift(baseline, current, nominal=nominal, row_limit=row_limit)
+    return Shift(found.ks, math.exp(found.ks_log_p), math.exp(found.counts_log_p))
+
+
+def log_shift(
+    baseline: Sample, current: Sample, *, nominal: bool = False, row_limit: float = math.inf
+) -> LogShift:
+    """The tests of `shift`, whose p-values may be below the smallest float."""
     weight = min(1.0, row_limit / max(current.rows, 1))
     before, now = counts(baseline, current, nominal=nominal)
-    counts_p = chi_squared(before, now * weight).p
+    found = chi_squared(before, now * weight)
+    counts_log_p = log_chi_squared_tail(found.statistic, found.freedom)
     n, m = len(current.values), len(baseline.values)
     if nominal or not n or not m:
-        return Shift(0.0, 1.0, counts_p)
+        return LogShift(0.0, 0.0, counts_log_p)
     distance = ks_statistic(baseline.values, current.values)
-    return Shift(distance, ks_p_value(distance, n * weight * m / (n * weight + m)), counts_p)
+    size = n * weight * m / (n * weight + m)
+    return LogShift(distance, log_kolmogorov_tail(scaled(distance, size)), counts_log_p)
 
 
 def effect(baseline: Sample, current: Sample, *, nominal: bool = False) -> Effect:

@@ -42,5 +42,10 @@ def ks_p_value(statistic: float, size: float) -> float:
     """
     from scipy.special import kolmogorov
 
+    return float(kolmogorov(scaled(statistic, size)))
+
+
+def scaled(statistic: float, size: float) -> float:
+    """The distance in units of Kolmogorov's limit distribution, with Stephens' correction."""
     root = math.sqrt(size)
-    return float(kolmogorov((root + 0.12 + 0.11 / root) * statistic))
+    return (root + 0.12 + 0.11 / root) * statistic

@@ -29,12 +29,23 @@ def mean_shift_p_value(
     Raises:
         ValueError: a sample is empty.
     """
-    from scipy.special import ndtr
+    return math.exp(log_mean_shift(baseline, current, row_limit))
+
+
+def log_mean_shift(
+    baseline: NDArray[np.float64], current: NDArray[np.float64], row_limit: float = math.inf
+) -> float:
+    """The natural logarithm of `mean_shift_p_value`, for p-values below the smallest float.
+
+    Raises:
+        ValueError: a sample is empty.
+    """
+    from scipy.special import log_ndtr
 
     bounds = quantiles(baseline, WINSOR)
     normal, now = np.clip(baseline, bounds[0], bounds[-1]), np.clip(current, bounds[0], bounds[-1])
     difference = abs(float(now.mean()) - float(normal.mean()))
     error = math.sqrt(float(normal.var()) * (1 / len(normal) + 1 / min(len(now), row_limit)))
     if error == 0:
-        return 1.0
-    return float(2 * ndtr(-difference / error))
+        return 0.0
+    return min(math.log(2) + float(log_ndtr(-difference / error)), 0.0)

@@ -24,6 +24,33 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     return np.minimum(adjusted, 1.0)
 
 
+def log_benjamini_hochberg(log_p_values: ArrayLike) -> NDArray[np.float64]:
+    """`benjamini_hochberg` for natural logarithms of p-values, which may be far below the smallest float.
+
+    Raises:
+        ValueError: a logarithm is above 0, or not a number.
+    """
+    log_p = np.asarray(log_p_values, dtype=np.float64)
+    if log_p.size and not np.all(log_p <= 0):
+        raise ValueError("logarithms of p-values must be at most 0")
+    order = np.argsort(log_p, kind="stable")
+    stepped = log_p[order] + np.log(log_p.size / np.arange(1, log_p.size + 1))
+    adjusted = np.empty_like(log_p)
+    adjusted[order] = np.minimum.accumulate(stepped[::-1])[::-1]
+    return np.minimum(adjusted, 0.0)
+
+
+def log_normal_deviate(log_p: float) -> float:
+    """`normal_deviate` for the natural logarithm of a p-value. It has no upper bound.
+
+    A threshold may be far above 2.6, if the baseline itself drifts. A bounded deviate could then never be twice the
+    threshold.
+    """
+    from scipy.special import ndtri_exp
+
+    return max(0.0, -float(ndtri_exp(log_p))) if log_p < 0 else 0.0
+
+
 def normal_deviate(p: float) -> float:
     """The standard normal deviate that is exceeded with probability p; 0 for p of 0.5 or more, at most 37 (p = 1e-300).
 

@@ -28,9 +28,14 @@ _DISTINCT = 0.9  # if this share of trusted rows is unique, an equal row counts 
 _UNLIKELY = 5.2  # minimum of this z: one in ten million, because many thousands are compared
 _MOVED = 0.2  # a column is not scanned if a larger share of the batch is outside its trusted range
 _UNSEEN = 5.0  # z of a label that no trusted row has
-_GRAVE = 2.2  # least value of a finding whose consequence is grave: a trigger gives its author the model's answers
+_GRAVE = (
+    2.2  # least value of a finding whose consequence is grave: a trigger gives its author the model's answers
+)
 _WIDTH = 24  # characters of a column or a label in a sentence
-_ALPHA, _GROUPED = 0.007, 0.003  # share of quiet batches in which a test on all rows, or in a group, reaches 1
+_ALPHA, _GROUPED = (
+    0.007,
+    0.003,
+)  # share of quiet batches in which a test on all rows, or in a group, reaches 1
 
 
 class Nulls(NamedTuple):
@@ -202,7 +207,9 @@ class Reference:
         within = np.flatnonzero(members)
         facts: dict[str, Any] = {"test": "flips in a group", "deviate": round(float(deviates.max()), 2)}
         facts |= {"column": column, "value": value, "rows_in_group": len(within)}
-        name = f"{short(column, _WIDTH)} {'not among the usual' if value is None else short(str(value), _WIDTH)}"
+        name = (
+            f"{short(column, _WIDTH)} {'not among the usual' if value is None else short(str(value), _WIDTH)}"
+        )
         words = f"the labels of {len(within):,} rows with {name} fit worse than trusted ones"
         if into < len(self.classes.categories):
             surplus = float((codes[members] == into).sum() - p[members, into].sum())

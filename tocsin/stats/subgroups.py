@@ -154,9 +154,7 @@ def _sums(terms: FlipTerms, hot: Floats) -> GroupNull:
     return GroupNull(hot.sum(axis=1), hot @ statistic, hot @ statistic**2, hot @ variance, 1.0)
 
 
-def group_deviates(
-    terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNull, null: GroupNull
-) -> Floats:
+def group_deviates(terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNull, null: GroupNull) -> Floats:
     """The flip tests within each group, as normal deviates: groups × hypotheses; 0 for a group that is not tested.
 
     The deviates are adjusted for the number of tests. A group is tested if it has at least 20 rows and at most 0.7 of the batch. Its mean and its variance are those of
@@ -176,7 +174,9 @@ def group_deviates(
     inflation = np.maximum(inflation, flips.inflation)
     spread = np.sqrt(inflation * expected * (1 + n / known) + n**2 * flips.between)
     sums = (hot @ terms.statistic - n * bias) / spread
-    deviates[tested] = _adjusted(unskewed(sums, (hot @ terms.third) / expected**1.5), groups.tests[tested][:, None])
+    deviates[tested] = _adjusted(
+        unskewed(sums, (hot @ terms.third) / expected**1.5), groups.tests[tested][:, None]
+    )
     return deviates
 
 
