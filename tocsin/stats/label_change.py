@@ -49,7 +49,8 @@ def flips_or_shift(p: Floats, labels: Codes, null: FlipNull, hypothesis: int) ->
         return 0.0
     at = np.arange(len(labels))
     flips = max(
-        float(np.log(flip_hypothesis(p, null.priors, rate, hypothesis)[1][at, labels]).sum()) for rate in _RATES
+        float(np.log(flip_hypothesis(p, null.priors, rate, hypothesis)[1][at, labels]).sum())
+        for rate in _RATES
     )
     one = np.clip(p[:, 1], 0.002, 0.998)
     design = np.stack([np.ones(len(p)), np.log(one / (1 - one))], axis=1)

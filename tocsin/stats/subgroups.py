@@ -34,10 +34,10 @@ _TAIL = 0.93  # the quantile of their largest deviates that is compared with the
 class Groups:
     """Values of the columns that have few frequent values, and for each such column the group of all other values.
 
-    New names for a partner are therefore in a group too. `columns`, `values` and `tests` have one entry for each group. `tests` is the number
-    of tests that the group's p-value is multiplied by (weighted Bonferroni; Genovese et al. 2006). The columns'
-    weights fall as 1, 1/2, 1/3, …, from the column that the label depends on least: such a column says who delivered
-    a row rather than what the row is like.
+    New names for a partner are therefore in a group too. `columns`, `values` and `tests` have one entry for each
+    group. `tests` is the number of tests that the group's p-value is multiplied by (weighted Bonferroni; Genovese et
+    al. 2006). The columns' weights fall as 1, 1/2, 1/3, …, from the column that the label depends on least: such a
+    column says who delivered a row rather than what the row is like.
     """
 
     columns: tuple[int, ...]
@@ -154,13 +154,12 @@ def _sums(terms: FlipTerms, hot: Floats) -> GroupNull:
     return GroupNull(hot.sum(axis=1), hot @ statistic, hot @ statistic**2, hot @ variance, 1.0)
 
 
-def group_deviates(
-    terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNull, null: GroupNull
-) -> Floats:
+def group_deviates(terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNull, null: GroupNull) -> Floats:
     """The flip tests within each group, as normal deviates: groups × hypotheses; 0 for a group that is not tested.
 
-    The deviates are adjusted for the number of tests. A group is tested if it has at least 20 rows and at most 0.7 of the batch. Its mean and its variance are those of
-    its trusted rows, shrunk to those of all rows.
+    The deviates are adjusted for the number of tests. A group is tested if it has at least 20 rows and at most 0.7 of
+    the batch. Its mean and its variance are those of its trusted rows, shrunk to those of all rows. The cost is
+    linear in rows and groups.
     """
     rows = hot.sum(axis=1)
     tested = (rows >= _ROWS) & (rows <= _MOST_ROWS * hot.shape[1])
@@ -176,7 +175,9 @@ def group_deviates(
     inflation = np.maximum(inflation, flips.inflation)
     spread = np.sqrt(inflation * expected * (1 + n / known) + n**2 * flips.between)
     sums = (hot @ terms.statistic - n * bias) / spread
-    deviates[tested] = _adjusted(unskewed(sums, (hot @ terms.third) / expected**1.5), groups.tests[tested][:, None])
+    deviates[tested] = _adjusted(
+        unskewed(sums, (hot @ terms.third) / expected**1.5), groups.tests[tested][:, None]
+    )
     return deviates
 
 
