@@ -26,6 +26,7 @@ _MOST = 300  # maximum number of groups
 _ROWS, _MOST_ROWS = 20, 0.7  # minimum number of rows of a batch in a group, and maximum share
 _PRIOR = 50.0  # weight of the mean and the variance of all rows, in rows of a group
 _DRAWS, _DRAWN = 200, 500  # trusted batches that calibrate the largest deviate
+_FLOOR = 0.02  # lower bound of a group's variance, as a share of that of all rows
 _SCALE = 0.85  # the lower bound of the scale
 _TAIL = 0.93  # the quantile of their largest deviates that is compared with the normal one
 
@@ -167,8 +168,9 @@ def group_deviates(terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNul
     if not tested.any():
         return deviates
     hot, n, known = hot[tested], rows[tested][:, None], null.rows[tested][:, None] + _PRIOR
-    expected = hot @ terms.variance
     usual = terms.variance.mean(axis=0)
+    # Where a flip hardly changes a probability, the sum says nothing, and its variance would be near 0.
+    expected = np.maximum(hot @ terms.variance, _FLOOR * n * usual)
     bias = (null.total[tested] + _PRIOR * flips.bias) / known
     squares = null.squares[tested] + _PRIOR * (flips.inflation * usual + flips.bias**2)
     inflation = (squares - known * bias**2) / (null.variance[tested] + _PRIOR * usual)
