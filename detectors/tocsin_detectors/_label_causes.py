@@ -46,13 +46,13 @@ def explain(
     clues = [*_forms(batch, worst)]
     if worst.facts["test"] in ("flips", "flips in a group"):
         encoded, codes = reference.encoder.encode(batch.rows), reference.codes(batch.rows[LABEL])
-        clues += _shapes(reference, encoded, codes, worst)
+        clues += _shapes(reference, encoded, codes, worst, schema=bool(batch.missing))
         now = reference.level(encoded, codes, worst)
         times = window.rows("dataset", _COLUMNS, [Condition("tocsin.dataset.name", "==", name)])
         mine = times.filter(pl.col("tocsin.dataset.digest") == batch.snapshot.digest)[TIME]
         at = mine[0] if len(mine) else window.start
         earlier = list(_earlier(window, name, facts, reference, worst))
-        clues += _times(at, now, earlier, schema=bool(batch.missing))
+        clues += _times(at, now, earlier)
         clues += _writers(batch.snapshot.writer, earlier)
     return explained(clues)
 
@@ -65,14 +65,19 @@ def _forms(batch: Batch, worst: Sign) -> Iterator[Clue]:
         yield Clue(Verdict.ATTACK, weight, f"{count(len(worst.rows), 'row')} share {words}")
         yield Clue(Verdict.DRIFT, -1.0, "few rows")
     if batch.missing:
-        yield Clue(Verdict.PIPELINE_CHANGE, 2.5, f"the schema changed: {short(batch.missing[0])} is missing")
+        yield Clue(Verdict.PIPELINE_CHANGE, 1.0, f"the schema changed: {short(batch.missing[0])} is missing")
     if test == "unseen labels":
         every = len(worst.rows) > len(batch.rows) / 2
         yield Clue(Verdict.PIPELINE_CHANGE, 2.5 if every else 1.0, "labels are spelled in a new way")
 
 
 def _shapes(
-    reference: Reference, encoded: np.ndarray[Any, Any], codes: np.ndarray[Any, Any], worst: Sign
+    reference: Reference,
+    encoded: np.ndarray[Any, Any],
+    codes: np.ndarray[Any, Any],
+    worst: Sign,
+    *,
+    schema: bool,
 ) -> Iterator[Clue]:
     """Whether the rows of one group changed, and whether as by flips or as by a shift of the relation."""
     if worst.facts["test"] == "flips in a group":
@@ -89,9 +94,13 @@ def _shapes(
     elif lead < -1:
         weight = min(-lead / 3, 2.0)
         yield Clue(Verdict.DRIFT, weight, "the relation of labels and rows moved, rather than single labels")
+        if (
+            schema
+        ):  # the writer of the rows chooses their schema: it alone must not make an attack look harmless
+            yield Clue(Verdict.PIPELINE_CHANGE, 1.5 * weight, "the relation moved with the schema")
 
 
-def _times(at: datetime, now: Level, earlier: Sequence[_Earlier], *, schema: bool) -> Iterator[Clue]:
+def _times(at: datetime, now: Level, earlier: Sequence[_Earlier]) -> Iterator[Clue]:
     """Since when the labels differ, and whether they did a week or a month ago."""
     if len(earlier) < 2:
         return
@@ -103,7 +112,7 @@ def _times(at: datetime, now: Level, earlier: Sequence[_Earlier], *, schema: boo
         yield Clue(Verdict.DRIFT, weight, f"the change grew over {count(len(recent), 'earlier snapshot')}")
     elif not changed and _mean(recent) < _QUIET:
         words = f"sudden: none of it in {count(len(recent), 'earlier snapshot')}"
-        yield Clue(Verdict.PIPELINE_CHANGE if schema else Verdict.ATTACK, 1.5, words)
+        yield Clue(Verdict.ATTACK, 1.5, words)
         yield Clue(Verdict.DRIFT, -1.5, words)
     elif lead > 1:
         yield Clue(Verdict.ATTACK, weight / 2, "it began at once")
