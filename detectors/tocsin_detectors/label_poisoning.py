@@ -77,27 +77,35 @@ class LabelPoisoning(Detector[Params]):
     """Labels of a training set were flipped, or combinations of values were planted in its rows.
 
     What it sees
-        Label flips in one direction, in both, or among several labels, also within a segment; backdoor triggers
-        (some columns set to the same or nearly the same values in about 1 % of the rows or more); labels that
-        the trusted rows do not contain. A finding names the snapshot, its writer, the direction and the most
-        suspicious rows, numbered from 0.
+        Label flips in one direction, in both, or among several labels; flips in the rows with one value of a column
+        of few values, such as one partner; backdoor triggers (some columns set to the same or nearly the same values
+        in about 1 % of the rows or more); labels that the trusted rows do not contain. A finding names the likely
+        cause (attack, drift, pipeline change, calendar or unexplained), the snapshot, its writer, the direction
+        and the most suspicious rows, numbered from 0.
     Method
         The detector fits a gradient-boosting model of the label on trusted snapshots. For each direction it
         computes the log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), minus the
         expected ratio, given the features of the rows. The detector standardizes this ratio with the mean and
         the spread that cross-fitting measures on the trusted rows. If the trusted snapshots differ by more than
-        sampling error (Cochran 1954), the detector widens the null distribution. To find triggers, the detector
-        counts pairs and triples of exact values and of quantile bins in the new rows and in the trusted rows.
-        The deviate of the most unusual combination, by likelihood ratio (Wilks 1938), is divided by a value
-        that batches without a trigger almost never reach. The score is the largest of all these values.
+        sampling error (Cochran 1954), the detector widens the null distribution. The same ratio is tested in
+        each group of rows, with p-values that are adjusted for the number of groups. To find triggers, the
+        detector counts pairs and triples of exact values and of quantile bins in the new rows and in the trusted
+        rows. The deviate of the most unusual combination, by likelihood ratio (Wilks 1938), is divided by a value
+        that batches without a trigger almost never reach. The score is the largest of all these values. Exact
+        values that no trusted row has together, and 10 % of flips in a group, are at least `high`. For a finding,
+        the detector also tests up to 16 earlier snapshots: the cause is weighed from when, where and how the
+        labels changed. The cause never changes the score.
     Blind spots
         Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or spread
-        over wide ranges; poisoned rows that the baseline already contains; numeric targets. Snapshots that
-        together have too few new rows get score 0 and no alert. If a snapshot of a known dataset cannot be read,
-        or lacks the label or all columns, the finding is "not judged".
+        over wide ranges; a few flips in a group of fewer than 100 rows; poisoned rows that the baseline already
+        contains; numeric targets. An attack that grows slowly is called drift. Snapshots that together have too
+        few new rows get score 0 and no alert. If a snapshot of a known dataset cannot be read, or lacks the label
+        or all columns, the finding is "not judged". Snapshots beyond the usual number of a window need a score
+        that is up to a third higher.
 
-        Cost: linear in events and in the rows of the judged snapshots. Limits: 1,000 datasets in a baseline, 1,000
-        snapshots of a dataset (evenly spaced), `trusted_rows` rows of a snapshot, 100 new names of a source.
+        Cost: linear in events, in the rows of the judged snapshots, and in at most 300 groups. Limits: 1,000
+        datasets in a baseline, 1,000 snapshots of a dataset (evenly spaced), `trusted_rows` rows of a snapshot,
+        100 new names of a source, 100 writers of small snapshots.
     False alarms
         A real change of the label's meaning, or of how the label depends on the features (a new policy, a new
         labeling team); a campaign or a retry that adds many nearly equal rows at once.
