@@ -2,7 +2,7 @@
 
 Clients ask two models about real people (credit data, mostly numeric; census data, mostly nominal), some with what-if edits,
 in batches, with retries, or as load tests. A registry replays the accesses of a real repository. A labelled dataset arrives
-every day. Five quiet weeks come before, from which the detectors fit their baselines. Early evaluation is on. Alerts are
+every day. Quiet weeks come before, from which the detectors fit their baselines. Early evaluation is on. Alerts are
 those that a person is notified of.
 
 The bar: at most 3 alerts above `low` a day, and none is `critical`. With `--attacks`, nine attacks come on top, each on a
@@ -40,7 +40,7 @@ from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.worker.app import App
 
 DAY, START = extraction.DAY, extraction.START
-BEFORE = 35  # quiet days from which baselines are fitted
+BEFORE, CALLS = 95, 35  # quiet days from which baselines are fitted: of accesses and datasets, and of calls
 LABEL = "default"
 _CONFIG = """
 store: {path: store}
@@ -88,6 +88,7 @@ class World:
         self.clients = {name: list(self._clients(target)) for name, target in self.targets.items()}
         stream = accesses("kubeflow_pipelines")
         self.accesses = stream.tail(len(stream) // 2)
+        self.poisoned: dict[int, pl.DataFrame] = {}
         self.first = self.accesses["@timestamp"][0].replace(hour=0, minute=0, second=0, microsecond=0)
 
     def _clients(self, target: Target) -> list[tuple[str, Behavior, float]]:
@@ -139,13 +140,12 @@ class World:
         ids = pl.Series("event.id", [f"access-{number}-{i}" for i in range(len(rows))], dtype=pl.String)
         return rows.with_columns(pl.col("@timestamp") + (START - self.first), ids)
 
-    def feed(self, number: int, rows: pl.DataFrame | None = None) -> None:
-        """Write the labelled dataset of a day: a thousand real rows."""
-        if rows is None:
-            rows = self.sample(1000)
+    def feed(self, number: int) -> None:
+        """Write the labelled dataset of a day: a thousand real rows, or those of an attack."""
+        rows = self.poisoned.get(number)
         path = self.folder / "feeds" / f"{START + number * DAY:%Y-%m-%d}.csv"
         path.parent.mkdir(exist_ok=True)
-        rows.write_csv(path)
+        (self.sample(1000) if rows is None else rows).write_csv(path)
         at = (START + number * DAY + timedelta(hours=4)).timestamp()
         os.utime(path, (at, at))
 
@@ -168,7 +168,10 @@ class Run:
 
     def day(self, number: int, more: dict[str, pl.DataFrame], *, steps: int) -> None:
         """Ingest a day in `steps` parts; after each part, evaluate and alert. 0: ingest alone."""
-        streams = {"inference": self.world.calls_of(number), "access": self.world.accesses_of(number)}
+        self.world.feed(number)
+        streams = {"access": self.world.accesses_of(number)}
+        if number >= BEFORE - CALLS:
+            streams["inference"] = self.world.calls_of(number)
         for name, rows in more.items():
             streams[name] = pl.concat([streams[name], rows], how="diagonal")
         start = START + number * DAY
@@ -212,8 +215,7 @@ def attacks(world: World) -> dict[int, tuple[str, str, dict[str, pl.DataFrame]]]
         pl.when(pl.col("row") < 15).then(value).otherwise(pl.col(name)).alias(name)
         for name, value in (("BILL_AMT3", 7777), ("PAY_AMT2", 1313), ("LIMIT_BAL", 770_000), (LABEL, 0))
     ).drop("row")  # fmt: skip
-    world.feed(first + 4, flipped)
-    world.feed(first + 6, trigger)
+    world.poisoned = {first + 4: flipped, first + 6: trigger}
     return {
         2: copy(2, "copy of the credit model, uniform queries", target, extraction.uniform(target, rng, 600)),
         4: ("flipped labels of one partner", "applications", {}),
@@ -266,8 +268,6 @@ def main(arguments: Sequence[str]) -> int:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="tocsin-null-") as folder:
         run = Run(Path(folder), given.seed, given.events)
-        for number in range(BEFORE + given.days):
-            run.world.feed(number)
         planned = attacks(run.world) if given.attacks else {}
         for number in range(BEFORE):
             run.day(number, {}, steps=0)

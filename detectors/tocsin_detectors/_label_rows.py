@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tocsin import SnapshotError, Window
 from tocsin.contract.aspects import changed
 from tocsin.contract.findings import Json, Score, Subject
 from tocsin.datasets.labels import label_column
+from tocsin.stats.encoding import Encoder
+from tocsin.stats.multiplicity import normal_deviate
+from tocsin.stats.reference import Sign
 from tocsin.words import LONGEST, count, short
 from tocsin_detectors._label_spelling import in_known_spelling
-from tocsin_detectors._snapshots import LABEL, PLACE, Snapshot
+from tocsin_detectors._snapshots import LABEL, PLACE, ROW, Snapshot
 from tocsin_detectors._spelling import canonical
 
 _ALIKE = 0.5  # share of common columns (Jaccard) from which two datasets are alike
+_EXAMPLES = 20  # rows listed in a finding
+_FEW = 20  # rows of a label that a model needs to learn it
+_RARE = 0.003  # share of quiet snapshots in which one of the tests reaches its unit
+_WRITERS = 100  # writers whose small snapshots are judged apart
 _NEW = 100  # new names of a source whose columns are compared in a window
 #: Reasons why a snapshot of a known dataset cannot be judged, and the score of the finding that says so.
 UNREADABLE, NO_LABEL, NO_COLUMNS = "unreadable", "label column", "columns"
@@ -38,6 +47,31 @@ class Batch(NamedTuple):
     snapshots: int = 1
 
 
+class Tested(NamedTuple):
+    """A batch, its largest sign, and the probability of each row's own label. `value` is the batch's score."""
+
+    value: float
+    batch: Batch
+    worst: Sign
+    own: NDArray[np.float64]
+
+    def evidence(self, label: str) -> dict[str, Json]:
+        """What lets a person verify the score."""
+        batch, shown = self.batch, self.worst.rows[:_EXAMPLES]
+        probability = pl.Series(self.own[shown].round(4))
+        facts: dict[str, Json] = {
+            "snapshot": batch.snapshot.digest,
+            "writer": batch.snapshot.writer,
+            "label": label,
+            "rows": len(batch.rows),
+            "rows_known": batch.known,
+            "columns_missing": list(batch.missing),
+            **self.worst.facts,
+            "suspicious": batch.rows[shown].select(row=ROW, label=LABEL, probability=probability).to_dicts(),
+        }
+        return facts | ({"snapshots": batch.snapshots} if batch.snapshots > 1 else {})
+
+
 class Unjudged(NamedTuple):
     """A snapshot that cannot be judged. `aspect` is empty if that is no finding."""
 
@@ -46,8 +80,23 @@ class Unjudged(NamedTuple):
     aspect: str = ""
 
 
+def unfit(rows: pl.DataFrame | None, least: int, most_labels: int) -> str:
+    """Why trusted rows cannot be a baseline; empty if they can."""
+    if rows is None or len(rows) < least:
+        return f"fewer than {least} trusted rows with a label"
+    counts = rows[LABEL].value_counts(sort=True)["count"]
+    if len(counts) > most_labels:
+        return f"its label has {len(counts)} different values; at most {most_labels} are judged"
+    if len(counts) < 2 or counts[1] < _FEW:
+        return f"no two of its labels have {_FEW} rows"
+    return "" if Encoder.of(rows, (LABEL, PLACE)).texts else "none of its feature columns varies"
+
+
 def pooled(batches: Sequence[Batch], least: int) -> Iterator[Batch]:
-    """The batches with at least `least` rows; the smaller ones, which a large one may be split into, together."""
+    """The batches with at least `least` rows; the smaller ones, which a large one may be split into, together.
+
+    The smaller ones of each writer are a batch too: those of other writers must not dilute them.
+    """
     small: dict[tuple[str, ...], list[Batch]] = {}
     for batch in batches:
         if len(batch.rows) >= least:
@@ -57,9 +106,25 @@ def pooled(batches: Sequence[Batch], least: int) -> Iterator[Batch]:
     for missing, parts in sorted(small.items()):
         schema = parts[0].rows.schema
         alike = [part for part in parts if part.rows.schema == schema]
-        rows = pl.concat([part.rows for part in alike])
-        if len(rows) >= least:
-            yield Batch(alike[0].snapshot, rows, missing, sum(part.known for part in alike), len(alike))
+        writers = dict.fromkeys(part.snapshot.writer for part in alike)
+        own = [[part for part in alike if part.snapshot.writer == writer] for writer in writers]
+        for together in [alike, *(own if len(own) > 1 else ())][: 1 + _WRITERS]:
+            rows = pl.concat([part.rows for part in together])
+            if len(rows) >= least:
+                known = sum(part.known for part in together)
+                yield Batch(together[0].snapshot, rows, missing, known, len(together))
+
+
+def spending(beyond: int) -> float:
+    """The factor on the score of a snapshot: 1, and less for those beyond the usual number of a window.
+
+    The worst snapshot of a window counts, so that each further one adds to the false alarms. The k-th one beyond the
+    usual number (`beyond` is k - 1) may add 1/8k of those of one snapshot (alpha spending; Lan and DeMets 1983), with
+    k at most 4: decoys raise what the next snapshot must reach by at most a third.
+    """
+    if beyond < 0:
+        return 1.0
+    return normal_deviate(_RARE) / normal_deviate(_RARE / 8 / min(beyond + 1, 4))
 
 
 def aspects(subject: Subject, unjudged: Sequence[Unjudged]) -> Iterator[Score]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ ROW = "tocsin.row"  # row number in the snapshot, from 0
 _DISTINCT = (
     0.9  # if this share of each snapshot's rows is unique, equal rows in two snapshots are the same row
 )
+_USUAL = 5  # snapshots of a usual window; more make the calibration slow
 _MOST = 1000  # datasets of a baseline
 _HELD_OUT = 5  # one row in this number is used for calibration and not for fitting
 _COLUMNS = [
@@ -74,6 +76,14 @@ def usual_label(snapshots: Sequence[Snapshot]) -> str:
     """The label column that most snapshots name; of equally many the newest: one snapshot must not change it."""
     counts = Counter(snapshot.label for snapshot in reversed(snapshots))
     return counts.most_common(1)[0][0]
+
+
+def usual_number(window: Window, name: str, length: timedelta) -> int:
+    """How many snapshots of a dataset the windows of `length` with any have, by the median; at most 5."""
+    rows = window.rows("dataset", ["tocsin.dataset.name", "tocsin.dataset.digest", TIME])
+    rows = rows.filter(pl.col("tocsin.dataset.name") == name)
+    counts = rows.group_by(pl.col(TIME).dt.truncate(length)).agg(pl.col("tocsin.dataset.digest").n_unique())
+    return min(round(float(np.median(counts["tocsin.dataset.digest"].to_numpy()))), _USUAL)
 
 
 def read(window: Window, snapshot: Snapshot, label: str, most: int) -> pl.DataFrame | None:

@@ -23,20 +23,19 @@ from tocsin import (
     not_judged,
     param,
 )
-from tocsin.contract.findings import Family, Json
+from tocsin.contract.findings import Family
 from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
 from tocsin.datasets.labels import canonical_labels
-from tocsin.stats.encoding import Encoder
 from tocsin.stats.reference import Nulls, Reference
 from tocsin.words import count, short
 from tocsin_detectors import _label_rows as label_rows
 from tocsin_detectors._dataset_aspects import sampled
-from tocsin_detectors._label_rows import Batch, Likeness, Unjudged, sentence_of
+from tocsin_detectors._label_causes import HISTORY, explain
+from tocsin_detectors._label_rows import Batch, Likeness, Tested, Unjudged, sentence_of, spending
 from tocsin_detectors._snapshots import (  # fmt: skip
     LABEL,
     PLACE,
-    ROW,
     Snapshot,
     labeled,
     pool,
@@ -44,9 +43,9 @@ from tocsin_detectors._snapshots import (  # fmt: skip
     snapshots_of,
     split_pool,
     usual_label,
+    usual_number,
 )
 
-_EXAMPLES, _FEW = 20, 20  # rows listed in a finding; rows of a label that a model needs to learn it
 _NEW = 1000  # new datasets that are listed as not judged
 _MOST_SNAPSHOTS = 1000  # snapshots of a dataset that are judged in a window
 _KEPT = 8  # fitted references kept in memory
@@ -78,27 +77,35 @@ class LabelPoisoning(Detector[Params]):
     """Labels of a training set were flipped, or combinations of values were planted in its rows.
 
     What it sees
-        Label flips in one direction, in both, or among several labels, also within a segment; backdoor triggers
-        (some columns set to the same or nearly the same values in about 1 % of the rows or more); labels that
-        the trusted rows do not contain. A finding names the snapshot, its writer, the direction and the most
-        suspicious rows, numbered from 0.
+        Label flips in one direction, in both, or among several labels; flips in the rows with one value of a column
+        of few values, such as one partner; backdoor triggers (some columns set to the same or nearly the same values
+        in about 1 % of the rows or more); labels that the trusted rows do not contain. A finding names the likely
+        cause (attack, drift, pipeline change, calendar or unexplained), the snapshot, its writer, the direction
+        and the most suspicious rows, numbered from 0.
     Method
         The detector fits a gradient-boosting model of the label on trusted snapshots. For each direction it
         computes the log-likelihood ratio of flipped to unflipped labels (Neyman and Pearson 1933), minus the
         expected ratio, given the features of the rows. The detector standardizes this ratio with the mean and
         the spread that cross-fitting measures on the trusted rows. If the trusted snapshots differ by more than
-        sampling error (Cochran 1954), the detector widens the null distribution. To find triggers, the detector
-        counts pairs and triples of exact values and of quantile bins in the new rows and in the trusted rows.
-        The deviate of the most unusual combination, by likelihood ratio (Wilks 1938), is divided by a value
-        that batches without a trigger almost never reach. The score is the largest of all these values.
+        sampling error (Cochran 1954), the detector widens the null distribution. The same ratio is tested in
+        each group of rows, with p-values that are adjusted for the number of groups. To find triggers, the
+        detector counts pairs and triples of exact values and of quantile bins in the new rows and in the trusted
+        rows. The deviate of the most unusual combination, by likelihood ratio (Wilks 1938), is divided by a value
+        that batches without a trigger almost never reach. The score is the largest of all these values. Exact
+        values that no trusted row has together, and 10 % of flips in a group, are at least `high`. For a finding,
+        the detector also tests up to 16 earlier snapshots: the cause is weighed from when, where and how the
+        labels changed. The cause never changes the score.
     Blind spots
         Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or spread
-        over wide ranges; poisoned rows that the baseline already contains; numeric targets. Snapshots that
-        together have too few new rows get score 0 and no alert. If a snapshot of a known dataset cannot be read,
-        or lacks the label or all columns, the finding is "not judged".
+        over wide ranges; a few flips in a group of fewer than 100 rows; poisoned rows that the baseline already
+        contains; numeric targets. An attack that grows slowly is called drift. Snapshots that together have too
+        few new rows get score 0 and no alert. If a snapshot of a known dataset cannot be read, or lacks the label
+        or all columns, the finding is "not judged". Snapshots beyond the usual number of a window need a score
+        that is up to a third higher.
 
-        Cost: linear in events and in the rows of the judged snapshots. Limits: 1,000 datasets in a baseline, 1,000
-        snapshots of a dataset (evenly spaced), `trusted_rows` rows of a snapshot, 100 new names of a source.
+        Cost: linear in events, in the rows of the judged snapshots, and in at most 300 groups. Limits: 1,000
+        datasets in a baseline, 1,000 snapshots of a dataset (evenly spaced), `trusted_rows` rows of a snapshot,
+        100 new names of a source, 100 writers of small snapshots.
     False alarms
         A real change of the label's meaning, or of how the label depends on the features (a new policy, a new
         labeling team); a campaign or a retry that adds many nearly equal rows at once.
@@ -108,7 +115,7 @@ class LabelPoisoning(Detector[Params]):
     """
 
     id = "label_poisoning"
-    requires = Requires("dataset", window="1d", baseline="60d")
+    requires = Requires("dataset", window="1d", baseline="60d", history=HISTORY)
     atlas = ("AML.T0020", "AML.T0059", "AML.T0043.004")
     playbook = "training-data-poisoning"
     early = Early(by="tocsin.dataset.name", grows=True, whole=True, growth=1)
@@ -147,7 +154,7 @@ class LabelPoisoning(Detector[Params]):
             )
         for name, snapshots in known.items():
             rows = pool(window, snapshots, self.params.trusted_rows)
-            reason = self._unfit(rows)
+            reason = label_rows.unfit(rows, self.params.min_rows, self.params.max_labels)
             if rows is None or reason:
                 datasets[name] = {"reason": reason}
                 continue
@@ -156,6 +163,7 @@ class LabelPoisoning(Detector[Params]):
             facts: dict[str, Any] = {"frame": frame, "digest": digest_frame(rows)}
             facts |= {
                 "label": usual_label(snapshots),
+                "snapshots": usual_number(window, name, self.requires.window),
                 "sources": sorted({s.source for s in snapshots if s.source}),
             }
             datasets[name] = facts | {"nulls": self._fitted(frames, facts, ()).nulls.to_dict()}
@@ -164,19 +172,11 @@ class LabelPoisoning(Detector[Params]):
             raise BaselineError(f"detector {self.id} can judge none of the datasets ({reasons})")
         return Baseline(frames, {"datasets": datasets}) if frames else None
 
-    def _unfit(self, rows: pl.DataFrame | None) -> str:
-        if rows is None or len(rows) < self.params.min_rows:
-            return f"fewer than {self.params.min_rows} trusted rows with a label"
-        counts = rows[LABEL].value_counts(sort=True)["count"]
-        if len(counts) > self.params.max_labels:
-            most = self.params.max_labels
-            return f"its label has {len(counts)} different values; at most {most} are judged"
-        if len(counts) < 2 or counts[1] < _FEW:
-            return f"no two of its labels have {_FEW} rows"
-        return "" if Encoder.of(rows, (LABEL, PLACE)).texts else "none of its feature columns varies"
-
     def chunks(self, window: Window) -> Iterator[Window]:
-        """Quiet snapshots, drawn from the held-out rows of each dataset without replacement."""
+        """Quiet snapshots, drawn from the held-out rows of each dataset without replacement.
+
+        A chunk has as many snapshots as a window usually has, because the worst of them counts.
+        """
         known = {name: facts for name, facts in label_rows.datasets_of(window).items() if "frame" in facts}
         for name, snapshots in labeled(window).items():
             rows = pool(window, snapshots, self.params.trusted_rows) if name in known else None
@@ -185,12 +185,13 @@ class LabelPoisoning(Detector[Params]):
             label = known[name]["label"]
             rows = rows.drop(PLACE).rename({LABEL: label})
             size = min(self.params.chunk_rows, max(len(rows) // 4, self.params.min_batch), len(rows))
-            event = {TIME: window.start, "tocsin.dataset.name": name, "tocsin.dataset.digest": "chunk"}
-            events = pl.DataFrame([event | {"tocsin.dataset.label": label}])
+            event = {TIME: window.start, "tocsin.dataset.name": name, "tocsin.dataset.label": label}
+            digests = [f"chunk-{place}" for place in range(known[name]["snapshots"])]
+            events = pl.DataFrame([event | {"tocsin.dataset.digest": digest} for digest in digests])
             random = np.random.default_rng(0)
             for _ in range(-(-self.params.chunks // len(known))):
-                chunk = rows[random.choice(len(rows), size, replace=False)]
-                yield window.with_rows({"dataset": events}, {"chunk": chunk.lazy()})
+                drawn = {d: rows[random.choice(len(rows), size, replace=False)].lazy() for d in digests}
+                yield window.with_rows({"dataset": events}, drawn)
 
     def score(self, window: Window) -> Iterator[Score]:
         known = label_rows.datasets_of(window)
@@ -213,14 +214,18 @@ class LabelPoisoning(Detector[Params]):
         unjudged = [part for part in found if isinstance(part, Unjudged)]
         batches = [part for part in found if isinstance(part, Batch)]
         judged = list(label_rows.pooled(batches, self.params.min_batch))
-        scores = [self._judge(window, subject, facts, batch) for batch in judged]
+        usual = int(facts.get("snapshots", 1))
+        tested = [
+            self._tested(window, facts, batch, spending(place - usual)) for place, batch in enumerate(judged)
+        ]
         for batch in () if judged else batches:
             few = f"{count(len(batch.rows), 'new row')} with a label; at least {self.params.min_batch} are needed"
             unjudged.append(Unjudged(batch.snapshot, f"the snapshot has {few}"))
-        for snapshot, reason, _ in unjudged:
-            text = f"{short(subject.id)} was not judged: {reason}"
-            scores.append(Score(subject, 0.0, text, {"snapshot": snapshot.digest}))
-        yield max(scores, key=lambda score: score.value)
+        if tested:
+            yield self._said(window, subject, facts, max(tested, key=lambda one: one.value))
+        else:
+            text = f"{short(subject.id)} was not judged: {unjudged[0].reason}"
+            yield Score(subject, 0.0, text, {"snapshot": unjudged[0].snapshot.digest})
         yield from label_rows.aspects(subject, unjudged)
         if len(read_) < len(snapshots):
             more = len(snapshots) - len(read_)
@@ -248,31 +253,22 @@ class LabelPoisoning(Detector[Params]):
         known = reference.known(reference.encoder.encode(rows), reference.codes(rows[LABEL]))
         return Batch(snapshot, rows.filter(pl.Series(~known)), tuple(missing), int(known.sum()))
 
-    def _judge(self, window: Window, subject: Subject, facts: Mapping[str, Any], batch: Batch) -> Score:
-        snapshot, rows = batch.snapshot, batch.rows
+    def _tested(self, window: Window, facts: Mapping[str, Any], batch: Batch, factor: float) -> Tested:
         reference = self._fitted(window, facts, batch.missing)
-        encoded, codes = reference.encoder.encode(rows), reference.codes(rows[LABEL])
+        encoded, codes = reference.encoder.encode(batch.rows), reference.codes(batch.rows[LABEL])
         signs, own = reference.signs(encoded, codes, self.params.share)
         worst = max(signs, key=lambda sign: sign.value)
-        shown = worst.rows[:_EXAMPLES]
-        suspicious = rows[shown].select(row=ROW, label=LABEL, probability=pl.Series(own[shown].round(4)))
-        evidence: dict[str, Json] = {
-            "snapshot": snapshot.digest,
-            "writer": snapshot.writer,
-            "label": facts["label"],
-            "rows": len(rows),
-            "rows_known": batch.known,
-            "columns_missing": list(batch.missing),
-            **worst.facts,
-            "suspicious": suspicious.to_dicts(),
-        }
-        if batch.snapshots > 1:
-            evidence["snapshots"] = batch.snapshots
-        quiet = worst.value < (self.floor if self.threshold is None else self.threshold)
-        words = f"{count(len(rows), 'new row')} like the trusted rows" if quiet else worst.words
-        return Score(
-            subject, max(worst.value, 0.0), sentence_of(subject.id, words, snapshot.writer), evidence
-        )
+        return Tested(max(worst.value * factor, 0.0), batch, worst, own)
+
+    def _said(self, window: Window, subject: Subject, facts: Mapping[str, Any], tested: Tested) -> Score:
+        """The score of the worst batch, with its likely cause if it may be a finding."""
+        batch, evidence = tested.batch, tested.evidence(facts["label"])
+        words = f"{count(len(batch.rows), 'new row')} like the trusted rows"
+        if tested.value >= self.floor:
+            reference = self._fitted(window, facts, batch.missing)
+            cause = explain(window, subject.id, facts, reference, batch, tested.worst)
+            words, evidence = f"{cause.lead}: {tested.worst.words}", {**evidence, **cause.to_dict()}
+        return Score(subject, tested.value, sentence_of(subject.id, words, batch.snapshot.writer), evidence)
 
     def _suited(
         self, window: Window, facts: Mapping[str, Any], rows: pl.DataFrame

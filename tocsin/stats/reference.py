@@ -13,24 +13,25 @@ from numpy.typing import NDArray
 
 from tocsin.stats.encoding import Encoder, different, ranks
 from tocsin.stats.itemsets import LABEL, ItemScan, ItemSet, excess
+from tocsin.stats.label_change import Level, level
 from tocsin.stats.label_model import fitted, out_of_fold, probabilities
-from tocsin.stats.residuals import FlipNull, flip_deviates, flip_null, flip_terms
-from tocsin.stats.subgroups import OTHER, GroupNull, Groups, group_deviates, group_null
+from tocsin.stats.label_nulls import Nulls, scanned, usual_combinations
+from tocsin.stats.residuals import flip_deviates, flip_null, flip_terms
+from tocsin.stats.subgroups import OTHER, Groups, group_deviates, group_null
 from tocsin.stats.threads import one_thread
 from tocsin.words import short
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-_SCANNED = 20_000  # maximum number of trusted rows in which combinations are counted
-_BATCHES, _BATCH = 30, 500  # quiet batches that calibrate the deviate of combinations
 _DISTINCT = 0.9  # if this share of trusted rows is unique, an equal row counts as the same row
-_UNLIKELY = 5.2  # minimum of this z: one in ten million, because many thousands are compared
 _MOVED = 0.2  # a column is not scanned if a larger share of the batch is outside its trusted range
 _UNSEEN = 5.0  # z of a label that no trusted row has
 _GRAVE = (
     2.2  # least value of a finding whose consequence is grave: a trigger gives its author the model's answers
 )
+_SURE, _MANY = 1.25, 0.1  # with this value and share of changed labels, a finding about a group is grave
+_SHARE = 0.02  # share that `level` starts from
 _WIDTH = 24  # characters of a column or a label in a sentence
 _ALPHA, _GROUPED = (
     0.007,
@@ -38,47 +39,20 @@ _ALPHA, _GROUPED = (
 )  # share of quiet batches in which a test on all rows, or in a group, reaches 1
 
 
-class Nulls(NamedTuple):
-    """Null distributions of the tests on trusted rows: plain numbers that are stored with the rows."""
-
-    flips: FlipNull
-    groups: GroupNull
-    #: Of each kind of combination: z of the oddest in a quiet batch, and a z that quiet batches hardly reach.
-    usual: tuple[tuple[float, float], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        flips = self.flips
-        return {
-            "bias": flips.bias.tolist(),
-            "inflation": flips.inflation.tolist(),
-            "between": flips.between.tolist(),
-            "rows": flips.rows,
-            "priors": flips.priors.tolist(),
-            "correlation": flips.correlation.tolist(),
-            "groups": self.groups.to_dict(),
-            "usual": [list(pair) for pair in self.usual],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read the result of `to_dict`."""
-        arrays = ("bias", "inflation", "between", "priors", "correlation")
-        flips = FlipNull(**{key: np.asarray(values[key]) for key in arrays}, rows=values["rows"])
-        groups = GroupNull.from_dict(values["groups"])
-        return cls(flips, groups, tuple((mean, least) for mean, least in values["usual"]))
-
-
 class Sign(NamedTuple):
     """One test of a batch. `value` is in units that quiet batches rarely reach.
 
-    `rows` are the suspicious rows, the least probable labels first.
+    `rows` are the suspicious rows, the least probable labels first. `hypothesis` and `group` (-1: all rows) are the
+    places of a flip test. `planted`: the rows have exact values together that no trusted row has.
     """
 
     value: float
     words: str
     rows: Codes
     facts: Mapping[str, Any]
+    hypothesis: int = 0
+    group: int = -1
+    planted: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,8 +97,10 @@ class Reference:
             p = out_of_fold(rows, codes, len(classes.categories))
             flips = flip_null(p, codes, snapshot, share)
             terms = flip_terms(p, codes, flips.priors, share)
-            nulls = Nulls(flips, group_null(terms, groups, groups.hot(rows), flips), _usual(rows, codes))
-        scan = ItemScan(*_first(rows, codes, _SCANNED))
+            nulls = Nulls(
+                flips, group_null(terms, groups, groups.hot(rows), flips), usual_combinations(rows, codes)
+            )
+        scan = ItemScan(*scanned(rows, codes))
         return cls(encoder, classes, rows, codes, nulls, fitted(rows, codes), scan, groups)
 
     def codes(self, labels: pl.Series) -> Codes:
@@ -164,11 +140,26 @@ class Reference:
         return words
 
     @one_thread
+    def probabilities(self, rows: Floats) -> Floats:
+        """The probabilities of the classes, rows × classes."""
+        return probabilities(self.model, rows, len(self.classes.categories))
+
+    def level(self, rows: Floats, codes: Codes, sign: Sign, *, inside: bool = True) -> Level:
+        """The share of labels that a flip test says are changed, in the rows of its group or outside."""
+        chosen = codes >= 0
+        if sign.group >= 0:
+            chosen &= (self.groups.hot(rows)[sign.group] > 0) == inside
+        if not chosen.any():
+            return Level(0.0, 1.0)
+        p = self.probabilities(rows[chosen])
+        return level(p, codes[chosen], self.nulls.flips, _SHARE, sign.hypothesis)
+
+    @one_thread
     def signs(self, rows: Floats, codes: Codes, share: float) -> tuple[list[Sign], Floats]:
         """Test a batch of encoded rows for flips into each class and among all classes, in all rows and in groups of
         rows, unusual combinations of values, and unseen labels. Also returns the probability of each row's own label.
         """
-        p = probabilities(self.model, rows, len(self.classes.categories))
+        p = self.probabilities(rows)
         own = np.where(codes >= 0, p[np.arange(len(p)), codes], 0.0)
         seen = np.flatnonzero(codes >= 0)
         signs = [*self._unseen(codes)]
@@ -191,7 +182,7 @@ class Reference:
                 words = f"about {max(surplus[into], 0):.0f} of {len(codes):,} labels seem to be changed"
                 words += f" from {short(classes[1 - into], _WIDTH)!r}" if len(classes) == 2 else ""
                 words += f" to {short(classes[into], _WIDTH)!r}"
-            yield Sign(z / self._unit, words, _ordered(rows, own), facts)
+            yield Sign(z / self._unit, words, _ordered(rows, own), facts, into)
 
     def _in_groups(
         self, p: Floats, rows: Floats, codes: Codes, of: tuple[Codes, Floats], share: float
@@ -203,22 +194,28 @@ class Reference:
         deviates = group_deviates(terms, self.groups, hot, self.nulls.flips, self.nulls.groups)
         place, into = np.unravel_index(int(deviates.argmax()), deviates.shape)
         members = hot[place] > 0
-        column, value = list(self.encoder.texts)[self.groups.columns[place]], self._value(int(place))
+        column, name = list(self.encoder.texts)[self.groups.columns[place]], self._value(int(place))
         within = np.flatnonzero(members)
         facts: dict[str, Any] = {"test": "flips in a group", "deviate": round(float(deviates.max()), 2)}
-        facts |= {"column": column, "value": value, "rows_in_group": len(within)}
-        name = (
-            f"{short(column, _WIDTH)} {'not among the usual' if value is None else short(str(value), _WIDTH)}"
-        )
-        words = f"the labels of {len(within):,} rows with {name} fit worse than trusted ones"
+        facts |= {"column": column, "value": name, "rows_in_group": len(within)}
+        who = f"{short(column, _WIDTH)} {'not among the usual' if name is None else short(str(name), _WIDTH)}"
+        words = f"the labels of {len(within):,} rows with {who} fit worse than trusted ones"
         if into < len(self.classes.categories):
             surplus = float((codes[members] == into).sum() - p[members, into].sum())
             facts |= {"into": self.classes.categories[int(into)], "surplus": round(surplus, 1)}
-            words = f"about {max(surplus, 0):.0f} of {len(within):,} labels of rows with {name} seem to be changed"
+            words = (
+                f"about {max(surplus, 0):.0f} of {len(within):,} labels of rows with {who} seem to be changed"
+            )
             words += f" to {short(self.classes.categories[int(into)], _WIDTH)!r}"
             within = within[codes[within] == into]
         places, own = of
-        yield Sign(float(deviates.max()) / self._grouped, words, _ordered(places[within], own), facts)
+        value = float(deviates.max()) / self._grouped
+        if (
+            value >= _SURE
+            and level(p[members], codes[members], self.nulls.flips, share, int(into)).share >= _MANY
+        ):
+            value = max(value, _GRAVE)
+        yield Sign(value, words, _ordered(places[within], own), facts, int(into), int(place))
 
     def _value(self, group: int) -> str | float | None:
         """The value of a group in words; None for the group of all other values."""
@@ -249,7 +246,8 @@ class Reference:
             # Below 1 the value is z / least. Above 1, five standard deviations of quiet batches are one unit.
             value = max(combination.z / least, (combination.z - mean) / (least - mean))
             value = max(value, _GRAVE) if combination.planted and value >= 1 else value
-            yield Sign(value, words, _ordered(places[combination.rows], own), facts)
+            rows_ = _ordered(places[combination.rows], own)
+            yield Sign(value, words, rows_, facts, planted=combination.planted)
 
     def _unseen(self, codes: Codes) -> Iterator[Sign]:
         rows = np.flatnonzero(codes < 0)
@@ -277,28 +275,3 @@ def _ordered(rows: Codes, own: Floats) -> Codes:
 def _keys(rows: Floats, codes: Codes) -> list[bytes]:
     table = np.column_stack([rows, codes]) + 0.0  # no negative zeros
     return [row.tobytes() for row in table]
-
-
-def _first(rows: Floats, codes: Codes, most: int) -> tuple[Floats, Codes]:
-    order = np.random.default_rng(0).permutation(len(rows))[:most]
-    return rows[order], codes[order]
-
-
-def _usual(rows: Floats, codes: Codes) -> tuple[tuple[float, float], ...]:
-    """For each kind of combination: mean z of the most unusual in quiet batches, and mean + 5 standard deviations.
-
-    The largest of many deviates has a Gumbel tail: it exceeds five standard deviations once in a thousand, and
-    ten once in a million.
-    """
-    rows, codes = _first(rows, codes, _SCANNED)
-    cut = len(rows) // 4
-    scan = ItemScan(rows[cut:], codes[cut:])
-    random = np.random.default_rng(0)
-    size = min(_BATCH, max(cut // 2, 1))
-    found = []
-    for _ in range(_BATCHES):
-        batch = random.choice(cut, size, replace=False)
-        found.append([s.z if s else 0.0 for s in scan.scan(rows[batch], codes[batch])])
-    z = np.asarray(found)
-    mean, least = z.mean(axis=0), np.maximum(z.mean(axis=0) + 5 * z.std(axis=0), _UNLIKELY)
-    return tuple(zip(mean.tolist(), least.tolist(), strict=True))

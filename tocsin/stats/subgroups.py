@@ -26,6 +26,7 @@ _MOST = 300  # maximum number of groups
 _ROWS, _MOST_ROWS = 20, 0.7  # minimum number of rows of a batch in a group, and maximum share
 _PRIOR = 50.0  # weight of the mean and the variance of all rows, in rows of a group
 _DRAWS, _DRAWN = 200, 500  # trusted batches that calibrate the largest deviate
+_FLOOR = 0.02  # lower bound of a group's variance, as a share of that of all rows
 _SCALE = 0.85  # the lower bound of the scale
 _TAIL = 0.93  # the quantile of their largest deviates that is compared with the normal one
 
@@ -34,10 +35,10 @@ _TAIL = 0.93  # the quantile of their largest deviates that is compared with the
 class Groups:
     """Values of the columns that have few frequent values, and for each such column the group of all other values.
 
-    New names for a partner are therefore in a group too. `columns`, `values` and `tests` have one entry for each group. `tests` is the number
-    of tests that the group's p-value is multiplied by (weighted Bonferroni; Genovese et al. 2006). The columns'
-    weights fall as 1, 1/2, 1/3, …, from the column that the label depends on least: such a column says who delivered
-    a row rather than what the row is like.
+    New names for a partner are therefore in a group too. `columns`, `values` and `tests` have one entry for each
+    group. `tests` is the number of tests that the group's p-value is multiplied by (weighted Bonferroni; Genovese et
+    al. 2006). The columns' weights fall as 1, 1/2, 1/3, …, from the column that the label depends on least: such a
+    column says who delivered a row rather than what the row is like.
     """
 
     columns: tuple[int, ...]
@@ -157,8 +158,9 @@ def _sums(terms: FlipTerms, hot: Floats) -> GroupNull:
 def group_deviates(terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNull, null: GroupNull) -> Floats:
     """The flip tests within each group, as normal deviates: groups × hypotheses; 0 for a group that is not tested.
 
-    The deviates are adjusted for the number of tests. A group is tested if it has at least 20 rows and at most 0.7 of the batch. Its mean and its variance are those of
-    its trusted rows, shrunk to those of all rows.
+    The deviates are adjusted for the number of tests. A group is tested if it has at least 20 rows and at most 0.7 of
+    the batch. Its mean and its variance are those of its trusted rows, shrunk to those of all rows. The cost is
+    linear in rows and groups.
     """
     rows = hot.sum(axis=1)
     tested = (rows >= _ROWS) & (rows <= _MOST_ROWS * hot.shape[1])
@@ -166,8 +168,9 @@ def group_deviates(terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNul
     if not tested.any():
         return deviates
     hot, n, known = hot[tested], rows[tested][:, None], null.rows[tested][:, None] + _PRIOR
-    expected = hot @ terms.variance
     usual = terms.variance.mean(axis=0)
+    # Where a flip hardly changes a probability, the sum says nothing, and its variance would be near 0.
+    expected = np.maximum(hot @ terms.variance, _FLOOR * n * usual)
     bias = (null.total[tested] + _PRIOR * flips.bias) / known
     squares = null.squares[tested] + _PRIOR * (flips.inflation * usual + flips.bias**2)
     inflation = (squares - known * bias**2) / (null.variance[tested] + _PRIOR * usual)
