@@ -121,11 +121,11 @@ class Account:
                 identity, address, noon, "ssm:StartSession", {"target": f"i-{self._rng.integers(5):04d}"}
             )
         if self._rng.random() < 0.05:
-            asked = {
+            opened = {
                 "groupId": f"sg-{self._rng.integers(4)}",
                 "ipPermissions": {"items": [{"cidrIp": "10.0.0.0/16"}]},
             }
-            self._add(identity, address, noon, "ec2:AuthorizeSecurityGroupIngress", asked)
+            self._add(identity, address, noon, "ec2:AuthorizeSecurityGroupIngress", opened)
         if self._rng.random() < 0.03:  # a mistake
             denied = {"errorCode": "AccessDenied", "errorMessage": "not authorized"}
             self._add(identity, address, noon, "s3:GetBucketPolicy", {"bucketName": "payroll"}, **denied)
@@ -205,8 +205,8 @@ class Account:
             self._add(who, "lambda.amazonaws.com", noon, "sts:AssumeRole", asked)
         linked = _role("AWSServiceRoleForAutoScaling", "aws-service-role/autoscaling.amazonaws.com/")
         for action in ("ec2:RunInstances", "ec2:TerminateInstances"):
-            asked = {"instancesSet": {"items": [{"instanceId": f"i-{self._rng.integers(1 << 40):x}"}]}}
-            self._add(linked, "autoscaling.amazonaws.com", start + timedelta(hours=8), action, asked)
+            which = {"instancesSet": {"items": [{"instanceId": f"i-{self._rng.integers(1 << 40):x}"}]}}
+            self._add(linked, "autoscaling.amazonaws.com", start + timedelta(hours=8), action, which)
 
 
 def _role(name: str, path: str = "") -> dict[str, Any]:

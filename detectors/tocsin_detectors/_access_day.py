@@ -12,6 +12,7 @@ import polars as pl
 from tocsin.stats.surprise import Floats
 from tocsin_detectors._access_crowd import Crowd
 from tocsin_detectors._access_customs import Customs
+from tocsin_detectors._access_dangers import dangerous
 from tocsin_detectors._access_habits import VOLUME, oddities
 from tocsin_detectors._access_log import Log, Session
 from tocsin_detectors._access_points import session_hits, weigh
@@ -67,8 +68,11 @@ class Day:
 
 
 def serious_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """The serious actions, without those of AWS's own services."""
-    return rows.filter(pl.col("serious").is_not_null(), ~pl.col("aws"))
+    """The serious actions, but not those of AWS's own services, nor AWS's actions that the table of dangers weighs."""
+    rows = rows.filter(pl.col("serious").is_not_null(), ~pl.col("aws"))
+    cloud = pl.col("provider").str.ends_with(".amazonaws.com").fill_null(value=False)
+    weighed = dangerous(rows.filter(cloud).select("action", "provider").unique().iter_rows())
+    return rows.filter(~(cloud & pl.col("action").is_in(weighed)))
 
 
 def broken_rules(rows: pl.DataFrame, touched: Touched, past: Log, start: datetime) -> pl.DataFrame:

@@ -23,16 +23,19 @@ from tocsin_detectors._access_log import Log, Session
 from tocsin_detectors._access_points import DANGER, Hit
 from tocsin_detectors._access_rows import COLUMNS, named
 
-#: Thresholds of each further consequence.
-FURTHER = 0.5
+#: Maximum thresholds of each further consequence: what builds has many small ones, what takes over has a large one.
+FURTHER = 0.25
 #: Different actions that a principal was refused in a window, from which it is searching for rights.
 REFUSED = 4
 #: Points more for an action that neither a principal with a history nor others of its pool did before.
 NEVER = 0.5
 #: Points less for what failed for another reason than a lack of rights.
 FAILED = 0.5
-#: Points less for opening only what the principal created in the window: nothing of others is in it.
+#: Points less for opening, or giving rights to, only what the principal created in the window: nothing of others is in it.
 EMPTY = 1.0
+#: Most points of access for an account that the principal created in the window: no more than for creating it.
+ONBOARDING = 1.0
+ACCOUNTS = frozenset({"CreateLoginProfile", "CreateAccessKey", "AddUserToGroup"})
 #: Windows of a vetted history in which a principal did an action, from which the action is its habit.
 HABIT = 2
 #: Other principals, and their windows, from which an action is a custom of a pool.
@@ -94,9 +97,11 @@ class Prior:
         found: dict[str, Hit] = {}
         rows = self.rows.get(principal)
         if rows is not None:
+            new = rows.filter(pl.col("action") == "CreateUser", ~pl.col("failed"))
+            born = frozenset(new["resource"])
             for (action, provider), part in rows.group_by("action", "provider", maintain_order=True):
                 entry = danger(str(action), None if provider is None else str(provider))
-                hit = _hit(entry, part, known) if entry else None
+                hit = _hit(entry, part, known, born) if entry else None
                 worst = found.get(entry.consequence) if entry else None
                 if hit and (worst is None or hit.points > worst.points):
                     found[hit.rule.removeprefix(DANGER)] = hit
@@ -154,20 +159,22 @@ def without_known(rows: pl.DataFrame, past: Log) -> pl.DataFrame:
     return rows.with_columns(mine=pl.col("mine") & ~pl.col("resource").is_in(known))
 
 
-def _hit(entry: Danger, rows: pl.DataFrame, known: Known) -> Hit | None:
+def _hit(entry: Danger, rows: pl.DataFrame, known: Known, born: frozenset[str]) -> Hit | None:
     matched = rows
     if entry.when is not None:
         fits = [detail is not None and fulfilled(entry, detail) for detail in rows["detail"]]
         matched = rows.filter(pl.Series(fits, dtype=pl.Boolean))
     raised = entry.raised is not None and len(matched) > 0
     rows = matched if raised or entry.raised is None else rows
-    if raised and rows["mine"].all() and entry.consequence == "exposure":
+    if raised and rows["mine"].all() and entry.consequence in ("exposure", "privilege"):
         return _told(entry, rows, max(float(entry.raised or 0) - EMPTY, entry.points), known)
     if not raised and entry.consequence != "persistence":
         rows = rows.filter(~pl.col("mine"))
     if _number(rows) < entry.many:
         return None
     points = float(entry.raised or 0) if raised else entry.points
+    if born.issuperset(rows["resource"]) and entry.action in ACCOUNTS:
+        points = min(points, ONBOARDING)
     if entry.consequence != "resources" and rows["failed"].all() and not rows["refused"].any():
         if not known.new:
             return None  # a mistake of somebody who is known

@@ -222,3 +222,25 @@ def test_fields_that_a_source_does_not_give_do_not_matter() -> None:
     )
     window = Window(TODAY, TODAY + timedelta(days=1), FrameSource.of({"access": rows}))
     assert [j.finding is not None for j in judge(_detector(), window)] == [True]
+
+
+def test_an_owner_who_sets_an_account_up_is_below_who_takes_it_over() -> None:
+    web = {"fromPort": 443, "toPort": 443, "ipRanges": {"items": [{"cidrIp": "0.0.0.0/0"}]}}
+    steps = (
+        ("iam:CreateUser", {"userName": "bob"}),
+        ("iam:CreateLoginProfile", {"userName": "bob"}),
+        ("iam:AddUserToGroup", {"userName": "bob", "groupName": "admins"}),
+        ("iam:CreateRole", {"roleName": "ci"}),
+        (
+            "iam:AttachRolePolicy",
+            {"roleName": "ci", "policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"},
+        ),
+        ("ec2:AuthorizeSecurityGroupIngress", {"groupId": "sg-9", "ipPermissions": {"items": [web]}}),
+    )
+    owner = [call(action, asked, minute=n) for n, (action, asked) in enumerate(steps)]
+    assert score(*owner) < score(call("iam:AttachUserPolicy", ADMIN))
+    assert score(*owner) < score(call("organizations:LeaveOrganization"))
+    ssh = call(
+        "ec2:AuthorizeSecurityGroupIngress", {"ipPermissions": {"items": [web, web | {"fromPort": 22}]}}
+    )
+    assert score(*owner) < score(ssh)
