@@ -168,7 +168,9 @@ def _earlier(
             continue
         if found is None:
             continue
-        found = label_rows.aligned(found, list(reference.encoder.texts))
+        found = label_rows.aligned(
+            found, list(reference.encoder.texts), reference.classes.categories.to_list()
+        )
         if reference.encoder.missing(found) or len(found) < 30:
             continue
         encoded, codes = reference.encoder.encode(found), reference.codes(found[LABEL])

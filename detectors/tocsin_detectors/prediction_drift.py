@@ -92,8 +92,10 @@ class _Outputs:
     def spelled(self, words: Mapping[str, str]) -> _Outputs:
         """The same answers; a label that is a key of `words` is counted under its value."""
         given = {label: count for label, count in self.labels.items() if label is not None}
-        missing = {label: count for label, count in self.labels.items() if label is None}
-        return replace(self, labels={**missing, **merged(given, words)})
+        labels: dict[str | None, int] = dict(merged(given, words))
+        if None in self.labels:
+            labels[None] = self.labels[None]
+        return replace(self, labels=labels)
 
     @property
     def rows(self) -> int:

@@ -67,9 +67,9 @@ def decisive_event(
         None if no prefix gives the finding.
     """
     search = _Search.of(detector, window, subject, baselines)
-    times = search.times[
-        since and bisect_left(search.times, since) : before and bisect_left(search.times, before)
-    ]
+    first = 0 if since is None else bisect_left(search.times, since)
+    last = len(search.times) if before is None else bisect_left(search.times, before)
+    times = search.times[first:last]
 
     def found(time: datetime) -> bool:
         severity = search.prefix(time).severity
