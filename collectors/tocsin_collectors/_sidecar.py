@@ -45,6 +45,9 @@ def read_sidecar(path: Path) -> Sidecar:
             found = msgspec.json.decode(data, type=Sidecar)
         else:  # the base loader returns only text, so that a time keeps its written form
             found = msgspec.convert(yaml.load(data, yaml.BaseLoader) or {}, Sidecar)  # noqa: S506
+        msgspec.json.encode(
+            found
+        )  # raises for half of a surrogate pair, which YAML accepts and no stream stores
         if found.time:
             parse_time(found.time)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:

@@ -92,7 +92,8 @@ class _Outputs:
     def spelled(self, words: Mapping[str, str]) -> _Outputs:
         """The same answers; a label that is a key of `words` is counted under its value."""
         given = {label: count for label, count in self.labels.items() if label is not None}
-        labels: dict[str | None, int] = dict(merged(given, words))
+        labels: dict[str | None, int] = {}
+        labels.update(merged(given, words).items())
         if None in self.labels:
             labels[None] = self.labels[None]
         return replace(self, labels=labels)

@@ -91,13 +91,11 @@ def test_only_ends_of_the_subject_are_tried_and_a_growing_score_needs_few() -> N
 def test_only_prefixes_that_end_in_a_part_of_the_window_are_tried(
     users: str, since: int, before: int
 ) -> None:
-    part = {"since": START + since * MINUTE, "before": START + before * MINUTE}
+    begin, end = START + since * MINUTE, START + before * MINUTE
     for detector in (Share(NoParams()), Count(NoParams())):
-        inside = [
-            p for p in prefixes(detector, window(users), ANA) if part["since"] <= p.time < part["before"]
-        ]
+        inside = [p for p in prefixes(detector, window(users), ANA) if begin <= p.time < end]
         first = next((p.time for p in inside if p.severity), None)
-        assert decisive_event(detector, window(users), ANA, **part) == first
+        assert decisive_event(detector, window(users), ANA, since=begin, before=end) == first
 
 
 @settings(deadline=None, max_examples=30)

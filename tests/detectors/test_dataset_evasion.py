@@ -94,6 +94,7 @@ sidecars = st.dictionaries(fields, texts | st.integers() | st.none(), max_size=5
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=sidecars, suffix=st.sampled_from(["json", "yaml"]))
+@example(text='{"name": "\\ud800\\udc00"}', suffix="yaml")
 @example(text='{"name": "loans2"}', suffix="json")
 @example(text='{"time": "2009-01-01"}', suffix="json")
 @example(text='{"label": "age", "writer": "other"}', suffix="json")

@@ -105,7 +105,9 @@ def test_a_group_with_few_rows_is_not_tested(few) -> None:
 def test_a_null_is_plain_numbers() -> None:
     *_, null = trusted()
     read = GroupNull.from_dict(json.loads(json.dumps(null.to_dict())))
-    assert all(np.array_equal(one, other) for one, other in zip(null, read, strict=True))
+    assert all(
+        np.array_equal(np.asarray(one), np.asarray(other)) for one, other in zip(null, read, strict=True)
+    )
 
 
 def test_without_columns_of_few_values_there_are_no_groups() -> None:
