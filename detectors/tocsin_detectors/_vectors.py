@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,7 @@ class Vectors:
         return np.concatenate(parts) if parts else np.empty((0, len(features)))
 
 
+@functools.lru_cache(maxsize=4096)
 def _folded(name: str) -> str:
     return canonical(name.strip()).removesuffix(_CATEGORY)
 
