@@ -142,7 +142,7 @@ def test_the_role_of_who_asks_is_not_the_policy_that_is_attached() -> None:
 
 
 def test_refusals_of_different_actions_are_a_search_for_rights() -> None:
-    denied = {"errorCode": "AccessDenied", "errorMessage": "no"}
+    denied: dict[str, Any] = {"errorCode": "AccessDenied", "errorMessage": "no"}
     actions = ("iam:ListUsers", "ec2:DescribeInstances", "s3:ListBuckets", "kms:ListKeys")
     calls = [call(action, minute=n, **denied) for n, action in enumerate(actions)]
     assert not found(*calls[:3])
@@ -171,7 +171,7 @@ def test_to_create_what_others_use_does_not_make_it_ones_own() -> None:
 
 @pytest.mark.parametrize("known", [False, True])
 def test_services_of_aws_are_known_and_nobody_else_is_by_their_name(known: bool) -> None:
-    service = {"userIdentity": {"type": "AWSService", "invokedBy": "backup.amazonaws.com"}}
+    service: dict[str, Any] = {"userIdentity": {"type": "AWSService", "invokedBy": "backup.amazonaws.com"}}
     calls = [
         call("ec2:DeleteSnapshot", {"snapshotId": f"snap-{n}"}, minute=n, **service)
         | {"sourceIPAddress": "backup.amazonaws.com"}
