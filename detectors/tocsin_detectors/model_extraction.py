@@ -62,6 +62,8 @@ _LIKE = {
     "probe": "that put new values into earlier queries, more often than honest clients do",
     "alone": "that are further from the baseline's queries than those of honest clients",
     "scatter": "that are further apart than those of honest clients",
+    "joint": "whose values occur together more rarely than in the queries of honest clients",
+    "walk": "that move step by step from an earlier query, more often than honest clients do",
     "boundary": "for which the model is unsure, more often than honest clients do",
 }
 
@@ -117,8 +119,8 @@ class ModelExtraction(Detector[Params]):
     playbook = "model-extraction"
     family = Family.USAGE
     stability = Stability.BETA
-    #: Six statistics with exponential tails pass this together once in a hundred: ln(6 · 0.2 / 0.01).
-    floor = 4.8
+    #: Eight statistics with exponential tails pass this together once in a hundred: ln(8 · 0.2 / 0.01).
+    floor = 5.1
     early = Early(by=USER)
 
     def __init__(self, params: Params) -> None:
