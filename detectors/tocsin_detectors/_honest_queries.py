@@ -40,7 +40,13 @@ _PRESENT = pl.col(VALUES).list.eval(pl.element().is_finite().fill_null(value=Fal
 #: Equal vectors are one query; a call with a vector without values is a query of its own.
 _KEY = pl.when(_PRESENT > 0).then(pl.col(VALUES).hash()).otherwise(pl.col(ID).hash())
 _MODELS = pl.Schema(
-    {"names": pl.String(), "width": pl.Int64(), "doubt": pl.Float64(), "unaligned": pl.Float64()}
+    {
+        "names": pl.String(),
+        "width": pl.Int64(),
+        "doubt": pl.Float64(),
+        "unaligned": pl.Float64(),
+        "rare": pl.Float64(),
+    }
 )
 _DOMAINS = pl.Schema(
     {"low": pl.Float64(), "high": pl.Float64(), "whole": pl.Boolean(), "closed": pl.List(pl.Float64())}
@@ -158,7 +164,9 @@ class HonestQueries:
         ]
         frames = {
             "models": pl.DataFrame(
-                [(self.names, self.width, self.honest.doubt, self.unaligned)], _MODELS, orient="row"
+                [(self.names, self.width, self.honest.doubt, self.unaligned, self.dependence.limit)],
+                _MODELS,
+                orient="row",
             ),
             "reference": self.rows,
             "domains": pl.DataFrame(known, _DOMAINS, orient="row"),
@@ -187,7 +195,7 @@ class HonestQueries:
                 own = dict(zip(principals, values, strict=True))
                 norms.setdefault(size, {})[statistic] = Norm(limit, Tail(start, excess), own)
             rows = part["reference"].with_columns(pooled(part["reference"][USER]).alias(USER))
-            dependence = _dependence(part)
+            dependence = _dependence(part, row.get("rare"))
             reference = Reference(_matrix(rows), rows[USER].to_list(), known, dependence)
             honest = Honest(row["doubt"], norms)
             unaligned = row.get("unaligned") or 0.0  # older baselines do not have it
@@ -212,11 +220,11 @@ class HonestQueries:
         yield from _placed(calls[np.concatenate(rows)] if rows else calls, self.reference)
 
 
-def _dependence(part: Mapping[str, pl.DataFrame]) -> Dependence:
+def _dependence(part: Mapping[str, pl.DataFrame], limit: float | None) -> Dependence:
     """The dependence of a model's features; empty if an older baseline does not have it."""
     cuts = [np.asarray(cut, dtype=np.float64) for (cut,) in part.get("cuts", pl.DataFrame(schema=_CUTS)).iter_rows()]
     pairs = part.get("pairs", pl.DataFrame(schema=_PAIRS)).iter_rows()
-    return Dependence(cuts, [Pair(i, j, np.asarray(values)) for i, j, values in pairs])
+    return Dependence(cuts, [Pair(i, j, np.asarray(values)) for i, j, values in pairs], np.inf if limit is None else limit)
 
 
 def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFrame:

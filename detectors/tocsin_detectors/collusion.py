@@ -40,7 +40,7 @@ _NARROWER = 0.9
 class Params:
     """Settings."""
 
-    least_rows: int = param(600, ge=1, doc="minimum of a cohort's budget of different queries in a week")
+    least_rows: int = param(400, ge=1, doc="minimum of a cohort's budget of different queries in a week")
     least_members: int = param(3, ge=2, doc="a cohort with fewer members is not judged")
     margin: float = param(2.0, ge=1.0, doc="factor between the largest cohort of the week before and a budget")
 

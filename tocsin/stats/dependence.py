@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
+#: The share of learned rows whose combination of values is rare.
+RARE = 0.02
 #: A feature with more values is cut into so many intervals of about equal numbers of rows.
 _BINS = 12
 #: Weight of the independent features beside the counted rows, in rows.
@@ -37,11 +39,13 @@ class Pair:
 class Dependence:
     """The tree of pairs with the most mutual information (Chow & Liu 1968), and each feature's cuts.
 
-    The sum over the tree's pairs is the log likelihood ratio of independent features against the tree.
+    The sum over the tree's pairs is the log likelihood ratio of independent features against the tree. `limit` is the
+    sum that a share `RARE` of the learned rows exceeds.
     """
 
     cuts: Sequence[Floats]
     pairs: Sequence[Pair]
+    limit: float = np.inf
 
     @classmethod
     def of(cls, rows: Floats) -> Self:
@@ -54,7 +58,16 @@ class Dependence:
             for i in range(j)
         }
         pairs = [Pair(i, j, _surprise(tables[i, j])) for i, j in _tree(tables, len(cuts))]
-        return cls(cuts, pairs)
+        known = cls(cuts, pairs)
+        return cls(cuts, pairs, float(np.quantile(known.of_rows(rows), 1 - RARE)) if pairs else np.inf)
+
+    def rare(self, rows: Floats) -> Floats:
+        """1 for each row whose values occur together as rarely as in the rarest `RARE` of the learned rows, else 0.
+
+        NaN if no features depend on each other.
+        """
+        surprise = self.of_rows(rows)
+        return np.where(np.isnan(surprise), np.nan, surprise > self.limit)
 
     def of_rows(self, rows: Floats) -> Floats:
         """The surprise of each row; NaN if no features depend on each other."""

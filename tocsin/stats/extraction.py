@@ -26,7 +26,7 @@ STATISTICS = {
     "probe": "share of queries that edit an earlier query with a value outside the known values or range",
     "alone": "mean excess of the distance to the nearest known query, in ranks, over the 90 % quantile of honest queries",
     "scatter": "mean excess of the log distance to the nearest earlier query over the 90 % quantile of honest queries",
-    "joint": "mean excess of the surprise of the combination of values over the 90 % quantile of honest queries",
+    "joint": "share of queries whose values occur together as rarely as in the rarest 2 % of honest queries",
     "walk": "share of queries that continue a line search or a path of edits of an earlier query",
     "boundary": "share of queries with a model confidence as low as for the lowest 2 % of honest queries",
 }
@@ -34,13 +34,13 @@ STATISTICS = {
 DOUBT = 0.02
 #: The share of honest queries below the limit of a distance.
 _BELOW = 0.9
-_DISTANCES = ("alone", "scatter", "joint")
+_DISTANCES = ("alone", "scatter")
 #: Lower bound of a statistic's normal excess, in queries of a run: one query, or for a distance a
 #: fifth of the range of ranks.
-_LEAST_QUERIES = {"alone": 0.2, "scatter": 0.2, "joint": 0.2}
+_LEAST_QUERIES = {"alone": 0.2, "scatter": 0.2}
 #: Lower bound of a statistic's normal excess as a share, for runs of any size: some honest clients have similar
 #: customers, or many customers near the decision boundary.
-_LEAST_SHARE = {"step": 0.02, "probe": 0.2, "walk": 0.05, "boundary": 2 * DOUBT}
+_LEAST_SHARE = {"step": 0.02, "probe": 0.2, "walk": 0.03, "boundary": 2 * DOUBT}
 #: Numbers of queries in a run, in rising order.
 SIZES = (20, 50, 100, 200, 500)
 #: Maximum number of honest runs of one size that are used for each principal.

@@ -196,7 +196,7 @@ class Reference:
         others = self._owners if len(self._codes) > 1 else self._owners + len(self._codes)
         far = nearest(ranks, self._ranks, codes, others)
         new = np.column_stack([d.unseen(v) for d, v in zip(self._domains, values.T, strict=True)])
-        joint = self._dependence.of_rows(values)
+        joint = self._dependence.rare(values)
         return Placed(values, new, ranks, self._space.deviations(rows), far, joint)
 
 
@@ -211,7 +211,7 @@ def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
             query is nearer than half the distance to the reference. edit: 1 for an edit.
         alone: distance in ranks to the nearest reference row or earlier query; NaN for an edit.
         scatter: log distance in standard deviations to the nearest earlier query; NaN for an edit.
-        joint: surprise of the combination of values; NaN for an edit.
+        joint: 1 if the values hardly ever occur together; NaN for an edit.
         walk: 1 for an edit that continues a walk (see `walks`).
     """
     every, edited = edits(queries.values)
