@@ -27,7 +27,9 @@ def population(target: Target, rng: Rng, days: int, newcomers: float = 1.0) -> p
             ask, rate = customer(target, rng), rng.uniform(8, 24)
             for day in range(7 * week + int(rng.integers(7)), days):
                 count = max(1, int(rng.poisson(rate)))
-                frames.append(calls(target, f"new-{week}-{number}", ask(target, rng, count), spread(rng, day, count)))
+                frames.append(
+                    calls(target, f"new-{week}-{number}", ask(target, rng, count), spread(rng, day, count))
+                )
     rows = pl.concat(frames)
     names = rows["user.id"].unique().sort().to_list()
     shared = {name: i % 3 == 0 for i, name in enumerate(names)}
@@ -37,7 +39,13 @@ def population(target: Target, rng: Rng, days: int, newcomers: float = 1.0) -> p
 
 
 def team(
-    target: Target, rng: Rng, day: int, size: tuple[int, int], tie: str, days: int = 2, attack: Behavior = real
+    target: Target,
+    rng: Rng,
+    day: int,
+    size: tuple[int, int],
+    tie: str,
+    days: int = 2,
+    attack: Behavior = real,
 ) -> pl.DataFrame:
     """Calls of a thief's accounts, which have one thing in common; without `first day` they are 1 to 20 days old.
 
@@ -53,7 +61,11 @@ def team(
                 frames.append(calls(target, name, real(target, rng, count), spread(rng, day - before, count)))
         rows = attack(target, rng, each)
         for part, number in enumerate(np.array_split(np.arange(each), days)):
-            times = _paced(rng, day + part, len(number)) if tie == "rhythm" else _burst(rng, day + part, len(number))
+            times = (
+                _paced(rng, day + part, len(number))
+                if tie == "rhythm"
+                else _burst(rng, day + part, len(number))
+            )
             frames.append(calls(target, name, rows[number], times))
     where = {name: "192.0.2.99" if tie == "address" else f"203.{1 + i}.7.20" for i, name in enumerate(names)}
     agent = {name: "curl/8.9" if tie == "agent" else AGENTS[int(rng.integers(len(AGENTS)))] for name in names}

@@ -13,12 +13,16 @@ def houses() -> pl.DataFrame:
     """California houses (NannyML's copy): eight features, most of them continuous, and a class."""
     folder = SHARED / "california_housing_nannyml"
     table = pl.read_csv(gzip.decompress((folder / "california_housing_reference.csv.gz").read_bytes()))
-    return table.drop("id", "timestamp", "y_pred_proba", "y_pred").drop_nulls().rename({"clf_target": "label"})
+    return (
+        table.drop("id", "timestamp", "y_pred_proba", "y_pred").drop_nulls().rename({"clf_target": "label"})
+    )
 
 
 def german() -> pl.DataFrame:
     """Credit applications: 1,000 rows, most of the 20 features nominal."""
-    return _coded(pl.read_csv(SHARED / "german_credit" / "germancredit.csv")).rename({"creditability": "label"})
+    return _coded(pl.read_csv(SHARED / "german_credit" / "germancredit.csv")).rename(
+        {"creditability": "label"}
+    )
 
 
 def census() -> pl.DataFrame:

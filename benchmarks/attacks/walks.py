@@ -76,7 +76,10 @@ def elsewhere(target: Target, rng: Rng, count: int) -> Rows:
     ordered = np.sort(target.rows, axis=0)
     for column in rng.permutation(rows.shape[1])[: (rows.shape[1] + 1) // 2].tolist():
         known = ordered[:, column]
-        left, right = np.searchsorted(known, rows[:, column], "left"), np.searchsorted(known, rows[:, column], "right")
+        left, right = (
+            np.searchsorted(known, rows[:, column], "left"),
+            np.searchsorted(known, rows[:, column], "right"),
+        )
         rank = (rng.uniform(left, right) / len(known)) ** rng.choice([0.4, 2.5])
         rows[:, column] = known[np.minimum((rank * len(known)).astype(int), len(known) - 1)]
     return rows

@@ -48,9 +48,7 @@ def excess(now: pl.DataFrame, earlier: list[pl.DataFrame]) -> pl.DataFrame:
     """
     every = [week.group_by("member").agg(pl.col("count").sum()) for week in earlier]
     usual = pl.concat(every).group_by("member").agg(usual=pl.col("count").max())
-    members = now.group_by("member").agg(
-        pl.col("count").sum(), pl.col("first").min(), pl.col("last").max()
-    )
+    members = now.group_by("member").agg(pl.col("count").sum(), pl.col("first").min(), pl.col("last").max())
     members = members.join(usual, on="member", how="left").with_columns(
         is_new=pl.col("usual").is_null(),
         share=(1 - _GROWTH * pl.col("usual").fill_null(0) / pl.col("count")).clip(0, 1),

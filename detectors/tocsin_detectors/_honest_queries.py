@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tocsin.contract.query import COUNT, Condition, Where
 from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Baseline, Window
-from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.dependence import Dependence, Pair
+from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits, filled
 from tocsin.stats.tails import Tail
 from tocsin_detectors._alignment import FURTHER, Aligned, Shape, align
@@ -199,7 +199,10 @@ class HonestQueries:
             reference = Reference(_matrix(rows), rows[USER].to_list(), known, dependence)
             honest = Honest(row["doubt"], norms)
             unaligned = row.get("unaligned") or 0.0  # older baselines do not have it
-            yield model, cls(row["names"], row["width"], unaligned, honest, reference, rows, known, dependence)
+            yield (
+                model,
+                cls(row["names"], row["width"], unaligned, honest, reference, rows, known, dependence),
+            )
 
     def aligned(self, calls: pl.DataFrame) -> Aligned:
         """The distinct calls of this model in the baseline's shape, and those that cannot be judged by it."""
@@ -222,9 +225,14 @@ class HonestQueries:
 
 def _dependence(part: Mapping[str, pl.DataFrame], limit: float | None) -> Dependence:
     """The dependence of a model's features; empty if an older baseline does not have it."""
-    cuts = [np.asarray(cut, dtype=np.float64) for (cut,) in part.get("cuts", pl.DataFrame(schema=_CUTS)).iter_rows()]
+    cuts = [
+        np.asarray(cut, dtype=np.float64)
+        for (cut,) in part.get("cuts", pl.DataFrame(schema=_CUTS)).iter_rows()
+    ]
     pairs = part.get("pairs", pl.DataFrame(schema=_PAIRS)).iter_rows()
-    return Dependence(cuts, [Pair(i, j, np.asarray(values)) for i, j, values in pairs], np.inf if limit is None else limit)
+    return Dependence(
+        cuts, [Pair(i, j, np.asarray(values)) for i, j, values in pairs], np.inf if limit is None else limit
+    )
 
 
 def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFrame:

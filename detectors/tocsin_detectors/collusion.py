@@ -42,7 +42,9 @@ class Params:
 
     least_rows: int = param(400, ge=1, doc="minimum of a cohort's budget of different queries in a week")
     least_members: int = param(3, ge=2, doc="a cohort with fewer members is not judged")
-    margin: float = param(2.0, ge=1.0, doc="factor between the largest cohort of the week before and a budget")
+    margin: float = param(
+        2.0, ge=1.0, doc="factor between the largest cohort of the week before and a budget"
+    )
 
 
 class Collusion(Detector[Params]):
@@ -137,7 +139,9 @@ def _different(found: pl.DataFrame, now: pl.DataFrame, window: Window) -> pl.Dat
     bare = vector.list.len().fill_null(0) == 0
     parts = (window, window.before(max(WEEK - window.length, DAY)))
     rows = pl.concat([part.scan(STREAM, [USER, _VALUES], KNOWN) for part in parts])
-    calls = rows.group_by(USER).agg(vector.filter(~bare).hash(0).unique().alias("hash"), bare.sum().alias("bare"))
+    calls = rows.group_by(USER).agg(
+        vector.filter(~bare).hash(0).unique().alias("hash"), bare.sum().alias("bare")
+    )
     sent = calls.collect()
     sent = sent.with_columns(member=pooled(sent[USER]))
     number = pl.col("hash").explode().drop_nulls().n_unique() + pl.col("bare").sum()

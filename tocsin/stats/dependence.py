@@ -53,9 +53,7 @@ class Dependence:
         cuts = [_cuts(column) for column in rows.T[:MOST_FEATURES]]
         codes, sizes = _codes(rows, cuts), [len(cut) + 1 for cut in cuts]
         tables = {
-            (i, j): _table(codes[i], codes[j], sizes[i], sizes[j])
-            for j in range(len(cuts))
-            for i in range(j)
+            (i, j): _table(codes[i], codes[j], sizes[i], sizes[j]) for j in range(len(cuts)) for i in range(j)
         }
         pairs = [Pair(i, j, _surprise(tables[i, j])) for i, j in _tree(tables, len(cuts))]
         known = cls(cuts, pairs)
