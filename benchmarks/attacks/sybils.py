@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -72,12 +72,12 @@ def team(
     return _placed(pl.concat(frames), where, agent)
 
 
-def _paced(rng: Rng, day: int, count: int) -> Sequence:
+def _paced(rng: Rng, day: int, count: int) -> Sequence[datetime]:
     start = START + day * DAY + timedelta(seconds=float(rng.uniform(0, 3600)))
     return [start + timedelta(seconds=60 * i) for i in range(count)]
 
 
-def _burst(rng: Rng, day: int, count: int) -> Sequence:
+def _burst(rng: Rng, day: int, count: int) -> Sequence[datetime]:
     """Times within a part of the day that is as long as chance has it."""
     begin, length = rng.uniform(0, 0.5), rng.uniform(0.05, 0.5)
     at = np.sort(begin + length * rng.uniform(size=count))

@@ -65,7 +65,8 @@ class Collusion(Detector[Params]):
         one is judged. The cost grows with the number of combinations of principal, address and user agent.
     Blind spots
         Accounts with a long past that stay below 1.5 times their usual number of queries; a copy from fewer than
-        `least_rows` queries a week; less than two weeks of history.
+        `least_rows` queries a week; a cohort that less than doubles each week, from a small start; less than two
+        weeks of history. The detector counts queries and does not judge their content.
     False alarms
         Several new customers at once, for example after a campaign or behind one integrator's user agent; a
         service whose clients get new names. From the second week on, this number is usual.
@@ -98,12 +99,12 @@ class Collusion(Detector[Params]):
 
     def _scores(self, found: pl.DataFrame, now: pl.DataFrame) -> Iterator[Score]:
         """A score for each cohort; one that mostly repeats the members of a worse one has the score 0."""
-        order = {kind: place for place, kind in enumerate(KINDS)}
+        weight = {kind: _NARROWER**place for place, kind in enumerate(KINDS)}
         ratio = pl.min_horizontal("volume", "different") / pl.col("budget")
-        found = found.with_columns(ratio=ratio, order=pl.col("kind").replace_strict(order))
+        found = found.with_columns(ratio=ratio, weight=pl.col("kind").replace_strict(weight))
         told: set[str] = set()
-        worst = pl.col("ratio") * _NARROWER ** pl.col("order")
-        for row in found.sort(worst, "order", "value", descending=[True, False, False]).to_dicts():
+        worst = pl.col("ratio") * pl.col("weight")
+        for row in found.sort(worst, "weight", "value", descending=[True, True, False]).to_dicts():
             of_cohort = (pl.col("kind") == row["kind"]) & (pl.col("value") == row["value"])
             members = now.filter(of_cohort).sort("excess", "member", descending=[True, False])
             names = members["member"].to_list()

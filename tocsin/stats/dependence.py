@@ -104,7 +104,8 @@ def _surprise(table: Floats) -> Floats:
     independent = _independent(table)
     share = (table + _PRIOR * independent) / (table.sum() + _PRIOR)
     ratio = np.divide(independent, share, out=np.ones_like(share), where=share > 0)
-    return np.log(ratio).ravel()
+    surprise: Floats = np.log(ratio).ravel()
+    return surprise
 
 
 def _information(table: Floats) -> float:
@@ -112,7 +113,8 @@ def _information(table: Floats) -> float:
     share, independent = table / table.sum(), _independent(table)
     there = share > 0
     found = float((share[there] * np.log(share[there] / independent[there])).sum())
-    return found - (table.shape[0] - 1) * (table.shape[1] - 1) / (2 * table.sum())
+    rows, columns = table.shape
+    return found - (rows - 1) * (columns - 1) / (2 * float(table.sum()))
 
 
 def _tree(tables: dict[tuple[int, int], Floats], features: int) -> list[tuple[int, int]]:

@@ -102,7 +102,8 @@ def walks(rows: Matrix, origin: NDArray[np.intp], edit: NDArray[np.bool_]) -> ND
     third = origin[second]
     steps = moved.sum(axis=1) + moved[origin].sum(axis=1) + moved[second].sum(axis=1)
     fresh = (rows != rows[third]).sum(axis=1) == steps
-    return line | (newest & newest[origin] & newest[second] & fresh)
+    found: NDArray[np.bool_] = line | (newest & newest[origin] & newest[second] & fresh)
+    return found
 
 
 def _previous(keys: NDArray[np.intp]) -> NDArray[np.intp]:
