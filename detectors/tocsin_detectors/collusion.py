@@ -111,7 +111,7 @@ class Collusion(Detector[Params]):
             again = sum(
                 part for name, part in zip(names, members["excess"].to_list(), strict=True) if name in told
             )
-            repeated = again >= _SAME * members["excess"].sum()
+            repeated = again >= _SAME * sum(members["excess"].to_list())
             if row["ratio"] >= 1 and not repeated:
                 told.update(names)
             yield _score({**row, "ratio": 0.0 if repeated else row["ratio"], "names": names[:20]})

@@ -63,7 +63,8 @@ _LIKE = {
     "alone": "that are further from the baseline's queries than those of honest clients",
     "scatter": "that are further apart than those of honest clients",
     "joint": "whose values occur together more rarely than in the queries of honest clients",
-    "walk": "that move step by step from an earlier query, more often than honest clients do",
+    "line": "that try many values of one feature, more often than honest clients do",
+    "path": "that change an earlier query feature by feature, more often than honest clients do",
     "boundary": "for which the model is unsure, more often than honest clients do",
 }
 
@@ -91,12 +92,12 @@ class ModelExtraction(Detector[Params]):
         from an earlier query, along one feature or field by field; and queries for which the confidence of the
         model is low. Repeated queries count once.
     Method
-        Eight statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
+        Nine statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
         (Sadeghzadeh et al. 2022). Which values occur together is learned as a tree of pairs of features (Chow and
         Liu 1968) from at most 20,000 queries and 64 features. Walks are those of path finding (Tramèr et al. 2016)
         and those from one row to another. Each statistic is the mean amount by which the queries of a sub-window
         exceed a limit that most honest queries do not exceed. The statistic is standardized by its tail in honest
-        sub-windows of the same size. The score is the largest of the eight. If a vector has other names or
+        sub-windows of the same size. The score is the largest of the nine. If a vector has other names or
         another order of features, the detector aligns the vector with the baseline by feature name, or by place
         if the lengths are equal. All spellings of a principal's name are one principal. Calls that cannot be
         compared, calls that differ only in features that the baseline lacks, and calls with several such features
@@ -123,8 +124,8 @@ class ModelExtraction(Detector[Params]):
     playbook = "model-extraction"
     family = Family.USAGE
     stability = Stability.BETA
-    #: Eight statistics with exponential tails pass this together once in a hundred: ln(8 · 0.2 / 0.01).
-    floor = 5.1
+    #: Nine statistics with exponential tails pass this together once in a hundred: ln(9 · 0.2 / 0.01).
+    floor = 5.2
     early = Early(by=USER)
 
     def __init__(self, params: Params) -> None:

@@ -114,7 +114,7 @@ def _information(table: Floats) -> float:
     there = share > 0
     found = float((share[there] * np.log(share[there] / independent[there])).sum())
     rows, columns = table.shape
-    return found - (rows - 1) * (columns - 1) / (2 * float(table.sum()))
+    return found - float((rows - 1) * (columns - 1) / (2 * table.sum()))
 
 
 def _tree(tables: dict[tuple[int, int], Floats], features: int) -> list[tuple[int, int]]:

@@ -26,7 +26,7 @@ _STRAY = 0.005
 #: A query is an edit of an earlier one if at most this many of its values differ.
 _EDIT = 2
 #: A row continues a line if at least this many earlier rows are on it.
-_LINE = 3
+_LINE = 5
 #: How many queries before a run are searched for the one that a query edits.
 CONTEXT = 100
 
@@ -82,10 +82,12 @@ def edits(rows: Matrix, start: int = 0) -> tuple[NDArray[np.intp], NDArray[np.bo
     return origin, changed <= min(_EDIT, rows.shape[1] // 2)
 
 
-def walks(rows: Matrix, origin: NDArray[np.intp], edit: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which rows continue a walk: on a line, or along a path.
+def walks(
+    rows: Matrix, origin: NDArray[np.intp], edit: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows continue a line, and which a path.
 
-    A row is on a line if at least three earlier rows differ from the same origin in the same feature only, as in a
+    A row is on a line if at least five earlier rows differ from the same origin in the same feature only, as in a
     line search. It is on a path if it is the third change in succession, each of the newest row with the same origin and
     each of other features, as in a walk from one row to another.
     """
@@ -102,8 +104,7 @@ def walks(rows: Matrix, origin: NDArray[np.intp], edit: NDArray[np.bool_]) -> ND
     third = origin[second]
     steps = moved.sum(axis=1) + moved[origin].sum(axis=1) + moved[second].sum(axis=1)
     fresh = (rows != rows[third]).sum(axis=1) == steps
-    found: NDArray[np.bool_] = line | (newest & newest[origin] & newest[second] & fresh)
-    return found
+    return line, newest & newest[origin] & newest[second] & fresh
 
 
 def _previous(keys: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -213,9 +214,10 @@ def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
         alone: distance in ranks to the nearest reference row or earlier query; NaN for an edit.
         scatter: log distance in standard deviations to the nearest earlier query; NaN for an edit.
         joint: 1 if the values hardly ever occur together; NaN for an edit.
-        walk: 1 for an edit that continues a walk (see `walks`).
+        line, path: 1 for an edit that continues a line or a path (see `walks`).
     """
     every, edited = edits(queries.values)
+    line, path = walks(queries.values, every, edited)
     origin, edit = every[start:], edited[start:]
     run = queries.part(slice(start, None))
     unchanged = queries.new[origin] & (run.values == queries.values[origin]) & edit[:, None]
@@ -229,6 +231,7 @@ def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
         "alone": np.where(edit, np.nan, np.minimum(near, run.far)),
         "scatter": np.where(edit, np.nan, np.log(scatter + _OFFSET)),
         "joint": np.where(edit, np.nan, run.joint),
-        "walk": walks(queries.values, every, edited)[start:].astype(np.float64),
+        "line": line[start:].astype(np.float64),
+        "path": path[start:].astype(np.float64),
         "edit": edit.astype(np.float64),
     }
