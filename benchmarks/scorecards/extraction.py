@@ -8,13 +8,13 @@ measured on the four days after the month, in which thieves ask 2,000 random rea
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from benchmarks.attacks import tables
 from benchmarks.attacks.clients import customer, load_test, month, power_user, retried
 from benchmarks.attacks.extraction import (
     ATTACKS,
@@ -30,7 +30,9 @@ from benchmarks.attacks.extraction import (
     spread,
     train,
 )
-from benchmarks.card import SHARED, Row, credit
+from benchmarks.attacks.sybils import TEAMS, TIES, population, team
+from benchmarks.attacks.walks import WALKS
+from benchmarks.card import Row
 from tocsin.contract.streams import TIME
 from tocsin.testing.evaluate import evaluate
 
@@ -115,21 +117,26 @@ class Trial:
 
 def measure(seeds: int) -> list[Row]:
     """The rows of the scorecard."""
-    trials = [Trial(credit(), "default-payment-next-month", seed) for seed in range(seeds)]
-    houses = [Trial(_houses(), "clf_target", 0)]
+    trials = [Trial(tables.cards(), "label", seed) for seed in range(seeds)]
     return [
         *_attacks("credit_default_uci", trials, bars=True),
         *_honest("credit_default_uci", trials, bars=True),
         *_budget("credit_default_uci", trials),
-        *_attacks("california_housing", houses, bars=False),
-        *_honest("california_housing", houses, bars=False),
+        *(row for name in ("german", "census", "housing", "loans") for row in _other(name)),
+        *(row for name in ("credit", "census", "loans") for row in _collusion(name)),
     ]
+
+
+def _other(name: str) -> list[Row]:
+    """The rows of another table: some have mostly numeric features, others mostly nominal ones."""
+    trials = [Trial(tables.TABLES[name](), "label", 0)]
+    return [*_attacks(name, trials, bars=False), *_honest(name, trials, bars=False)]
 
 
 def _attacks(data: str, trials: Sequence[Trial], *, bars: bool) -> list[Row]:
     rows: list[Row] = []
     diluted: dict[float, list[float]] = {share: [] for share in DILUTED}
-    for name, attack in {**ATTACKS, **LIKE_HONEST}.items():
+    for name, attack in {**ATTACKS, **WALKS, **LIKE_HONEST}.items():
         found = [trial.attacked(attack) for trial in trials]
         pure = np.concatenate([ratios[1.0] for ratios in found])
         bar = 0.95 if bars and name in BARRED else None
@@ -167,16 +174,38 @@ def _budget(data: str, trials: Sequence[Trial]) -> list[Row]:
     ]
 
 
+def _collusion(data: str) -> list[Row]:
+    """Accounts of one thief, which ask random real rows for two days, among clients with new ones each week."""
+    rng = np.random.default_rng(0)
+    target = train(tables.TABLES[data](), "label", 0)
+    honest = population(target, rng, BASELINE_DAYS + 14, newcomers=4.0)
+    quiet = _colluding(honest, 14)
+    case = "a third behind one address, four agents, four new clients a week"
+    rows = [_quiet("collusion", data, f"{case}: windows", quiet, 0.01)]
+    for tie in TIES:
+        for size in TEAMS:
+            thieves = team(target, rng, BASELINE_DAYS + 1, size, tie)
+            found = _colluding(pl.concat([honest, thieves]), LATER_DAYS).max()
+            name = f"{size[0]} accounts with {size[1]} queries, tied by {tie}"
+            bar = 0.5 if tie == "nothing" else 0.8
+            rows.append(Row("collusion", data, name, "TPR", float(found >= 1), 1, bar))
+    return rows
+
+
+def _colluding(events: pl.DataFrame, days: int) -> Ratios:
+    """The highest score of each day after the month, in thresholds."""
+    end, start = START + (BASELINE_DAYS + days) * DAY, START + BASELINE_DAYS * DAY
+    month, later = (
+        events.filter(pl.col(TIME) < start),
+        events.filter(pl.col(TIME).is_between(start, end, "left")),
+    )
+    scores = evaluate("collusion", {"inference": later}, baseline={"inference": month}).scores
+    return scores.group_by("window.start").agg(pl.col("score").max())["score"].to_numpy()
+
+
 def _quiet(detector: str, data: str, case: str, ratios: Ratios, bar: float | None) -> Row:
     return Row(detector, data, case, "FPR", _share(ratios, 1), len(ratios), bar, "<=")
 
 
 def _share(ratios: Sequence[float] | Ratios, least: float) -> float:
     return float(np.mean(np.asarray(ratios) >= least)) if len(ratios) else 0.0
-
-
-def _houses() -> pl.DataFrame:
-    """California houses (NannyML's copy): eight features, most of them continuous, and a class."""
-    folder = SHARED / "california_housing_nannyml"
-    table = pl.read_csv(gzip.decompress((folder / "california_housing_reference.csv.gz").read_bytes()))
-    return table.drop("id", "timestamp", "y_pred_proba", "y_pred").drop_nulls()

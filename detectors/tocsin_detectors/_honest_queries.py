@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tocsin.contract.query import COUNT, Condition, Where
 from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Baseline, Window
+from tocsin.stats.dependence import Dependence, Pair
 from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
-from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits
+from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits, filled
 from tocsin.stats.tails import Tail
 from tocsin_detectors._alignment import FURTHER, Aligned, Shape, align
 from tocsin_detectors._spelling import pooled
@@ -39,11 +40,19 @@ _PRESENT = pl.col(VALUES).list.eval(pl.element().is_finite().fill_null(value=Fal
 #: Equal vectors are one query; a call with a vector without values is a query of its own.
 _KEY = pl.when(_PRESENT > 0).then(pl.col(VALUES).hash()).otherwise(pl.col(ID).hash())
 _MODELS = pl.Schema(
-    {"names": pl.String(), "width": pl.Int64(), "doubt": pl.Float64(), "unaligned": pl.Float64()}
+    {
+        "names": pl.String(),
+        "width": pl.Int64(),
+        "doubt": pl.Float64(),
+        "unaligned": pl.Float64(),
+        "rare": pl.Float64(),
+    }
 )
 _DOMAINS = pl.Schema(
     {"low": pl.Float64(), "high": pl.Float64(), "whole": pl.Boolean(), "closed": pl.List(pl.Float64())}
 )
+_CUTS = pl.Schema({"cuts": pl.List(pl.Float64())})
+_PAIRS = pl.Schema({"first": pl.Int64(), "second": pl.Int64(), "surprise": pl.List(pl.Float64())})
 _NORMS = pl.Schema(
     {
         "size": pl.Int64(),
@@ -56,6 +65,8 @@ _NORMS = pl.Schema(
     }
 )
 
+#: The dependence of features is learned from at most this many queries.
+_DEPENDENCE_ROWS = 20_000
 #: About this number of queries get their coordinates in one call.
 _BATCH = 20_000
 
@@ -110,6 +121,7 @@ class HonestQueries:
     reference: Reference
     rows: pl.DataFrame
     domains: list[Domain]
+    dependence: Dependence
 
     @classmethod
     def fit(cls, calls: pl.DataFrame, limit: int) -> HonestQueries:
@@ -127,10 +139,12 @@ class HonestQueries:
         plain = _without_edits(calls)
         rows = plain[drawn_in_turn(plain[USER].to_list(), limit)]
         known = domains(_matrix(plain))
-        reference = Reference(_matrix(rows), rows[USER].to_list(), known)
+        many = plain[drawn_in_turn(plain[USER].to_list(), _DEPENDENCE_ROWS)]
+        dependence = Dependence.of(filled(_matrix(many)))
+        reference = Reference(_matrix(rows), rows[USER].to_list(), known, dependence)
         doubt = rows[CONFIDENCE].quantile(DOUBT, "lower")
         honest = learn([queries for queries, _ in _placed(calls, reference)], doubt or 0.0)
-        return cls(names, width, unaligned, honest, reference, rows.select(USER, VALUES), known)
+        return cls(names, width, unaligned, honest, reference, rows.select(USER, VALUES), known, dependence)
 
     def frames(self, model: str) -> dict[str, pl.DataFrame]:
         """The frames to store, each with the model's name as a column."""
@@ -150,11 +164,19 @@ class HonestQueries:
         ]
         frames = {
             "models": pl.DataFrame(
-                [(self.names, self.width, self.honest.doubt, self.unaligned)], _MODELS, orient="row"
+                [(self.names, self.width, self.honest.doubt, self.unaligned, self.dependence.limit)],
+                _MODELS,
+                orient="row",
             ),
             "reference": self.rows,
             "domains": pl.DataFrame(known, _DOMAINS, orient="row"),
             "norms": pl.DataFrame(norms, _NORMS, orient="row"),
+            "cuts": pl.DataFrame([(cut.tolist(),) for cut in self.dependence.cuts], _CUTS, orient="row"),
+            "pairs": pl.DataFrame(
+                [(pair.first, pair.second, pair.surprise.tolist()) for pair in self.dependence.pairs],
+                _PAIRS,
+                orient="row",
+            ),
         }
         return {name: frame.with_columns(pl.lit(model).alias(MODEL)) for name, frame in frames.items()}
 
@@ -173,10 +195,14 @@ class HonestQueries:
                 own = dict(zip(principals, values, strict=True))
                 norms.setdefault(size, {})[statistic] = Norm(limit, Tail(start, excess), own)
             rows = part["reference"].with_columns(pooled(part["reference"][USER]).alias(USER))
-            reference = Reference(_matrix(rows), rows[USER].to_list(), known)
+            dependence = _dependence(part, row.get("rare"))
+            reference = Reference(_matrix(rows), rows[USER].to_list(), known, dependence)
             honest = Honest(row["doubt"], norms)
             unaligned = row.get("unaligned") or 0.0  # older baselines do not have it
-            yield model, cls(row["names"], row["width"], unaligned, honest, reference, rows, known)
+            yield (
+                model,
+                cls(row["names"], row["width"], unaligned, honest, reference, rows, known, dependence),
+            )
 
     def aligned(self, calls: pl.DataFrame) -> Aligned:
         """The distinct calls of this model in the baseline's shape, and those that cannot be judged by it."""
@@ -195,6 +221,18 @@ class HonestQueries:
             for run in parts(stop - start, min(stop - start, SIZES[-1]), runs)
         ]
         yield from _placed(calls[np.concatenate(rows)] if rows else calls, self.reference)
+
+
+def _dependence(part: Mapping[str, pl.DataFrame], limit: float | None) -> Dependence:
+    """The dependence of a model's features; empty if an older baseline does not have it."""
+    cuts = [
+        np.asarray(cut, dtype=np.float64)
+        for (cut,) in part.get("cuts", pl.DataFrame(schema=_CUTS)).iter_rows()
+    ]
+    pairs = part.get("pairs", pl.DataFrame(schema=_PAIRS)).iter_rows()
+    return Dependence(
+        cuts, [Pair(i, j, np.asarray(values)) for i, j, values in pairs], np.inf if limit is None else limit
+    )
 
 
 def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFrame:

@@ -63,6 +63,9 @@ _LIKE = {
     "probe": "that put new values into earlier queries, more often than honest clients do",
     "alone": "that are further from the baseline's queries than those of honest clients",
     "scatter": "that are further apart than those of honest clients",
+    "joint": "whose values occur together more rarely than in the queries of honest clients",
+    "line": "that try many values of one feature, more often than honest clients do",
+    "path": "that change an earlier query feature by feature, more often than honest clients do",
     "boundary": "for which the model is unsure, more often than honest clients do",
 }
 
@@ -86,13 +89,16 @@ class ModelExtraction(Detector[Params]):
         of 20 to 500 consecutive queries. In a sub-window it finds queries with values or pairs of values that
         honest queries never have; queries that are far from all known queries or from each other; queries that
         differ slightly from an earlier query in many features; queries that repeat an earlier query with a
-        value that honest queries never have; and queries for which the confidence of the model is low.
-        Repeated queries count once.
+        value that honest queries never have; queries whose values hardly ever occur together; queries that walk
+        from an earlier query, along one feature or field by field; and queries for which the confidence of the
+        model is low. Repeated queries count once.
     Method
-        Six statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
-        (Sadeghzadeh et al. 2022). Each statistic is the mean amount by which the queries of a sub-window exceed
-        a limit that most honest queries do not exceed. The statistic is standardized by its tail in honest
-        sub-windows of the same size. The score is the largest of the six. If a vector has other names or
+        Nine statistics of query geometry after PRADA (Juuti et al. 2019), SEAT (Zhang et al. 2021) and HODA
+        (Sadeghzadeh et al. 2022). Which values occur together is learned as a tree of pairs of features (Chow and
+        Liu 1968) from at most 20,000 queries and 64 features. Walks are those of path finding (Tramèr et al. 2016)
+        and those from one row to another. Each statistic is the mean amount by which the queries of a sub-window
+        exceed a limit that most honest queries do not exceed. The statistic is standardized by its tail in honest
+        sub-windows of the same size. The score is the largest of the nine. If a vector has other names or
         another order of features, the detector aligns the vector with the baseline by feature name, or by place
         if the lengths are equal. All spellings of a principal's name are one principal. Calls that cannot be
         compared, calls that differ only in features that the baseline lacks, and calls with several such features
@@ -102,10 +108,11 @@ class ModelExtraction(Detector[Params]):
     Blind spots
         Queries that are random real rows, or interpolations that are rounded to values of real rows: such
         queries do not differ from honest queries, and only `query_budget` detects them. Many colluding accounts
-        with fewer than 20 queries each, if they are not new.
+        with fewer than 20 queries each: `collusion` counts their queries.
     False alarms
         A client whose customers differ from the customers of all other clients; a load test with made-up
-        applicants; a new feature encoding. Once you know that the queries are honest, fit a new baseline.
+        applicants; a client who tries many values of one field, or many fields in succession; a new feature
+        encoding. Once you know that the queries are honest, fit a new baseline.
     Respond
         Read the queries in the evidence: would a client send them about a real customer? Compare the principal
         with its peers (`tocsin scores`). Then work the playbook: lower the rate limit of the principal's key
@@ -118,8 +125,8 @@ class ModelExtraction(Detector[Params]):
     playbook = "model-extraction"
     family = Family.USAGE
     stability = Stability.BETA
-    #: Six statistics with exponential tails pass this together once in a hundred: ln(6 · 0.2 / 0.01).
-    floor = 4.8
+    #: Nine statistics with exponential tails pass this together once in a hundred: ln(9 · 0.2 / 0.01).
+    floor = 5.2
     early = Early(by=USER, growth=GROWTH)
 
     def __init__(self, params: Params) -> None:

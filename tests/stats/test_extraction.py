@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin.stats.dependence import Dependence
 from tocsin.stats.extraction import SIZES, STATISTICS, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.geometry import Reference, domains
 from tocsin.stats.tails import Tail
@@ -44,7 +45,7 @@ def world() -> tuple[Honest, Reference]:
     asked = [rows(rng, 240) for _ in range(PRINCIPALS)]
     everything = np.concatenate(asked)
     owners = [f"p{i}" for i in range(PRINCIPALS) for _ in range(240)]
-    reference = Reference(everything[::2], owners[::2], domains(everything))
+    reference = Reference(everything[::2], owners[::2], domains(everything), Dependence.of(everything))
     return learn([queries(reference, f"p{i}", q, rng) for i, q in enumerate(asked)], 0.52), reference
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tocsin.stats.geometry import Placed, Reference, Space, domains, edits, marks
+from tocsin.stats.geometry import Placed, Reference, Space, domains, edits, marks, walks
 
 
 @pytest.fixture
@@ -127,3 +127,36 @@ def test_own_rows_do_not_count_as_reference(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(both.place(reference[::2], ["c"] * 100).far, 0, atol=1e-6)
     alone = Reference(reference, ["a"] * 200, domains(reference))
     np.testing.assert_allclose(alone.place(reference, ["a"] * 200).far, 0, atol=1e-6)
+
+
+def walk(rows: np.ndarray) -> list[bool]:
+    line, path = walks(rows, *edits(rows))
+    return (line | path).tolist()
+
+
+def test_a_path_from_one_row_to_another_is_a_walk(rng: np.random.Generator) -> None:
+    here, there = rng.normal(size=(2, 8))
+    path = np.array([np.where(np.arange(8) < k, there, here) for k in range(7)])
+    assert walk(path) == [False, False, False, True, True, True, True]
+    apart = np.empty((14, 8))
+    apart[::2], apart[1::2] = path, rng.normal(size=(7, 8))  # hidden among other queries
+    assert walk(apart)[::2] == walk(path)
+    assert not any(walk(apart)[1::2])
+
+
+def test_values_of_one_feature_are_a_line_search(rng: np.random.Generator) -> None:
+    line = np.repeat(rng.normal(size=(1, 6)), 9, axis=0)
+    line[1:, 2] = rng.normal(size=8)
+    assert walk(line) == [False] * 6 + [True] * 3
+
+
+def test_single_what_ifs_about_many_customers_are_no_walk(rng: np.random.Generator) -> None:
+    rows = np.repeat(rng.normal(size=(20, 6)), 2, axis=0)
+    rows[1::2, 3] = rng.normal(size=20)
+    assert not any(walk(rows))
+
+
+def test_what_ifs_about_one_customer_in_turn_are_no_path(rng: np.random.Generator) -> None:
+    rows = np.repeat(rng.normal(size=(1, 8)), 9, axis=0)
+    rows[np.arange(1, 9), np.arange(8)] = rng.normal(size=8)
+    assert not any(walk(rows))

@@ -60,7 +60,7 @@ _ABOUT = (
     Column(
         "tocsin.subject.type",
         K,
-        "type of the subject: model, dataset, principal, artifact, pipeline or detector; in results of the detector "
+        "type of the subject: model, dataset, principal, cohort, artifact, pipeline or detector; in results of the detector "
         "health also plugin, stream, clock, source or store",
     ),
     Column("tocsin.subject.id", K, "id of the subject"),

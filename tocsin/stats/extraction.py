@@ -26,6 +26,9 @@ STATISTICS = {
     "probe": "share of queries that edit an earlier query with a value outside the known values or range",
     "alone": "mean excess of the distance to the nearest known query, in ranks, over the 90 % quantile of honest queries",
     "scatter": "mean excess of the log distance to the nearest earlier query over the 90 % quantile of honest queries",
+    "joint": "share of queries whose values occur together as rarely as in the rarest 2 % of honest queries",
+    "line": "share of queries that try one more value of one feature of an earlier query, after five others",
+    "path": "share of queries that change an earlier query further, feature by feature, for the third time or more",
     "boundary": "share of queries with a model confidence as low as for the lowest 2 % of honest queries",
 }
 #: A query is near the decision boundary if the model's confidence is as low as for this share of honest queries.
@@ -38,7 +41,7 @@ _DISTANCES = ("alone", "scatter")
 _LEAST_QUERIES = {"alone": 0.2, "scatter": 0.2}
 #: Lower bound of a statistic's normal excess as a share, for runs of any size: some honest clients have similar
 #: customers, or many customers near the decision boundary.
-_LEAST_SHARE = {"step": 0.02, "probe": 0.2, "boundary": 2 * DOUBT}
+_LEAST_SHARE = {"step": 0.02, "probe": 0.2, "joint": 0.03, "line": 0.03, "path": 0.03, "boundary": 2 * DOUBT}
 #: Numbers of queries in a run, in rising order.
 SIZES = (20, 50, 100, 200, 500)
 #: Maximum number of honest runs of one size that are used for each principal.

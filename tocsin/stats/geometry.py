@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.stats.dependence import Dependence
 from tocsin.stats.neighbours import Matrix, Vector, fewest_changed, nearest, nearest_earlier
 
 #: Added to a distance in standard deviations before its logarithm, so that the logarithm of 0 is finite.
@@ -24,6 +25,8 @@ _NOVELTY = 0.05
 _STRAY = 0.005
 #: A query is an edit of an earlier one if at most this many of its values differ.
 _EDIT = 2
+#: A row continues a line if at least this many earlier rows are on it.
+_LINE = 5
 #: How many queries before a run are searched for the one that a query edits.
 CONTEXT = 100
 
@@ -79,6 +82,49 @@ def edits(rows: Matrix, start: int = 0) -> tuple[NDArray[np.intp], NDArray[np.bo
     return origin, changed <= min(_EDIT, rows.shape[1] // 2)
 
 
+def walks(
+    rows: Matrix, origin: NDArray[np.intp], edit: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows continue a line, and which a path.
+
+    A row is on a line if at least five earlier rows differ from the same origin in the same feature only, as in a
+    line search. It is on a path if it is the third change in succession, each of the newest row with the same origin and
+    each of other features, as in a walk from one row to another.
+    """
+    count = len(rows)
+    origin = np.where(edit, origin, np.arange(count))
+    moved = rows[origin] != rows
+    once = moved.sum(axis=1) == 1
+    line = once & (_earlier(np.where(once, origin * rows.shape[1] + moved.argmax(axis=1), -1)) >= _LINE)
+    root = origin
+    while not np.array_equal(higher := root[root], root):
+        root = higher
+    newest = edit & (_previous(root) == origin)
+    second = origin[origin]
+    third = origin[second]
+    steps = moved.sum(axis=1) + moved[origin].sum(axis=1) + moved[second].sum(axis=1)
+    fresh = (rows != rows[third]).sum(axis=1) == steps
+    return line, newest & newest[origin] & newest[second] & fresh
+
+
+def _previous(keys: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The place of the last earlier element with the same key; −1 if there is none."""
+    order = np.argsort(keys, kind="stable")
+    found = np.full(len(keys), -1, dtype=np.intp)
+    same = keys[order[1:]] == keys[order[:-1]]
+    found[order[1:][same]] = order[:-1][same]
+    return found
+
+
+def _earlier(keys: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The number of earlier elements with the same key."""
+    order = np.argsort(keys, kind="stable")
+    first = np.flatnonzero(np.diff(keys[order], prepend=-2) != 0)
+    found = np.empty(len(keys), dtype=np.intp)
+    found[order] = np.arange(len(keys)) - np.repeat(first, np.diff(first, append=len(keys)))
+    return found
+
+
 class Space:
     """Two spaces of comparable distances, spanned by reference rows of shape (rows, features)."""
 
@@ -108,13 +154,14 @@ class Space:
 
 @dataclass(frozen=True)
 class Placed:
-    """Queries with their coordinates: arrays of shape (queries, features), except `far` of shape (queries,)."""
+    """Queries with their coordinates: arrays of shape (queries, features), except `far` and `joint` of shape (queries,)."""
 
     values: Matrix
     new: NDArray[np.bool_]
     ranks: Matrix
     deviations: Matrix
     far: Vector
+    joint: Vector
 
     def __len__(self) -> int:
         return len(self.values)
@@ -125,9 +172,16 @@ class Placed:
 
 
 class Reference:
-    """Queries of honest principals, with the principal of each query, and the features' domains."""
+    """Queries of honest principals, with the principal of each query, the features' domains and dependence."""
 
-    def __init__(self, rows: Matrix, owners: Sequence[str], known: Sequence[Domain]) -> None:
+    def __init__(
+        self,
+        rows: Matrix,
+        owners: Sequence[str],
+        known: Sequence[Domain],
+        dependence: Dependence | None = None,
+    ) -> None:
+        self._dependence = dependence or Dependence((), ())
         self._space = Space(rows)
         self._domains = known
         self._ranks = self._space.ranks(rows)
@@ -144,7 +198,8 @@ class Reference:
         others = self._owners if len(self._codes) > 1 else self._owners + len(self._codes)
         far = nearest(ranks, self._ranks, codes, others)
         new = np.column_stack([d.unseen(v) for d, v in zip(self._domains, values.T, strict=True)])
-        return Placed(values, new, ranks, self._space.deviations(rows), far)
+        joint = self._dependence.rare(values)
+        return Placed(values, new, ranks, self._space.deviations(rows), far, joint)
 
 
 def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
@@ -158,8 +213,12 @@ def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
             query is nearer than half the distance to the reference. edit: 1 for an edit.
         alone: distance in ranks to the nearest reference row or earlier query; NaN for an edit.
         scatter: log distance in standard deviations to the nearest earlier query; NaN for an edit.
+        joint: 1 if the values hardly ever occur together; NaN for an edit.
+        line, path: 1 for an edit that continues a line or a path (see `walks`).
     """
-    origin, edit = edits(queries.values, start)
+    every, edited = edits(queries.values)
+    line, path = walks(queries.values, every, edited)
+    origin, edit = every[start:], edited[start:]
     run = queries.part(slice(start, None))
     unchanged = queries.new[origin] & (run.values == queries.values[origin]) & edit[:, None]
     fresh = (run.new & ~unchanged).sum(axis=1)
@@ -171,5 +230,8 @@ def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
         "probe": ((fresh >= 1) & edit).astype(np.float64),
         "alone": np.where(edit, np.nan, np.minimum(near, run.far)),
         "scatter": np.where(edit, np.nan, np.log(scatter + _OFFSET)),
+        "joint": np.where(edit, np.nan, run.joint),
+        "line": line[start:].astype(np.float64),
+        "path": path[start:].astype(np.float64),
         "edit": edit.astype(np.float64),
     }

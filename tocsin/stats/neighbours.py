@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,11 +33,16 @@ def nearest(rows: Matrix, others: Matrix, groups: Groups, other_groups: Groups) 
     """Distance of each row to the nearest of the others from another group; infinite if there are none."""
     found = np.full(len(rows), np.inf)
     halves, squares = -2.0 * others.T, np.einsum("ij,ij->i", others, others)
+    known = np.unique(other_groups)
     for start in range(0, len(rows) if len(others) else 0, _BLOCK):
         block = slice(start, start + _BLOCK)
         between = rows[block] @ halves
         between += squares
-        between[groups[block, None] == other_groups] = np.inf
+        own = np.flatnonzero(np.isin(groups[block], known))
+        if len(own):
+            part = between[own]
+            part[groups[block][own, None] == other_groups] = np.inf
+            between[own] = part
         found[block] = between.min(axis=1)
     found += np.einsum("ij,ij->i", rows, rows)
     distance: Vector = np.sqrt(np.maximum(found, 0.0))
@@ -44,9 +51,23 @@ def nearest(rows: Matrix, others: Matrix, groups: Groups, other_groups: Groups) 
 
 def nearest_earlier(rows: Matrix) -> Vector:
     """Distance of each row to the nearest of the rows before it; infinite for the first row."""
-    between = distances(rows, rows)
-    between[np.triu_indices(len(rows))] = np.inf
-    return np.asarray(between.min(axis=1), dtype=np.float64)
+    found = np.full(len(rows), np.inf)
+    halves, squares = -2.0 * rows.T, np.einsum("ij,ij->i", rows, rows)
+    for start in range(0, len(rows), _BLOCK):
+        stop = min(start + _BLOCK, len(rows))
+        between = rows[start:stop] @ halves[:, :stop]
+        between += squares[:stop]
+        between[:, start:][_not_before(stop - start)] = np.inf
+        found[start:stop] = between.min(axis=1)
+    found += squares
+    distance: Vector = np.sqrt(np.maximum(found, 0.0))
+    return distance
+
+
+@functools.lru_cache(maxsize=2 * _BLOCK)
+def _not_before(count: int) -> NDArray[np.bool_]:
+    """Which elements of a square are on or above its diagonal."""
+    return np.triu(np.ones((count, count), dtype=np.bool_))
 
 
 def fewest_changed(rows: Matrix, start: int = 0) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
@@ -56,9 +77,22 @@ def fewest_changed(rows: Matrix, start: int = 0) -> tuple[NDArray[np.intp], NDAr
         Row numbers and counts, of length rows − start. A row without earlier rows has the row number 0 and a count
         of one more than the number of columns. Equal infinities are equal.
     """
-    count = np.zeros((len(rows) - start, len(rows)), dtype=np.int32)
-    for column in rows.T:
-        count += column[start:, None] != column
-    count[np.arange(start, len(rows))[:, None] <= np.arange(len(rows))] = rows.shape[1] + 1
-    place = count.argmin(axis=1) if len(rows) else np.empty(0, dtype=np.intp)
-    return place, count[np.arange(len(count)), place]
+    width, codes = rows.shape[1], _codes(rows)
+    place = np.zeros(len(rows) - start, dtype=np.intp)
+    fewest = np.full(len(rows) - start, width + 1, dtype=np.int32)
+    for first in range(start, len(rows), _BLOCK):
+        stop = min(first + _BLOCK, len(rows))
+        count = np.zeros((stop - first, stop), dtype=np.uint8 if width < 255 else np.int32)
+        for column in codes:
+            count += column[first:stop, None] != column[:stop]
+        count[:, first:][_not_before(stop - first)] = width + 1
+        at = count.argmin(axis=1)
+        place[first - start : stop - start] = at
+        fewest[first - start : stop - start] = count[np.arange(stop - first), at]
+    return place, fewest
+
+
+def _codes(rows: Matrix) -> list[NDArray[np.int32]]:
+    """Each column as small whole numbers, which are compared faster: equal values have equal numbers."""
+    small = np.int16 if len(rows) < np.iinfo(np.int16).max else np.int32
+    return [np.unique(column, return_inverse=True)[1].astype(small) for column in rows.T]
