@@ -107,12 +107,14 @@ def test_the_cap_says_so_and_leaves_what_is_mild() -> None:
     found = judged.finding
     assert found is not None
     assert found.severity is Severity.CRITICAL
-    worst = capped(judged, 9 * DAY).finding
-    assert worst is not None
-    assert worst.severity is Severity.MEDIUM
-    assert worst.reason == "1 accesses; short baseline of 9d, so at most medium"
-    assert worst.evidence["uncapped"] == "critical"
-    mild = capped(replace(judged, finding=replace(found, severity=Severity.LOW)), 9 * DAY).finding
+    requires = Requires("access", window="1d", baseline="90d", shortest="7d")
+    for length, severity in ((9, Severity.MEDIUM), (14, Severity.HIGH)):
+        worst = capped(judged, requires, length * DAY).finding
+        assert worst is not None
+        assert worst.severity is severity
+        assert worst.reason == f"1 accesses; short baseline of {length}d, so at most {severity}"
+        assert worst.evidence["uncapped"] == "critical"
+    mild = capped(replace(judged, finding=replace(found, severity=Severity.LOW)), requires, 9 * DAY).finding
     assert mild is not None
     assert (mild.severity, mild.reason) == (Severity.LOW, "1 accesses; short baseline of 9d")
 

@@ -2,7 +2,8 @@
 
 The scale of a threshold that is estimated from n quiet scores has a standard error in proportion to 1/sqrt(n). A shortened
 baseline's threshold is therefore multiplied by the root of the ratio of half of the baseline's length to the history. A tail
-beyond what so few windows show is a guess, so that a finding is at most `medium`, and says why.
+beyond what so few windows show is a guess, so that a finding is at most `medium`, or `high` from twice the shortest
+history on, and says why.
 """
 
 from __future__ import annotations
@@ -20,10 +21,6 @@ from tocsin.words import sentence
 
 #: How the reason of a run begins that was judged with less than a whole baseline.
 JUDGED = "judged with"
-#: The worst severity of a finding from a shortened baseline.
-MOST = Severity.MEDIUM
-
-
 def enough(requires: Requires) -> timedelta:
     """The history from which a baseline is not shortened."""
     return (requires.baseline or timedelta(0)) / 2
@@ -39,6 +36,12 @@ def wider(requires: Requires, length: timedelta) -> float:
     return math.sqrt(enough(requires) / length) if is_short(requires, length) else 1.0
 
 
+def most(requires: Requires, length: timedelta) -> Severity:
+    """The worst severity of a finding from a shortened baseline over a history of `length`."""
+    shortest = requires.shortest or enough(requires)
+    return Severity.HIGH if length >= 2 * shortest else Severity.MEDIUM
+
+
 def widened(baseline: Baseline, requires: Requires, length: timedelta) -> Baseline:
     """The baseline with the threshold of its length."""
     if baseline.threshold is None:
@@ -46,18 +49,18 @@ def widened(baseline: Baseline, requires: Requires, length: timedelta) -> Baseli
     return replace(baseline, threshold=baseline.threshold * wider(requires, length))
 
 
-def capped(judged: Judgement, length: timedelta) -> Judgement:
-    """The judgement of a window by a shortened baseline: at most `medium`, and the finding says so."""
+def capped(judged: Judgement, requires: Requires, length: timedelta) -> Judgement:
+    """The judgement of a window by a shortened baseline: at most as severe as `most`, and the finding says so."""
     found = judged.finding
     if found is None or found.aspect:
         return judged
-    return replace(judged, finding=_capped(found, length))
+    return replace(judged, finding=_capped(found, length, most(requires, length)))
 
 
-def _capped(found: Finding, length: timedelta) -> Finding:
-    severity = found.severity if found.severity.rank <= MOST.rank else MOST
+def _capped(found: Finding, length: timedelta, worst: Severity) -> Finding:
+    severity = found.severity if found.severity.rank <= worst.rank else worst
     note = f"short baseline of {words(length)}"
-    note += f", so at most {MOST.value}" if severity is not found.severity else ""
+    note += f", so at most {worst.value}" if severity is not found.severity else ""
     evidence = {**found.evidence, "short_baseline": words(length), "uncapped": found.severity.value}
     return replace(found, severity=severity, reason=sentence([found.reason, note]), evidence=evidence)
 

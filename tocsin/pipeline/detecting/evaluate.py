@@ -20,7 +20,7 @@ from tocsin.contract.evaluation import Judgement, fit, judge
 from tocsin.contract.findings import Outcome, Severity
 from tocsin.contract.plugin import Detector
 from tocsin.contract.query import COUNT, Condition
-from tocsin.contract.short import MOST, capped, is_short, widened, wider, words
+from tocsin.contract.short import capped, is_short, most, widened, wider, words
 from tocsin.contract.streams import ASPECT, INGESTED, TIME
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError, described
@@ -138,7 +138,7 @@ class Evaluator:
         worst: dict[Any, Judgement] = {}
         for baseline, short in baselines:
             for given in judge(detector, window.with_baseline(baseline)):
-                judged = capped(given, short) if short else given
+                judged = capped(given, detector.requires, short) if short else given
                 key = (judged.score.subject, judged.score.aspect)
                 if key not in worst or _badness(judged) > _badness(worst[key]):
                     worst[key] = judged
@@ -162,7 +162,8 @@ class Evaluator:
             return versions, ""
         longest = max(length for length in lengths if length)
         factor = wider(detector.requires, longest)
-        how = f"judged with a short baseline of {words(longest)}: threshold × {factor:.1f}, at most {MOST.value}"
+        worst = most(detector.requires, longest).value
+        how = f"judged with a short baseline of {words(longest)}: threshold × {factor:.1f}, at most {worst}"
         return versions, how + (", and by rules" if detector.rules else "")
 
     def _in_force(
