@@ -27,7 +27,8 @@ from tocsin.contract.findings import Family
 from tocsin.contract.streams import TIME
 from tocsin.datasets.digest import digest_frame
 from tocsin.datasets.labels import canonical_labels
-from tocsin.stats.reference import Nulls, Reference
+from tocsin.stats.label_nulls import Nulls
+from tocsin.stats.reference import Reference
 from tocsin.words import count, short
 from tocsin_detectors import _label_rows as label_rows
 from tocsin_detectors._dataset_aspects import sampled

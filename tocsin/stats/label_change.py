@@ -73,10 +73,11 @@ def step_or_ramp(levels: Sequence[Level]) -> float:
     weight = 1 / np.maximum([one.error for one in levels], 1e-9) ** 2
     places = np.arange(len(y))
     best = []
-    for shape in (lambda start: (places >= start) * 1.0, lambda start: np.maximum(places - start + 1.0, 0.0)):
+    for grows in (False, True):
         fits = []
         for start in places:
-            x = shape(start)
+            after = np.maximum(places - start + 1.0, 0.0)
+            x = after if grows else np.minimum(after, 1.0)
             slope = max(float((weight * x * y).sum() / (weight * x * x).sum()), 0.0)
             fits.append(float((weight * (y - slope * x) ** 2).sum()))
         best.append(min(fits, default=0.0))

@@ -121,7 +121,11 @@ class GroupNull(NamedTuple):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read the result of `to_dict`."""
-        return cls(**{k: np.asarray(v) if isinstance(v, list) else v for k, v in values.items()})
+        arrays = (
+            np.asarray(values[key], dtype=np.float64) for key in ("rows", "total", "squares", "variance")
+        )
+        rows, total, squares, variance = arrays
+        return cls(rows, total, squares, variance, float(values["scale"]))
 
 
 def group_null(terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNull) -> GroupNull:
@@ -143,7 +147,14 @@ def group_null(terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNull) -
     for _ in range(_DRAWS if len(hot) and size else 0):
         drawn = rng.choice(len(terms.statistic), size, replace=False)
         part, own_hot = FlipTerms(*(values[drawn] for values in terms)), hot[:, drawn]
-        rest = GroupNull(*(a - b for a, b in zip(null[:4], _sums(part, own_hot)[:4], strict=True)), 1.0)
+        sums = _sums(part, own_hot)
+        rest = GroupNull(
+            null.rows - sums.rows,
+            null.total - sums.total,
+            null.squares - sums.squares,
+            null.variance - sums.variance,
+            1.0,
+        )
         largest.append(float(group_deviates(part, groups, own_hot, flips, rest).max(initial=0.0)))
     if not largest:
         return null
