@@ -73,11 +73,11 @@ def step_or_ramp(levels: Sequence[Level]) -> float:
     weight = 1 / np.maximum([one.error for one in levels], 1e-9) ** 2
     places = np.arange(len(y))
     best = []
-    for gradual in (False, True):
+    for grows in (False, True):
         fits = []
         for start in places:
-            since = places - start + 1.0
-            x = np.maximum(since, 0.0) if gradual else (since > 0) * 1.0
+            after = np.maximum(places - start + 1.0, 0.0)
+            x = after if grows else np.minimum(after, 1.0)
             slope = max(float((weight * x * y).sum() / (weight * x * x).sum()), 0.0)
             fits.append(float((weight * (y - slope * x) ** 2).sum()))
         best.append(min(fits, default=0.0))

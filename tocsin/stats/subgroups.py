@@ -121,7 +121,10 @@ class GroupNull(NamedTuple):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read the result of `to_dict`."""
-        rows, total, squares, variance = (np.asarray(values[name]) for name in cls._fields[:4])
+        arrays = (
+            np.asarray(values[key], dtype=np.float64) for key in ("rows", "total", "squares", "variance")
+        )
+        rows, total, squares, variance = arrays
         return cls(rows, total, squares, variance, float(values["scale"]))
 
 
@@ -144,12 +147,12 @@ def group_null(terms: FlipTerms, groups: Groups, hot: Floats, flips: FlipNull) -
     for _ in range(_DRAWS if len(hot) and size else 0):
         drawn = rng.choice(len(terms.statistic), size, replace=False)
         part, own_hot = FlipTerms(*(values[drawn] for values in terms)), hot[:, drawn]
-        own = _sums(part, own_hot)
+        sums = _sums(part, own_hot)
         rest = GroupNull(
-            null.rows - own.rows,
-            null.total - own.total,
-            null.squares - own.squares,
-            null.variance - own.variance,
+            null.rows - sums.rows,
+            null.total - sums.total,
+            null.squares - sums.squares,
+            null.variance - sums.variance,
             1.0,
         )
         largest.append(float(group_deviates(part, groups, own_hot, flips, rest).max(initial=0.0)))
