@@ -190,7 +190,7 @@ def _days(
         short = baseline is not None and is_short(requires, history)
         for used in (baseline, None) if short else (baseline,):
             for found in judged(day, rows, used, before):
-                one = capped(found, history) if used is not None and short else found
+                one = capped(found, requires, history) if used is not None and short else found
                 known = worst.get(one.score.subject.id)
                 if known is None or (one.finding and not known.finding):
                     worst[one.score.subject.id] = one

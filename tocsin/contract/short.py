@@ -21,6 +21,8 @@ from tocsin.words import sentence
 
 #: How the reason of a run begins that was judged with less than a whole baseline.
 JUDGED = "judged with"
+
+
 def enough(requires: Requires) -> timedelta:
     """The history from which a baseline is not shortened."""
     return (requires.baseline or timedelta(0)) / 2
