@@ -8,6 +8,7 @@ The bar: no finding with an aspect ("not judged", "changed") is above `low`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from tocsin.config.load import load
 from tocsin.contract.findings import Severity
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import ASPECT
+from tocsin.errors import BaselineError
 from tocsin.pipeline.detecting.records import Run, newest_findings
 from tocsin.worker.app import App
 
@@ -71,8 +73,9 @@ class QuietMonth:
         self.app.collect()
         for setting in self.app.settings:
             if pin and setting.detector.requires.baseline is not None:
-                version = self.app.detect.fit(setting, self.begin, START)
-                self.app.detect.baselines.pin(version.detector, version.number)
+                with contextlib.suppress(BaselineError):  # of a detector whose stream is empty
+                    version = self.app.detect.fit(setting, self.begin, START)
+                    self.app.detect.baselines.pin(version.detector, version.number)
 
     def day(self, number: int, mess: Sequence[Callable[[Day], None]]) -> None:
         """Write a day of the month with its mess, collect it and evaluate its windows when they end."""

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.generators.data_integrity import applications
 from tocsin.clock import SystemClock, format_time
 from tocsin.config.load import load
 from tocsin.contract.frames import conform
+from tocsin.errors import BaselineError
 from tocsin.worker.app import App
 
 DAY = timedelta(days=1)
@@ -90,8 +91,9 @@ class Installation:
         app.collect()
         for setting in app.settings:
             if setting.detector.requires.baseline is not None:
-                version = app.detect.fit(setting, today, today - 28 * DAY)
-                app.detect.baselines.pin(version.detector, version.number)
+                with suppress(BaselineError):  # of a detector whose stream is empty
+                    version = app.detect.fit(setting, today, today - 28 * DAY)
+                    app.detect.baselines.pin(version.detector, version.number)
         return app
 
     def _history(self, folder: Path, app: App, today: datetime) -> None:

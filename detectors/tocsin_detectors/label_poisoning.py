@@ -287,11 +287,8 @@ class LabelPoisoning(Detector[Params]):
         """A reference fitted on the trusted rows without the missing columns. The last few are cached."""
         key = (facts["digest"], *missing)
         if key not in self._references:
-            nulls = (
-                Nulls.from_dict(facts["nulls"])
-                if "groups" in facts.get("nulls", ()) and not missing
-                else None
-            )
+            stored = facts.get("nulls", {}) if not missing else {}
+            nulls = Nulls.from_dict(stored) if "groups" in stored else None
             while len(self._references) >= _KEPT:
                 del self._references[next(iter(self._references))]
             rows = label_rows.frames_of(baseline)[facts["frame"]]

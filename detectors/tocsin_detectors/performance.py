@@ -14,6 +14,7 @@ from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.windows import Baseline, Window
 from tocsin.datasets.labels import canonical_labels
+from tocsin.errors import BaselineError
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, short
 from tocsin_detectors import _model_rows as model_rows
@@ -85,6 +86,9 @@ class Performance(Detector[Params]):
             if len(calls.scores) >= least and min(ones, len(calls.scores) - ones) >= least // 20:
                 share = labels.strays / (labels.strays + len(labels.calls))
                 rows.append(Known.of(calls, positive, share).row(labels.model))
+        if not rows:
+            needed = f"at least {3 * self.params.min_labels} labels of one model (stream label)"
+            raise BaselineError(f"detector {self.id}: the history does not have {needed}")
         return Baseline({"models": pl.DataFrame(rows, SCHEMA)})
 
     def score(self, window: Window) -> Iterator[Score]:

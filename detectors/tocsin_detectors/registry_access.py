@@ -87,7 +87,7 @@ class RegistryAccess(Detector[Params]):
         address, or if the action is unusual for the principal. The evidence names each broken rule and its weight, and
         each serious action with its target, address and outcome.
 
-        Dangerous actions, whoever does them: audit logs off, credentials read or created, rights raised, data opened to
+        Dangerous actions of any principal: audit logs off, credentials read or created, rights raised, data opened to
         everybody or to another account, recovery prevented (`data/dangers.csv`). They need no history.
     Method
         For each accessed resource, the detector computes the log-odds of two explanations: an intruder who picks

@@ -13,6 +13,7 @@ from tests.generators.drift import START
 from tests.generators.performance import answers, labels
 from tocsin.contract.findings import Finding
 from tocsin.contract.windows import Baseline
+from tocsin.errors import BaselineError
 from tocsin.testing import evaluate
 
 DAY = 40
@@ -50,6 +51,12 @@ def test_without_labels_it_is_an_estimate_with_its_error(baseline):
     assert "is expected to perform worse, an estimate without labels: estimated " in finding.reason
     assert " ± " in finding.reason
     assert finding.evidence["realized"] == {}
+
+
+def test_a_history_without_labels_is_no_baseline():
+    known = {"inference": answers(4000, 20, days=28)}
+    with pytest.raises(BaselineError, match=r"at least 300 labels of one model \(stream label\)"):
+        evaluate("performance", known, baseline=known)
 
 
 def test_spellings_of_labels_and_of_the_model_change_nothing(baseline):

@@ -149,7 +149,7 @@ SOURCE_STREAMS = (
             ),
         ),
         {
-            "@timestamp": "2026-04-06T05:00:00Z",
+            "@timestamp": "2026-03-02T17:00:00Z",
             "event": {"id": "b1946ac9-000001-label"},
             "user": {"id": "svc-collections"},
             "tocsin": {"model": {"name": "credit"}, "label": {"of": "b1946ac9-000001", "value": "0"}},
