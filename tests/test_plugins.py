@@ -32,6 +32,7 @@ from tocsin.words import LONGEST
 BUILT_IN = {
     Collector: {"access_log", "cloudtrail", "dataset", "ndjson"},
     Detector: {
+        "approved_range",
         "collusion",
         "dataset_profile",
         "feature_drift",
