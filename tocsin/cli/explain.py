@@ -13,6 +13,7 @@ import click
 from rich.text import Text
 
 from tocsin.cli.context import open_app
+from tocsin.cli.detect import finding_row
 from tocsin.cli.output import json_option, print_lines, show
 from tocsin.cli.tables import short_time, style_of, wrap
 from tocsin.cli.values import clean, text
@@ -74,18 +75,11 @@ class Explained:
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation under the keys that `--json` prints."""
-        row, before = self.finding, [past.ratio for past in self._before()]
+        before = [past.ratio for past in self._before()]
         return {
-            "finding.id": row["tocsin.finding.id"],
-            "detector": row["tocsin.detector.id"],
-            "subject.type": row["tocsin.subject.type"],
-            "subject.id": row["tocsin.subject.id"],
-            "severity": row["tocsin.severity"],
-            "score": row["tocsin.score"],
-            "threshold": row["tocsin.threshold"],
+            **finding_row(dict(self.finding)),
             "ratio": self.ratio,
             "next_severity": self._next(),
-            "reason": row["event.reason"],
             "earlier_windows": len(before),
             "earlier_highest_ratio": max(before, default=None),
             "other_subjects": len(self.others),
