@@ -150,7 +150,8 @@ schedule: {{collect: 1s, detect: 1s, alert: 1s, maintain: 2s}}
     for key, bodies in sink.taken.items():  # type: ignore[attr-defined]
         assert len({json.dumps([a["labels"] for a in body["alerts"]]) for body in bodies}) == 1
         for alert in bodies[0]["alerts"]:
-            if alert["status"] == "firing":
+            # the detector `health` may report the lines that the source has on purpose and that cannot be read
+            if alert["status"] == "firing" and alert["labels"]["detector"] == "failed_calls":
                 notified[alert["labels"]["subject_id"]].add(key)
     assert sorted(notified) == sorted(f"model-{hour}" for hour in range(KILLS + 1))
     assert {subject: len(keys) for subject, keys in notified.items()} == dict.fromkeys(notified, 1)

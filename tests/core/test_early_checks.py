@@ -80,7 +80,7 @@ def test_a_score_that_falls() -> None:
     [
         (Everything, "no value of user.id is in Window.changed, but ana and bea was judged"),
         (Other, "the score of ana is 2.1 times the threshold if only 'ana' is judged, and 2.0 if all"),
-        (Misses, "with all values in Window.changed, nothing is judged, not ana and bea"),
+        (Misses, "with all values in Window.changed, ana and bea is not judged"),
     ],
 )
 def test_a_detector_that_does_not_judge_the_changed_values(detector: type[Growing], message: str) -> None:

@@ -37,7 +37,7 @@ LISTS = (
     ["scores", "--detector", "registry_access"],
 )
 #: Streams to which the demo writes nothing.
-UNUSED = (["audit"], ["dead_letter"])
+UNUSED = (["audit"], ["dead_letter"], ["label"])
 SEEDS = (1,) if ON_ELASTICSEARCH else (1, 2, 3)
 
 
