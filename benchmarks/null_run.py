@@ -269,6 +269,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="tocsin-null-") as folder:
         run = Run(Path(folder), given.seed, given.events)
         planned = attacks(run.world) if given.attacks else {}
+        planned = {number: attack for number, attack in planned.items() if number < given.days}
         for number in range(BEFORE):
             run.day(number, {}, steps=0)
         for number in range(given.days):
@@ -296,7 +297,11 @@ def _report(
         )
         missed += own.is_empty()
         print(f"{name}: {says or 'NOT FOUND'}")
-    quiet = found.filter(~pl.col("tocsin.subject.id").is_in(list(guilty)))
+    named = [pl.col("tocsin.evidence").str.contains(f'"{name}"', literal=True) for name in sorted(guilty)]
+    of_attack = pl.col("tocsin.subject.id").is_in(list(guilty))
+    if named:  # a cohort of attackers
+        of_attack |= (pl.col("tocsin.subject.type") == "cohort") & pl.any_horizontal(named)
+    quiet = found.filter(~of_attack)
     high = [severity.value for severity in Severity if severity.rank > Severity.LOW.rank]
     above = quiet.filter(pl.col("tocsin.severity").is_in(high))
     critical = above.filter(pl.col("tocsin.severity") == "critical")
