@@ -47,7 +47,7 @@ def read_sidecar(path: Path) -> Sidecar:
             found = msgspec.convert(yaml.load(data, yaml.BaseLoader) or {}, Sidecar)  # noqa: S506
         msgspec.json.encode(
             found
-        )  # raises for half of a surrogate pair, which YAML accepts and no stream stores
+        )  # raises for half of a surrogate pair: YAML accepts one, no stream stores it
         if found.time:
             parse_time(found.time)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:

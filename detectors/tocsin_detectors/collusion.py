@@ -30,9 +30,8 @@ _MOST_JUDGED = 200
 _NEAR = 0.5
 #: A cohort most of whose excess is of members that an earlier finding names is no finding of its own.
 _SAME = 0.5
-
-
-#: A cohort is told instead of one of the next more general kind unless its score is lower by this factor.
+#: Of two cohorts with mostly the same members, the finding is about the one of the more specific kind, unless its score is
+#: lower than this share of the other's score.
 _NARROWER = 0.9
 
 
@@ -102,18 +101,20 @@ class Collusion(Detector[Params]):
         weight = {kind: _NARROWER**place for place, kind in enumerate(KINDS)}
         ratio = pl.min_horizontal("volume", "different") / pl.col("budget")
         found = found.with_columns(ratio=ratio, weight=pl.col("kind").replace_strict(weight))
-        told: set[str] = set()
+        reported: set[str] = set()
         worst = pl.col("ratio") * pl.col("weight")
         for row in found.sort(worst, "weight", "value", descending=[True, True, False]).to_dicts():
             of_cohort = (pl.col("kind") == row["kind"]) & (pl.col("value") == row["value"])
             members = now.filter(of_cohort).sort("excess", "member", descending=[True, False])
             names = members["member"].to_list()
             again = sum(
-                part for name, part in zip(names, members["excess"].to_list(), strict=True) if name in told
+                part
+                for name, part in zip(names, members["excess"].to_list(), strict=True)
+                if name in reported
             )
             repeated = again >= _SAME * sum(members["excess"].to_list())
             if row["ratio"] >= 1 and not repeated:
-                told.update(names)
+                reported.update(names)
             yield _score({**row, "ratio": 0.0 if repeated else row["ratio"], "names": names[:20]})
 
 
