@@ -79,3 +79,27 @@ def test_wide_tables_stay_within_the_bins():
     found = Relations.of(matrix, [False] * 80)
     assert len(found.weights) <= 2 * TOTAL_BINS
     assert found.surprise(matrix[:10]).shape == (10, 80)
+
+
+def one_hot(rng: np.random.Generator, rows: int, rare: float) -> np.ndarray:
+    """The columns of a category with four common levels and one rare level."""
+    level = rng.choice(5, rows, p=[*[(1 - rare) / 4] * 4, rare])
+    return (level[:, None] == np.arange(5)).astype(float)
+
+
+@pytest.mark.parametrize("rare", [1 / 4000, 1 / 1000])
+def test_a_level_that_is_too_rare_for_the_baseline_is_no_finding(rare: float) -> None:
+    rng = np.random.default_rng(4)
+    worst = []
+    for _ in range(20):
+        learned = Relations.of(one_hot(rng, 2000, rare), [False] * 5)
+        for _ in range(10):
+            worst.append(min(learned.log_p(learned.surprise(one_hot(rng, 300, rare)))))
+    assert np.mean(np.array(worst) <= math.log(0.005 / 5)) <= 0.01
+    assert min(worst) > math.log(1e-6)
+
+
+def test_many_rows_of_an_unseen_level_are_a_finding() -> None:
+    rng = np.random.default_rng(5)
+    learned = Relations.of(one_hot(rng, 2000, 0.0), [False] * 5)
+    assert min(learned.log_p(learned.surprise(one_hot(rng, 300, 0.05)))) < math.log(1e-9)
