@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         param,
     )
     from tocsin.contract.query import COUNT, Condition, Measure
+    from tocsin.contract.severities import Tail
     from tocsin.contract.windows import Baseline, Window
     from tocsin.errors import (
         BaselineError,
@@ -72,6 +73,7 @@ _HOME = {
         "param",
     ),
     "tocsin.contract.query": ("COUNT", "Condition", "Measure"),
+    "tocsin.contract.severities": ("Tail",),
     "tocsin_recorder.recorder": ("Recorder", "record"),
     "tocsin.contract.windows": ("Baseline", "Window"),
 }
@@ -108,6 +110,7 @@ __all__ = [
     "Stability",
     "StoreError",
     "Subject",
+    "Tail",
     "TocsinError",
     "ValueTable",
     "Window",

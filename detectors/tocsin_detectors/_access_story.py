@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from tocsin.contract.findings import Json, Score, Subject
+from tocsin.contract.severities import Severities
 from tocsin.words import count, listed, sentence, short
 from tocsin_detectors._access_habits import VOLUME, Oddity
 from tocsin_detectors._access_log import Session
@@ -38,15 +39,18 @@ class Story:
     sums: Mapping[str, Any]
     spellings: Sequence[str]
 
-    def score(self, threshold: float | None, floor: float) -> Score:
-        """The nats and the broken rules as one score. During calibration there is no threshold: rules add 0."""
+    def score(self, threshold: float | None, floor: float, severities: Severities) -> Score:
+        """The nats and the broken rules as one score. During calibration there is no threshold: rules add 0.
+
+        The points of rules state a consequence, so they are placed in the detector's table of severities.
+        """
         touches = sum(touch.nats for touch in self.top)
         if threshold is not None and not len(self.session.past):
             touches = min(touches, threshold)  # without a past, nothing is surprising for it
         volume = sum(oddity.nats for oddity in self.odd if oddity.name in VOLUME)
         others = sum(oddity.nats for oddity in self.odd if oddity.name not in VOLUME)
         nats = max(touches, volume) + others  # both measure how much was touched
-        points = min(points_of(self.hits), _POINTS)
+        points = severities.placed(min(points_of(self.hits), _POINTS))
         value = nats + points * (threshold or 0.0)
         quiet = value < (threshold or floor)
         return Score(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
+from tocsin.contract.severities import Tail
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.drift import Sample, counts, effect, log_shift
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
@@ -106,6 +107,7 @@ class FeatureDrift(Detector[Params]):
     family = Family.MODEL_BEHAVIOR
     stability = Stability.BETA
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
+    tail = Tail.NORMAL
     early = Early(by=model_rows.MODEL, rows=200)
 
     def __init__(self, params: Params) -> None:

@@ -19,6 +19,7 @@ from tocsin import (
     SnapshotError,
     Stability,
     Subject,
+    Tail,
     Window,
     not_judged,
     param,
@@ -123,6 +124,7 @@ class LabelPoisoning(Detector[Params]):
     family = Family.DATA_INTEGRITY
     stability = Stability.BETA
     floor = 1.0
+    tail = Tail.NORMAL
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)

@@ -19,6 +19,7 @@ from tocsin import (
     Score,
     Stability,
     Subject,
+    Tail,
     Window,
     not_judged,
     param,
@@ -127,6 +128,7 @@ class ModelExtraction(Detector[Params]):
     stability = Stability.BETA
     #: Nine statistics with exponential tails pass this together once in a hundred: ln(9 · 0.2 / 0.01).
     floor = 5.2
+    tail = Tail.EXPONENTIAL
     early = Early(by=USER, growth=GROWTH)
 
     def __init__(self, params: Params) -> None:

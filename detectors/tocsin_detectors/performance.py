@@ -12,6 +12,7 @@ import polars as pl
 from tocsin.contract.aspects import not_judged
 from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
+from tocsin.contract.severities import Tail
 from tocsin.contract.windows import Baseline, Window
 from tocsin.datasets.labels import canonical_labels
 from tocsin.errors import BaselineError
@@ -73,6 +74,7 @@ class Performance(Detector[Params]):
     family = Family.MODEL_BEHAVIOR
     stability = Stability.EXPERIMENTAL
     threshold = 2.576  # p = 0.005: the score is a p-value
+    tail = Tail.NORMAL
 
     def fit(self, window: Window) -> Baseline | None:
         rows = []

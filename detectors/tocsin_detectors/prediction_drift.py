@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
+from tocsin.contract.severities import Tail
 from tocsin.contract.windows import Baseline, Window
 from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.chi_squared import chi_squared
@@ -142,6 +143,7 @@ class PredictionDrift(Detector[Params]):
     family = Family.MODEL_BEHAVIOR
     stability = Stability.BETA
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
+    tail = Tail.NORMAL
     early = Early(by=model_rows.MODEL, rows=200)
 
     def split(self, window: Window) -> tuple[Window, Window]:

@@ -14,6 +14,7 @@ from tocsin.clock import floor_time, format_time, parse_time
 from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score
 from tocsin.contract.plugin import Detector, Requires, Stability, param
+from tocsin.contract.severities import Tail
 from tocsin.contract.windows import Baseline, Window
 from tocsin_detectors._access_alone import alone
 from tocsin_detectors._access_crowd import Crowd, new_spellings, spellings
@@ -137,6 +138,7 @@ class RegistryAccess(Detector[Params]):
     floor = _FLOOR
     rules = True
     alarm_share = 0.4
+    tail = Tail.EXPONENTIAL
     early = Early(by="user.id", growth=1)
 
     def __init__(self, params: Params) -> None:
@@ -209,7 +211,8 @@ class RegistryAccess(Detector[Params]):
             memory.habits,
         )
         for session in self._sessions(past, today, touched, crowd, groups, now):
-            yield day.story(session, self.params.top).score(window.baseline.threshold, self.floor)
+            story = day.story(session, self.params.top)
+            yield story.score(window.baseline.threshold, self.floor, self.severities)
         if window.changed is None:
             yield from crowd.scores(self.id, today)
             yield from new_spellings(past, today)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tocsin import Baseline, Detector, Requires, Score, Severity, Subject, Window, not_judged
 from tocsin.contract.aspects import LIMIT, THRESHOLD, unusual
 from tocsin.contract.evaluation import fit, judge
-from tocsin.contract.findings import severity_of
 from tocsin.contract.plugin import NoParams
+from tocsin.contract.severities import RATIOS
 from tocsin.contract.windows import FrameSource
 from tocsin.errors import PluginError
 
@@ -58,7 +58,7 @@ class Given(Detector[NoParams]):
 def test_severity_grows_with_how_unusual_the_count_is(
     count: int, usual: float, severity: Severity | None
 ) -> None:
-    assert severity_of(unusual(count, usual), THRESHOLD) is severity
+    assert RATIOS.of(unusual(count, usual), THRESHOLD) is severity
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7), st.floats(0, 1e6))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tocsin import Baseline, Detector, NoParams, Requires, Score, Stability, Subject, Window, param
 from tocsin.clock import EPOCH, floor_time, format_length, format_time, parse_length, parse_time
-from tocsin.contract.findings import Severity, finding_id, severity_of
+from tocsin.contract.findings import Severity, finding_id
+from tocsin.contract.severities import RATIOS
 from tocsin.contract.windows import FrameSource
 from tocsin.errors import BaselineError, ConfigError, InputError, PluginError
 from tocsin.stats.calibration import MIN_SCORES, calibrate
@@ -157,7 +158,7 @@ def test_too_little_to_calibrate_on_is_said() -> None:
 
 @given(st.floats(0, 1000), st.floats(0, 1000), st.floats(1e-6, 100))
 def test_severity_rises_with_the_score(first: float, second: float, threshold: float) -> None:
-    low, high = (severity_of(s, threshold) for s in sorted((first, second)))
+    low, high = (RATIOS.of(s, threshold) for s in sorted((first, second)))
     assert (low.rank if low else -1) <= (high.rank if high else -1)
     assert (high is None) == (max(first, second) < threshold * (1 - 1e-9))
 

@@ -17,7 +17,8 @@ from tocsin.cli.detect import finding_row
 from tocsin.cli.output import json_option, print_lines, show
 from tocsin.cli.tables import short_time, style_of, wrap
 from tocsin.cli.values import clean, text
-from tocsin.contract.findings import SEVERITY_TABLE, Severity
+from tocsin.contract.findings import Severity
+from tocsin.contract.severities import Severities
 from tocsin.errors import InputError
 from tocsin.words import count
 
@@ -60,13 +61,14 @@ class Explained:
     """A finding with what explains it.
 
     `own`: the subject's scores up to the finding's window, oldest first. `others`: the scores of other subjects in that
-    window, as multiples of the threshold. `advice`: sections of the detector's description.
+    window, as multiples of the threshold. `advice`: sections of the detector's description. `severities`: its table.
     """
 
     finding: Mapping[str, Any]
     own: Sequence[Past]
     others: Sequence[float]
     advice: Mapping[str, str]
+    severities: Severities
 
     @property
     def ratio(self) -> float:
@@ -129,8 +131,8 @@ class Explained:
     def _next(self) -> tuple[str, float] | None:
         """The next higher severity, and the multiple of the threshold at which it begins."""
         own = Severity(self.finding["tocsin.severity"])
-        above = [(severity.value, ratio) for ratio, severity in SEVERITY_TABLE if severity.rank > own.rank]
-        return above[-1] if above else None
+        above = [(s.value, ratio) for s, ratio in self.severities.worst_first() if s.rank > own.rank]
+        return next(((name, ratio) for name, ratio in reversed(above) if ratio > self.ratio), None)
 
     def _before(self) -> Sequence[Past]:
         return [past for past in self.own if past.start < self.finding["tocsin.window.start"]]
@@ -191,10 +193,9 @@ def explained(app: App, id: str) -> Explained:
         raise InputError(f"{len(found)} findings begin with {id!r}; write more of the id")
     [row] = found
     own, others = _scores(app.store, row)
-    advice = next(
-        (_advice(s.detector) for s in app.settings if s.detector.id == row["tocsin.detector.id"]), {}
-    )
-    return Explained(row, own, others, advice)
+    detector = row["tocsin.detector.id"]
+    advice = next((_advice(s.detector) for s in app.settings if s.detector.id == detector), {})
+    return Explained(row, own, others, advice, app.severities(detector))
 
 
 def _scores(store: Store, finding: Mapping[str, Any]) -> tuple[list[Past], list[float]]:

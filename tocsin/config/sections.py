@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tocsin.contract.plugin import param
+from tocsin.contract.plugin import FALSE_ALARMS, param
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class DetectorSection:
         doc="age at which a new rolling baseline is fitted; null means a quarter of the baseline's length",
     )
     false_alarms: float = param(
-        0.01,
+        FALSE_ALARMS,
         ge=1e-6,
         le=0.5,
         doc="intended probability that a score of normal activity reaches the threshold",

@@ -7,13 +7,13 @@ store, `tocsin.testing` with windows over data frames.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tocsin.clock import format_time
 from tocsin.contract import aspects
-from tocsin.contract.findings import Finding, Score, Subject, finding_id, severity_of
+from tocsin.contract.findings import Finding, Score, Subject, finding_id
 from tocsin.contract.plugin import Detector
 from tocsin.contract.results import (
     checked_baseline,
@@ -22,9 +22,11 @@ from tocsin.contract.results import (
     plain_evidence,
     plain_text,
 )
+from tocsin.contract.severities import RATIOS, Severities, supported
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineError, PluginError
 from tocsin.stats.calibration import MIN_SCORES, calibrate
+from tocsin.words import count
 
 #: The smallest threshold: a score of 0 is never a finding.
 _TINY = 1e-9
@@ -56,14 +58,17 @@ def fit(detector: Detector[Any], window: Window, false_alarms: float) -> Baselin
     past, held_out = detector.split(window)
     baseline = _fitted(detector, past)
     held_out = held_out.with_baseline(baseline)
-    threshold = _calibrated(detector, detector.chunks(held_out), false_alarms)
+    scores = [
+        s.value for chunk in detector.chunks(held_out) for s in checked(detector, chunk) if not s.aspect
+    ]
+    threshold = _calibrated(detector, scores, false_alarms)
     if type(detector).chunks is not Detector.chunks:
         threshold = max(threshold, _worst_of_windows(detector, held_out, false_alarms))
-    return replace(baseline, threshold=max(threshold, detector.floor, _TINY))
+    learned = len(scores) if threshold > detector.floor else None
+    return replace(baseline, threshold=max(threshold, detector.floor, _TINY), scores=learned)
 
 
-def _calibrated(detector: Detector[Any], chunks: Iterable[Window], false_alarms: float) -> float:
-    scores = [s.value for chunk in chunks for s in checked(detector, chunk) if not s.aspect]
+def _calibrated(detector: Detector[Any], scores: Sequence[float], false_alarms: float) -> float:
     try:
         return calibrate(scores, false_alarms)
     except ValueError as error:
@@ -120,14 +125,17 @@ def judge(detector: Detector[Any], window: Window) -> Iterator[Judgement]:
     if detector.requires.baseline is not None and window.baseline is None and not detector.rules:
         raise BaselineError(f"detector {detector.id} has no baseline yet")
     threshold = threshold_of(detector, window.baseline)
+    severities = RATIOS if window.baseline is None else detector.severities
     beside: list[Score] = []
     for score in checked(detector, window):
         if score.aspect:
             beside.append(score)
         else:
-            yield Judgement(score, threshold, _finding(detector, window, score, threshold))
+            found = _finding(detector, window, score, threshold, severities)
+            yield Judgement(score, threshold, found and _supported(detector, found, window.baseline))
     for score in aspects.collapsed(detector.id, beside):
-        yield Judgement(score, aspects.THRESHOLD, _finding(detector, window, score, aspects.THRESHOLD))
+        found = _finding(detector, window, score, aspects.THRESHOLD, RATIOS)
+        yield Judgement(score, aspects.THRESHOLD, found)
 
 
 def checked(detector: Detector[Any], window: Window) -> Iterator[Score]:
@@ -168,8 +176,19 @@ def _plain(detector: Detector[Any], given: Any) -> Score:
     return Score(Subject(type_, id), value, reason, evidence, aspect)
 
 
-def _finding(detector: Detector[Any], window: Window, score: Score, threshold: float) -> Finding | None:
-    severity = severity_of(score.value, threshold)
+def _supported(detector: Detector[Any], found: Finding, baseline: Baseline | None) -> Finding:
+    """The finding, at most as severe as a tail that was learned from the baseline's quiet scores supports."""
+    if detector.tail is None or baseline is None or baseline.scores is None:
+        return found
+    return found.at_most(
+        supported(baseline.scores), f"threshold from {count(baseline.scores, 'quiet score')}"
+    )
+
+
+def _finding(
+    detector: Detector[Any], window: Window, score: Score, threshold: float, severities: Severities
+) -> Finding | None:
+    severity = severities.of(score.value, threshold)
     if severity is None:
         return None
     return Finding(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from tocsin.clock import format_time
 from tocsin.contract.times import Times
+from tocsin.words import sentence
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -28,24 +29,6 @@ class Severity(StrEnum):
     def rank(self) -> int:
         """0 for info up to 4 for critical."""
         return list(Severity).index(self)
-
-
-#: Severity follows from score / threshold, by this table alone. False alarms are mostly `low`: a share of
-#: `false_alarms` of normal windows reaches the calibrated threshold, but hardly any reaches twice the threshold.
-SEVERITY_TABLE = (
-    (3.0, Severity.CRITICAL),
-    (2.0, Severity.HIGH),
-    (1.5, Severity.MEDIUM),
-    (1.0, Severity.LOW),
-)
-
-
-def severity_of(score: float, threshold: float) -> Severity | None:
-    """The severity of a score, or None if the score is below the threshold."""
-    for ratio, severity in SEVERITY_TABLE:
-        if score >= ratio * threshold * (1 - 1e-9):  # the tolerance counts 0.6 as three times 0.2
-            return severity
-    return None
 
 
 class Outcome(StrEnum):
@@ -86,8 +69,8 @@ class Subject(NamedTuple):
 class Score:
     """A detector's score of one subject in one window. Detectors also return scores below the threshold.
 
-    `value` is finite, at least 0, and on a ratio scale: higher is worse, and twice the threshold counts as twice as
-    bad (see `SEVERITY_TABLE`). `evidence` is plain JSON that lets a person verify the score. `aspect` is empty for
+    `value` is finite, at least 0, and on a ratio scale: higher is worse. The severity follows from value / threshold
+    (`tocsin.contract.severities`). `evidence` is plain JSON that lets a person verify the score. `aspect` is empty for
     the score of a subject. It names what else is reported about the subject (see `tocsin.contract.aspects`).
     """
 
@@ -119,6 +102,14 @@ class Finding:
     aspect: str = ""
     early: bool = False  # of a window that has not ended
     times: Times = Times()
+
+    def at_most(self, worst: Severity, why: str) -> Finding:
+        """The finding with a severity of at most `worst`. If it was worse, sentence and evidence (`uncapped`) say why."""
+        if self.severity.rank <= worst.rank:
+            return self
+        reason = sentence([self.reason, f"{why}, so at most {worst.value}"])
+        evidence = {**self.evidence, "uncapped": self.severity.value}
+        return replace(self, severity=worst, reason=reason, evidence=evidence)
 
     def to_dict(self) -> dict[str, Json]:
         """The finding under the keys that the command line's `--json` prints."""

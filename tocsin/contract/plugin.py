@@ -18,6 +18,7 @@ from tocsin.clock import parse_length
 from tocsin.contract.early import Early
 from tocsin.contract.findings import Family
 from tocsin.contract.panels import Panel
+from tocsin.contract.severities import RATIOS, Severities, Tail
 from tocsin.errors import PluginError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from tocsin.contract.windows import Baseline, Window
 
 P = TypeVar("P")
+
+#: The default rate of false alarms: the probability that a score of a quiet window reaches the threshold.
+FALSE_ALARMS = 0.01
 
 
 class Stability(StrEnum):
@@ -133,6 +137,9 @@ class Detector(Plugin[P]):
     `alarm_share` is the share of `false_alarms` that the threshold is calibrated for: less than 1 if a window has many
     subjects, each of which is judged.
 
+    `tail` declares the shape of the upper tail of the scores in quiet windows. The severities then have stated rates of
+    false alarms (`tocsin.contract.severities`). None: they follow from multiples of the threshold alone.
+
     `rules` says that the detector judges a window without a baseline: by fixed rules and bundled priors, with `floor` as
     the threshold. `score` then gets a window whose `baseline` is None. Other detectors are skipped until there is one.
 
@@ -148,13 +155,25 @@ class Detector(Plugin[P]):
     floor: ClassVar[float] = 0.0
     rules: ClassVar[bool] = False
     alarm_share: ClassVar[float] = 1.0
+    tail: ClassVar[Tail | None] = None
     early: ClassVar[Early | None] = None
 
-    def configure(self, id: str, requires: Requires, threshold: float | None) -> None:
-        """Set the id, lengths and fixed threshold of this instance from the configuration."""
-        vars(self).update(id=id, requires=requires)
+    def configure(
+        self, id: str, requires: Requires, threshold: float | None, false_alarms: float = FALSE_ALARMS
+    ) -> None:
+        """Set the id, lengths, fixed threshold and rate of false alarms of this instance from the configuration."""
+        vars(self).update(id=id, requires=requires, false_alarms=false_alarms)
         if threshold is not None:
             vars(self).update(threshold=threshold)
+
+    @property
+    def severities(self) -> Severities:
+        """The multiples of the threshold at which the severities of this instance's findings begin."""
+        if self.tail is None:
+            return RATIOS
+        return Severities.calibrated(
+            self.tail, vars(self).get("false_alarms", FALSE_ALARMS) * self.alarm_share
+        )
 
     def fit(self, window: Window) -> Baseline | None:  # noqa: ARG002 — subclasses use the argument
         """Learn from a window of trusted history what is normal. Return None if the history is too small."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from tocsin.clock import format_length
 from tocsin.contract.evaluation import Judgement
-from tocsin.contract.findings import Finding, Severity
+from tocsin.contract.findings import Severity
 from tocsin.contract.plugin import Requires
 from tocsin.contract.windows import Baseline
 from tocsin.words import sentence
@@ -56,15 +56,11 @@ def capped(judged: Judgement, requires: Requires, length: timedelta) -> Judgemen
     found = judged.finding
     if found is None or found.aspect:
         return judged
-    return replace(judged, finding=_capped(found, length, most(requires, length)))
-
-
-def _capped(found: Finding, length: timedelta, worst: Severity) -> Finding:
-    severity = found.severity if found.severity.rank <= worst.rank else worst
-    note = f"short baseline of {words(length)}"
-    note += f", so at most {worst.value}" if severity is not found.severity else ""
-    evidence = {**found.evidence, "short_baseline": words(length), "uncapped": found.severity.value}
-    return replace(found, severity=severity, reason=sentence([found.reason, note]), evidence=evidence)
+    why, worst = f"short baseline of {words(length)}", most(requires, length)
+    found = replace(found, evidence={**found.evidence, "short_baseline": words(length)})
+    if found.severity.rank <= worst.rank:
+        return replace(judged, finding=replace(found, reason=sentence([found.reason, why])))
+    return replace(judged, finding=found.at_most(worst, why))
 
 
 def words(length: timedelta) -> str:

@@ -63,19 +63,25 @@ class Baseline:
     """What a detector learned as normal: data frames and JSON values, never pickles.
 
     A detector's `fit` returns a baseline with `frames` and `values`. The platform adds the calibrated `threshold` and
-    stores the baseline with its digest.
+    stores the baseline with its digest. `scores`: number of quiet scores that the threshold was learned from; None if it
+    was not learned.
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     values: Mapping[str, Json] = field(default_factory=dict)
     threshold: float | None = None
+    scores: int | None = None
+
+    @property
+    def content(self) -> dict[str, Json]:
+        """All but the frames, as JSON. Baselines of earlier versions have no `scores`."""
+        scores = {} if self.scores is None else {"scores": self.scores}
+        return {"values": self.values, "threshold": self.threshold, **scores}
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over frames, values and threshold. Each finding contains the digest of its baseline."""
-        sha = hashlib.sha256(
-            msgspec.json.encode({"values": self.values, "threshold": self.threshold}, order="sorted")
-        )
+        """SHA-256 over frames and content. Each finding contains the digest of its baseline."""
+        sha = hashlib.sha256(msgspec.json.encode(self.content, order="sorted"))
         for name in sorted(self.frames):
             sha.update(f"{name}\0{digest_frame(self.frames[name])}\0".encode())
         return sha.hexdigest()[:32]

@@ -115,7 +115,7 @@ def _picture(app: App, story: Story, detection: Detection) -> Picture | None:
         case at if at == EXTRACT:
             queries = detection.acts if detection.page else None
             detector = detection.detector or "model_extraction"
-            return extraction.draw(app.store, detector, subject, time, story.fidelity, queries)
+            return extraction.draw(app, detector, subject, time, story.fidelity, queries)
         case at if at == SHIFT:
             return shift.draw(app.store, (START, week(TRUSTED)), (attack.started, time[1]))
         case at if at == INTRUDE:

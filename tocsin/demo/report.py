@@ -79,7 +79,7 @@ def write(app: App, story: Story, path: Path) -> None:
         head=[*worst(app.store, facts, cases.targets), *_head(story)],
         sections=[
             overview.at_a_glance(app, facts, weeks, "Twelve weeks at a glance"),
-            overview.against_thresholds(facts, weeks),
+            overview.against_thresholds(app, facts, weeks),
             *(chapter(app, story, number, findings, appendix) for number in range(1, len(attacks) + 1)),
             cases.incidents(),
             cases.alone(),

@@ -49,7 +49,7 @@ def report(
         head=overview.head(app, facts, cases.targets),
         sections=[
             overview.at_a_glance(app, facts, calendar),
-            overview.against_thresholds(facts, calendar),
+            overview.against_thresholds(app, facts, calendar),
             cases.incidents(),
             cases.alone(),
             proof.coverage_section(app, facts),

@@ -183,7 +183,8 @@ class Cases:
         name = f"alert-{self._drawn}"
         start = min(self._calendar.start, alert.started)
         calendar = Calendar(start, self._calendar.end, self._calendar.bands)
-        drawn = scores.draw_subject(self._app.store, alert.detector, alert.subject, calendar, name)
+        table = self._app.severities(alert.detector)
+        drawn = scores.draw_subject(self._app.store, alert.detector, alert.subject, calendar, name, table)
         return [
             finding_panel(self._app, row, _dates(alert)),
             *([drawn] if drawn else []),

@@ -156,9 +156,9 @@ def _by_stream(facts: Facts) -> Table:
     return Table(("stream", "#events", f"#most {facts.counted.unit}", "from"), rows)
 
 
-def against_thresholds(facts: Facts, calendar: Calendar) -> Section:
+def against_thresholds(app: App, facts: Facts, calendar: Calendar) -> Section:
     """A chart of each detector's worst scores relative to the threshold, and a table of findings by severity."""
-    drawn = scores.draw(facts.worst, calendar)
+    drawn = scores.draw(facts.worst, calendar, app.severities)
     blocks: list[Block] = [drawn] if drawn else [Paragraph("No detector has a score in this period.")]
     if len(facts.findings):
         blocks.append(_findings(facts))

@@ -48,9 +48,9 @@ _OUTCOMES = {
 }
 _WORDS = (
     "A detector scores every subject in every window of time. A score at its threshold or above is a finding: "
-    "low to 1.5 times the threshold, medium to 2, high to 3, critical above. About one quiet window in a hundred "
-    "has a low finding, by design. Consecutive findings of one detector about one subject form one alert. An alert "
-    "of high or above opens an incident, unless the configuration sets another severity. Time to detect runs from "
+    "low, or medium, high or critical from the multiples of the threshold that the charts show. About one quiet window "
+    "in a hundred has a low finding, by design. Consecutive findings of one detector about one subject form one alert. "
+    "An alert of high or above opens an incident, unless the configuration sets another severity. Time to detect runs from "
     "the subject's newest event that the evaluation had read to the first notification. It is a lower bound of the time "
     "from the event that decided. A late window was evaluated again "
     "because events arrived after its first evaluation. A filled window was evaluated after it had "

@@ -15,7 +15,7 @@ from tocsin.config import params as settings
 from tocsin.contract.evaluation import fit, judge
 from tocsin.contract.findings import Finding
 from tocsin.contract.frames import TIME_TYPE
-from tocsin.contract.plugin import Detector
+from tocsin.contract.plugin import FALSE_ALARMS, Detector
 from tocsin.contract.streams import TIME
 from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.errors import BaselineError, InputError
@@ -50,7 +50,7 @@ def evaluate(
     snapshots: Mapping[str, pl.LazyFrame] | None = None,
     *,
     window: str | None = None,
-    false_alarms: float = 0.01,
+    false_alarms: float = FALSE_ALARMS,
 ) -> Evaluation:
     """Run a detector over every tumbling window that the events touch.
 
@@ -104,7 +104,7 @@ def windows(
     baseline: Mapping[str, pl.DataFrame] | Baseline | None,
     snapshots: Mapping[str, pl.LazyFrame] | None = None,
     length: str | None = None,
-    false_alarms: float = 0.01,
+    false_alarms: float = FALSE_ALARMS,
 ) -> tuple[list[Window], Baseline | None]:
     """The tumbling windows that the events touch, oldest first, and their baseline. Arguments as for `evaluate`."""
     source = FrameSource.of(events, snapshots)

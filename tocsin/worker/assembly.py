@@ -96,7 +96,7 @@ def _setting(config: Config, id: str, section: DetectorSection, plugin: type[Det
         ("shortest", requires.shortest),
     ):
         object.__setattr__(changed, name, value)
-    detector.configure(id, changed, section.threshold)
+    detector.configure(id, changed, section.threshold, section.false_alarms)
     return Setting(
         detector,
         section.false_alarms,

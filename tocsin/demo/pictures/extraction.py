@@ -10,9 +10,11 @@ import polars as pl
 
 from tocsin.contract.findings import Subject
 from tocsin.contract.query import Condition
+from tocsin.contract.severities import Severities
 from tocsin.report.document import Picture
 from tocsin.report.pictures import canvas, scores
 from tocsin.store.protocol import Store
+from tocsin.worker.app import App
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +26,7 @@ _HINT = 0.53  # y of the label beside the line
 
 
 def draw(
-    store: Store,
+    app: App,
     detector: str,
     rogue: Subject,
     time: tuple[datetime, datetime],
@@ -35,11 +37,11 @@ def draw(
 
     `queries_sent` is the number of queries before the extraction was found.
     """
-    peers = _queries(store, *time).join(_scores(store, detector, *time), on=_USER, how="left")
+    peers = _queries(app.store, *time).join(_scores(app.store, detector, *time), on=_USER, how="left")
     own, others = peers.filter(pl.col(_USER) == rogue.id), peers.filter(pl.col(_USER) != rogue.id)
     with canvas.figure(11, 4.0) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-        _peers(left, own, others, detector)
+        _peers(left, own, others, detector, app.severities(detector))
         _fidelity(right, fidelity, queries_sent)
         return canvas.picture(figure, "extraction", _words(own, others, fidelity, queries_sent), _CAPTION)
 
@@ -78,8 +80,10 @@ def _words(
     return " ".join([*sentences, f"It was found after {queries_sent:,} queries." if queries_sent else ""])
 
 
-def _peers(axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str) -> None:
-    scores.shade_severities(axes)
+def _peers(
+    axes: Axes, own: pl.DataFrame, others: pl.DataFrame, detector: str, severities: Severities
+) -> None:
+    scores.shade_severities(axes, severities)
     judged, unjudged = others.drop_nulls(), others.filter(pl.col("ratio").is_null())
     dots: Any = {"marker": "o", "linestyle": "none", "color": canvas.BLUE, "markersize": 6}
     axes.plot(judged["queries"], judged["ratio"].clip(_LOWEST), alpha=0.8, **dots)

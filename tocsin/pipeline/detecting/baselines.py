@@ -101,7 +101,7 @@ class Baselines:
         folder = _folder(detector, number, baseline.digest)
         for name, frame in baseline.frames.items():
             self._store.save_file(f"{folder}/{name}.parquet", frame.write_parquet)
-        content = msgspec.json.encode({"values": baseline.values, "threshold": baseline.threshold})
+        content = msgspec.json.encode(baseline.content)
         self._store.save_file(f"{folder}/values.json", lambda path: _write(path, content))
         value = {
             "digest": baseline.digest,
@@ -132,7 +132,7 @@ class Baselines:
                     frames[name] = pl.read_parquet(path)
             with self._store.file_path(f"{folder}/values.json") as path:
                 content = msgspec.json.decode(Path(path).read_bytes())
-            baseline = Baseline(frames, content["values"], content["threshold"])
+            baseline = Baseline(frames, content["values"], content["threshold"], content.get("scores"))
             if baseline.digest != version.digest:
                 raise BaselineChanged(
                     f"baseline {version.detector}/{version.number} has changed since it was fitted (digest "

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from tocsin.clock import EPOCH
 from tocsin.contract.early import Early
 from tocsin.contract.evaluation import Judgement
-from tocsin.contract.findings import Outcome
+from tocsin.contract.findings import Finding, Outcome
+from tocsin.contract.plugin import Detector
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.streams import INGESTED, STREAMS
 from tocsin.datasets.tables import FAULTS
@@ -74,17 +75,26 @@ def early_runs(
             yield claim, nothing
         else:
             run = evaluator.attempt(setting, claim.start, (), heartbeat, partial)
-            yield claim, _as_early(run, early, claim)
+            yield claim, _as_early(run, setting.detector, early, claim)
 
 
-def _as_early(run: Run, early: Early, claim: Claim) -> Run:
+def _as_early(run: Run, detector: Detector[Any], early: Early, claim: Claim) -> Run:
     """The run of an early evaluation. Of its judgements, only those stay findings that `early` admits."""
     judged = tuple(
-        replace(j, finding=replace(j.finding, early=True) if j.finding and _stays(j, early) else None)
+        replace(j, finding=_early(j, j.finding, detector, early) if j.finding and _stays(j, early) else None)
         for j in run.judged
     )
     reason = "" if run.done else run.reason or f"not evaluated: {run.outcome}"  # a reason counts as a failure
     return replace(run, outcome=Outcome.EARLY, reason=reason, judged=judged, attempt=claim.attempts + 1)
+
+
+def _early(judged: Judgement, found: Finding, detector: Detector[Any], early: Early) -> Finding:
+    """The finding of an early evaluation. A calibrated severity holds for a window with all its evaluations."""
+    found = replace(found, early=True)
+    if detector.tail is None or found.aspect:
+        return found
+    corrected = detector.severities.of(judged.score.value, early.margin * judged.threshold) or found.severity
+    return replace(found, severity=min(found.severity, corrected, key=lambda severity: severity.rank))
 
 
 def _stays(judged: Judgement, early: Early) -> bool:

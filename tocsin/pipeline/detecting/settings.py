@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.contract.early import Early
-from tocsin.contract.plugin import Detector
+from tocsin.contract.plugin import FALSE_ALARMS, Detector
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Setting:
     """One configured detector."""
 
     detector: Detector[Any]
-    false_alarms: float = 0.01
+    false_alarms: float = FALSE_ALARMS
     lateness: timedelta = timedelta(0)
     rolling: bool | None = None  # None: only while no version is pinned
     refit: timedelta | None = None  # None: a quarter of the baseline's length

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from tocsin.contract.findings import SEVERITY_TABLE, Severity, Subject, severity_of
+from tocsin.contract.findings import Severity, Subject
 from tocsin.contract.query import Condition
+from tocsin.contract.severities import Severities
 from tocsin.contract.streams import FENCE, INGESTED
 from tocsin.report.document import Picture
 from tocsin.report.pictures import canvas
@@ -54,7 +56,11 @@ def worst(store: Store, start: datetime, end: datetime) -> pl.DataFrame:
     return each.sort(FENCE).unique(key, keep="last").drop(FENCE).sort(key)
 
 
-def draw(ratios: pl.DataFrame, calendar: Calendar) -> Picture | None:
+#: The table of a detector's severities, by its id.
+Tables = Callable[[str], Severities]
+
+
+def draw(ratios: pl.DataFrame, calendar: Calendar, tables: Tables) -> Picture | None:
     """One small chart for each detector in the rows that `worst` returned."""
     detectors = sorted(ratios[_DETECTOR].unique())
     if not detectors:
@@ -63,7 +69,8 @@ def draw(ratios: pl.DataFrame, calendar: Calendar) -> Picture | None:
     with canvas.figure(11, 1.75 * rows + 0.9) as figure:
         panels = figure.subplots(rows, 2, squeeze=False).flat
         for detector, axes in zip(detectors, panels, strict=False):
-            _panel(axes, detector, ratios.filter(pl.col(_DETECTOR) == detector), calendar)
+            own = ratios.filter(pl.col(_DETECTOR) == detector)
+            _panel(axes, detector, own, calendar, tables(detector))
         for unused in list(panels):
             unused.set_visible(False)
         figure.supylabel("score ÷ threshold", color=canvas.SOFT, fontsize=10)
@@ -72,7 +79,7 @@ def draw(ratios: pl.DataFrame, calendar: Calendar) -> Picture | None:
 
 
 _SCALE = (
-    "A ratio of 1 or more is a finding: low to 1.5, medium to 2, high to 3, critical above. "
+    "A ratio of 1 or more is a finding. The background shows from which ratio on each severity begins. "
     f"Points at the lower edge are {_LOWEST} or less, at the upper edge {_HIGHEST:g} or more."
 )
 _CAPTION = (
@@ -88,7 +95,7 @@ def _words(ratios: pl.DataFrame) -> str:
 
 
 def draw_subject(
-    store: Store, detector: str, subject: Subject, calendar: Calendar, name: str
+    store: Store, detector: str, subject: Subject, calendar: Calendar, name: str, severities: Severities
 ) -> Picture | None:
     """The score of one subject in each window of a period."""
     own = Condition(_TYPE, "==", subject.type), Condition(_SUBJECT, "==", subject.id)
@@ -97,7 +104,8 @@ def draw_subject(
         return None
     with canvas.figure(11, 2.3) as figure:
         axes = figure.subplots()
-        _panel(axes, f"{detector}: {subject.type} {canvas.label(subject.id)}", rows, calendar, most=12)
+        title = f"{detector}: {subject.type} {canvas.label(subject.id)}"
+        _panel(axes, title, rows, calendar, severities, most=12)
         axes.set_ylabel("score ÷ threshold")
         _legend(figure)
         top = rows.row(int(rows["ratio"].arg_max() or 0), named=True)
@@ -123,19 +131,21 @@ def _legend(figure: Figure) -> None:
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks))
 
 
-def _panel(axes: Axes, title: str, rows: pl.DataFrame, calendar: Calendar, most: int = 5) -> None:
+def _panel(
+    axes: Axes, title: str, rows: pl.DataFrame, calendar: Calendar, severities: Severities, most: int = 5
+) -> None:
     canvas.shade(axes, calendar)
     canvas.time_axis(axes, calendar, most=most)
     axes.set_yscale("log")
     axes.set_ylim(_LOWEST * 0.8, _HIGHEST * 1.25)
     axes.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     axes.minorticks_off()
-    shade_severities(axes)
+    shade_severities(axes, severities)
     times = np.array([canvas.day(start) for start in rows[_START]])
     ratios = rows["ratio"].clip(_LOWEST, _HIGHEST).to_numpy()
     axes.vlines(times, _LOWEST * 0.8, ratios, color=canvas.SOFT, linewidth=0.8, alpha=0.45)
     for severity in (None, Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL):
-        own = np.array([severity_of(ratio, 1.0) is severity for ratio in rows["ratio"]])
+        own = np.array([severities.of(ratio, 1.0) is severity for ratio in rows["ratio"]])
         if severity is None:
             axes.plot(times[own], ratios[own], ".", color=canvas.SOFT, markersize=4)
         else:
@@ -147,10 +157,10 @@ def _panel(axes: Axes, title: str, rows: pl.DataFrame, calendar: Calendar, most:
     axes.set_title(title, fontsize=10)
 
 
-def shade_severities(axes: Axes) -> None:
+def shade_severities(axes: Axes, severities: Severities) -> None:
     """Shade an axis of score ÷ threshold by severity, with a line at the threshold."""
     top = 1e4
-    for ratio, severity in SEVERITY_TABLE:
+    for severity, ratio in severities.worst_first():
         axes.axhspan(ratio, top, facecolor=canvas.SEVERITY[severity][0], alpha=0.16, linewidth=0)
         top = ratio
     axes.axhline(1, color=canvas.INK, linewidth=1)
