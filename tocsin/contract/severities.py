@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from enum import StrEnum
+from statistics import NormalDist
 from typing import NamedTuple, Self
 
 from tocsin.contract.findings import Severity
@@ -40,9 +41,7 @@ class Tail(StrEnum):
             raise ValueError(f"p is {p}; it must be above 0 and below 0.5")
         if self is Tail.EXPONENTIAL:
             return math.log(0.5 / p)
-        from scipy.special import ndtri
-
-        return -float(ndtri(p))
+        return -NormalDist().inv_cdf(p)
 
 
 class Severities(NamedTuple):
