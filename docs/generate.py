@@ -125,6 +125,7 @@ def detector(id: str, plugin: type[Detector[Any]]) -> Iterator[str]:
     for name, length in lengths.items():
         yield f"| {name} | {format_length(length) if length else 'none'} |"
     yield f"| early evaluation | {_early(plugin)} |"
+    yield f"| severities | {_severities(plugin)} |"
     yield f"| playbook | `{plugin.playbook}` |"
     yield f"| ATLAS techniques | {'; '.join(f'{t} {atlas.name(t)}' for t in plugin.atlas)} |"
     yield "| measured | [benchmarks](../../benchmarks/README.md) |\n"
@@ -139,6 +140,12 @@ def _early(plugin: type[Detector[Any]]) -> str:
         return "no: the window is judged when it has ended"
     of = f" of a value of `{early.by}`" if early.by else ""
     return f"yes, from {early.rows:,} row{'s' * (early.rows != 1)}{of} on"
+
+
+def _severities(plugin: type[Detector[Any]]) -> str:
+    table = plugin.table()
+    words = ", ".join(f"{severity} from {least:.3g}" for severity, least in reversed([*table.worst_first()]))
+    return f"{words} times the threshold on: {f'calibrated, {plugin.tail} tail' if plugin.tail else 'not calibrated'}"
 
 
 def _docstring(plugin: type[Plugin[Any]]) -> str:

@@ -10,14 +10,14 @@ import polars as pl
 from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score, Severity, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
+from tocsin.contract.severities import RATIOS
 from tocsin.contract.windows import Window
 from tocsin.words import count, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._approved_rules import COLUMNS, LEVELS, USER, Broken, Rule, broken, check
 from tocsin_detectors._spelling import canonical
 
-#: The least score of each severity, in thresholds (`SEVERITY_TABLE`).
-_VALUES = {Severity.LOW: 1.0, Severity.MEDIUM: 1.5, Severity.HIGH: 2.0, Severity.CRITICAL: 3.0}
+_VALUES = dict(RATIOS.worst_first())  # the least score of each severity, in thresholds
 _EXAMPLES = 5  # calls, and principals, in the evidence of a rule
 
 

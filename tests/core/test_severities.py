@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tocsin.config import discovery
 from tocsin.contract.findings import Severity
+from tocsin.contract.plugin import Detector
 from tocsin.contract.severities import RATES, RATIOS, Severities, Tail, supported
 from tocsin.stats.calibration import calibrate
 
@@ -34,6 +37,7 @@ def test_severity_rises_with_the_score_and_never_comes_below_the_threshold(
     assert 1 <= table.medium <= table.high <= table.critical
 
 
+@settings(deadline=None)  # the first call imports scipy
 @given(TAILS, st.floats(1e-4, 0.1))
 def test_a_calibrated_severity_has_its_rate(tail: Tail, alarms: float) -> None:
     """On the distribution that the tail names, whatever the rate of the threshold."""
@@ -84,3 +88,15 @@ def test_few_scores_support_no_critical_severity() -> None:
     assert [supported(n) for n in (8, 29, 30, 99, 100, 5000)] == [
         Severity.MEDIUM, Severity.MEDIUM, Severity.HIGH, Severity.HIGH, Severity.CRITICAL, Severity.CRITICAL,
     ]  # fmt: skip
+
+
+def test_the_handbook_has_the_multiples_of_each_detector() -> None:
+    lines = (Path(__file__).parents[2] / "docs/analyst.md").read_text().splitlines()
+    table = [
+        line.strip("| ").split(" | ") for line in lines if line.startswith("| `") or "all others" in line
+    ]
+    known = {name.strip("` "): row[1:] for row in table if len(row) == 4 for name in row[0].split(",")}
+    for id, plugin in discovery.discover().of(Detector).items():  # type: ignore[type-abstract]
+        assert (id in known) == (plugin.tail is not None)
+        row = known[id if plugin.tail else "all others"]
+        assert [float(multiple) for multiple in row] == pytest.approx(list(plugin.table()), abs=0.01)

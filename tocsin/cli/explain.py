@@ -179,6 +179,7 @@ def explained(app: App, id: str) -> Explained:
         InputError: no finding has this id, or several have.
     """
     from tocsin.pipeline.detecting.records import newest_findings
+    from tocsin.pipeline.detecting.settings import severities_of
 
     found = [
         row
@@ -195,7 +196,7 @@ def explained(app: App, id: str) -> Explained:
     own, others = _scores(app.store, row)
     detector = row["tocsin.detector.id"]
     advice = next((_advice(s.detector) for s in app.settings if s.detector.id == detector), {})
-    return Explained(row, own, others, advice, app.severities(detector))
+    return Explained(row, own, others, advice, severities_of(app.settings, detector))
 
 
 def _scores(store: Store, finding: Mapping[str, Any]) -> tuple[list[Past], list[float]]:

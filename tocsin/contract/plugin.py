@@ -157,6 +157,7 @@ class Detector(Plugin[P]):
     alarm_share: ClassVar[float] = 1.0
     tail: ClassVar[Tail | None] = None
     early: ClassVar[Early | None] = None
+    false_alarms: float = FALSE_ALARMS  # of this instance
 
     def configure(
         self, id: str, requires: Requires, threshold: float | None, false_alarms: float = FALSE_ALARMS
@@ -169,11 +170,14 @@ class Detector(Plugin[P]):
     @property
     def severities(self) -> Severities:
         """The multiples of the threshold at which the severities of this instance's findings begin."""
-        if self.tail is None:
+        return self.table(self.false_alarms)
+
+    @classmethod
+    def table(cls, false_alarms: float = FALSE_ALARMS) -> Severities:
+        """The multiples of the threshold at which severities begin, for a rate of false alarms."""
+        if cls.tail is None:
             return RATIOS
-        return Severities.calibrated(
-            self.tail, vars(self).get("false_alarms", FALSE_ALARMS) * self.alarm_share
-        )
+        return Severities.calibrated(cls.tail, false_alarms * cls.alarm_share)
 
     def fit(self, window: Window) -> Baseline | None:  # noqa: ARG002 — subclasses use the argument
         """Learn from a window of trusted history what is normal. Return None if the history is too small."""

@@ -9,6 +9,7 @@ import polars as pl
 from tocsin.contract.incidents import Incident
 from tocsin.contract.query import Condition
 from tocsin.pipeline.detecting.records import newest_findings
+from tocsin.pipeline.detecting.settings import severities_of
 from tocsin.report import history, words
 from tocsin.report.accounts import (
     UNACKNOWLEDGED,
@@ -183,7 +184,7 @@ class Cases:
         name = f"alert-{self._drawn}"
         start = min(self._calendar.start, alert.started)
         calendar = Calendar(start, self._calendar.end, self._calendar.bands)
-        table = self._app.severities(alert.detector)
+        table = severities_of(self._app.settings, alert.detector)
         drawn = scores.draw_subject(self._app.store, alert.detector, alert.subject, calendar, name, table)
         return [
             finding_panel(self._app, row, _dates(alert)),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from functools import partial
 
 from tocsin.contract.findings import Severity
+from tocsin.pipeline.detecting.settings import severities_of
 from tocsin.report.document import Block, Details, Line, Paragraph, Section, Table, Tiles, When
 from tocsin.report.facts import NOTABLE, Facts, Quantiles, by_severity
 from tocsin.report.history import RaisedAlert
@@ -158,7 +160,7 @@ def _by_stream(facts: Facts) -> Table:
 
 def against_thresholds(app: App, facts: Facts, calendar: Calendar) -> Section:
     """A chart of each detector's worst scores relative to the threshold, and a table of findings by severity."""
-    drawn = scores.draw(facts.worst, calendar, app.severities)
+    drawn = scores.draw(facts.worst, calendar, partial(severities_of, app.settings))
     blocks: list[Block] = [drawn] if drawn else [Paragraph("No detector has a score in this period.")]
     if len(facts.findings):
         blocks.append(_findings(facts))

@@ -110,7 +110,7 @@ class Relations:
             weights = _regressions(every - sums[k], total - squares[k], others, starts)
             shares = (every - sums[k]) / others
             surprise[fold == k] = _surprise(hot[fold == k], places[fold == k], weights, shares, starts)
-        surprise = np.vstack((surprise, np.full(surprise.shape[1], -math.log(_LEAST_SHARE))))
+        surprise = np.vstack((surprise, np.full((1, len(codings)), -math.log(_LEAST_SHARE))))
         moments = np.column_stack((surprise.mean(axis=0), surprise.std(axis=0), _skewness(surprise)))
         weights = _regressions(every, total, len(matrix), starts)
         return cls(codings, weights, every / len(matrix), moments, len(matrix))

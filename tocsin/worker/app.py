@@ -25,7 +25,6 @@ from tocsin.config.settings import Config
 from tocsin.contract.findings import Score
 from tocsin.contract.frames import conform
 from tocsin.contract.plugin import Collector
-from tocsin.contract.severities import RATIOS, Severities
 from tocsin.contract.streams import TIME
 from tocsin.errors import PluginError, StoreAway
 from tocsin.logs import logger
@@ -104,11 +103,6 @@ class App:
             StoreError: the store cannot be opened.
         """
         return cls(load(path), clock or SystemClock())
-
-    def severities(self, detector: str) -> Severities:
-        """The table of severities of a configured detector; the table of ratios of any other one."""
-        found = (s.detector.severities for s in self.settings if s.detector.id == detector)
-        return next(found, RATIOS)
 
     def reload(self, path: Path | None) -> App:
         """Build a new app from the configuration file. Both apps use the same store if the store's settings are unchanged.

@@ -11,6 +11,7 @@ import polars as pl
 from tocsin.contract.findings import Subject
 from tocsin.contract.query import Condition
 from tocsin.contract.severities import Severities
+from tocsin.pipeline.detecting.settings import severities_of
 from tocsin.report.document import Picture
 from tocsin.report.pictures import canvas, scores
 from tocsin.store.protocol import Store
@@ -41,7 +42,7 @@ def draw(
     own, others = peers.filter(pl.col(_USER) == rogue.id), peers.filter(pl.col(_USER) != rogue.id)
     with canvas.figure(11, 4.0) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-        _peers(left, own, others, detector, app.severities(detector))
+        _peers(left, own, others, detector, severities_of(app.settings, detector))
         _fidelity(right, fidelity, queries_sent)
         return canvas.picture(figure, "extraction", _words(own, others, fidelity, queries_sent), _CAPTION)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.contract.early import Early
 from tocsin.contract.plugin import FALSE_ALARMS, Detector
+from tocsin.contract.severities import RATIOS, Severities
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,8 @@ class Setting:
     def due(self, start: datetime) -> datetime:
         """When the window that begins at `start` may be evaluated."""
         return start + self.detector.requires.window + self.lateness
+
+
+def severities_of(settings: Iterable[Setting], detector: str) -> Severities:
+    """The table of severities of a configured detector; the table of ratios of any other one."""
+    return next((s.detector.severities for s in settings if s.detector.id == detector), RATIOS)
