@@ -48,7 +48,8 @@ STAYS_SHARE = 0.8
 class Trial:
     """A detector's attack: the trusted time before it, the other events of its time, and the attack's own events.
 
-    `params`: settings of the detector.
+    `params`: settings of the detector. `beside`: a detector whose "not judged" findings count, too. A rule learns nothing,
+    so it cannot know that a name is new.
     """
 
     detector: str
@@ -58,6 +59,7 @@ class Trial:
     attack: pl.DataFrame
     attempts: tuple[Attempt, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
+    beside: str = ""
 
     def runs(self) -> Iterator[tuple[str, str]]:
         """Each attempt with its outcome; the first is the unblinded attack."""
@@ -77,7 +79,10 @@ class Trial:
             {self.stream: self.trusted} if fitted is None or fitted.baseline is None else fitted.baseline
         )
         result = evaluate(self.detector, events, self.params, baseline)
-        return result.findings, fitted or result
+        if not self.beside:
+            return result.findings, fitted or result
+        more = evaluate(self.beside, events, baseline={self.stream: self.trusted}).findings
+        return [*result.findings, *(f for f in more if f.aspect)], fitted or result
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,7 @@ def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
         "registry_access": _registry,
         "pyod": _outliers,
         "principal_spelling": _spelling,
+        "approved_range": _approved,
         "dataset_profile": lambda: FileTrial("dataset_profile", tuple(files.attempts())),
         "label_poisoning": lambda: FileTrial("label_poisoning", tuple(files.attempts())),
     }
@@ -186,6 +192,14 @@ def _outliers() -> Trial:
     month, others, attack = (f.with_columns(pl.lit("thief").alias(USER)) for f in (month, others, attack))
     attempts = (*inference(others[VALUES]), *principals())
     return Trial("pyod", "inference", month, others, attack, attempts, {"columns": [VALUES]})
+
+
+def _approved() -> Trial:
+    """A thousand calls in another unit, and the range of incomes that the usual calls beside them have."""
+    trial = _drift("approved_range", "units")
+    usual = trial.others[VALUES].list.get(drift.INCOME)
+    rule = {"model": "credit", "feature": "income", "min": usual.min(), "max": usual.max()}
+    return replace(trial, params={"rules": [{**rule, "severity": "critical"}]}, beside="feature_drift")
 
 
 def _registry() -> Trial:

@@ -47,7 +47,9 @@ class ApprovedRange(Detector[Params]):
         calls. The detector reads every call of the window once for each evaluation. The cost grows with the number of
         calls and rules.
     Blind spots
-        What no rule mentions; a change within the approved ranges; features of calls without feature names.
+        What no rule mentions; a change within the approved ranges; features of calls without feature names. A caller
+        that writes usual values under the names of a rule, and the true values under new names: a rule learns no names,
+        and `feature_drift` reports the new ones.
     False alarms
         A new product or an agreed exception that nobody added to the rules; a client that omits a value.
     Respond
