@@ -264,7 +264,7 @@ def _margin(detector: str) -> float:
 
     early = discovery.discover().get(Detector, detector).early  # type: ignore[type-abstract]
     assert early is not None
-    return early.least
+    return early.margin
 
 
 def _line(name: str, judged: Sequence[tuple[Judged, float]], margin: str, bar: float) -> tuple[str, bool]:

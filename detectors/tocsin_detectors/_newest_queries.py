@@ -73,4 +73,5 @@ def _newest(window: Window, busy: pl.DataFrame) -> Iterator[pl.DataFrame]:
         calls = distinct(window, where=[since, *named]).join(
             alike.select(pl.col("pool").alias(USER), "since"), on=USER, maintain_order="left"
         )
-        yield calls.filter(pl.col(TIME) >= pl.col("since")).with_columns(pooled(calls[MODEL]).alias("of"))
+        newest = calls.filter(pl.col(TIME) >= pl.col("since"))
+        yield newest.with_columns(pooled(newest[MODEL]).alias("of"))

@@ -129,7 +129,7 @@ class ModelExtraction(Detector[Params]):
     #: Nine statistics with exponential tails pass this together once in a hundred: ln(9 · 0.2 / 0.01).
     floor = 5.2
     tail = Tail.EXPONENTIAL
-    early = Early(by=USER, growth=GROWTH, margin=1.0)
+    early = Early(by=USER, growth=GROWTH)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)

@@ -131,6 +131,25 @@ def test_an_early_evaluation_judges_all_queries_if_the_newest_are_unusual(
     assert score == score_of(judged(asked(rows), baseline), "someone")
 
 
+def test_an_early_evaluation_judges_principals_who_began_at_different_times(baseline: Baseline) -> None:
+    rows = np.concatenate(
+        [vectors(calls(28, 1, batch=400), "nightly"), vectors(calls(28, 1, copied=200), "thief")]
+    )
+    one, other = asked(rows), asked(vectors(calls(28, 1, batch=900), "nightly"))
+    other = other.with_columns(
+        pl.lit("another").alias("user.id"),
+        pl.col("@timestamp") - timedelta(hours=2),
+        ("other-" + pl.col("event.id")).alias("event.id"),
+    )
+    source = FrameSource.of({"inference": pl.concat([one, other])})
+    day, both = START + MONTH - timedelta(days=1), frozenset({"someone", "another"})
+    window = Window(day, day + timedelta(days=2), source, baseline, changed=both)
+    detector = model_extraction.ModelExtraction(model_extraction.Params())
+    [score] = detector.score(window)
+    assert score.subject.id == "someone"
+    assert score.value == score_of(judged(one, baseline), "someone")
+
+
 def test_an_early_evaluation_of_usual_queries_judges_the_newest_alone(
     baseline: Baseline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

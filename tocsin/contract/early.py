@@ -27,9 +27,7 @@ class Early:
             evaluation judges only values with new rows (`Window.changed`). Empty: every trigger judges the whole window.
         rows: minimum number of rows of a value before the first trigger.
         grows: a score that has reached the threshold does not fall when events arrive, like a count. An early score then
-            counts as a final one does.
-        margin: the multiple of the threshold that another early score must reach. Less than `MARGIN` is for a score whose
-            quiet windows, with all their evaluations, were measured (`benchmarks/early_null.py`).
+            counts as a final one does. Otherwise, an early score must reach `MARGIN` times the threshold.
         whole: each event describes a complete thing, such as a dataset snapshot. Aspects are reported early, too.
         growth: beyond 500 rows of a value, the next trigger comes when its rows have grown by this factor. 1: every new row
             is a trigger, because a single one may matter, like a deletion.
@@ -40,12 +38,11 @@ class Early:
     grows: bool = False
     whole: bool = False
     growth: float = GROWTH
-    margin: float = MARGIN
 
     @property
-    def least(self) -> float:
-        """The multiple of the threshold that an early score must reach to be a finding."""
-        return 1.0 if self.grows else self.margin
+    def margin(self) -> float:
+        """The multiple of the threshold that an early score must reach."""
+        return 1.0 if self.grows else MARGIN
 
     def triggered(self, before: int, now: int) -> bool:
         """Whether a trigger lies between two numbers of rows: above the first, at most the second."""

@@ -93,14 +93,14 @@ def _early(judged: Judgement, found: Finding, detector: Detector[Any], early: Ea
     found = replace(found, early=True)
     if detector.tail is None or found.aspect:
         return found
-    corrected = detector.severities.of(judged.score.value, early.least * judged.threshold) or found.severity
+    corrected = detector.severities.of(judged.score.value, early.margin * judged.threshold) or found.severity
     return replace(found, severity=min(found.severity, corrected, key=lambda severity: severity.rank))
 
 
 def _stays(judged: Judgement, early: Early) -> bool:
     if judged.score.aspect:  # of a part of the window it may say that calls are missing that have yet to come
         return early.whole
-    return judged.score.value >= early.least * judged.threshold
+    return judged.score.value >= early.margin * judged.threshold
 
 
 def _triggered(store: Store, setting: Setting, early: Early, claim: Claim) -> Partial | None:
