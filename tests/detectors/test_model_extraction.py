@@ -135,7 +135,7 @@ def test_an_early_evaluation_judges_principals_who_began_at_different_times(base
     rows = np.concatenate(
         [vectors(calls(28, 1, batch=400), "nightly"), vectors(calls(28, 1, copied=200), "thief")]
     )
-    one, other = asked(rows), asked(vectors(calls(28, 1, batch=900), "nightly"))
+    one, other = asked(rows), asked(vectors(calls(28, 1, batch=700), "nightly"))
     other = other.with_columns(
         pl.lit("another").alias("user.id"),
         pl.col("@timestamp") - timedelta(hours=2),
