@@ -1,0 +1,54 @@
+"""The scorecard's rows as a file of the repository, from which docs/scorecard.md is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.card import Row
+from benchmarks.pooling import curve, quiet_scores
+
+ROOT = Path(__file__).parent.parent
+FILE = Path(__file__).parent / "scorecard.json"
+
+
+def write(rows: Sequence[Row], seeds: int, families: Iterable[str]) -> None:
+    """Store the rows, the ROC curves of cases with scores, and when and on which commit they were measured."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    content = {
+        "commit": commit.stdout.strip(),
+        "date": date.today().isoformat(),  # noqa: DTZ011  (the day on which a person measured)
+        "seeds": seeds,
+        "families": list(families),
+        "rows": [_stored(row) for row in rows],
+        "curves": list(_curves(rows)),
+    }
+    lines = json.dumps(content, indent=1, ensure_ascii=False)
+    FILE.write_text(lines + "\n")
+
+
+def _stored(row: Row) -> dict[str, Any]:
+    kept = dataclasses.asdict(row)
+    del kept["scores"]
+    for name in ("value", "low", "high"):
+        kept[name] = kept[name] if kept[name] is None else round(kept[name], 4)
+    return kept
+
+
+def _curves(rows: Sequence[Row]) -> Iterable[dict[str, Any]]:
+    quiet = quiet_scores(rows)
+    for row in rows:
+        known = quiet.get((row.detector, row.data))
+        if known is None or row.quiet or row.least != 1.0 or len(row.scores) < 10 or len(known) < 100:
+            continue
+        points = [[round(x, 4), round(y, 3)] for x, y in curve(known, np.asarray(row.scores))]
+        yield {"detector": row.detector, "data": row.data, "case": row.case, "points": points}
