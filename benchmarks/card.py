@@ -58,7 +58,7 @@ def shared(
     least: float = 1.0,
     quiet: bool = False,
 ) -> Row:
-    """The share of trials with a score of `least` or more. `of`: detector, data, case. The bar of quiet trials is a maximum."""
+    """The share of trials that score `least` or more. `of`: detector, data, case. The bar of quiet trials is a maximum."""
     found = tuple(float(score) for score in scores)
     value = float(np.mean(np.asarray(found) >= least)) if found else 0.0
     sense: Literal[">=", "<="] = "<=" if quiet else ">="

@@ -39,22 +39,25 @@ def _one(parts: Sequence[Row]) -> Row:
 def _interval(
     parts: Sequence[Row], values: Floats, trials: NDArray[np.int64]
 ) -> tuple[float | None, float | None]:
-    """Bootstrap over seeds and over the trials of each. Trials that all agree: Clopper and Pearson's interval (1934)."""
+    """Bootstrap over seeds and over the trials of each."""
     rng, many = np.random.default_rng(0), len(parts)
     drawn = rng.integers(many, size=(DRAWS, many))
     if all(row.scores for row in parts):
-        n = trials.sum()
-        if np.isin(values, (0, 1)).all() and len(set(values.tolist())) == 1:
-            beyond = TAIL ** (1 / n)
-            return (beyond, 1.0) if values[0] else (0.0, 1 - beyond)
+        if values.max() == 0 or values.min() == 1:
+            return _unanimous(float(values[0]), int(trials.sum()))
         hits = rng.binomial(trials[drawn], values[drawn])
         shares = hits.sum(axis=1) / trials[drawn].sum(axis=1)
     elif many > 1 and trials.min() > 0:
         shares = (values[drawn] * trials[drawn]).sum(axis=1) / trials[drawn].sum(axis=1)
     else:
         return None, None
-    low, high = np.quantile(shares, (TAIL, 1 - TAIL))
-    return float(low), float(high)
+    return _ends(shares)
+
+
+def _unanimous(value: float, trials: int) -> tuple[float, float]:
+    """The interval of trials that were all found (1) or all missed (0): Clopper and Pearson (1934)."""
+    beyond = TAIL ** (1 / trials)
+    return (beyond, 1.0) if value else (0.0, 1 - beyond)
 
 
 def quiet_scores(rows: Sequence[Row]) -> dict[tuple[str, str], Floats]:
@@ -75,7 +78,8 @@ def _fixed(rows: Sequence[Row]) -> Iterator[Row]:
             continue
         scores, rng = np.asarray(row.scores), np.random.default_rng(0)
         draws = [auc(_again(known, rng), _again(scores, rng)) for _ in range(DRAWS // 5)]
-        yield _derived(row, "AUC", auc(known, scores), *np.quantile(draws, (TAIL, 1 - TAIL)))
+        area = auc(known, scores)
+        yield _derived(row, "AUC", area, None if area in (0, 1) else _ends(draws))
         for rate, needed in RATES.items():
             if len(known) < needed:
                 continue
@@ -85,15 +89,23 @@ def _fixed(rows: Sequence[Row]) -> Iterator[Row]:
                 for _ in range(DRAWS // 5)
             ]
             name, share = f"TPR at {rate * 100:g} % FPR", float(np.mean(scores > limit))
-            yield _derived(row, name, share, *np.quantile(hits, (TAIL, 1 - TAIL)))
+            yield _derived(
+                row, name, share, _unanimous(share, len(scores)) if share in (0, 1) else _ends(hits)
+            )
 
 
 def _again(values: Floats, rng: np.random.Generator) -> Floats:
     return values[rng.integers(len(values), size=len(values))]
 
 
-def _derived(row: Row, metric: str, value: float, low: float, high: float) -> Row:
-    return Row(row.detector, row.data, row.case, metric, value, row.trials, low=float(low), high=float(high))
+def _derived(row: Row, metric: str, value: float, ends: tuple[float, float] | None) -> Row:
+    low, high = ends or (None, None)
+    return Row(row.detector, row.data, row.case, metric, value, row.trials, low=low, high=high)
+
+
+def _ends(draws: Sequence[float] | Floats) -> tuple[float, float]:
+    low, high = np.quantile(draws, (TAIL, 1 - TAIL))
+    return float(low), float(high)
 
 
 def auc(quiet: Floats, attack: Floats) -> float:
