@@ -25,6 +25,7 @@ from benchmarks.pooling import pooled
 #: The families, the longest first.
 FAMILIES = ("poisoning", "extraction", "access", "drift", "relations", "rivals", "cloud", "performance")
 Task = tuple[str, int]
+Measured = tuple[list[Row], float]
 Done = Callable[[str], None]
 
 
@@ -48,21 +49,20 @@ def main() -> int:
         return 2
     families = tuple(dict.fromkeys(arguments.families or FAMILIES))
     tasks = [(family, seed) for family in families for seed in range(arguments.seeds)]
-    found, left = {}, []
-    for task in tasks:
-        known = None if arguments.again else cache.load(*task)
-        if known is None:
-            left.append(task)
-        else:
-            found[task] = known[0]
+    known = {} if arguments.again else {task: cache.load(*task) for task in tasks}
+    found = {task: measured for task, measured in known.items() if measured is not None}
+    left = [task for task in tasks if task not in found]
     print(f"# {len(found)} of {len(tasks)} measured before", file=sys.stderr)
     found |= _measured(left, arguments.processes)
-    rows = [r for f in families for r in pooled([found[task] for task in tasks if task[0] == f])]
-    for row in rows:
-        _print(row, as_json=arguments.json)
-    if arguments.write:
-        stored.write(rows, arguments.seeds, families)
-    missed = sum(row.met is False for row in rows)
+    missed = 0
+    for family in families:
+        measured = [found[family, seed] for seed in range(arguments.seeds)]
+        rows = pooled([rows for rows, _ in measured])
+        for row in rows:
+            _print(row, as_json=arguments.json)
+        missed += sum(row.met is False for row in rows)
+        if arguments.write:
+            stored.write(family, rows, arguments.seeds, sum(seconds for _, seconds in measured))
     print(f"# {missed} bars missed", file=sys.stderr)
     return int(missed > 0)
 
@@ -83,10 +83,10 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _measured(tasks: list[Task], processes: int) -> dict[Task, list[Row]]:
+def _measured(tasks: list[Task], processes: int) -> dict[Task, Measured]:
     """Measure, and store each family and seed as soon as it is there."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    found: dict[Task, list[Row]] = {}
+    found: dict[Task, Measured] = {}
     if not tasks:
         return found
     with (
@@ -95,7 +95,7 @@ def _measured(tasks: list[Task], processes: int) -> dict[Task, list[Row]]:
     ):
         for task, rows, seconds in pool.imap_unordered(measure, tasks):
             cache.store(*task, rows, seconds)
-            found[task] = rows
+            found[task] = rows, seconds
             done(f"{task[0]}, seed {task[1]}: {seconds:.0f} CPU-seconds")
     return found
 

@@ -19,21 +19,30 @@ ROOT = Path(__file__).parent.parent
 FILE = Path(__file__).parent / "scorecard.json"
 
 
-def write(rows: Sequence[Row], seeds: int, families: Iterable[str]) -> None:
-    """Store the rows, the ROC curves of cases with scores, and when and on which commit they were measured."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    content = {
+def write(family: str, rows: Sequence[Row], seeds: int, seconds: float) -> None:
+    """Store a family's rows, the ROC curves of cases with scores, and when and on which commit they were measured."""
+    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
+    content = json.loads(FILE.read_text()) if FILE.exists() else {}
+    content[family] = {
         "commit": commit.stdout.strip(),
         "date": date.today().isoformat(),  # noqa: DTZ011  (the day on which a person measured)
         "seeds": seeds,
-        "families": list(families),
+        "seconds": round(seconds, 1),
         "rows": [_stored(row) for row in rows],
         "curves": list(_curves(rows)),
     }
-    lines = json.dumps(content, indent=1, ensure_ascii=False)
-    FILE.write_text(lines + "\n")
+    lines = ",\n".join(f'"{name}": {_lines(content[name])}' for name in sorted(content))
+    FILE.write_text(f"{{\n{lines}\n}}\n")
+
+
+def _lines(family: dict[str, Any]) -> str:
+    """A family as JSON, a row a line, so that a change is readable."""
+    parts = [f'"{key}": {json.dumps(family[key])}' for key in family if key not in ("rows", "curves")]
+    for kind in ("rows", "curves"):
+        lines = ",\n  ".join(json.dumps(part, ensure_ascii=False) for part in family[kind])
+        parts.append(f'"{kind}": [\n  {lines}\n ]' if family[kind] else f'"{kind}": []')
+    return "{" + ",\n ".join(parts) + "}"
 
 
 def _stored(row: Row) -> dict[str, Any]:
