@@ -23,7 +23,10 @@ def pooled(seeds: Sequence[Sequence[Row]]) -> list[Row]:
     for row in (row for rows in seeds for row in rows):
         found.setdefault((row.detector, row.data, row.case, row.metric), []).append(row)
     rows = [_one(parts) for parts in found.values()]
-    return [*rows, *_fixed(rows)]
+    return [
+        *rows,
+        *(row for row in _fixed(rows) if (row.detector, row.data, row.case, row.metric) not in found),
+    ]
 
 
 def _one(parts: Sequence[Row]) -> Row:
@@ -64,7 +67,7 @@ def quiet_scores(rows: Sequence[Row]) -> dict[tuple[str, str], Floats]:
     """All scores without an attack, by detector and data."""
     found: dict[tuple[str, str], list[float]] = {}
     for row in rows:
-        if row.quiet:
+        if row.quiet and row.least == 1.0:
             found.setdefault((row.detector, row.data), []).extend(row.scores)
     return {key: np.sort(scores) for key, scores in found.items() if scores}
 

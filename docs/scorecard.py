@@ -101,10 +101,11 @@ def _quiet(rows: list[Row]) -> Iterator[str]:
         "column follows from the rate. Alerts that people get are fewer, because findings of one subject become one alert: "
         "[benchmarks/README.md](../benchmarks/README.md) has the runs of whole months."
     )
-    yield "| detector | data | windows | measured | in 1,000 windows | a day, for 100 subjects |\n|---|---|---|---|---|---|"
+    yield "| detector | data | windows: figure, number | measured | in 1,000 windows | a day, 100 subjects |"
+    yield "|---|---|---|---|---|---|"
     for row in rows:
         rate = row["value"]
-        name = f"{_name(row)} | {row['case']}, {row['trials']:,}"
+        name = f"{_name(row)} | {row['case']}: {row['metric']}, {row['trials']:,}"
         yield f"| {name} | {_measured(row)} | {1000 * rate:.1f} | {100 * rate:.1f} |"
     yield ""
 
