@@ -11,7 +11,9 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 #: Values of the shorter sample in a block.
-_STEP = 64
+_STEP = 32
+#: Values that are subtracted at a time: few enough for the processor's cache.
+_CHUNK = 32_768
 
 
 def wasserstein(first: Floats, second: Floats) -> float:
@@ -29,7 +31,8 @@ def wasserstein(first: Floats, second: Floats) -> float:
     if not n:
         raise ValueError("a sample is empty; a distance needs values on both sides")
     if n == m:
-        return float(np.abs(few - many).mean())
+        chunks = range(0, n, _CHUNK)
+        return float(sum(np.abs(few[i : i + _CHUNK] - many[i : i + _CHUNK]).sum() for i in chunks) / n)
     starts = np.arange(0, n, _STEP)
     ends = np.append(starts[1:], n)
     first_of, part = np.divmod(
