@@ -6,9 +6,9 @@ distance, and missing values; nothing is sorted before, and all rows of both tab
 categories, which have no order: their counts alone are compared. Three columns have 1 % missing values.
 
 `feature_drift` itself takes 20,000 rows of a larger window, against the 20,000 that a baseline keeps: timed apart.
-`--rivals` adds NannyML's default (Jensen-Shannon) and Evidently's KS and PSI, in their own environments, with one thread;
-the figures of Tocsin beside them are those of all statistics. `--parquet 5000000` reads such tables from Parquet, a column
-at a time, and prints the peak of the memory.
+`--rivals` adds NannyML's default (Jensen-Shannon) and Evidently's KS and PSI, in their own environments, beside Tocsin's
+CPU seconds at the same statistic, and at all statistics. `--parquet 5000000` reads such tables from Parquet, a column at a
+time, and prints the peak of the memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from tocsin.stats.drift import Sample, effect, shift
+from tocsin.stats.divergence import jensen_shannon, psi
+from tocsin.stats.drift import Sample, counts, effect, shift
 
 Floats = NDArray[np.float64]
 
@@ -37,9 +38,9 @@ KEPT = 20_000
 MOST_SORTS = 4.0
 MOST_MEMORY = 1.0  # GiB
 PART = 500_000  # rows of a Parquet file
-#: The script, its arguments, and how many times less CPU Tocsin needs.
+#: The rival, its statistic, and how many times less CPU Tocsin needs at the same statistic.
 RIVALS = {
-    "NannyML, default (Jensen-Shannon)": ("nannyml", "", 25.0),
+    "NannyML, default (Jensen-Shannon)": ("nannyml", "jensen_shannon", 25.0),
     "Evidently, KS and chi-squared": ("evidently", "ks", 50.0),
     "Evidently, PSI": ("evidently", "psi", 50.0),
 }
@@ -77,6 +78,18 @@ def compared(before: Floats, now: Floats, *, nominal: bool) -> tuple[float, ...]
 def all_statistics(reference: list[Floats], columns: list[Floats]) -> None:
     for place, (before, now) in enumerate(zip(reference, columns, strict=True)):
         compared(before, now, nominal=place >= NUMBERS)
+
+
+def alone(reference: list[Floats], columns: list[Floats], statistic: str) -> None:
+    """One statistic of all columns: `ks` (with chi-squared), `psi` or `jensen_shannon`."""
+    for place, tables in enumerate(zip(reference, columns, strict=True)):
+        before, now = (Sample.of(column) for column in tables)
+        if statistic == "ks":
+            shift(before, now, nominal=place >= NUMBERS)
+        else:
+            {"psi": psi, "jensen_shannon": jensen_shannon}[statistic](
+                *counts(before, now, nominal=place >= NUMBERS)
+            )
 
 
 def taken(columns: list[Floats]) -> list[Floats]:
@@ -150,8 +163,12 @@ def _beside(reference: list[Floats], columns: list[Floats], every: float) -> lis
             ]
             done = subprocess.run(script, capture_output=True, text=True, check=True)
             took = float(done.stdout.split()[-1])
-            met.append(took >= gain * every)
-            print(f"{name:<47} {took:8.3f}   {took / every:5.1f} x as much (>= {gain:g}: {_said(met[-1])})")
+            (ours,) = least([lambda of=method: alone(reference, columns, of)])  # type: ignore[misc]
+            met.append(took >= gain * ours)
+            print(
+                f"{name:<47} {took:8.3f}   {took / ours:5.1f} x the same statistic ({ours:.3f}; >= {gain:g}:"
+                f" {_said(met[-1])}), {took / every:.1f} x all statistics"
+            )
     return met
 
 

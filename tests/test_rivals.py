@@ -53,6 +53,6 @@ def test_a_rival_that_fails_is_skipped_with_the_reason(script):
 def test_a_rival_that_cannot_be_installed_is_skipped(tmp_path, monkeypatch):
     (tmp_path / "other.txt").write_text("nothing==1\n")
     monkeypatch.setattr(environments, "HERE", tmp_path)
-    monkeypatch.setattr(environments.sys, "executable", str(tmp_path / "no-python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     with pytest.raises(Skipped, match="other: no environment"):
         environments.python("other", tmp_path)

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from benchmarks.attacks.clients import customer
+from benchmarks.attacks.cloud_account import START
 from benchmarks.attacks.extraction import ATTACKS
 from benchmarks.card import Row, credit, of_windows
 from benchmarks.scorecards import access, cloud, drift, extraction, performance, poisoning, relations
@@ -100,7 +101,7 @@ def test_masquerades_are_found_and_quiet_days_are_quiet(shared_data):
 
 def test_cloud_techniques_are_found_without_a_baseline(shared_data):
     logs = shared_data("stratus_detonation") / "logs"
-    day = cloud.START + timedelta(days=1)
+    day = START + timedelta(days=1)
     hits = []
     for path in sorted(logs.glob("*.json")):
         rows = cloud.technique(path.name, day)

@@ -1,4 +1,4 @@
-"""CPU seconds of Evidently's drift preset with one method, on one thread, of two tables: FOLDER NUMBERS ks|psi."""
+"""CPU seconds of Evidently's drift preset of two tables, with one method: FOLDER NUMBERS ks|psi."""
 
 from __future__ import annotations
 
