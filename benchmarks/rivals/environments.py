@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -88,9 +89,16 @@ def ask(rival: str, asked: Windows, method: str = "") -> Answers:
     return Answers(np.asarray([score for score, _ in answers], dtype=np.float64), own)
 
 
+def quiet() -> dict[str, str]:
+    """The environment variables of a rival: Evidently and NannyML report their use to their makers unless told not to."""
+    return {**os.environ, "DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
+
+
 def _run(command: list[str], failure: str) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIME_LIMIT)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIME_LIMIT, env=quiet()
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Skipped(f"{failure}: {error}") from error
     if done.returncode:
