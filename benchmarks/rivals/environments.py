@@ -89,6 +89,26 @@ def ask(rival: str, asked: Windows, method: str = "") -> Answers:
     return Answers(np.asarray([score for score, _ in answers], dtype=np.float64), own)
 
 
+def hop_skip_jump(
+    rows: Floats, answers: NDArray[np.int64], windows: int, queries: int, seed: int
+) -> list[Floats]:
+    """Windows of the queries of HopSkipJump (Chen et al. 2020), by the Adversarial Robustness Toolbox (MIT).
+
+    The attack asks a copy of the model, trained on rows and the model's answers to them.
+
+    Raises:
+        Skipped: the toolbox cannot be installed, or its script fails.
+    """
+    interpreter = python("art")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "model.npz", rows=rows, answers=answers)
+        numbers = [str(number) for number in (windows, queries, seed)]
+        script = str(HERE / "attack_art.py")
+        _run([str(interpreter), "-W", "ignore", script, name, *numbers], "HopSkipJump: no queries")
+        return list(np.load(folder / "queries.npz")["rows"])
+
+
 def quiet() -> dict[str, str]:
     """The environment variables of a rival: Evidently and NannyML report their use to their makers unless told not to."""
     return {**os.environ, "DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}

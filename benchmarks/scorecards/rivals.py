@@ -23,7 +23,7 @@ from benchmarks.attacks import tables
 from benchmarks.attacks.clients import customer, load_test, power_user
 from benchmarks.attacks.extraction import ATTACKS, calls, real, spread
 from benchmarks.card import Row, credit, of_windows, shared
-from benchmarks.rivals.environments import Answers, Skipped, Windows, ask
+from benchmarks.rivals.environments import Answers, Skipped, Windows, ask, hop_skip_jump
 from benchmarks.scorecards import access, drift, extraction, poisoning
 from tocsin.contract.streams import TIME
 from tocsin.testing.evaluate import evaluate
@@ -181,6 +181,11 @@ def _copies(seed: int) -> Iterator[Judged]:
         f"{name}, 100 queries": [attack(target, rng, 100) for _ in range(ATTACKED)]
         for name, attack in named.items()
     }
+    try:
+        answers = target.model.predict(target.rows)
+        attacks["HopSkipJump (ART), 100 queries"] = hop_skip_jump(target.rows, answers, ATTACKED, 100, seed)
+    except Skipped as skipped:
+        print(f"# skipped: {skipped}", file=sys.stderr)
     baseline = trial.month["tocsin.features.values"].to_list()
     known = Windows(target.names.split(","), np.asarray(baseline, dtype=np.float64), [])
 
