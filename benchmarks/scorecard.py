@@ -23,7 +23,7 @@ from benchmarks.card import SHARED, Row
 from benchmarks.pooling import pooled
 
 #: The families, the longest first.
-FAMILIES = ("poisoning", "extraction", "access", "drift", "relations", "rivals", "cloud", "performance")
+FAMILIES = ("rivals", "poisoning", "extraction", "cloud", "access", "drift", "relations", "performance")
 Task = tuple[str, int]
 Measured = tuple[list[Row], float]
 Done = Callable[[str], None]
