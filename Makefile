@@ -35,6 +35,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python docs/rooms.py --check
+	$(BIN)/python docs/scorecard.py --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -43,6 +44,7 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/rooms.py
+	$(BIN)/python docs/scorecard.py
 
 # Attempts to blind each detector: which share of the attacks is still found.
 blind: $(READY)

@@ -32,7 +32,7 @@ from benchmarks.attacks.extraction import (
 )
 from benchmarks.attacks.sybils import TEAMS, TIES, population, team
 from benchmarks.attacks.walks import WALKS
-from benchmarks.card import Row
+from benchmarks.card import Row, shared
 from tocsin.contract.streams import TIME
 from tocsin.testing.evaluate import evaluate
 
@@ -40,6 +40,9 @@ Ratios = NDArray[np.float64]
 
 QUERIES = 100
 WINDOWS = 10  # of each attack and seed
+#: Queries after which an attack may be found first, and the windows of each attack and seed that are measured so.
+PREFIXES = (20, 40, 70, 100)
+DELAY_WINDOWS = 4
 #: Shares of an attack's queries among honest ones, and the bar of the mean over `BARRED`.
 DILUTED = {0.5: 0.9, 0.3: 0.4, 0.2: None}
 #: The attacks that the bars name. The others are measured for information.
@@ -81,6 +84,19 @@ class Trial:
                 of_share.append(self._day(f"thief-{number}", asked))
         return {share: self._judge(of_share) for share, of_share in days.items()}
 
+    def delays(self, attack: Behavior) -> list[float]:
+        """Of some windows of an attack, the number of its first queries at which it is found; infinity if never."""
+        found = {f"thief-{number}": float("inf") for number in range(DELAY_WINDOWS)}
+        rows = {thief: attack(self.target, self.rng, PREFIXES[-1]) for thief in found}
+        for count in reversed(PREFIXES):
+            days = pl.concat([self._day(thief, asked[:count]) for thief, asked in rows.items()])
+            scores = evaluate("model_extraction", {"inference": days}, baseline=self.baseline).scores
+            alarms = scores.filter(
+                pl.col("score") >= pl.col("threshold"), pl.col("subject.id").is_in(list(rows))
+            )
+            found |= dict.fromkeys(alarms["subject.id"], float(count))
+        return list(found.values())
+
     def honest(self, kind: str) -> Ratios:
         """Scores in thresholds of honest days of a kind."""
         behave, count, number = HONEST[kind]
@@ -115,13 +131,19 @@ class Trial:
         return (scores["score"] / scores["threshold"]).to_numpy()
 
 
-def measure(seeds: int) -> list[Row]:
-    """The rows of the scorecard."""
-    trials = [Trial(tables.cards(), "label", seed) for seed in range(seeds)]
-    return [
+def measure(seeds: Sequence[int]) -> list[Row]:
+    """The rows of the scorecard. The other tables are measured with the first seed alone."""
+    trials = [Trial(tables.cards(), "label", seed) for seed in seeds]
+    rows = [
         *_attacks("credit_default_uci", trials, bars=True),
         *_honest("credit_default_uci", trials, bars=True),
         *_budget("credit_default_uci", trials),
+        *_delays("credit_default_uci", trials),
+    ]
+    if 0 not in seeds:
+        return rows
+    return [
+        *rows,
         *(row for name in ("german", "census", "housing", "loans") for row in _other(name)),
         *(row for name in ("credit", "census", "loans") for row in _collusion(name)),
     ]
@@ -141,15 +163,15 @@ def _attacks(data: str, trials: Sequence[Trial], *, bars: bool) -> list[Row]:
         pure = np.concatenate([ratios[1.0] for ratios in found])
         bar = 0.95 if bars and name in BARRED else None
         case = f"{name}, {QUERIES} queries"
-        rows.append(Row("model_extraction", data, case, "TPR", _share(pure, 1), len(pure), bar))
-        rows.append(Row("model_extraction", data, case, "TPR at high", _share(pure, 2), len(pure)))
+        rows.append(shared(("model_extraction", data, case), "TPR", pure, bar))
+        rows.append(shared(("model_extraction", data, case), "TPR at high", pure, least=2))
         for share, ratios in diluted.items():
             if name in BARRED:
                 ratios.extend(np.concatenate([one[share] for one in found]).tolist())
     for share, ratios in diluted.items():
         case = f"the six, {share:.0%} of {QUERIES} queries"
         bar = DILUTED[share] if bars else None
-        rows.append(Row("model_extraction", data, case, "mean TPR", _share(ratios, 1), len(ratios), bar))
+        rows.append(shared(("model_extraction", data, case), "mean TPR", ratios, bar))
     return rows
 
 
@@ -159,19 +181,33 @@ def _honest(data: str, trials: Sequence[Trial], *, bars: bool) -> list[Row]:
         ratios = np.concatenate([trial.honest(kind) for trial in trials])
         everyone.append(ratios)
         case = f"new {kind}, {count} calls"
-        rows.append(_quiet("model_extraction", data, case, ratios, 0.02 if bars else None))
-    ratios = np.concatenate(everyone)
-    return [*rows, _quiet("model_extraction", data, "all of these, medium or worse", ratios / 1.5, None)]
+        bar = 0.02 if bars else None
+        rows.append(shared(("model_extraction", data, case), "FPR", ratios, bar, quiet=True))
+    of, ratios = ("model_extraction", data, "all of these"), np.concatenate(everyone)
+    return [*rows, shared(of, "FPR at 1.5 thresholds", ratios, least=1.5, quiet=True)]
 
 
 def _budget(data: str, trials: Sequence[Trial]) -> list[Row]:
     found = [trial.budget() for trial in trials]
     thieves, honest = (np.concatenate(part) for part in zip(*found, strict=True))
     case = f"{THEFT:,} random real rows in {LATER_DAYS} days"
+    known = "known principals, batch and power user too"
     return [
-        Row("query_budget", data, case, "TPR at high", _share(thieves, 2), len(thieves), 0.95),
-        _quiet("query_budget", data, "known principals, batch and power user too", honest, 0.01),
+        shared(("query_budget", data, case), "TPR at high", thieves, 0.95, least=2),
+        shared(("query_budget", data, case), "TPR", thieves),
+        shared(("query_budget", data, known), "FPR", honest, 0.01, quiet=True),
     ]
+
+
+def _delays(data: str, trials: Sequence[Trial]) -> list[Row]:
+    """The median number of queries until an attack is found: every day ends after so many of its queries."""
+    rows = []
+    for name in BARRED:
+        found = [count for trial in trials for count in trial.delays(ATTACKS[name])]
+        median = min(float(np.median(found)), 10.0 * PREFIXES[-1])
+        case = f"{name}, queries until found"
+        rows.append(Row("model_extraction", data, case, "median", median, len(found)))
+    return rows
 
 
 def _collusion(data: str) -> list[Row]:
@@ -181,14 +217,14 @@ def _collusion(data: str) -> list[Row]:
     honest = population(target, rng, BASELINE_DAYS + 14, newcomers=4.0)
     quiet = _colluding(honest, 14)
     case = "a third behind one address, four agents, four new clients a week"
-    rows = [_quiet("collusion", data, f"{case}: windows", quiet, 0.01)]
+    rows = [shared(("collusion", data, f"{case}: windows"), "FPR", quiet, 0.01, quiet=True)]
     for tie in TIES:
         for size in TEAMS:
             thieves = team(target, rng, BASELINE_DAYS + 1, size, tie)
             found = _colluding(pl.concat([honest, thieves]), LATER_DAYS).max()
             name = f"{size[0]} accounts with {size[1]} queries, tied by {tie}"
             bar = 0.5 if tie == "nothing" else 0.8
-            rows.append(Row("collusion", data, name, "TPR", float(found >= 1), 1, bar))
+            rows.append(shared(("collusion", data, name), "TPR", [found], bar))
     return rows
 
 
@@ -201,11 +237,3 @@ def _colluding(events: pl.DataFrame, days: int) -> Ratios:
     )
     scores = evaluate("collusion", {"inference": later}, baseline={"inference": month}).scores
     return scores.group_by("window.start").agg(pl.col("score").max())["score"].to_numpy()
-
-
-def _quiet(detector: str, data: str, case: str, ratios: Ratios, bar: float | None) -> Row:
-    return Row(detector, data, case, "FPR", _share(ratios, 1), len(ratios), bar, "<=")
-
-
-def _share(ratios: Sequence[float] | Ratios, least: float) -> float:
-    return float(np.mean(np.asarray(ratios) >= least)) if len(ratios) else 0.0

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
-from benchmarks.card import SHARED, Row, credit
+from benchmarks.card import SHARED, Row, credit, of_windows, shared
 from tocsin.contract.findings import Severity
 from tocsin.contract.windows import Baseline
 from tocsin.datasets.digest import content
@@ -119,8 +119,8 @@ def triggered(label: str, share: float, jitter: float) -> Change:
     return change
 
 
-def measure(seeds: int) -> list[Row]:
-    """Every figure of the family, over that many seeds."""
+def measure(seeds: Sequence[int]) -> list[Row]:
+    """Every figure of the family, over these seeds."""
     label = "default-payment-next-month"
     attacks = [
         ("directional flips 0→1, 5 %", flipped(label, "0→1", 0.05), 0.90),
@@ -131,14 +131,14 @@ def measure(seeds: int) -> list[Row]:
         ("jittered trigger, 3 %", triggered(label, 0.03, 0.02), 0.90),
         ("jittered trigger, 1 %", triggered(label, 0.01, 0.02), 0.40),
     ]
-    streams = [Stream(credit(), label, seed) for seed in range(seeds)]
+    streams = [Stream(credit(), label, seed) for seed in seeds]
     rows = [_clean(streams, "credit")]
     rows += [_attacked(streams, "credit", *attack) for attack in attacks]
     rows += _severe(streams, label)
     return rows + _low_noise(seeds) + _verdicts(seeds) + _profiles(seeds, label)
 
 
-def _verdicts(seeds: int) -> list[Row]:
+def _verdicts(seeds: Sequence[int]) -> list[Row]:
     from benchmarks.scorecards.label_verdicts import verdicts
 
     rows: list[Row] = []
@@ -146,18 +146,18 @@ def _verdicts(seeds: int) -> list[Row]:
         ("credit", credit(), "default-payment-next-month"),
         ("loans", _loans(), "repaid"),
     ):
-        streams = [Stream(with_partners(table, seed), label, seed) for seed in range(seeds)]
+        streams = [Stream(with_partners(table, seed), label, seed) for seed in seeds]
         for stream in streams:
             stream.judged([stream.batch()])
         rows += verdicts(data, streams)
     return rows
 
 
-def _low_noise(seeds: int) -> list[Row]:
+def _low_noise(seeds: Sequence[int]) -> list[Row]:
     """Small shares of flips where labels depend on the rows closely, also in small batches and in partners' rows."""
     rows: list[Row] = []
     for data, table, label in (("census", _census(), "employed"), ("loans", _loans(), "repaid")):
-        streams = [Stream(with_partners(table, seed), label, seed) for seed in range(seeds)]
+        streams = [Stream(with_partners(table, seed), label, seed) for seed in seeds]
         rows.append(_clean(streams, data))
         for size, share, bar in ((1000, 0.02, 0.7), (300, 0.02, 0.5), (300, 0.05, 0.95)):
             for kind in ("0→1", "1→0", "random"):
@@ -205,17 +205,16 @@ def of_partner(label: str, partner: str, share: float) -> Change:
 
 def _clean(streams: list[Stream], data: str) -> Row:
     results = [stream.judged([stream.batch() for _ in range(CLEAN)]) for stream in streams]
-    alarms = sum(len(result.findings) for result in results)
-    count = CLEAN * len(streams)
-    return Row("label_poisoning", data, "clean batches", "FPR", alarms / count, count, 0.02, "<=")
+    scores = [score for result in results for score in of_windows(result.scores)]
+    return shared(("label_poisoning", data, "clean batches"), "FPR", scores, 0.02, quiet=True)
 
 
 def _attacked(
     streams: list[Stream], data: str, case: str, change: Change, bar: float | None, size: int = ROWS
 ) -> Row:
     results = [s.judged([change(s.batch(size), s.rng) for _ in range(BATCHES)]) for s in streams]
-    alarms, count = sum(len(result.findings) for result in results), BATCHES * len(streams)
-    return Row("label_poisoning", data, case, "TPR", alarms / count, count, bar)
+    scores = [score for result in results for score in of_windows(result.scores)]
+    return shared(("label_poisoning", data, case), "TPR", scores, bar)
 
 
 def _severe(streams: list[Stream], label: str) -> list[Row]:
@@ -242,7 +241,7 @@ def _severe(streams: list[Stream], label: str) -> list[Row]:
     return rows
 
 
-def _profiles(seeds: int, label: str) -> list[Row]:
+def _profiles(seeds: Sequence[int], label: str) -> list[Row]:
     """Quiet snapshots against up to 30 earlier ones, damaged ones against 12; their sizes vary by a tenth."""
     table, last, trials = credit(), PROFILES + 8, 10
     damage: dict[str, Change] = {
@@ -251,7 +250,7 @@ def _profiles(seeds: int, label: str) -> list[Row]:
         "an amount in cents in 10 % of the rows": _damaged(0.1, 100),
     }
     alarms, hits = 0, dict.fromkeys(damage, 0)
-    for seed in range(seeds):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         sizes = (ROWS * rng.lognormal(0, 0.1, last + trials)).astype(int)
         batches = [table[rng.choice(len(table), size, replace=False)] for size in sizes]
@@ -262,9 +261,9 @@ def _profiles(seeds: int, label: str) -> list[Row]:
             for batch in batches[last:]:
                 event = pl.DataFrame([_profiled(change(batch, rng), label, last)])
                 hits[case] += len(evaluate("dataset_profile", {"dataset": event}, baseline=history).findings)
-    quiet = PROFILES * seeds
+    quiet = PROFILES * len(seeds)
     rows = [Row("dataset_profile", "credit", "quiet snapshots", "FPR", alarms / quiet, quiet, 0.02, "<=")]
-    count = trials * seeds
+    count = trials * len(seeds)
     return rows + [
         Row("dataset_profile", "credit", case, "TPR", n / count, count) for case, n in hits.items()
     ]

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.card import SHARED, Row
-from benchmarks.scorecards.drift import BASELINE_ROWS, ROWS, WINDOWS, alarms, calls
+from benchmarks.card import SHARED, Row, shared
+from benchmarks.scorecards.drift import BASELINE_ROWS, ROWS, WINDOWS, calls, ratios
 from tocsin.testing.evaluate import evaluate
 
 Floats = NDArray[np.float64]
 
 
-def measure(seeds: int) -> list[Row]:
+def measure(seeds: Sequence[int]) -> list[Row]:
     """A column of numbers is permuted in a share of the rows of tables of numbers and categories."""
     rows = []
     for data, names, table in (("car_loan", *_car_loan()), ("acs_employment", *_census_features())):
         numbers = [j for j, name in enumerate(names) if not name.endswith(":category")]
-        hits: dict[float, list[bool]] = {0.0: [], 0.1: [], 0.25: []}
-        for seed in range(seeds):
+        hits: dict[float, list[float]] = {0.0: [], 0.1: [], 0.25: []}
+        for seed in seeds:
             rng = np.random.default_rng(seed)
             shuffled = table[rng.permutation(len(table))]
             pool = shuffled[BASELINE_ROWS:]
@@ -38,11 +39,12 @@ def measure(seeds: int) -> list[Row]:
                     windows.append(window)
                 events = _inference(names, windows)[0]
                 scores = evaluate("feature_drift", events, baseline=baseline.baseline).scores
-                found.extend(alarms(scores))
-        rows.append(_row(data, "quiet windows", "alarm rate", hits[0.0], 0.02, "<="))
+                found.extend(ratios(scores))
+        of = "feature_drift", data, "quiet windows"
+        rows.append(shared(of, "alarm rate", hits[0.0], 0.02, quiet=True))
         for share, bar in ((0.1, 0.4), (0.25, 0.9)):
             case = f"correlation break, {share:.0%} of rows"
-            rows.append(_row(data, case, "TPR", hits[share], bar, ">="))
+            rows.append(shared(("feature_drift", data, case), "TPR", hits[share], bar))
     return rows
 
 
@@ -74,7 +76,3 @@ def _coded(table: pl.DataFrame, nominal: list[str]) -> tuple[list[str], Floats]:
     codes = [pl.col(name).cast(pl.String).rank("dense").cast(pl.Float64) for name in nominal]
     names = [f"{name}:category" if name in nominal else name for name in table.columns]
     return names, table.with_columns(codes).to_numpy().astype(np.float64)
-
-
-def _row(data: str, case: str, metric: str, found: list[bool], bar: float, sense: Any) -> Row:
-    return Row("feature_drift", data, case, metric, float(np.mean(found)), len(found), bar, sense)

@@ -62,3 +62,23 @@ def test_p_values_are_uniform_under_the_null():
 def test_an_empty_sample_is_refused():
     with pytest.raises(ValueError, match="empty"):
         ks_statistic(np.array([]), np.array([1.0]))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 900), st.integers(1, 900), st.integers(1, 400))
+def test_samples_of_many_blocks_agree_with_the_plain_definition(seed, n, m, different):
+    rng = np.random.default_rng(seed)
+    few, many = (np.sort(rng.integers(0, different, size) / 7 + rng.choice([0, 0.01, 3])) for size in (n, m))
+    values = np.concatenate((few, many))
+    distances = [
+        np.abs(np.searchsorted(few, values, side) / n - np.searchsorted(many, values, side) / m).max()
+        for side in ("left", "right")
+    ]
+    assert ks_statistic(few, many) == pytest.approx(max(distances), abs=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-3, 0.5])
+def test_large_samples_agree_with_scipy(shift):
+    rng = np.random.default_rng(0)
+    first, second = np.sort(rng.normal(size=40_000)), np.sort(rng.normal(shift, size=39_989))
+    expected = stats.ks_2samp(first, second, method="asymp").statistic
+    assert ks_statistic(first, second) == pytest.approx(expected, abs=1e-12)

@@ -25,7 +25,7 @@ Counts = NDArray[np.int64]
 class Sample:
     """A column: its finite values, sorted, and the number of rows without one (NaN and infinity are missing).
 
-    The bins of a column and the column's counts in them are cached, because a baseline's column is compared often.
+    The bins of a column, its counts in them and its spread are cached, because a baseline's column is compared often.
     """
 
     values: Floats
@@ -50,6 +50,11 @@ class Sample:
     def counted(self, bins: Bins) -> Counts:
         """The counts of this column in some bins; the last one counts missing values."""
         return np.append(bins.counts(self.values), self.missing)
+
+    @functools.cached_property
+    def spread(self) -> float:
+        """The standard deviation of the values; 0 if there are none."""
+        return float(self.values.std()) if len(self.values) else 0.0
 
     @functools.cached_property
     def _ordered(self) -> tuple[Bins, Counts]:
@@ -128,8 +133,7 @@ def log_shift(
 def effect(baseline: Sample, current: Sample, *, nominal: bool = False) -> Effect:
     """Measure a change: PSI and Jensen-Shannon over the baseline's bins, and the Wasserstein distance."""
     before, now = counts(baseline, current, nominal=nominal)
-    spread = float(baseline.values.std()) if len(baseline.values) else 0.0
-    distance = None
+    spread, distance = baseline.spread, None
     if spread > 0 and len(current.values) and not nominal:
         distance = wasserstein(baseline.values, current.values) / spread
     return Effect(psi(before, now), jensen_shannon(before, now), distance)

@@ -28,9 +28,9 @@ class Bins:
     @classmethod
     def of(cls, values: Floats, *, nominal: bool = False) -> Self:
         """Bins for a sorted sample: its values if they are few or codes of categories, else its quantiles."""
-        distinct = _distinct(values)
-        if len(distinct) <= FEW_VALUES:
-            return cls(distinct, exact=True)
+        new = values[1:] != values[:-1]
+        if np.count_nonzero(new) < FEW_VALUES:
+            return cls(values[:1] if len(values) < 2 else values[np.append(True, new)], exact=True)
         return cls(_frequent(values, FEW_VALUES) if nominal else quantiles(values, LEVELS), exact=nominal)
 
     def counts(self, values: Floats) -> Counts:
@@ -55,13 +55,6 @@ def quantiles(values: Floats, levels: tuple[float, ...]) -> Floats:
         raise ValueError("a sample is empty; quantiles need values")
     places = np.ceil(np.asarray(levels) * len(values)).astype(np.int64) - 1
     return np.unique(values[np.clip(places, 0, len(values) - 1)])
-
-
-def _distinct(values: Floats) -> Floats:
-    if not len(values):
-        return values
-    first: NDArray[np.bool_] = np.append(True, values[1:] != values[:-1])
-    return values[first]
 
 
 def _frequent(values: Floats, limit: int) -> Floats:
