@@ -9,13 +9,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin.contract.findings import Score, Subject
+from tocsin.contract.verdict import Explanation, Verdict
 from tocsin.stats.reference import _named
 from tocsin.words import LONGEST
 from tocsin_detectors import (
     _access_story,
+    _feature_tests,
     _label_rows,
     dataset_profile,
-    feature_drift,
     model_extraction,
     prediction_drift,
     pyod,
@@ -24,7 +26,9 @@ from tocsin_detectors import (
 from tocsin_detectors._access_points import Hit
 from tocsin_detectors._access_touches import Touch
 from tocsin_detectors._profiles import DISTINCT, DISTINCT_SHARE, LABEL, ROWS, Name
+from tocsin_detectors._shift_causes import with_cause
 
+PIPELINE = Explanation(Verdict.PIPELINE_CHANGE)  # the longest verdict
 TEXT = st.text("abcXYZ_-/:é", max_size=12)
 NAMES = st.builds(lambda text, times: text * times or "a", TEXT, st.integers(1, 40))
 COUNTS = st.integers(0, 10**7)
@@ -62,8 +66,10 @@ def test_dataset_profile(name: str, departed: Any, schema: Any, stranger: str | 
 
 @given(NAMES, NAMES, st.sampled_from(["values", "counts", "relation"]), st.integers(0, 9999))
 def test_feature_drift(model: str, feature: str, kind: str, moved: int) -> None:
-    test = feature_drift._Test(0.0, feature, kind)
-    fits(feature_drift._reason(model, test, moved, 9999), model)
+    test = _feature_tests.Test(0.0, feature, kind)
+    reason = _feature_tests.reason_of(model, test, moved, 9999)
+    fits(reason, model)
+    fits(with_cause(Score(Subject("model", model), 1.0, reason), PIPELINE).reason, model)
 
 
 @given(NAMES, NAMES, COLUMNS, st.integers(0, 10**5), st.integers(0, 10**4))
@@ -86,7 +92,9 @@ def test_model_extraction(user: str, model: str, queries: int, statistic: str) -
 def test_prediction_drift(model: str, worst: str, versions: list[str]) -> None:
     numbers = {name: SimpleNamespace(values=np.array([0.1234])) for name in ("score", "confidence")}
     before, now = (SimpleNamespace(numbers=numbers, versions=found) for found in ([], versions))
-    fits(prediction_drift._reason(model, 0.0, worst, before, now), model)  # type: ignore[arg-type]
+    reason = prediction_drift._reason(model, 0.0, worst, before, now)  # type: ignore[arg-type]
+    fits(reason, model)
+    fits(with_cause(Score(Subject("model", model), 1.0, reason), PIPELINE).reason, model)
 
 
 @given(NAMES, st.integers(1, 10**6), COUNTS, st.floats(1, 1e6), COLUMNS)
