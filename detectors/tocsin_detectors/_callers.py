@@ -16,6 +16,7 @@ USER, KEY, ADDRESS = "user.id", "tocsin.api_key.hash", "source.ip"
 VALUE = "value"
 _LEAST = 20  # rows of a group of its own; smaller callers are pooled
 _MANY = 5  # groups from which one that stands out is a strong clue
+_TRUE = 0.5  # of the spread of all rows: few rows may seem to have a smaller spread than they have
 _SHARES = 0.25  # of the change: what may remain if only the callers' shares changed
 _OTHERS, _NEW = "(other callers)", "(new callers)"
 
@@ -33,6 +34,8 @@ def clues(now: pl.DataFrame, before: pl.DataFrame, usual: float) -> Iterator[Clu
     for kind, one, many in (("caller", USER, "callers"), ("address", ADDRESS, "addresses")):
         groups = _groups(_named(now, one), _named(before, one), usual)
         found = attribute(groups)
+        if any(group.name == _OTHERS for group in found.few):
+            continue  # small callers have nothing in common
         if found.few and not few:
             few = True
             yield from _few(found, len(groups), kind, many)
@@ -74,10 +77,11 @@ def _groups(now: pl.DataFrame, before: pl.DataFrame, usual: float) -> list[Group
     past = before.with_columns(pl.col("name").replace_strict(names, default=_OTHERS))
     habits = {n: h for n, h in _means(past).items() if h[0] >= _LEAST} if len(past) else {}
     typical = float(before["value"].mean() or usual) if len(before) >= _LEAST else usual  # type: ignore[arg-type]
+    spread = float(now["value"].std() or 0.0)  # type: ignore[arg-type]
     groups = []
     for name, (rows, mean, error) in sorted(own.items()):
         _, habit, doubt = habits.get(name, (0, typical, 0.0))
-        groups.append(Group(name, rows, mean, max(error, 1e-9), habit, doubt))
+        groups.append(Group(name, rows, mean, max(error, _TRUE * spread / math.sqrt(rows)), habit, doubt))
     return groups
 
 

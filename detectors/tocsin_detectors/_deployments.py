@@ -24,7 +24,7 @@ _COLUMNS = (
     TIME, "event.outcome", "user.id", _ACTION, _PIPELINE, _STEP, _DEFINITION, _CODE, _OUTPUTS, _NAME, _VERSION,
 )  # fmt: skip
 _STRONGEST = 3.0
-_STRANGER = 1.0  # the largest weight of a deployment by somebody who never worked on a pipeline before
+_STRANGER = 0.5  # the largest weight of a deployment by somebody who never worked on a pipeline before
 
 
 class Onset(NamedTuple):
@@ -59,7 +59,7 @@ def clues(
         window: the window with the finding.
         onset: when the change began.
         model: the model whose deployments count, beside those of pipelines that name no model.
-        outputs: digests of a dataset: of the pipelines that name no model, only those that wrote it count.
+        outputs: digests of a dataset: a pipeline that says that it wrote only others does not count.
         versions: model versions that answer since the onset, and did not before.
     """
     past = Window(window.start - _BACK, window.end, window.past or window.source)
@@ -67,8 +67,10 @@ def clues(
     if not events:
         return
     changes = list(_changes(events, model, set(outputs), set(versions)))
-    yield from _unrecorded(changes, model, versions)
-    near = [change for change in changes if change.time <= onset.last]
+    if unrecorded := list(_unrecorded(changes, model, versions)):
+        yield from unrecorded  # no other deployment explains a version that nobody deployed
+        return
+    near = [change for change in changes if change.time <= onset.last and _may_explain(change, versions)]
     if not near:
         return
     nearest = near[-1]
@@ -81,7 +83,7 @@ def clues(
     words = f"{nearest.what} at {nearest.time:%Y-%m-%d %H:%M}, just before"
     if not _is_usual(nearest, events):
         who = short(nearest.user or "nobody", 24)
-        yield Clue(Verdict.ATTACK, 1.5, f"{words}, by {who}, who did no earlier work on pipelines")
+        yield Clue(Verdict.ATTACK, 2.5, f"{words}, by {who}, who did no earlier work on pipelines")
         weight = min(weight, _STRANGER)
     yield Clue(Verdict.PIPELINE_CHANGE, weight, words)
     if nearest.version is not None and nearest.version in versions:
@@ -106,7 +108,7 @@ def _changes(
             if canonical(name) != canonical(model) or not (deploys or version in versions):
                 continue
             what = f"version {short(str(version), 24)} of {short(name, 24)} was deployed"
-        elif (deploys or fresh) and (not outputs or outputs & set(event[_OUTPUTS] or ())):
+        elif (deploys or fresh) and (not outputs or not event[_OUTPUTS] or outputs & set(event[_OUTPUTS])):
             version = None
             what = (
                 f"pipeline {short(event[_PIPELINE], 24)} {'was deployed' if deploys else 'ran with new code'}"
@@ -114,6 +116,11 @@ def _changes(
         else:
             continue
         yield _Change(event[TIME], event["user.id"], what, version)
+
+
+def _may_explain(change: _Change, versions: Sequence[str]) -> bool:
+    """A deployment of another version does not explain what began with a new version."""
+    return change.version is None or not versions or change.version in versions
 
 
 def _is_usual(change: _Change, events: Sequence[dict[str, Any]]) -> bool:

@@ -162,11 +162,9 @@ def _times(window: Window, earlier: dict[datetime, _Earlier], recent: Sequence[_
     """Since when the calls differ, and whether they did at the same place of the week or of the month."""
     if len(recent) < 2:
         return
-    levels = [one.level for one in earlier.values()]
-    lead = step_or_ramp([*levels, Level(1.0, _SCATTER)])
-    grown = [one for one in levels if one.share > 1.5 * one.error]
-    if lead < -1 and 2 * len(grown) > len(recent):
-        yield Clue(Verdict.DRIFT, min(-lead, 3.0), f"the change grew over {count(len(levels), 'window')}")
+    lead, number = min(_growth([one.level for one in some]) for some in (recent, list(earlier.values())))
+    if lead < -1:
+        yield Clue(Verdict.DRIFT, min(-lead, 3.0), f"the change grew over {count(number, 'earlier window')}")
     elif not any(one.high for one in recent):
         yield Clue(Verdict.DRIFT, -1.5, f"sudden: none of it in {count(len(recent), 'window')} before")
     for cycle, starts in _cycles(window).items():
@@ -182,6 +180,14 @@ def _times(window: Window, earlier: dict[datetime, _Earlier], recent: Sequence[_
             yield Clue(Verdict.CALENDAR, 4.0, words)
             yield Clue(Verdict.ATTACK, -1.0, words)
             return
+
+
+def _growth(levels: Sequence[Level]) -> tuple[float, int]:
+    """The lead of a sudden change over a steady growth, 0 if most levels are low; and the number of levels."""
+    grown = [one for one in levels if one.share > 1.5 * one.error]
+    if 2 * len(grown) <= len(levels):
+        return 0.0, len(levels)
+    return step_or_ramp([*levels, Level(1.0, _SCATTER)]), len(levels)
 
 
 def _onset(
