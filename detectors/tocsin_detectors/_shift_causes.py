@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from tocsin.contract.findings import Score
+from tocsin.clock import format_time
+from tocsin.contract.findings import Json, Score
 from tocsin.contract.streams import TIME
 from tocsin.contract.verdict import Clue, Explanation, Verdict, explained
 from tocsin.contract.windows import Window
@@ -40,6 +41,8 @@ _HIGH, _LOW = 0.4, 0.3  # levels, in units of the window's change
 _SCATTER = 0.1  # of the levels of quiet windows, beside their standard error
 _CLEAR = 3.0  # standard errors
 _WEEKS, _MONTHS = 4, 3
+_SETTLED = 5  # windows after which a change is settled
+_SAME = (0.7, 1.4)  # their levels
 
 
 class Shift(NamedTuple):
@@ -78,14 +81,39 @@ def with_cause(score: Score, cause: Explanation) -> Score:
     return replace(score, reason=reason, evidence={**score.evidence, **cause.to_dict()})
 
 
-def explain(window: Window, shift: Shift) -> Explanation:
-    """The verdict on a finding about a window."""
+def since_settled(before: Score, since: Score, settled: Sequence[Window]) -> Score:
+    """The score of a window since a settled change, with the score against the baseline in the evidence."""
+    facts: dict[str, Json] = {
+        "settled": [format_time(one.start) for one in settled],
+        "baseline.score": before.value,
+        "baseline.reason": before.reason,
+    }
+    name = short(since.subject.id)
+    rest = since.reason.removeprefix(name)
+    reason = f"{name}, compared with the rows since {settled[0].start:%Y-%m-%d}, which come in another order or group"
+    parts = f"{reason}{rest if rest.startswith(':') else ':' + rest}".split("; ")
+    return replace(since, reason=sentence(parts), evidence={**since.evidence, **facts})
+
+
+class Cause(NamedTuple):
+    """The verdict on a change, and the windows since which it is settled, oldest first; none if it is not."""
+
+    explanation: Explanation
+    settled: tuple[Window, ...] = ()
+
+
+def explain(window: Window, shift: Shift) -> Cause:
+    """The verdict on a finding about a window.
+
+    A change is settled after `_SETTLED` windows of about the same level, directly before the window, unless the verdict
+    is an attack. The windows are the oldest of them that are read, so that a slow change adds up against them.
+    """
     now = _finite(shift.read(window))
     if len(now) < _LEAST:
-        return explained([])
+        return Cause(explained([]))
     change = _mean(now) - shift.usual
     if change <= _CLEAR * _error(now):
-        return explained([])
+        return Cause(explained([]))
     found = [_level(shift, span, change) for span in spans(window)]
     earlier = {one.start: one for one in found if one is not None}
     recent = [earlier[s] for s in _recent(window) if s in earlier]
@@ -93,13 +121,28 @@ def explain(window: Window, shift: Shift) -> Explanation:
     before = pl.concat(quiet) if quiet else now.clear()
     began = _onset(window, now, recent, shift.usual)
     versions = _new_versions(now, before)
-    return explained(
+    explanation = explained(
         [
             *callers.clues(now, before, shift.usual),
             *_times(window, earlier, recent),
             *(deployments.clues(window, began, shift.model, versions=versions) if began else ()),
         ]
     )
+    attack = explanation.verdict is Verdict.ATTACK
+    return Cause(explanation, () if attack else _settled(window, list(earlier.values())))
+
+
+def _settled(window: Window, earlier: Sequence[_Earlier]) -> tuple[Window, ...]:
+    same: list[_Earlier] = []
+    for one in reversed(earlier):
+        if not _SAME[0] <= one.level.share <= _SAME[1]:
+            break
+        same.insert(0, one)
+    recent = set(_recent(window)[-_SETTLED:])
+    if len(recent & {one.start for one in same}) < _SETTLED:
+        return ()
+    source = window.past or window.source
+    return tuple(Window(one.start, one.start + window.length, source) for one in same[:_SETTLED])
 
 
 def _finite(rows: pl.DataFrame) -> pl.DataFrame:

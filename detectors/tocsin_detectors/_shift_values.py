@@ -20,7 +20,7 @@ from tocsin.stats.drift import Sample
 from tocsin.stats.histogram import Bins
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import Features
-from tocsin_detectors._shift_causes import COLUMNS
+from tocsin_detectors._shift_causes import COLUMNS, EARLIER_ROWS
 from tocsin_detectors._spelling import canonical
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal
 
@@ -134,3 +134,8 @@ def calls_of(window: Window, model: str, columns: Sequence[str], limit: int) -> 
     where = (Condition(model_rows.MODEL, "in", own),)
     wanted = list(dict.fromkeys((*COLUMNS, *columns)))
     return model_rows.thinned(window.rows(model_rows.STREAM, wanted, where), limit)
+
+
+def settled_calls(windows: Sequence[Window], model: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Calls of a model in the windows of a settled change: of each, as many as of other earlier windows."""
+    return pl.concat([calls_of(one, model, columns, EARLIER_ROWS) for one in windows])

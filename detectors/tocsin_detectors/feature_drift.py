@@ -27,8 +27,8 @@ from tocsin_detectors._callers import VALUE
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._feature_tests import SIGNIFICANT, Test, Tested, describe, reason_of
 from tocsin_detectors._schema_changes import no_baseline, schema_changes, small_models
-from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, with_cause
-from tocsin_detectors._shift_values import FeatureTerms, calls_of
+from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, since_settled, with_cause
+from tocsin_detectors._shift_values import FeatureTerms, calls_of, settled_calls
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
 
 Floats = NDArray[np.float64]
@@ -152,7 +152,7 @@ class FeatureDrift(Detector[Params]):
             vectors = Vectors.of(judged, list(normal.samples))
             tested = self._tested(vectors, normal)
             score = self._judge(model, calls, len(judged), vectors, normal, tested)
-            yield self._explained(window, score, vectors, normal, tested)
+            yield self._explained(window, score, vectors, normal, tested, calls)
             departs = functools.partial(self._answers_depart, window.baseline, model, judged, normal)
             yield from schema_changes(model, vectors, normal, departs)
         if window.changed is None:
@@ -218,18 +218,35 @@ class FeatureDrift(Detector[Params]):
         return Score(Subject("model", model), log_normal_deviate(smallest), reason, evidence)
 
     def _explained(
-        self, window: Window, score: Score, vectors: Vectors, normal: Features, tested: Tested
+        self,
+        window: Window,
+        score: Score,
+        vectors: Vectors,
+        normal: Features,
+        tested: Tested,
+        calls: pl.DataFrame,
+        settled: bool = False,
     ) -> Score:
-        """The score with its likely cause, if it may be a finding."""
+        """The score with its likely cause, if it may be a finding. After a settled change, the score since then."""
         if not is_reached(window, score):
             return score
-        terms = FeatureTerms.of(normal, tested.samples, vectors, tested.significant)
+        model, terms = score.subject.id, FeatureTerms.of(normal, tested.samples, vectors, tested.significant)
 
         def read(one: Window) -> pl.DataFrame:
-            rows = calls_of(one, score.subject.id, (NAMES, VALUES), self.params.max_rows)
+            rows = calls_of(one, model, (NAMES, VALUES), self.params.max_rows)
             return rows.with_columns(pl.Series(VALUE, terms.values(rows))).drop(NAMES, VALUES)
 
-        return with_cause(score, explain(window, Shift(score.subject.id, 0.0, read)))
+        cause = explain(window, Shift(model, 0.0, read))
+        if settled or not cause.settled:
+            return with_cause(score, cause.explanation)
+        known = Vectors.of(settled_calls(cause.settled, model, _COLUMNS), list(normal.samples))
+        since = Features.of(
+            pl.DataFrame([{"model": model, "versions": [], **row} for row in learn(known)], SCHEMA)
+        )
+        again = self._tested(vectors, since)
+        anew = self._judge(model, calls, vectors.rows, vectors, since, again)
+        anew = self._explained(window, anew, vectors, since, again, calls, settled=True)
+        return since_settled(score, anew, cause.settled)
 
     def _shifts(self, samples: dict[str, Sample], normal: Features) -> Iterator[Test]:
         for name, sample in samples.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -26,8 +26,8 @@ from tocsin_detectors._callers import VALUE
 from tocsin_detectors._label_spelling import onto_known, respelled
 from tocsin_detectors._outputs import LABEL, NUMBERS, Outputs, all_labels, terms_of
 from tocsin_detectors._schema_changes import no_baseline, small_models
-from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, with_cause
-from tocsin_detectors._shift_values import calls_of
+from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, since_settled, with_cause
+from tocsin_detectors._shift_values import calls_of, settled_calls
 
 _COLUMNS = (model_rows.VERSION, LABEL, *NUMBERS.values())
 _SIGNIFICANT = 0.01
@@ -141,7 +141,7 @@ class PredictionDrift(Detector[Params]):
                 now = Outputs.of(model_rows.thinned(calls, self.params.max_rows))
                 words = onto_known(filter(None, now.labels), filter(None, before.labels))
                 score = self._judge(model, len(calls), before, now.spelled(words))
-                yield self._explained(window, score, before, now.spelled(words), words)
+                yield self._explained(window, score, before, now.spelled(words))
                 yield from respelled(Subject("model", model), words)
         known = window.baseline.frames["numbers"]["model"].unique().to_list()
         if window.changed is None:
@@ -174,21 +174,29 @@ class PredictionDrift(Detector[Params]):
         return Score(Subject("model", model), log_normal_deviate(log_p), reason, evidence)
 
     def _explained(
-        self, window: Window, score: Score, before: Outputs, now: Outputs, words: Mapping[str, str]
+        self, window: Window, score: Score, before: Outputs, now: Outputs, settled: bool = False
     ) -> Score:
-        """The score with its likely cause, if it may be a finding."""
+        """The score with its likely cause, if it may be a finding. After a settled change, the score since then."""
         if not is_reached(window, score):
             return score
-        tests: Any = score.evidence["tests"]
-        moved = {test.partition(" ")[0] for test, p in tests.items() if p <= _SIGNIFICANT}
-        terms = terms_of(before, now, moved)
+        model, tests = score.subject.id, cast("Mapping[str, float]", score.evidence["tests"])
+        terms = terms_of(
+            before, now, {test.partition(" ")[0] for test, p in tests.items() if p <= _SIGNIFICANT}
+        )
 
         def read(one: Window) -> pl.DataFrame:
-            rows = calls_of(one, score.subject.id, _COLUMNS, self.params.max_rows)
-            labels = canonical_labels(rows[LABEL]).replace(words)
-            return rows.with_columns(pl.Series(VALUE, terms.values(rows, labels)))
+            rows = calls_of(one, model, _COLUMNS, self.params.max_rows)
+            labels = canonical_labels(rows[LABEL])
+            words = onto_known(labels.drop_nulls().unique().sort(), filter(None, before.labels))
+            return rows.with_columns(pl.Series(VALUE, terms.values(rows, labels.replace(words))))
 
-        return with_cause(score, explain(window, Shift(score.subject.id, 0.0, read)))
+        cause = explain(window, Shift(model, 0.0, read))
+        if settled or not cause.settled:
+            return with_cause(score, cause.explanation)
+        since = Outputs.of(settled_calls(cause.settled, model, _COLUMNS))
+        since = since.spelled(onto_known(filter(None, since.labels), filter(None, before.labels)))
+        anew = self._judge(model, int(cast("int", score.evidence["rows"])), since, now)
+        return since_settled(score, self._explained(window, anew, since, now, settled=True), cause.settled)
 
     def _tests(self, before: Outputs, now: Outputs) -> Iterator[tuple[str, float]]:
         limit = self.params.row_limit
