@@ -23,7 +23,7 @@ from tocsin.contract.verdict import Clue, Explanation, Verdict, explained
 from tocsin.contract.windows import Window
 from tocsin.stats.label_change import Level, step_or_ramp
 from tocsin.stats.onset import onset
-from tocsin.words import count, sentence, short
+from tocsin.words import LONGEST, count, sentence, short
 from tocsin_detectors import _callers as callers
 from tocsin_detectors import _deployments as deployments
 from tocsin_detectors._callers import VALUE
@@ -43,6 +43,7 @@ _CLEAR = 3.0  # standard errors
 _WEEKS, _MONTHS = 4, 3
 _SETTLED = 5  # windows after which a change is settled
 _SAME = (0.7, 1.4)  # their levels
+_TOLD = 2  # windows after which a sentence says for how long a change has lasted
 
 
 class Shift(NamedTuple):
@@ -73,12 +74,16 @@ def is_reached(window: Window, score: Score) -> bool:
     return threshold is not None and score.value >= threshold
 
 
-def with_cause(score: Score, cause: Explanation) -> Score:
+def with_cause(score: Score, cause: Cause) -> Score:
     """The score with a verdict: in the sentence behind the name of the subject, and in the evidence."""
-    name = short(score.subject.id)
+    name, told = short(score.subject.id), cause.explanation
     rest = score.reason.removeprefix(name).lstrip()
-    reason = sentence(f"{name}: {cause.lead}: {rest}".split("; "))
-    return replace(score, reason=reason, evidence={**score.evidence, **cause.to_dict()})
+    reason = sentence(f"{name}: {told.lead}: {rest}".split("; "))
+    if cause.same >= _TOLD and told.verdict in (Verdict.UNEXPLAINED, Verdict.DRIFT):
+        like = f"for {cause.same + 1} windows, like rows in another order or group"
+        longer = sentence(f"{name}: {told.lead}, {like}: {rest}".split("; "))
+        reason = longer if len(longer) <= LONGEST else reason
+    return replace(score, reason=reason, evidence={**score.evidence, **told.to_dict()})
 
 
 def since_settled(before: Score, since: Score, settled: Sequence[Window]) -> Score:
@@ -90,15 +95,20 @@ def since_settled(before: Score, since: Score, settled: Sequence[Window]) -> Sco
     }
     name = short(since.subject.id)
     rest = since.reason.removeprefix(name)
-    reason = f"{name}, compared with the rows since {settled[0].start:%Y-%m-%d}, which come in another order or group"
-    parts = f"{reason}{rest if rest.startswith(':') else ':' + rest}".split("; ")
-    return replace(since, reason=sentence(parts), evidence={**since.evidence, **facts})
+    told = f"{name}, against the calls since {settled[0].start:%Y-%m-%d}{rest if rest[:1] == ':' else ':' + rest}"
+    reason = sentence(told.split("; "))
+    kept = reason if len(reason) <= LONGEST else since.reason
+    return replace(since, reason=kept, evidence={**since.evidence, **facts})
 
 
 class Cause(NamedTuple):
-    """The verdict on a change, and the windows since which it is settled, oldest first; none if it is not."""
+    """The verdict on a change, the number of windows directly before with the same change, and the settled windows.
+
+    The windows since which it is settled are in the order of time; there are none if it is not settled.
+    """
 
     explanation: Explanation
+    same: int = 0
     settled: tuple[Window, ...] = ()
 
 
@@ -128,21 +138,23 @@ def explain(window: Window, shift: Shift) -> Cause:
             *(deployments.clues(window, began, shift.model, versions=versions) if began else ()),
         ]
     )
-    attack = explanation.verdict is Verdict.ATTACK
-    return Cause(explanation, () if attack else _settled(window, list(earlier.values())))
+    same = _same(list(earlier.values()))
+    near = len({one.start for one in same} & set(_recent(window)))
+    if near < _SETTLED or explanation.verdict is Verdict.ATTACK:
+        return Cause(explanation, near)
+    source = window.past or window.source
+    first = (Window(one.start, one.start + window.length, source) for one in same[:_SETTLED])
+    return Cause(explanation, near, tuple(first))
 
 
-def _settled(window: Window, earlier: Sequence[_Earlier]) -> tuple[Window, ...]:
+def _same(earlier: Sequence[_Earlier]) -> list[_Earlier]:
+    """The last windows with about the level of this one, without a gap, oldest first."""
     same: list[_Earlier] = []
     for one in reversed(earlier):
         if not _SAME[0] <= one.level.share <= _SAME[1]:
             break
         same.insert(0, one)
-    recent = set(_recent(window)[-_SETTLED:])
-    if len(recent & {one.start for one in same}) < _SETTLED:
-        return ()
-    source = window.past or window.source
-    return tuple(Window(one.start, one.start + window.length, source) for one in same[:_SETTLED])
+    return same
 
 
 def _finite(rows: pl.DataFrame) -> pl.DataFrame:

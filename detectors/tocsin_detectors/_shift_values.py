@@ -26,6 +26,8 @@ from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal
 
 Floats = NDArray[np.float64]
 _HALF = 0.5  # added to each count
+_SPREAD = 0.05  # the least standard deviation of a surprise: that of a nearly constant column is near 0
+_MOST = 5.0  # the largest term of one broken relation in one call
 
 
 class OutputTerms(NamedTuple):
@@ -99,7 +101,10 @@ class FeatureTerms:
         gains = None
         if broken and normal.relations is not None:
             surprise = normal.relations.surprise(vectors.matrix(normal.related))
-            usual, spread = normal.relations.moments[:, 0], np.maximum(normal.relations.moments[:, 1], 1e-3)
+            usual, spread = (
+                normal.relations.moments[:, 0],
+                np.maximum(normal.relations.moments[:, 1], _SPREAD),
+            )
             wanted = np.array([name in broken for name in normal.related])
             gains = np.where(wanted, (surprise.mean(axis=0) - usual) / spread**2, 0.0)
         return cls(list(normal.samples), columns, normal, gains)
@@ -123,7 +128,8 @@ class FeatureTerms:
         relations = self.normal.relations
         if self.gains is not None and relations is not None and set(self.normal.related) <= set(names):
             surprise = relations.surprise(vectors.matrix(self.normal.related))
-            total += (surprise - relations.moments[:, 0]) @ self.gains
+            terms = (surprise - relations.moments[:, 0]) * self.gains
+            total += np.clip(terms, -_MOST, _MOST).sum(axis=1)
         return total
 
 

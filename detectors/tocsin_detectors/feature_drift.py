@@ -238,7 +238,7 @@ class FeatureDrift(Detector[Params]):
 
         cause = explain(window, Shift(model, 0.0, read))
         if settled or not cause.settled:
-            return with_cause(score, cause.explanation)
+            return with_cause(score, cause)
         known = Vectors.of(settled_calls(cause.settled, model, _COLUMNS), list(normal.samples))
         since = Features.of(
             pl.DataFrame([{"model": model, "versions": [], **row} for row in learn(known)], SCHEMA)

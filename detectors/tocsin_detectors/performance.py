@@ -157,7 +157,7 @@ class Performance(Detector[Params]):
             return score
         source = Losses(known, model, self._history, self.params.max_rows)
         shift = source.realized(window) if worst.name in REALIZED else source.estimated()
-        return with_cause(score, explain(window, shift).explanation)
+        return with_cause(score, explain(window, shift))
 
     def _unknown(self, labels: Labels) -> Iterator[Score]:
         if len(labels.calls) >= self.params.min_labels:

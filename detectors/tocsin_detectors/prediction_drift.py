@@ -192,7 +192,7 @@ class PredictionDrift(Detector[Params]):
 
         cause = explain(window, Shift(model, 0.0, read))
         if settled or not cause.settled:
-            return with_cause(score, cause.explanation)
+            return with_cause(score, cause)
         since = Outputs.of(settled_calls(cause.settled, model, _COLUMNS))
         since = since.spelled(onto_known(filter(None, since.labels), filter(None, before.labels)))
         anew = self._judge(model, int(cast("int", score.evidence["rows"])), since, now)
