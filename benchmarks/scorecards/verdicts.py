@@ -1,4 +1,4 @@
-"""Verdicts of feature_drift, prediction_drift and performance on scripted and real causes, see `benchmarks.scorecards.poisoning`.
+"""Verdicts of feature_drift, prediction_drift and performance on scripted and real causes.
 
 A series is the calls of a model by 12 to 30 callers on the days that a verdict reads; the last day is judged. Each
 caller has a population of its own: rows with high or low values of one column are commoner. The same kinds of change
@@ -209,19 +209,21 @@ class Series:
         if self.cause is Verdict.ATTACK:
             if back <= self.since or (self.kind == "weekly" and back % 7 == 0):
                 self._attack(day, after)
-        elif self.cause is Verdict.PIPELINE_CHANGE:
-            if back <= self.since:
-                self._everywhere(day, after, version="8" if self.kind == "version" else "")
         elif self.cause is Verdict.CALENDAR:
             if self._on_calendar(start):
                 self._everywhere(day, after & (self.rng.random(ROWS) < 0.7))
         elif self.kind == "growing":
             self._everywhere(day, self.rng.random(ROWS) < 0.7 * max(1 - back / 40, 0))
-        elif self.kind == "real":
-            self._later(day, after if back <= 0 else np.zeros(ROWS, dtype=bool))
-        elif back <= 0:
-            self._everywhere(day, after)
+        elif back <= self.since:
+            self._changed(day, after)
         return day
+
+    def _changed(self, day: Day, after: NDArray[np.bool_]) -> None:
+        if self.kind == "real":
+            self._later(day, after)
+        else:
+            version = "8" if self.cause is Verdict.PIPELINE_CHANGE and self.kind == "version" else ""
+            self._everywhere(day, after, version)
 
     def _on_calendar(self, start: datetime) -> bool:
         if not self.monthly:
@@ -362,7 +364,7 @@ def measure(seeds: int) -> list[Row]:
 def confusion(table: Table, seeds: int) -> tuple[Counter[tuple[Verdict, str]], list[tuple[str, ...]]]:
     """How often findings about each cause have each verdict, and each finding in detail."""
     counts: Counter[tuple[Verdict, str]] = Counter()
-    detail = []
+    detail: list[tuple[str, ...]] = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         world = World(table, rng)
@@ -374,18 +376,10 @@ def confusion(table: Table, seeds: int) -> tuple[Counter[tuple[Verdict, str]], l
                 for detector in DETECTORS:
                     for judged in judge(detector, window.with_baseline(known[detector.id])):
                         if judged.finding and not judged.score.aspect:
-                            evidence = judged.finding.evidence
-                            counts[cause, str(evidence["verdict"])] += 1
-                            detail.append(
-                                (
-                                    cause,
-                                    series.kind,
-                                    detector.id,
-                                    str(evidence["verdict"]),
-                                    str(evidence["verdict_for"]),
-                                    str(evidence["verdict_against"]),
-                                )
-                            )
+                            evidence = {name: str(value) for name, value in judged.finding.evidence.items()}
+                            counts[cause, evidence["verdict"]] += 1
+                            why = (evidence["verdict"], evidence["verdict_for"], evidence["verdict_against"])
+                            detail.append((cause.value, series.kind, detector.id, *why))
     return counts, detail
 
 

@@ -111,10 +111,10 @@ def _times(at: datetime, now: Level, earlier: Sequence[_Earlier]) -> Iterator[Cl
         return
     recent = earlier[-_LAST:]
     changed = [one for one in recent if _high(one.level)]
-    lead = step_or_ramp([*(one.level for one in recent), now])
+    lead = step_or_ramp([*(one.level for one in earlier), now])
     weight = min(abs(lead), _MOST)
     if lead < -1 and _mean(recent) > _QUIET:
-        yield Clue(Verdict.DRIFT, weight, f"the change grew over {count(len(recent), 'earlier snapshot')}")
+        yield Clue(Verdict.DRIFT, weight, f"the change grew over {count(len(earlier), 'earlier snapshot')}")
     elif not changed and _mean(recent) < _QUIET:
         words = f"sudden: none of it in {count(len(recent), 'earlier snapshot')}"
         yield Clue(Verdict.ATTACK, 1.5, words)

@@ -115,8 +115,9 @@ class Cause(NamedTuple):
 def explain(window: Window, shift: Shift) -> Cause:
     """The verdict on a finding about a window.
 
-    A change is settled after `_SETTLED` windows of about the same level, directly before the window, unless the verdict
-    is an attack. The windows are the oldest of them that are read, so that a slow change adds up against them.
+    A change is settled after `_SETTLED` windows of about the same level, directly before the window, if it began at once,
+    and unless the verdict is an attack. The windows are the oldest of them that are read: a slow change adds up against
+    them, and one that grows is not settled.
     """
     now = _finite(shift.read(window))
     if len(now) < _LEAST:
@@ -140,7 +141,8 @@ def explain(window: Window, shift: Shift) -> Cause:
     )
     same = _same(list(earlier.values()))
     near = len({one.start for one in same} & set(_recent(window)))
-    if near < _SETTLED or explanation.verdict is Verdict.ATTACK:
+    sudden = _began_at_once(list(earlier.values()), same)
+    if near < _SETTLED or not sudden or explanation.verdict is Verdict.ATTACK:
         return Cause(explanation, near)
     source = window.past or window.source
     first = (Window(one.start, one.start + window.length, source) for one in same[:_SETTLED])
@@ -155,6 +157,12 @@ def _same(earlier: Sequence[_Earlier]) -> list[_Earlier]:
             break
         same.insert(0, one)
     return same
+
+
+def _began_at_once(earlier: Sequence[_Earlier], same: Sequence[_Earlier]) -> bool:
+    """Whether the windows before the same ones had nothing of the change, but for one in which it may have begun."""
+    before = [one.level.share for one in earlier[: len(earlier) - len(same)]]
+    return not before or min(before[-2:]) < _LOW
 
 
 def _finite(rows: pl.DataFrame) -> pl.DataFrame:
