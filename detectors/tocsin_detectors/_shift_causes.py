@@ -225,7 +225,7 @@ def _times(window: Window, earlier: dict[datetime, _Earlier], recent: Sequence[_
     """Since when the calls differ, and whether they did at the same place of the week or of the month."""
     if len(recent) < 2:
         return
-    lead, number = min(_growth([one.level for one in some]) for some in (recent, list(earlier.values())))
+    lead, number = min(_growth(window, some) for some in (recent, list(earlier.values())))
     if lead < -1:
         yield Clue(Verdict.DRIFT, min(-lead, 3.0), f"the change grew over {count(number, 'earlier window')}")
     elif not any(one.high for one in recent):
@@ -245,12 +245,14 @@ def _times(window: Window, earlier: dict[datetime, _Earlier], recent: Sequence[_
             return
 
 
-def _growth(levels: Sequence[Level]) -> tuple[float, int]:
+def _growth(window: Window, earlier: Sequence[_Earlier]) -> tuple[float, int]:
     """The lead of a sudden change over a steady growth, 0 if most levels are low; and the number of levels."""
+    levels = [one.level for one in earlier]
     grown = [one for one in levels if one.share > 1.5 * one.error]
     if 2 * len(grown) <= len(levels):
         return 0.0, len(levels)
-    return step_or_ramp([*levels, Level(1.0, _SCATTER)]), len(levels)
+    times = [(one.start - window.start) / window.length for one in earlier]
+    return step_or_ramp([*levels, Level(1.0, _SCATTER)], [*times, 0.0]), len(levels)
 
 
 def _onset(
