@@ -16,7 +16,17 @@ import time
 
 from benchmarks.card import SHARED, Row
 
-FAMILIES = ("poisoning", "drift", "relations", "performance", "extraction", "access", "cloud")
+FAMILIES = (
+    "poisoning",
+    "drift",
+    "relations",
+    "performance",
+    "verdicts",
+    "order",
+    "extraction",
+    "access",
+    "cloud",
+)
 
 
 def measure(family: str, seeds: int) -> tuple[list[Row], float]:

@@ -54,7 +54,8 @@ class Performance(Detector[Params]):
         performance estimation), after isotonic regression of the baseline's labels on its scores. Each figure is compared
         with that of the baseline, one-sided. If chunks of the baseline scatter more than independent calls would, the
         errors grow accordingly. The score is the smallest p-value, adjusted after Benjamini and Hochberg (1995) and
-        expressed as a normal deviate. The time grows linearly with the labels, up to 20,000 for each model.
+        expressed as a normal deviate. A finding names the likely cause, as in feature_drift. The time grows linearly
+        with the labels, up to 20,000 for each model.
     Blind spots
         A model with more than two classes, or without scores. A baseline without labels. Concept drift before its
         labels arrive: the estimate holds only as long as the scores stay calibrated. Labels of calls that are older than

@@ -76,7 +76,8 @@ class PredictionDrift(Detector[Params]):
         the labels have a chi-squared test. The detector's score is the smallest p-value of all tests, adjusted
         after Benjamini and Hochberg (1995) and expressed as a normal deviate. A window with more than
         `row_limit` calls is judged as if it had `row_limit` calls, so that a tiny change in a large window
-        raises no alert.
+        raises no alert. A finding names the likely cause, and a change that lasts is compared with its first windows, as in
+        feature_drift.
     Blind spots
         Concept drift: the truth changes while inputs and answers do not (only true labels show it). A shift of
         class shares is visible only if the model separates the classes. Changes in a few calls out of a
