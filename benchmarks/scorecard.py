@@ -23,7 +23,18 @@ from benchmarks.card import SHARED, Row
 from benchmarks.pooling import pooled
 
 #: The families, the longest first.
-FAMILIES = ("rivals", "poisoning", "extraction", "cloud", "access", "drift", "relations", "performance")
+FAMILIES = (
+    "rivals",
+    "poisoning",
+    "extraction",
+    "cloud",
+    "access",
+    "drift",
+    "order",
+    "verdicts",
+    "relations",
+    "performance",
+)
 Task = tuple[str, int]
 Measured = tuple[list[Row], float]
 Done = Callable[[str], None]

@@ -1,4 +1,8 @@
-"""Verdicts of label_poisoning on scripted causes, see `benchmarks.scorecards.poisoning`."""
+"""Verdicts of label_poisoning on scripted causes, see `benchmarks.scorecards.poisoning`.
+
+Half of the pipeline changes lose no column, but the pipeline of the dataset ran with new code an hour before. So it did
+before half of the attacks.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ class Causes:
 
     def __init__(self, stream: poisoning.Stream) -> None:
         self.stream, self.rng = stream, stream.rng
+        self.deployed: int | None = None  # day of the last deployment of the last series
         features = plain(stream.trusted.drop(stream.label))
         self._encoder = Encoder.of(features)
         labels = stream.trusted[stream.label].to_numpy().astype(np.intp)
@@ -37,7 +42,9 @@ class Causes:
     def series(self, cause: Verdict) -> list[pl.DataFrame]:
         """Daily snapshots; the last one is judged."""
         relation, attack, first = self._relation(), self._attack(), int(self.rng.integers(1, 5))
-        found = []
+        found, self.deployed = [], None
+        if cause in (Verdict.ATTACK, Verdict.PIPELINE_CHANGE) and self.rng.random() < 0.5:
+            self.deployed = DAYS - first if cause is Verdict.ATTACK else DAYS - 1
         for left in range(DAYS - 1, -1, -1):
             batch = self.stream.batch()
             if cause is Verdict.ATTACK and left < first:
@@ -47,7 +54,9 @@ class Causes:
             elif cause is Verdict.CALENDAR and left % 7 == 0:
                 batch = self._moved(batch, relation, 0.8)
             elif cause is Verdict.PIPELINE_CHANGE and left == 0:
-                batch = self._moved(batch, relation, 0.8).drop(self.rng.choice(list(self._encoder.texts)))
+                batch = self._moved(batch, relation, 0.8)
+                if self.deployed is None:
+                    batch = batch.drop(self.rng.choice(list(self._encoder.texts)))
             found.append(batch)
         return found
 
@@ -87,7 +96,8 @@ def verdicts(data: str, streams: list[poisoning.Stream]) -> list[Row]:
         made, detector = Causes(stream), LabelPoisoning(Params())
         for cause in causes:
             for _ in range(SERIES):
-                verdict = _verdict(detector, stream, made.series(cause))
+                series = made.series(cause)
+                verdict = _verdict(detector, stream, series, made.deployed)
                 counts[cause, verdict] += verdict != ""
     rows = []
     for cause in causes:
@@ -101,12 +111,31 @@ def verdicts(data: str, streams: list[poisoning.Stream]) -> list[Row]:
     return [*rows, Row("label_poisoning", data, case, "share", calm, rows[0].trials, 0.02, "<=")]
 
 
-def _verdict(detector: LabelPoisoning, stream: poisoning.Stream, series: list[pl.DataFrame]) -> str:
+def _pipeline(days: list[int]) -> pl.DataFrame:
+    """Daily runs of the dataset's pipeline, with new code on some days."""
+    runs = [
+        {
+            "@timestamp": poisoning.START + timedelta(days=100 + day, hours=-1),
+            "event.outcome": "success",
+            "user.id": "svc-etl",
+            "tocsin.pipeline.name": "applications",
+            "tocsin.pipeline.step": "build",
+            "tocsin.pipeline.code_digest": f"code-{sum(change <= day for change in days)}",
+        }
+        for day in range(-50, DAYS)
+    ]
+    return pl.DataFrame(runs)
+
+
+def _verdict(
+    detector: LabelPoisoning, stream: poisoning.Stream, series: list[pl.DataFrame], deployed: int | None
+) -> str:
     names = [f"series-{day}" for day in range(len(series))]
     events = pl.DataFrame([stream.event(name, 100 + day) for day, name in enumerate(names)])
     rows = dict(zip(names, (frame.lazy() for frame in series), strict=True))
     start = poisoning.START + timedelta(days=100 + len(series) - 1)
-    source = FrameSource.of({"dataset": events}, rows)
+    changes = [-20, -35] if deployed is None else [-20, -35, deployed]
+    source = FrameSource.of({"dataset": events, "pipeline": _pipeline(changes)}, rows)
     window = Window(start, start + timedelta(days=1), source, stream.baseline)
     [found, *_] = judge(detector, window)
     return str(found.score.evidence["verdict"]) if found.finding else ""

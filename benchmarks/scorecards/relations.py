@@ -62,16 +62,16 @@ def _car_loan() -> tuple[list[str], Floats]:
     path = SHARED / "synth_car_loan_nannyml" / "synthetic_car_loan_reference.csv.gz"
     table = pl.read_csv(path, infer_schema_length=10_000)
     table = table.drop("id", "timestamp", "repaid", "y_pred", "y_pred_proba")
-    return _coded(table, [name for name in table.columns if not table.schema[name].is_float()])
+    return coded(table, [name for name in table.columns if not table.schema[name].is_float()])
 
 
 def _census_features() -> tuple[list[str], Floats]:
     table = pl.read_parquet(SHARED / "acs_employment_nannyml" / "employment_MA_reference.pq")
     table = table.drop("id", "year", "employed", "prediction", "predicted_probability")
-    return _coded(table, [name for name in table.columns if not table.schema[name].is_float()])
+    return coded(table, [name for name in table.columns if not table.schema[name].is_float()])
 
 
-def _coded(table: pl.DataFrame, nominal: list[str]) -> tuple[list[str], Floats]:
+def coded(table: pl.DataFrame, nominal: list[str]) -> tuple[list[str], Floats]:
     """Names with the mark of categories, and the rows as numbers: categories as the ranks of their texts."""
     codes = [pl.col(name).cast(pl.String).rank("dense").cast(pl.Float64) for name in nominal]
     names = [f"{name}:category" if name in nominal else name for name in table.columns]

@@ -20,6 +20,8 @@ from tocsin.stats.reference import Reference, Sign
 from tocsin.words import count, short
 from tocsin_detectors import _label_rows as label_rows
 from tocsin_detectors._dataset_aspects import sampled
+from tocsin_detectors._deployments import Onset
+from tocsin_detectors._deployments import clues as deployments
 from tocsin_detectors._label_rows import Batch
 from tocsin_detectors._snapshots import LABEL, Snapshot, read
 
@@ -54,6 +56,9 @@ def explain(
         earlier = list(_earlier(window, name, facts, reference, worst))
         clues += _times(at, now, earlier)
         clues += _writers(batch.snapshot.writer, earlier)
+        began = Onset(earlier[-1].time, at) if earlier and not _high(earlier[-1].level) else None
+        if began is not None:
+            clues += _deployed(window, began, batch.snapshot.digest, clues)
     return explained(clues)
 
 
@@ -105,11 +110,11 @@ def _times(at: datetime, now: Level, earlier: Sequence[_Earlier]) -> Iterator[Cl
     if len(earlier) < 2:
         return
     recent = earlier[-_LAST:]
-    changed = [one for one in recent if one.level.share > _CLEAR * one.level.error]
-    lead = step_or_ramp([*(one.level for one in recent), now])
+    changed = [one for one in recent if _high(one.level)]
+    lead = step_or_ramp([*(one.level for one in earlier), now])
     weight = min(abs(lead), _MOST)
     if lead < -1 and _mean(recent) > _QUIET:
-        yield Clue(Verdict.DRIFT, weight, f"the change grew over {count(len(recent), 'earlier snapshot')}")
+        yield Clue(Verdict.DRIFT, weight, f"the change grew over {count(len(earlier), 'earlier snapshot')}")
     elif not changed and _mean(recent) < _QUIET:
         words = f"sudden: none of it in {count(len(recent), 'earlier snapshot')}"
         yield Clue(Verdict.ATTACK, 1.5, words)
@@ -118,6 +123,25 @@ def _times(at: datetime, now: Level, earlier: Sequence[_Earlier]) -> Iterator[Cl
         yield Clue(Verdict.ATTACK, weight / 2, "it began at once")
         yield Clue(Verdict.DRIFT, -weight / 2, "it began at once")
     yield from _cycles(at, now, earlier)
+
+
+def _deployed(window: Window, began: Onset, digest: str, clues: Sequence[Clue]) -> Iterator[Clue]:
+    """Whether a pipeline was deployed between the last snapshot without the change and this one.
+
+    It explains a moved relation, but neither single labels nor the rows of one group or of one writer: whoever writes a
+    snapshot could choose a day with a deployment.
+    """
+    one = any(clue.cause is Verdict.ATTACK and clue.words.startswith("only ") for clue in clues)
+    moved = any(clue.cause is Verdict.DRIFT and clue.weight > 0 for clue in clues)
+    for clue in deployments(window, began, outputs=[digest]):
+        if clue.cause is not Verdict.PIPELINE_CHANGE:
+            yield clue
+        elif moved and not one:
+            yield clue._replace(weight=2 * clue.weight)
+
+
+def _high(level: Level) -> bool:
+    return level.share > _CLEAR * level.error
 
 
 def _mean(earlier: Sequence[_Earlier]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Window
 from tocsin.datasets.labels import canonical_labels
 from tocsin_detectors import _model_rows as model_rows
-from tocsin_detectors._spelling import pooled
+from tocsin_detectors._spelling import canonical, pooled
 
 LABELS = "label"
 _TWO = 0.95  # share of the two commonest classes of a binary classifier
@@ -54,10 +54,29 @@ def arrived(window: Window, length: timedelta, limit: int) -> Iterator[Labels]:
         yield Labels(part[model_rows.MODEL][0], found.select(SCORE, ANSWER, VALUE), len(labels) - len(found))
 
 
-def _calls(window: Window, length: timedelta, ids: list[str]) -> pl.DataFrame:
-    """The answers of the calls with these ids."""
+def labeled(
+    window: Window, spans: Sequence[Window], model: str, length: timedelta, limit: int, columns: Sequence[str]
+) -> pl.DataFrame:
+    """The labels of a model that arrived in some earlier spans or in the window, with some columns of their calls.
+
+    At most `limit` labels of each span. The calls are read once, from `length` before the first span on.
+    """
+    named = (Condition(model_rows.MODEL, "not_null"),)
+    parts = [span.rows(LABELS, [TIME, ID, model_rows.MODEL, OF, VALUE], named) for span in spans]
+    rows = pl.concat([model_rows.thinned(part, limit) for part in parts]).drop_nulls([OF, VALUE])
+    rows = rows.unique(OF, keep="last", maintain_order=True)
+    first = min(span.start for span in spans)
+    calls = _calls(window, window.start - first + length, rows[OF].to_list(), columns)
+    calls = calls.filter(pl.col("pool") == canonical(model))
+    rows = rows.with_columns(canonical_labels(rows[VALUE]).alias(VALUE))
+    found = rows.select(TIME, OF, VALUE).join(calls, left_on=OF, right_on=ID, how="inner")
+    return found.filter(pl.col(SCORE).is_finite()).sort(TIME, OF)
+
+
+def _calls(window: Window, length: timedelta, ids: list[str], more: Sequence[str] = ()) -> pl.DataFrame:
+    """The answers of the calls with these ids, and more of their columns."""
     where = (Condition(ID, "in", ids), Condition(model_rows.MODEL, "not_null"))
-    columns = [ID, model_rows.MODEL, SCORE, ANSWER]
+    columns = [ID, model_rows.MODEL, SCORE, ANSWER, *more]
     before = window.before(length).scan(model_rows.STREAM, columns, where)
     rows = pl.concat([before, window.scan(model_rows.STREAM, columns, where)]).collect()
     rows = rows.unique(ID, keep="first", maintain_order=True)

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,14 +18,18 @@ from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.severities import Tail
 from tocsin.contract.windows import Baseline, Window
-from tocsin.stats.drift import Sample, counts, effect, log_shift
+from tocsin.stats.drift import Sample, log_shift
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, short
 from tocsin_detectors import _answers as answers
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._answers import SCORE
+from tocsin_detectors._callers import VALUE
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
+from tocsin_detectors._feature_tests import SIGNIFICANT, Test, Tested, describe, reason_of
 from tocsin_detectors._schema_changes import no_baseline, schema_changes, small_models
+from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, since_settled, with_cause
+from tocsin_detectors._shift_values import FeatureTerms, calls_of, settled_calls
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
 
 Floats = NDArray[np.float64]
@@ -34,7 +38,6 @@ _COLUMNS = (model_rows.VERSION, NAMES, VALUES, SCORE)
 _SCHEMAS = 100  # schemas of a model that a baseline learns: the commonest
 _LISTED = 50  # added features in the evidence
 _TOP = 5  # features that the evidence describes
-_SIGNIFICANT = 0.01
 _SHOWN = 0.5  # features with a larger adjusted p-value are not described
 #: The baseline's value that lists the models whose calls carry too few vectors.
 _WITHOUT = "without vectors"
@@ -58,14 +61,6 @@ class Params:
     )
 
 
-class _Test(NamedTuple):
-    """One of the tests of a feature: the logarithm of its p-value. `kind` is values, counts or relation."""
-
-    log_p: float
-    feature: str
-    kind: str
-
-
 class FeatureDrift(Detector[Params]):
     """The inputs of a model have another distribution than in the model's baseline.
 
@@ -84,12 +79,16 @@ class FeatureDrift(Detector[Params]):
         & Inouye, NeurIPS 2020). Relations are learned from 10,000 calls and the first 160 features. The score is
         the smallest p-value of all tests, adjusted after Benjamini and Hochberg (1995) and expressed as a normal
         deviate. A window with more than `row_limit` calls is judged as if it had `row_limit` calls, so that a
-        tiny change in a large window raises no alert. The time grows linearly with the calls.
+        tiny change in a large window raises no alert. For a finding, the detector reads up to 18 earlier windows: the
+        likely cause is weighed from who sends the changed calls, what was deployed, and when. It never changes the
+        score. After a change that began at once and lasted for five windows in the calls of all callers, a window is
+        compared with the first of these windows instead. The time grows linearly with the calls.
     Blind spots
         Concept drift: the relation between inputs and truth changes while the inputs do not; relations of three
         or more features that no sum of two-feature relations shows; changes in a few calls out of a thousand; a baseline
         that already contains the drift; usual values in one or two of the baseline's features, if the true values
-        stand in further ones and the answers hardly depend on these features or are those of a new version.
+        stand in further ones and the answers hardly depend on these features or are those of a new version. Whoever
+        controls the calls of all callers is judged by the new state after five windows with findings.
     False alarms
         Seasons and campaigns that the baseline does not contain; a model that serves several populations whose
         mix changes; a new version with another schema, until a new baseline is fitted. All models share one
@@ -101,7 +100,7 @@ class FeatureDrift(Detector[Params]):
     """
 
     id = "feature_drift"
-    requires = Requires("inference", window="1d", baseline="28d", history="1d", shortest="3d")
+    requires = Requires("inference", window="1d", baseline="28d", history=HISTORY, shortest="3d")
     atlas = ("AML.T0031", "AML.T0015")
     playbook = "model-drift"
     family = Family.MODEL_BEHAVIOR
@@ -157,7 +156,9 @@ class FeatureDrift(Detector[Params]):
                 continue
             judged = model_rows.thinned(calls, self.params.max_rows)
             vectors = Vectors.of(judged, list(normal.samples))
-            yield self._judge(model, calls, judged, vectors, normal)
+            tested = self._tested(vectors, normal)
+            score = self._judge(model, calls, len(judged), vectors, normal, tested)
+            yield self._explained(window, score, vectors, normal, tested, calls)
             departs = functools.partial(self._answers_depart, window.baseline, model, judged, normal)
             yield from schema_changes(model, vectors, normal, departs)
         if window.changed is None:
@@ -179,34 +180,39 @@ class FeatureDrift(Detector[Params]):
         vectors = Vectors.of(calls)
         return vectors.rows - vectors.malformed < self.params.min_rows
 
-    def _judge(
-        self, model: str, calls: pl.DataFrame, judged: pl.DataFrame, vectors: Vectors, normal: Features
-    ) -> Score:
+    def _tested(self, vectors: Vectors, normal: Features) -> Tested:
         samples = {name: Sample.of(vectors.column(name)) for name in vectors.names if name in normal.samples}
         samples = {name: sample for name, sample in samples.items() if sample.rows >= self.params.min_rows}
         tests = [*self._shifts(samples, normal), *self._relations(vectors, normal)]
-        if not tests:
-            return Score(
-                Subject("model", model),
-                0.0,
-                f"{short(model)} has too few vectors with the baseline's features",
-            )
         adjusted = log_benjamini_hochberg([test.log_p for test in tests]).tolist()
-        ranked = sorted(
-            zip(adjusted, tests, strict=True), key=lambda pair: pair[0]
-        )  # ties: the schema's order
+        pairs = zip(adjusted, tests, strict=True)
+        return Tested(samples, sorted(pairs, key=lambda pair: pair[0]))  # ties: the schema's order
+
+    def _judge(
+        self,
+        model: str,
+        calls: pl.DataFrame,
+        judged: int,
+        vectors: Vectors,
+        normal: Features,
+        tested: Tested,
+    ) -> Score:
+        samples, ranked = tested
+        if not ranked:
+            words = f"{short(model)} has too few vectors with the baseline's features"
+            return Score(Subject("model", model), 0.0, words)
         smallest, worst = ranked[0]
-        moved = {test.feature for log_p, test in ranked if log_p <= math.log(_SIGNIFICANT)}
+        moved = {test.feature for log_p, test in ranked if log_p <= math.log(SIGNIFICANT)}
         top = dict.fromkeys(test.feature for log_p, test in ranked if log_p <= math.log(_SHOWN))
         evidence: dict[str, Json] = {
             "rows": len(calls),
-            "rows.judged": len(judged),
+            "rows.judged": judged,
             "baseline.rows": max(sample.rows for sample in normal.samples.values()),
             "p": math.exp(smallest),
-            "tests": len(tests),
+            "tests": len(ranked),
             "moved": sorted(plain(name) for name in moved),
             "features": [
-                _describe(name, samples.get(name), normal.samples[name], ranked) for name in list(top)[:_TOP]
+                describe(name, samples.get(name), normal.samples[name], ranked) for name in list(top)[:_TOP]
             ],
             "added": [plain(name) for name in vectors.names if name not in normal.samples][:_LISTED],
             "removed": [plain(name) for name in normal.samples if name not in vectors.names],
@@ -214,18 +220,49 @@ class FeatureDrift(Detector[Params]):
             "versions": model_rows.versions(calls),
             "baseline.versions": normal.versions,
         }
-        reason = _reason(model, worst, len(moved), len(samples))
+        reason = reason_of(model, worst, len(moved), len(samples))
         return Score(Subject("model", model), log_normal_deviate(smallest), reason, evidence)
 
-    def _shifts(self, samples: dict[str, Sample], normal: Features) -> Iterator[_Test]:
+    def _explained(
+        self,
+        window: Window,
+        score: Score,
+        vectors: Vectors,
+        normal: Features,
+        tested: Tested,
+        calls: pl.DataFrame,
+        settled: bool = False,
+    ) -> Score:
+        """The score with its likely cause, if it may be a finding. After a settled change, the score since then."""
+        if not is_reached(window, score):
+            return score
+        model, terms = score.subject.id, FeatureTerms.of(normal, tested.samples, vectors, tested.significant)
+
+        def read(one: Window) -> pl.DataFrame:
+            rows = calls_of(one, model, (NAMES, VALUES), self.params.max_rows)
+            return rows.with_columns(pl.Series(VALUE, terms.values(rows))).drop(NAMES, VALUES)
+
+        cause = explain(window, Shift(model, 0.0, read))
+        if settled or not cause.settled:
+            return with_cause(score, cause)
+        known = Vectors.of(settled_calls(cause.settled, model, _COLUMNS), list(normal.samples))
+        since = Features.of(
+            pl.DataFrame([{"model": model, "versions": [], **row} for row in learn(known)], SCHEMA)
+        )
+        again = self._tested(vectors, since)
+        anew = self._judge(model, calls, vectors.rows, vectors, since, again)
+        anew = self._explained(window, anew, vectors, since, again, calls, settled=True)
+        return since_settled(score, anew, cause.settled)
+
+    def _shifts(self, samples: dict[str, Sample], normal: Features) -> Iterator[Test]:
         for name, sample in samples.items():
             nominal = is_nominal(name)
             found = log_shift(normal.samples[name], sample, nominal=nominal, row_limit=self.params.row_limit)
-            yield _Test(found.counts_log_p, name, "counts")
+            yield Test(found.counts_log_p, name, "counts")
             if not nominal:
-                yield _Test(found.ks_log_p, name, "values")
+                yield Test(found.ks_log_p, name, "values")
 
-    def _relations(self, vectors: Vectors, normal: Features) -> Iterator[_Test]:
+    def _relations(self, vectors: Vectors, normal: Features) -> Iterator[Test]:
         if normal.relations is None:
             return
         matrix = vectors.matrix(normal.related)  # a call that lacks a feature predicts the others worse
@@ -235,38 +272,4 @@ class FeatureDrift(Detector[Params]):
             matrix = np.random.default_rng(0).choice(matrix, self.params.row_limit, replace=False)
         found = normal.relations.log_p(normal.relations.surprise(matrix))
         for name, log_p in zip(normal.related, found, strict=True):
-            yield _Test(log_p, name, "relation")
-
-
-def _describe(
-    name: str, now: Sample | None, before: Sample, ranked: list[tuple[float, _Test]]
-) -> dict[str, Json]:
-    log_p, test = next(pair for pair in ranked if pair[1].feature == name)
-    facts: dict[str, Json] = {"feature": plain(name), "test": test.kind, "p": math.exp(log_p)}
-    if now is None:
-        return facts
-    nominal = is_nominal(name)
-    size = effect(before, now, nominal=nominal)
-    bins, _ = before.binned(nominal=nominal)
-    was, is_now = counts(before, now, nominal=nominal)
-    return facts | {
-        "psi": size.psi,
-        "jensen_shannon": size.jensen_shannon,
-        "wasserstein_sd": size.wasserstein_sd,
-        "marks": bins.marks.tolist(),
-        "exact": bins.exact,
-        "baseline": was.tolist(),
-        "window": is_now.tolist(),
-    }
-
-
-def _reason(model: str, worst: _Test, moved: int, features: int) -> str:
-    if not moved:
-        return f"{short(model)} receives inputs as before: 0 of {count(features, 'feature')} changed"
-    what = {
-        "values": "is shifted",
-        "counts": "has its values in other shares",
-        "relation": "no longer fits the other features",
-    }[worst.kind]
-    others = f"; {moved} of {count(features, 'feature')} changed" if moved > 1 else ""
-    return f"{short(model)} receives other inputs than before: {short(plain(worst.feature))} {what}{others}"
+            yield Test(log_p, name, "relation")

@@ -96,7 +96,7 @@ class LabelPoisoning(Detector[Params]):
         that batches without a trigger almost never reach. The score is the largest of all these values. Exact
         values that no trusted row has together, and 10 % of flips in a group, are at least `high`. For a finding,
         the detector also tests up to 16 earlier snapshots: the cause is weighed from when, where and how the
-        labels changed. The cause never changes the score.
+        labels changed, and from what was deployed. The cause never changes the score.
     Blind spots
         Clean-label attacks; triggers in fewer than five rows, in columns with two or three values, or spread
         over wide ranges; a few flips in a group of fewer than 100 rows; poisoned rows that the baseline already

@@ -19,9 +19,11 @@ from tocsin.errors import BaselineError
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, short
 from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors._known_losses import Losses
 from tocsin_detectors._known_performance import ESTIMATED, REALIZED, SCHEMA, Known, Test
 from tocsin_detectors._labeled_calls import ANSWER, SCORE, Binary, Labels, arrived, positive_class
 from tocsin_detectors._schema_changes import no_baseline
+from tocsin_detectors._shift_causes import explain, is_reached, with_cause
 
 _SIGNIFICANT = math.log(0.01)
 
@@ -53,7 +55,8 @@ class Performance(Detector[Params]):
         performance estimation), after isotonic regression of the baseline's labels on its scores. Each figure is compared
         with that of the baseline, one-sided. If chunks of the baseline scatter more than independent calls would, the
         errors grow accordingly. The score is the smallest p-value, adjusted after Benjamini and Hochberg (1995) and
-        expressed as a normal deviate. The time grows linearly with the labels, up to 20,000 for each model.
+        expressed as a normal deviate. A finding names the likely cause, as in feature_drift. The time grows linearly
+        with the labels, up to 20,000 for each model.
     Blind spots
         A model with more than two classes, or without scores. A baseline without labels. Concept drift before its
         labels arrive: the estimate holds only as long as the scores stay calibrated. Labels of calls that are older than
@@ -114,7 +117,8 @@ class Performance(Detector[Params]):
         self._estimate(window, known, tests, facts)
         for name in sorted(known):
             if tests[name]:
-                yield _score(name, tests[name], facts[name] | {"baseline.labels": known[name].rows})
+                more: dict[str, Json] = {"baseline.labels": known[name].rows}
+                yield self._score(window, known[name], name, tests[name], facts[name] | more)
         yield from beside
 
     @property
@@ -139,6 +143,25 @@ class Performance(Detector[Params]):
             if len(answers.scores) >= self.params.min_rows:
                 tests[name].extend(known[name].estimated(answers))
 
+    def _score(
+        self, window: Window, known: Known, model: str, tests: list[Test], facts: dict[str, Json]
+    ) -> Score:
+        adjusted = log_benjamini_hochberg([test.log_p for test in tests]).tolist()
+        log_p, worst = min(zip(adjusted, tests, strict=True), key=lambda pair: (pair[0], pair[1].log_p))
+        evidence: dict[str, Json] = {
+            **facts,
+            "p": math.exp(log_p),
+            "realized": {test.name: test.facts for test in tests if test.name in REALIZED},
+            "estimated": {test.name: test.facts for test in tests if test.name in ESTIMATED},
+        }
+        reason = _reason(model, log_p, worst, tests)
+        score = Score(Subject("model", model), log_normal_deviate(log_p), reason, evidence)
+        if not is_reached(window, score):
+            return score
+        source = Losses(known, model, self._history, self.params.max_rows)
+        shift = source.realized(window) if worst.name in REALIZED else source.estimated()
+        return with_cause(score, explain(window, shift))
+
     def _unknown(self, labels: Labels) -> Iterator[Score]:
         if len(labels.calls) >= self.params.min_labels:
             yield no_baseline(labels.model, f"received {count(len(labels.calls), 'label')}")
@@ -156,20 +179,6 @@ class Performance(Detector[Params]):
 
 def _named(model: str, known: Mapping[str, Known]) -> str | None:
     return model_rows.find({name: name for name in known}, model)
-
-
-def _score(model: str, tests: list[Test], facts: dict[str, Json]) -> Score:
-    adjusted = log_benjamini_hochberg([test.log_p for test in tests]).tolist()
-    log_p, worst = min(zip(adjusted, tests, strict=True), key=lambda pair: (pair[0], pair[1].log_p))
-    evidence: dict[str, Json] = {
-        **facts,
-        "p": math.exp(log_p),
-        "realized": {test.name: test.facts for test in tests if test.name in REALIZED},
-        "estimated": {test.name: test.facts for test in tests if test.name in ESTIMATED},
-    }
-    return Score(
-        Subject("model", model), log_normal_deviate(log_p), _reason(model, log_p, worst, tests), evidence
-    )
 
 
 def _reason(model: str, log_p: float, worst: Test, tests: list[Test]) -> str:

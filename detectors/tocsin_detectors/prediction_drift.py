@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score, Subject
@@ -23,12 +23,14 @@ from tocsin.stats.log_tails import log_chi_squared_tail
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, listed, short
 from tocsin_detectors import _model_rows as model_rows
-from tocsin_detectors._label_spelling import merged, onto_known, respelled
+from tocsin_detectors._callers import VALUE
+from tocsin_detectors._label_spelling import onto_known, respelled
+from tocsin_detectors._outputs import LABEL, NUMBERS, Outputs, all_labels, terms_of
 from tocsin_detectors._schema_changes import no_baseline, small_models
+from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, since_settled, with_cause
+from tocsin_detectors._shift_values import calls_of, settled_calls
 
-_LABEL = "tocsin.output.label"
-_NUMBERS = {"score": "tocsin.output.score", "confidence": "tocsin.output.confidence"}
-_COLUMNS = (model_rows.VERSION, _LABEL, *_NUMBERS.values())
+_COLUMNS = (model_rows.VERSION, LABEL, *NUMBERS.values())
 _SIGNIFICANT = 0.01
 _LABELS_SHOWN = 20
 _MEAN_WEIGHT = 6.0  # the test of the mean has the weight of this many other tests
@@ -60,53 +62,6 @@ class Params:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Outputs:
-    """The answers of one model: its numbers by name, and how often it returned each label (None: no label)."""
-
-    versions: list[str]
-    numbers: Mapping[str, Sample]
-    labels: Mapping[str | None, int]
-
-    @classmethod
-    def of(cls, calls: pl.DataFrame) -> _Outputs:
-        numbers = {name: Sample.of(calls[column].to_numpy()) for name, column in _NUMBERS.items()}
-        labels = calls.group_by(canonical_labels(calls[_LABEL])).len().sort(_LABEL)
-        return cls(model_rows.versions(calls), numbers, dict(labels.iter_rows()))
-
-    @classmethod
-    def read(cls, baseline: Baseline, model: str) -> _Outputs | None:
-        models = baseline.frames["numbers"]["model"].unique().to_list()
-        known = model_rows.find({name: name for name in models}, model)
-        if known is None:
-            return None
-        numbers = baseline.frames["numbers"].filter(pl.col("model") == known)
-        labels = baseline.frames["labels"].filter(pl.col("model") == known)
-        labels = labels.group_by(canonical_labels(labels["label"]).alias("label")).agg(pl.col("count").sum())
-        columns = zip(numbers["output"], numbers["values"], numbers["missing"], strict=True)
-        return cls(
-            numbers["versions"][0].to_list(),
-            {name: Sample(values.to_numpy(), missing) for name, values, missing in columns},
-            dict(labels.select("label", "count").iter_rows()),
-        )
-
-    def spelled(self, words: Mapping[str, str]) -> _Outputs:
-        """The same answers; a label that is a key of `words` is counted under its value."""
-        given = {label: count for label, count in self.labels.items() if label is not None}
-        labels: dict[str | None, int] = {}
-        labels.update(merged(given, words).items())
-        if None in self.labels:
-            labels[None] = self.labels[None]
-        return replace(self, labels=labels)
-
-    @property
-    def rows(self) -> int:
-        return sum(self.labels.values())
-
-    def label_counts(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
-        return np.array([self.labels.get(label, 0) for label in labels], dtype=np.int64)
-
-
 class PredictionDrift(Detector[Params]):
     """The answers of a model have another distribution than in the model's baseline.
 
@@ -122,7 +77,8 @@ class PredictionDrift(Detector[Params]):
         the labels have a chi-squared test. The detector's score is the smallest p-value of all tests, adjusted
         after Benjamini and Hochberg (1995) and expressed as a normal deviate. A window with more than
         `row_limit` calls is judged as if it had `row_limit` calls, so that a tiny change in a large window
-        raises no alert.
+        raises no alert. A finding names the likely cause, and a change that lasts is compared with its first windows, as in
+        feature_drift.
     Blind spots
         Concept drift: the truth changes while inputs and answers do not (only true labels show it). A shift of
         class shares is visible only if the model separates the classes. Changes in a few calls out of a
@@ -137,7 +93,7 @@ class PredictionDrift(Detector[Params]):
     """
 
     id = "prediction_drift"
-    requires = Requires("inference", window="1d", baseline="28d", history="1d", shortest="3d")
+    requires = Requires("inference", window="1d", baseline="28d", history=HISTORY, shortest="3d")
     atlas = ("AML.T0031", "AML.T0015")
     playbook = "model-drift"
     family = Family.MODEL_BEHAVIOR
@@ -159,7 +115,7 @@ class PredictionDrift(Detector[Params]):
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
             if len(calls) < self.params.min_rows:
                 continue
-            outputs = _Outputs.of(model_rows.thinned(calls, self.params.max_rows))
+            outputs = Outputs.of(model_rows.thinned(calls, self.params.max_rows))
             labels += [(model, label, count) for label, count in outputs.labels.items()]
             numbers += [
                 (model, outputs.versions, name, sample.values, sample.missing)
@@ -181,19 +137,20 @@ class PredictionDrift(Detector[Params]):
         for model, calls in models.items():
             if len(calls) < self.params.min_rows:
                 continue
-            before = _Outputs.read(window.baseline, model)
+            before = Outputs.read(window.baseline, model)
             if before is None:
                 yield no_baseline(model, f"answered {count(len(calls), 'call')}")
             else:
-                now = _Outputs.of(model_rows.thinned(calls, self.params.max_rows))
+                now = Outputs.of(model_rows.thinned(calls, self.params.max_rows))
                 words = onto_known(filter(None, now.labels), filter(None, before.labels))
-                yield self._judge(model, len(calls), before, now.spelled(words))
+                score = self._judge(model, len(calls), before, now.spelled(words))
+                yield self._explained(window, score, before, now.spelled(words))
                 yield from respelled(Subject("model", model), words)
         known = window.baseline.frames["numbers"]["model"].unique().to_list()
         if window.changed is None:
             yield from small_models(window, self.id, models, known, self.params.min_rows)
 
-    def _judge(self, model: str, rows: int, before: _Outputs, now: _Outputs) -> Score:
+    def _judge(self, model: str, rows: int, before: Outputs, now: Outputs) -> Score:
         tests = dict(self._tests(before, now))
         adjusted = _adjusted(tests)
         worst = min(adjusted, key=lambda name: (adjusted[name], tests[name], name))
@@ -211,7 +168,7 @@ class PredictionDrift(Detector[Params]):
             ],
             "labels": {
                 label or "(none)": [before.labels.get(label, 0), now.labels.get(label, 0)]
-                for label in _all_labels(before, now)[:_LABELS_SHOWN]
+                for label in all_labels(before, now)[:_LABELS_SHOWN]
             },
             "versions": now.versions,
             "baseline.versions": before.versions,
@@ -219,7 +176,32 @@ class PredictionDrift(Detector[Params]):
         reason = _reason(model, log_p, worst, before, now)
         return Score(Subject("model", model), log_normal_deviate(log_p), reason, evidence)
 
-    def _tests(self, before: _Outputs, now: _Outputs) -> Iterator[tuple[str, float]]:
+    def _explained(
+        self, window: Window, score: Score, before: Outputs, now: Outputs, settled: bool = False
+    ) -> Score:
+        """The score with its likely cause, if it may be a finding. After a settled change, the score since then."""
+        if not is_reached(window, score):
+            return score
+        model, tests = score.subject.id, cast("Mapping[str, float]", score.evidence["tests"])
+        terms = terms_of(
+            before, now, {test.partition(" ")[0] for test, p in tests.items() if p <= _SIGNIFICANT}
+        )
+
+        def read(one: Window) -> pl.DataFrame:
+            rows = calls_of(one, model, _COLUMNS, self.params.max_rows)
+            labels = canonical_labels(rows[LABEL])
+            words = onto_known(labels.drop_nulls().unique().sort(), filter(None, before.labels))
+            return rows.with_columns(pl.Series(VALUE, terms.values(rows, labels.replace(words))))
+
+        cause = explain(window, Shift(model, 0.0, read))
+        if settled or not cause.settled:
+            return with_cause(score, cause)
+        since = Outputs.of(settled_calls(cause.settled, model, _COLUMNS))
+        since = since.spelled(onto_known(filter(None, since.labels), filter(None, before.labels)))
+        anew = self._judge(model, int(cast("int", score.evidence["rows"])), since, now)
+        return since_settled(score, self._explained(window, anew, since, now, settled=True), cause.settled)
+
+    def _tests(self, before: Outputs, now: Outputs) -> Iterator[tuple[str, float]]:
         limit = self.params.row_limit
         for name, sample in now.numbers.items():
             normal = before.numbers[name]
@@ -231,14 +213,10 @@ class PredictionDrift(Detector[Params]):
                 yield "score counts", found.counts_log_p
                 if len(sample.values) and len(normal.values):
                     yield "score mean", log_mean_shift(normal.values, sample.values, limit)
-        labels = _all_labels(before, now)
+        labels = all_labels(before, now)
         weight = min(1.0, limit / now.rows)
         mix = chi_squared(before.label_counts(labels), now.label_counts(labels) * weight)
         yield "labels", log_chi_squared_tail(mix.statistic, mix.freedom)
-
-
-def _all_labels(before: _Outputs, now: _Outputs) -> list[str | None]:
-    return sorted(before.labels.keys() | now.labels.keys(), key=lambda label: label or "")
 
 
 def _adjusted(tests: Mapping[str, float]) -> dict[str, float]:
@@ -265,7 +243,7 @@ def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
     }
 
 
-def _reason(model: str, log_p: float, worst: str, before: _Outputs, now: _Outputs) -> str:
+def _reason(model: str, log_p: float, worst: str, before: Outputs, now: Outputs) -> str:
     if log_p > math.log(_SIGNIFICANT):
         return f"{short(model)} answers as before"
     name = short(model)

@@ -21,6 +21,7 @@ ALERT = {
     "subject_id": "applications",
     "severity": "high",
     "technique": "AML.T0020,AML.T0059",
+    "verdict": "pipeline change",
 }
 
 
@@ -46,6 +47,8 @@ def parse(matchers: list[str]) -> tuple[Matcher, ...]:
         ("technique!=AML.T0059", False),  # none of them
         ('technique=~"AML[.]T00.*"', True),
         ('subject_id="a \\"b\\""', False),
+        ('verdict="pipeline change"', True),
+        ("verdict!=attack", True),
     ],
 )
 def test_matchers(text: str, hit: bool) -> None:

@@ -42,7 +42,7 @@ def judged(events: pl.DataFrame, baseline: Baseline, **params: Any) -> tuple[flo
 def test_a_finding_shows_what_moved_before_and_after(baseline):
     _, evidence, reason = judged(calls(1000, seed=2, day=DAY, change="units", share=0.1), baseline)
     assert reason.startswith(
-        "credit receives other inputs than before: income has its values in other shares; "
+        "credit: cause unexplained: receives other inputs than before: income has its values in other shares; "
     )
     assert {"income", "debt"} <= set(evidence["moved"])
     top = evidence["features"][0]

@@ -39,7 +39,9 @@ def test_late_labels_tell_how_the_model_performs(baseline):
     calls, truth = answers(600, 1, DAY), labels(600, 1, DAY, delay=30, random=0.9)
     (finding,) = findings(baseline, calls, truth)
     assert finding.window_start == START + timedelta(days=DAY + 30)
-    assert finding.reason.startswith("credit performs worse by the labels that arrived: AUC 0.")
+    assert finding.reason.startswith(
+        "credit: cause unexplained: performs worse by the labels that arrived: AUC 0."
+    )
     assert finding.evidence["labels"] == 600
     realized: Any = finding.evidence["realized"]
     assert realized["AUC"]["now"] < realized["AUC"]["before"] - 0.2

@@ -39,7 +39,9 @@ def finding(events: pl.DataFrame, baseline: Baseline, **params: Any) -> Finding:
 def test_a_finding_shows_answers_before_and_after(baseline):
     events = calls(1000, seed=2, day=DAY, change="indebted", share=0.5, version="2")
     found = finding(events, baseline)
-    assert found.reason.startswith("credit returns another score than before: mean 0.37, before 0.27")
+    assert found.reason.startswith(
+        "credit: cause unexplained: returns another score than before: mean 0.37, before 0.27"
+    )
     assert found.reason.endswith("; new model version 2")
     evidence: Any = found.evidence
     score = evidence["outputs"][0]
@@ -55,7 +57,7 @@ def test_labels_alone_are_enough():
     only = ["@timestamp", "event.id", "tocsin.model.name", LABEL]
     baseline = fitted(calls(2000, seed=20, days=28).select(only))
     found = finding(calls(1000, seed=2, day=DAY, change="indebted").select(only), baseline)
-    assert found.reason.startswith("credit returns another mix of labels than before")
+    assert found.reason.startswith("credit: cause unexplained: returns another mix of labels than before")
     quiet = calls(1000, seed=3, day=DAY).select(only)
     assert not evaluate("prediction_drift", {"inference": quiet}, baseline=baseline).findings
 

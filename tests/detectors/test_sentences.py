@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,13 +10,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin.contract.findings import Score, Subject
+from tocsin.contract.verdict import Explanation, Verdict
+from tocsin.contract.windows import FrameSource, Window
 from tocsin.stats.reference import _named
 from tocsin.words import LONGEST
 from tocsin_detectors import (
     _access_story,
+    _feature_tests,
     _label_rows,
     dataset_profile,
-    feature_drift,
     model_extraction,
     prediction_drift,
     pyod,
@@ -24,7 +28,11 @@ from tocsin_detectors import (
 from tocsin_detectors._access_points import Hit
 from tocsin_detectors._access_touches import Touch
 from tocsin_detectors._profiles import DISTINCT, DISTINCT_SHARE, LABEL, ROWS, Name
+from tocsin_detectors._shift_causes import Cause, since_settled, with_cause
 
+START, DAY = datetime(2026, 3, 2, tzinfo=UTC), timedelta(days=1)
+VERDICTS = st.sampled_from([Explanation(verdict) for verdict in Verdict])
+CAUSES = st.tuples(VERDICTS, st.integers(0, 8)).map(lambda drawn: Cause(*drawn))
 TEXT = st.text("abcXYZ_-/:é", max_size=12)
 NAMES = st.builds(lambda text, times: text * times or "a", TEXT, st.integers(1, 40))
 COUNTS = st.integers(0, 10**7)
@@ -60,10 +68,16 @@ def test_dataset_profile(name: str, departed: Any, schema: Any, stranger: str | 
         fits(dataset_profile._reason(name, departed, schema, stranger), name)
 
 
-@given(NAMES, NAMES, st.sampled_from(["values", "counts", "relation"]), st.integers(0, 9999))
-def test_feature_drift(model: str, feature: str, kind: str, moved: int) -> None:
-    test = feature_drift._Test(0.0, feature, kind)
-    fits(feature_drift._reason(model, test, moved, 9999), model)
+@given(NAMES, NAMES, st.sampled_from(["values", "counts", "relation"]), st.integers(0, 9999), CAUSES)
+def test_feature_drift(model: str, feature: str, kind: str, moved: int, cause: Cause) -> None:
+    test = _feature_tests.Test(0.0, feature, kind)
+    reason = _feature_tests.reason_of(model, test, moved, 9999)
+    fits(reason, model)
+    explained = with_cause(Score(Subject("model", model), 1.0, reason), cause)
+    fits(explained.reason, model)
+    settled = [Window(START, START + DAY, FrameSource({}))]
+    for since in (explained, Score(Subject("model", model), 1.0, reason)):
+        fits(since_settled(since, since, settled).reason, model)
 
 
 @given(NAMES, NAMES, COLUMNS, st.integers(0, 10**5), st.integers(0, 10**4))
@@ -82,11 +96,19 @@ def test_model_extraction(user: str, model: str, queries: int, statistic: str) -
     fits(model_extraction._reason(user, model, queries, statistic), user)
 
 
-@given(NAMES, st.sampled_from(["labels", "score counts", "score values", "confidence values"]), COLUMNS)
-def test_prediction_drift(model: str, worst: str, versions: list[str]) -> None:
+@given(
+    NAMES, st.sampled_from(["labels", "score counts", "score values", "confidence values"]), COLUMNS, CAUSES
+)
+def test_prediction_drift(model: str, worst: str, versions: list[str], cause: Cause) -> None:
     numbers = {name: SimpleNamespace(values=np.array([0.1234])) for name in ("score", "confidence")}
     before, now = (SimpleNamespace(numbers=numbers, versions=found) for found in ([], versions))
-    fits(prediction_drift._reason(model, 0.0, worst, before, now), model)  # type: ignore[arg-type]
+    reason = prediction_drift._reason(model, 0.0, worst, before, now)  # type: ignore[arg-type]
+    fits(reason, model)
+    explained = with_cause(Score(Subject("model", model), 1.0, reason), cause)
+    fits(explained.reason, model)
+    settled = [Window(START, START + DAY, FrameSource({}))]
+    for since in (explained, Score(Subject("model", model), 1.0, reason)):
+        fits(since_settled(since, since, settled).reason, model)
 
 
 @given(NAMES, st.integers(1, 10**6), COUNTS, st.floats(1, 1e6), COLUMNS)

@@ -19,8 +19,8 @@ from tocsin.contract.findings import Severity, Subject
 from tocsin.contract.times import Times
 
 #: The labels of an alert, as matchers and `group_by` name them.
-LABELS = ("namespace", "detector", "subject_type", "subject_id", "severity", "technique")
-#: The labels that identify an alert. A changed severity or technique therefore never creates a second alert.
+LABELS = ("namespace", "detector", "subject_type", "subject_id", "severity", "technique", "verdict")
+#: The labels that identify an alert. A changed severity, technique or verdict therefore never creates a second alert.
 IDENTITY = LABELS[:4]
 
 
@@ -129,7 +129,11 @@ class Alert:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels that matchers and `group_by` use. Several techniques are joined by commas."""
+        """The labels that matchers and `group_by` use. Several techniques are joined by commas.
+
+        `verdict` is that of the newest finding's evidence (`tocsin.contract.verdict`); empty if it has none.
+        """
+        verdict = self.evidence.get("verdict")
         return {
             "namespace": self.namespace,
             "detector": self.detector,
@@ -137,6 +141,7 @@ class Alert:
             "subject_id": self.subject.id,
             "severity": self.severity.value,
             "technique": ",".join(self.techniques),
+            "verdict": verdict if isinstance(verdict, str) else "",
         }
 
     @property

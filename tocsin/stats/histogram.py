@@ -44,6 +44,14 @@ class Bins:
         each = upto - np.searchsorted(values, self.marks, "left")
         return np.append(each, len(values) - each.sum())
 
+    def places(self, column: Floats) -> NDArray[np.intp]:
+        """The bin of each value of a column in any order; missing values have the bin after the last one."""
+        found = np.searchsorted(self.marks, column, "left")
+        if self.exact and len(self.marks):
+            nearest = np.minimum(found, len(self.marks) - 1)
+            found = np.where(self.marks[nearest] == column, nearest, len(self.marks))
+        return np.where(np.isfinite(column), found, len(self.marks) + 1)
+
 
 def quantiles(values: Floats, levels: tuple[float, ...]) -> Floats:
     """The quantiles of a sorted sample at these levels, without duplicates. Each is a value of the sample.

@@ -64,20 +64,22 @@ def flips_or_shift(p: Floats, labels: Codes, null: FlipNull, hypothesis: int) ->
     return flips - shift + 0.5 * float(np.log(len(labels)))
 
 
-def step_or_ramp(levels: Sequence[Level]) -> float:
+def step_or_ramp(levels: Sequence[Level], times: Sequence[float] = ()) -> float:
     """The log-likelihood of a sudden change minus that of a steady growth, from levels in order of time.
 
-    Both models are 0 up to a snapshot and have one coefficient after it; the best such snapshot of each counts.
+    Both models are 0 up to a snapshot and have one coefficient after it; the best such snapshot of each counts. Without
+    `times` (rising, in any unit), the snapshots are evenly spaced.
     """
     y = np.array([one.share for one in levels])
     weight = 1 / np.maximum([one.error for one in levels], 1e-9) ** 2
-    places = np.arange(len(y))
+    at = np.asarray(times if len(times) else np.arange(len(y)), dtype=np.float64)
+    before = np.concatenate((at[:1] - np.median(np.diff(at)) if len(at) > 1 else at[:1] - 1, at[:-1]))
     best = []
     for grows in (False, True):
         fits = []
-        for start in places:
-            after = np.maximum(places - start + 1.0, 0.0)
-            x = after if grows else np.minimum(after, 1.0)
+        for start in before:
+            after = np.maximum(at - start, 0.0)
+            x = after if grows else (after > 0).astype(np.float64)
             slope = max(float((weight * x * y).sum() / (weight * x * x).sum()), 0.0)
             fits.append(float((weight * (y - slope * x) ** 2).sum()))
         best.append(min(fits, default=0.0))

@@ -73,8 +73,7 @@ class Relations:
         codings: the bins of each column.
         weights: bins × bins; the contribution of each bin of a row to the predicted share of each bin.
         shares: bins; the share of the rows in each bin.
-        moments: columns × 3; mean, standard deviation and skewness of the surprise of rows that were not fitted on, and
-            of one row with the largest surprise.
+        moments: columns × 3; mean, standard deviation and skewness of the surprise of rows that were not fitted on.
         rows: number of these rows.
     """
 
@@ -89,9 +88,7 @@ class Relations:
         """Fit to a matrix, rows × columns, with at least two rows. `nominal`: which columns have codes of categories.
 
         The surprise of each fifth of the rows is that in regressions on the others, so that it is as large as the
-        surprise of new rows. One row of the largest surprise is added to them (Laplace's rule of succession): it stands
-        for values that are too rare for the baseline. A column that is constant there would otherwise have no variance,
-        and a single new row any deviate.
+        surprise of new rows.
         """
         bins = int(np.clip(TOTAL_BINS // max(len(nominal), 1) - 2, *_BINS))
         codings = tuple(
@@ -110,7 +107,6 @@ class Relations:
             weights = _regressions(every - sums[k], total - squares[k], others, starts)
             shares = (every - sums[k]) / others
             surprise[fold == k] = _surprise(hot[fold == k], places[fold == k], weights, shares, starts)
-        surprise = np.vstack((surprise, np.full((1, len(codings)), -math.log(_LEAST_SHARE))))
         moments = np.column_stack((surprise.mean(axis=0), surprise.std(axis=0), _skewness(surprise)))
         weights = _regressions(every, total, len(matrix), starts)
         return cls(codings, weights, every / len(matrix), moments, len(matrix))
@@ -121,13 +117,18 @@ class Relations:
         return _surprise(_hot(places, int(starts[-1])), places, self.weights, self.shares, starts)
 
     def log_p(self, surprise: Floats) -> list[float]:
-        """For each column, log p of the hypothesis that the mean surprise has not risen, one-sided."""
+        """For each column, log p of the hypothesis that the mean surprise has not risen, one-sided.
+
+        A value that none of the rows had may still occur in three of as many rows (Jovanovic & Levy 1997): a nearly
+        constant column has no smaller spread than these would give it.
+        """
         n, m = len(surprise), self.rows
+        least = -math.log(_LEAST_SHARE) * math.sqrt(3 / m)
         error = math.sqrt(1 / n + 1 / m)
         lean = max(1 / n**2 - 1 / m**2, 0.0) / error**3  # skewness of a difference of two means
         found = []
         for mean, (usual, spread, skewness) in zip(surprise.mean(axis=0), self.moments, strict=True):
-            z = (float(mean) - usual) / (spread * error)
+            z = (float(mean) - usual) / (max(spread, least) * error)
             found.append(log_mean_tail(z, skewness * lean))
         return found
 

@@ -1,0 +1,84 @@
+"""The answers of one model in a baseline or a window, and the ones that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tocsin.contract.windows import Baseline
+from tocsin.datasets.labels import canonical_labels
+from tocsin.stats.drift import Sample
+from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors._label_spelling import merged
+from tocsin_detectors._shift_values import OutputTerms, Term, log_ratios
+
+LABEL = "tocsin.output.label"
+NUMBERS = {"score": "tocsin.output.score", "confidence": "tocsin.output.confidence"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The answers of one model: its numbers by name, and how often it returned each label (None: no label)."""
+
+    versions: list[str]
+    numbers: Mapping[str, Sample]
+    labels: Mapping[str | None, int]
+
+    @classmethod
+    def of(cls, calls: pl.DataFrame) -> Outputs:
+        numbers = {name: Sample.of(calls[column].to_numpy()) for name, column in NUMBERS.items()}
+        labels = calls.group_by(canonical_labels(calls[LABEL])).len().sort(LABEL)
+        return cls(model_rows.versions(calls), numbers, dict(labels.iter_rows()))
+
+    @classmethod
+    def read(cls, baseline: Baseline, model: str) -> Outputs | None:
+        models = baseline.frames["numbers"]["model"].unique().to_list()
+        known = model_rows.find({name: name for name in models}, model)
+        if known is None:
+            return None
+        numbers = baseline.frames["numbers"].filter(pl.col("model") == known)
+        labels = baseline.frames["labels"].filter(pl.col("model") == known)
+        labels = labels.group_by(canonical_labels(labels["label"]).alias("label")).agg(pl.col("count").sum())
+        columns = zip(numbers["output"], numbers["values"], numbers["missing"], strict=True)
+        return cls(
+            numbers["versions"][0].to_list(),
+            {name: Sample(values.to_numpy(), missing) for name, values, missing in columns},
+            dict(labels.select("label", "count").iter_rows()),
+        )
+
+    def spelled(self, words: Mapping[str, str]) -> Outputs:
+        """The same answers; a label that is a key of `words` is counted under its value."""
+        given = {label: count for label, count in self.labels.items() if label is not None}
+        labels: dict[str | None, int] = {}
+        labels.update(merged(given, words).items())
+        if None in self.labels:
+            labels[None] = self.labels[None]
+        return replace(self, labels=labels)
+
+    @property
+    def rows(self) -> int:
+        return sum(self.labels.values())
+
+    def label_counts(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
+        return np.array([self.labels.get(label, 0) for label in labels], dtype=np.int64)
+
+
+def all_labels(before: Outputs, now: Outputs) -> list[str | None]:
+    return sorted(before.labels.keys() | now.labels.keys(), key=lambda label: label or "")
+
+
+def terms_of(before: Outputs, now: Outputs, moved: AbstractSet[str]) -> OutputTerms:
+    """The terms of the outputs that moved: `labels`, and the names of numbers."""
+    numbers = {
+        NUMBERS[name]: Term.of(before.numbers[name], sample)
+        for name, sample in now.numbers.items()
+        if name in moved
+    }
+    labels = all_labels(before, now) if "labels" in moved else []
+    ratios = log_ratios(before.label_counts(labels), now.label_counts(labels))
+    return OutputTerms(numbers, dict(zip(labels, ratios.tolist(), strict=True)))
