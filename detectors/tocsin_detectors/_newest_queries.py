@@ -25,7 +25,7 @@ _NEWEST, _SHARE = SIZES[3], 1 - 1 / GROWTH
 #: other limits than those of the newest, so the two scores of one attack differ.
 _PART = 0.7
 #: The time of a principal's first and of its last call.
-FIRST, LAST = Measure("first", "min", TIME), Measure("last", "max", TIME)
+TIMES = (Measure("first", "min", TIME), Measure("last", "max", TIME))
 
 
 def unusual(
