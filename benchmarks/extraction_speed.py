@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -107,6 +106,7 @@ def requests(
     return pl.DataFrame(
         {
             "@timestamp": start + pl.Series(times).cast(pl.Duration("us")),
+            "event.ingested": start + pl.Series(times + 2_000_000).cast(pl.Duration("us")),
             "event.id": pl.select(pl.format("request-{}", number)).to_series(),
             "user.id": pl.select(pl.format("p{}", pl.Series(who))).to_series(),
             "tocsin.features.values": pl.Series(rows).arr.to_list(),
@@ -151,17 +151,25 @@ def measure(folder: Path, paths: Sequence[Path]) -> dict[str, float]:
     """CPU seconds and peak MiB of one window, and the numbers of principals with a score and with a finding."""
     threshold, names = json.loads((folder / "threshold.json").read_text())
     frames = {name: pl.read_parquet(folder / f"baseline-{name}.parquet") for name in names}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = _peak()
     window = Window(START, START + DAY, Files(paths), Baseline(frames, threshold=threshold))
     began = time.process_time()
     judged = list(judge(ModelExtraction(Params()), window))
     return {
         "cpu": time.process_time() - began,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak": _peak(),
         "before": before,
         "scores": len(judged),
         "findings": sum(one.finding is not None for one in judged),
     }
+
+
+def _peak() -> float:
+    """Peak memory of this process in MiB. `ru_maxrss` would be that of the process that started it, if larger."""
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
+    return int(line.split()[1]) / 1024
 
 
 def main() -> None:
@@ -192,8 +200,9 @@ def main() -> None:
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             cost.append(found["cpu"])
             print(
-                f"{count:>10,} requests of {principals:,} principals: {found['cpu']:6.1f} CPU-s, peak {found['peak']:,.0f} MiB "
-                f"({found['before']:,.0f} before), {found['scores']:,.0f} scores, {found['findings']:,.0f} findings",
+                f"{count:>10,} requests of {principals:,} principals: {found['cpu']:6.1f} CPU-s, "
+                f"peak {found['peak']:,.0f} MiB ({found['before']:,.0f} before), "
+                f"{found['scores']:,.0f} scores, {found['findings']:,.0f} findings",
                 flush=True,
             )
     exponent = math.log(cost[1] / cost[0]) / math.log(SMALLER)

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tocsin.contract.query import COUNT, Condition, Where
-from tocsin.contract.streams import ID, TIME
+from tocsin.contract.streams import ID, INGESTED, TIME
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.dependence import Dependence, Pair
 from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
@@ -32,7 +32,7 @@ SPELLING = "spelling"
 
 SCORE, LABEL = "tocsin.output.score", "tocsin.output.label"
 
-_COLUMNS = (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
+_COLUMNS = (TIME, ID, INGESTED, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
 #: The confidence of a classifier that returns only a probability: the probability of the more probable class.
 SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).then(
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
@@ -218,7 +218,7 @@ class HonestQueries:
             for d in self.domains
         ]
         rows = _matrix(self.rows).astype(np.float32).astype(np.float64)
-        return Reference(rows, self.rows[USER].to_list(), known, self.dependence.rounded())
+        return Reference(rows, self.rows[USER].to_list(), known, self.dependence.rounded(), 32)
 
     @functools.cached_property
     def signs(self) -> Signs:

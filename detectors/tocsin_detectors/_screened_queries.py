@@ -43,7 +43,9 @@ from tocsin_detectors._spelling import canonical
 FEW = 200
 #: A principal is judged on all queries if one block reaches the first part of the threshold, or two the second part: long
 #: runs have a smaller normal excess.
-_ONE, _TWO = 0.7, 0.35
+_ONE, _TWO = 0.8, 0.35
+#: Of the others, the most unusual are judged on all queries, up to this number of queries: a smaller window is judged whole.
+_WHOLE = 50_000
 #: Share of queries of the blocks that 32 bits cannot tell from an earlier one, from which on all queries are judged.
 _ALIKE = 0.05
 #: At most so many models are screened, those with the most calls: each needs a scan of its own.
@@ -54,18 +56,22 @@ _BATCH = 100_000
 
 @dataclass(frozen=True)
 class Cleared:
-    """A principal (`pool`) whose blocks are like honest ones: the second highest z, and how many queries were compared."""
+    """A principal (`pool`) whose blocks are like honest ones: the second highest z, and how many queries were compared.
+
+    `part`: how near the blocks are to being unusual, 0 to 1.
+    """
 
     pool: str
     model: str
     z: float
+    part: float
     compared: int
     distinct: int
 
 
 def cleared(
     window: Window, busy: pl.DataFrame, models: Sequence[tuple[str, HonestQueries]], threshold: float
-) -> Iterator[Cleared]:
+) -> list[Cleared]:
     """The principals and models that need no comparison of all queries; all other pairs do.
 
     Args:
@@ -78,13 +84,17 @@ def cleared(
     sizes = dict(large.group_by("of").agg(pl.col("count").sum()).iter_rows())
     known = [(m, k) for m, k in models if sizes.get(canonical(m)) and BLOCK in k.honest.norms]
     known.sort(key=lambda pair: (-sizes[canonical(pair[0])], pair[0]))
-    for model, honest in known[:_MOST_MODELS]:
+    found: list[Cleared] = []
+    for model, honest in known[:_MOST_MODELS] if sum(sizes.values()) > _WHOLE else ():
         of_model = large.filter(pl.col("of") == canonical(model))
         owners = dict(
             of_model.group_by("pool", maintain_order=True).agg(pl.col(USER).unique()).sort("pool").iter_rows()
         )
         calls = _read(window, of_model, [*owners], honest)
-        yield from _cleared(calls, model, owners, honest, threshold)
+        found += _cleared(calls, model, owners, honest, threshold)
+    found.sort(key=lambda one: (-one.part, one.pool, one.model))
+    judged = np.cumsum([one.distinct for one in found])
+    return found[int(np.searchsorted(judged, _WHOLE, "right")) :]
 
 
 def without(busy: pl.DataFrame, clear: Sequence[Cleared]) -> pl.DataFrame:
@@ -98,11 +108,11 @@ def without(busy: pl.DataFrame, clear: Sequence[Cleared]) -> pl.DataFrame:
 class _Calls:
     """The distinct calls of one model that fit its baseline, by principal in the order of time."""
 
-    values: NDArray[np.float32]
+    vectors: NDArray[np.float32]
+    rows: NDArray[np.uint32]  # the row of each call in `vectors`
     confidence: NDArray[np.float32]
     starts: NDArray[np.intp]
     stops: NDArray[np.intp]
-    fit: NDArray[np.bool_]  # by principal: whether all of its calls fit
 
 
 def _read(window: Window, of_model: pl.DataFrame, pools: Sequence[str], known: HonestQueries) -> _Calls:
@@ -117,7 +127,7 @@ def _read(window: Window, of_model: pl.DataFrame, pools: Sequence[str], known: H
         & WIDTH.eq(known.width)
         & (2 * PRESENT >= WIDTH)
     )
-    frame = (
+    return _ordered(
         rows.select(
             pl.col(USER).replace_strict(codes, default=None, return_dtype=pl.Int32).alias("code"),
             TIME,
@@ -127,27 +137,28 @@ def _read(window: Window, of_model: pl.DataFrame, pools: Sequence[str], known: H
             pl.when(fits).then(pl.col(VALUES).cast(pl.List(pl.Float32))).alias("values"),
         )
         .filter(pl.col("code").is_not_null())
-        .collect(engine="streaming")
+        .collect(engine="streaming"),
+        len(pools),
+        known.width,
     )
-    return _ordered(frame, len(pools), known.width)
 
 
 def _ordered(frame: pl.DataFrame, pools: int, width: int) -> _Calls:
-    fits = frame["values"].is_not_null().to_numpy()
-    fit = np.bincount(frame["code"].to_numpy(), ~fits, pools) == 0
-    vectors = np.full((len(frame), width), np.nan, dtype=np.float32)
-    vectors[fits] = frame["values"].drop_nulls().explode().fill_null(np.nan).to_numpy().reshape(-1, width)
-    light = frame.drop("values").with_row_index("row").sort("code", TIME, "id")
-    light = light.filter(pl.struct("code", "key").is_first_distinct())
-    code, order = light["code"].to_numpy(), light["row"].to_numpy()
-    places = np.searchsorted(code, np.arange(pools + 1))
-    return _Calls(
-        vectors[order],
-        light["confidence"].fill_null(np.nan).to_numpy(),
-        places[:-1],
-        places[1:],
-        fit,
-    )
+    """The distinct calls of principals all of whose calls fit. Vectors stay where they are, so that none is copied."""
+    values, light = frame["values"], frame.drop("values")
+    del frame
+    fits = values.is_not_null()
+    light = light.with_columns(row=fits.cum_sum() - 1)
+    flat = values.drop_nulls().explode()
+    del values
+    vectors = (flat.fill_null(np.nan) if flat.null_count() else flat).to_numpy().reshape(-1, width)
+    if not fits.all():
+        light = light.filter(~pl.col("code").is_in(light["code"].filter(~fits).unique().implode()))
+    light = light.sort("code", TIME, "id")
+    light = light.filter((pl.col("key") + pl.col("code").hash()).is_first_distinct())
+    places = np.searchsorted(light["code"].to_numpy(), np.arange(pools + 1))
+    confidence = light["confidence"].fill_null(np.nan).to_numpy()
+    return _Calls(vectors, light["row"].to_numpy(), confidence, places[:-1], places[1:])
 
 
 def _cleared(
@@ -158,12 +169,13 @@ def _cleared(
     while first < len(pools):
         last = int(np.searchsorted(calls.stops, calls.starts[first] + _BATCH, "right"))
         last = min(max(last, first + 1), len(pools))
-        part = pools[first:last]
-        z = _batch(calls, slice(first, last), part, [_name(owners[pool], pool) for pool in part], known)
+        some = pools[first:last]
+        z = _batch(calls, slice(first, last), some, [_name(owners[pool], pool) for pool in some], known)
         for place, (worst, second, number) in enumerate(z, first):
             size = int(calls.stops[place] - calls.starts[place])
-            if number and calls.fit[place] and worst < _ONE * threshold and second < _TWO * threshold:
-                yield Cleared(pools[place], model, second, number * BLOCK, size)
+            part = max(worst / _ONE, second / _TWO) / threshold
+            if number and part < 1:
+                yield Cleared(pools[place], model, second, part, number * BLOCK, size)
         first = last
 
 
@@ -178,7 +190,8 @@ def _batch(
     """For each principal: the highest and the second highest z of its blocks, and the number of blocks."""
     starts, stops = calls.starts[part], calls.stops[part]
     offset, stop = int(starts[0]), int(stops[-1])
-    values = np.where(np.isnan(calls.values[offset:stop]), np.float32(-np.inf), calls.values[offset:stop])
+    values = calls.vectors[calls.rows[offset:stop]]
+    values[np.isnan(values)] = -np.inf
     confidence = calls.confidence[offset:stop]
     place = np.arange(stop - offset) - np.repeat(starts - offset, stops - starts)
     signs = known.signs.of(np.ascontiguousarray(values.T), confidence, place)

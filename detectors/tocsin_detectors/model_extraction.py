@@ -173,7 +173,7 @@ class ModelExtraction(Detector[Params]):
         busy, clear = self._busy(counts, window), list[Cleared]()
         threshold = self.threshold or window.baseline.threshold or self.floor
         if window.changed is None:
-            clear = list(cleared(window, busy, models, threshold))
+            clear = cleared(window, busy, models, threshold)
         else:
             suspects = unusual(window, busy, models, self.params.sub_windows, threshold)
             busy = busy.filter(pl.col("pool").is_in(suspects.implode()))

@@ -202,7 +202,9 @@ class Reference:
         owners: Sequence[str],
         known: Sequence[Domain],
         dependence: Dependence | None = None,
+        bits: int = 64,
     ) -> None:
+        self._kind = np.float64 if bits == 64 else np.float32  # of distances
         self._dependence = dependence or Dependence((), ())
         self._space = Space(rows)
         self._domains = known
@@ -218,7 +220,7 @@ class Reference:
         values, ranks = filled(rows), self._space.ranks(rows)
         codes = np.array([self._codes.get(owner, -1) for owner in owners], dtype=np.int64)
         others = self._owners if len(self._codes) > 1 else self._owners + len(self._codes)
-        far = nearest(ranks, self._ranks, codes, others)
+        far = nearest(ranks.astype(self._kind), self._ranks.astype(self._kind), codes, others)
         new = np.column_stack([d.unseen(v) for d, v in zip(self._domains, values.T, strict=True)])
         joint = self._dependence.rare(values)
         return Placed(values, new, ranks, self._space.deviations(rows), far, joint)
