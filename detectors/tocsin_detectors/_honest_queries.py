@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tocsin.contract.query import COUNT, Condition, Where
-from tocsin.contract.streams import ID, TIME
+from tocsin.contract.streams import ID, INGESTED, TIME
 from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.dependence import Dependence, Pair
 from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits, filled
+from tocsin.stats.screening import Signs
 from tocsin.stats.tails import Tail
 from tocsin_detectors._alignment import FURTHER, Aligned, Shape, align
 from tocsin_detectors._spelling import pooled
@@ -30,15 +32,15 @@ SPELLING = "spelling"
 
 SCORE, LABEL = "tocsin.output.score", "tocsin.output.label"
 
-_COLUMNS = (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
+_COLUMNS = (TIME, ID, INGESTED, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
 #: The confidence of a classifier that returns only a probability: the probability of the more probable class.
-_SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).then(
+SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).then(
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
 )
-_WIDTH = pl.col(VALUES).list.len()
-_PRESENT = pl.col(VALUES).list.eval(pl.element().is_finite().fill_null(value=False)).list.sum().fill_null(0)
+WIDTH = pl.col(VALUES).list.len()
+PRESENT = pl.col(VALUES).list.eval(pl.element().is_finite().fill_null(value=False)).list.sum().fill_null(0)
 #: Equal vectors are one query; a call with a vector without values is a query of its own.
-_KEY = pl.when(_PRESENT > 0).then(pl.col(VALUES).hash()).otherwise(pl.col(ID).hash())
+KEY = pl.when(PRESENT > 0).then(pl.col(VALUES).hash()).otherwise(pl.col(ID).hash())
 _MODELS = pl.Schema(
     {
         "names": pl.String(),
@@ -85,7 +87,7 @@ def distinct(window: Window, length: timedelta | None = None, where: Where = ())
         pl.lit(0) if length is None else pl.col(TIME).dt.epoch("us") // (length // timedelta(microseconds=1))
     )
     return (
-        calls.with_columns(pl.coalesce(CONFIDENCE, _SURE), interval=interval, key=_KEY)
+        calls.with_columns(pl.coalesce(CONFIDENCE, SURE), interval=interval, key=KEY)
         .unique([USER, MODEL, "interval", "key"], keep="first", maintain_order=True)
         .drop("key")
         .sort(USER, MODEL, maintain_order=True)
@@ -129,7 +131,7 @@ class HonestQueries:
 
         Edits of earlier queries are excluded from the features' domains and from the reference rows.
         """
-        shapes = calls.group_by(NAMES, _WIDTH.alias("width")).agg(
+        shapes = calls.group_by(NAMES, WIDTH.alias("width")).agg(
             pl.col(USER).n_unique().alias("users"), pl.len()
         )
         shapes = shapes.sort("users", "len", NAMES, "width").select(NAMES, "width")
@@ -208,6 +210,33 @@ class HonestQueries:
         """The distinct calls of this model in the baseline's shape, and those that cannot be judged by it."""
         return _aligned(calls, Shape(self.names, self.width))
 
+    @functools.cached_property
+    def rounded(self) -> Reference:
+        """The reference with values of 32 bits, for queries that are held so."""
+        known = [
+            Domain(_round(d.low), _round(d.high), d.whole, d.closed and tuple(map(_round, d.closed)))
+            for d in self.domains
+        ]
+        rows = _matrix(self.rows).astype(np.float32).astype(np.float64)
+        return Reference(rows, self.rows[USER].to_list(), known, self.dependence.rounded(), 32)
+
+    @functools.cached_property
+    def signs(self) -> Signs:
+        """What the cheap signs of queries compare with, in 32 bits."""
+        rows = _matrix(self.rows)
+        rows = np.where(np.isfinite(rows), rows, np.nan)
+        empty = np.isnan(rows).all(axis=0)
+        rows[:, empty] = 0.0
+        spread = np.nanstd(rows, axis=0)
+        known = [Domain(_round(d.low), _round(d.high), d.whole, None) for d in self.domains]
+        return Signs(
+            known,
+            self.dependence.rounded(),
+            np.nanmean(rows, axis=0).astype(np.float32),
+            np.where(spread > 0, spread, 1.0).astype(np.float32),
+            self.honest.doubt,
+        )
+
     def queries(self, calls: pl.DataFrame, runs: int) -> Iterator[tuple[Queries, pl.DataFrame]]:
         """Calls of this model by principal: as `Queries`, and the rows of these queries.
 
@@ -223,6 +252,10 @@ class HonestQueries:
         yield from _placed(calls[np.concatenate(rows)] if rows else calls, self.reference)
 
 
+def _round(value: float) -> float:
+    return float(np.float32(value))
+
+
 def _dependence(part: Mapping[str, pl.DataFrame], limit: float | None) -> Dependence:
     """The dependence of a model's features; empty if an older baseline does not have it."""
     cuts = [
@@ -236,7 +269,7 @@ def _dependence(part: Mapping[str, pl.DataFrame], limit: float | None) -> Depend
 
 
 def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFrame:
-    return calls.filter(pl.col(NAMES).eq_missing(pl.lit(names, pl.String)), _WIDTH.eq(width))
+    return calls.filter(pl.col(NAMES).eq_missing(pl.lit(names, pl.String)), WIDTH.eq(width))
 
 
 def _aligned(calls: pl.DataFrame, shape: Shape) -> Aligned:
@@ -246,10 +279,10 @@ def _aligned(calls: pl.DataFrame, shape: Shape) -> Aligned:
     differ from others only in features that the shape lacks.
     """
     found = align(calls.with_row_index("row"), shape)
-    unclear = [found.rest, found.calls.filter(2 * _PRESENT < _WIDTH)]
+    unclear = [found.rest, found.calls.filter(2 * PRESENT < WIDTH)]
     known = found.calls
     if found.reshaped:
-        known = known.sort(USER, TIME, ID).with_columns(key=_KEY)
+        known = known.sort(USER, TIME, ID).with_columns(key=KEY)
         repeated = ~pl.struct(USER, "interval", "key").is_first_distinct()
         unclear.append(known.filter(repeated, pl.col(FURTHER) > 0))
         known = known.filter(~repeated).drop("key")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from tocsin.contract.query import Condition, Measure
-from tocsin.contract.streams import TIME
+from tocsin.contract.streams import INGESTED, TIME
 from tocsin.contract.windows import Window
 from tocsin.stats.extraction import SIZES
 from tocsin_detectors._honest_queries import MODEL, USER, HonestQueries, distinct
@@ -24,8 +24,13 @@ _NEWEST, _SHARE = SIZES[3], 1 - 1 / GROWTH
 #: A principal is judged on all queries if the newest reach this part of the threshold. Sub-windows of all queries have
 #: other limits than those of the newest, so the two scores of one attack differ.
 _PART = 0.7
-#: The time of a principal's first and of its last call.
-FIRST, LAST = Measure("first", "min", TIME), Measure("last", "max", TIME)
+#: The time of a principal's first call, and the ingest times of its first and of its last call to arrive. The sender chooses
+#: the event time, so it does not say what is new.
+TIMES = (
+    Measure("first", "min", TIME),
+    Measure("arrived", "min", INGESTED),
+    Measure("last", "max", INGESTED),
+)
 
 
 def unusual(
@@ -39,7 +44,7 @@ def unusual(
 
     Args:
         window: a window that is evaluated early.
-        busy: the number of calls by spelling, with the columns `USER`, `pool`, `count`, `first` and `last`.
+        busy: the number of calls by spelling, with the columns `USER`, `pool`, `count`, `arrived` and `last`.
         models: the models of the baseline.
         runs: maximum number of runs of each size that are judged for a principal.
         threshold: the threshold of the score.
@@ -56,22 +61,25 @@ def unusual(
 
 
 def _newest(window: Window, busy: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The newest calls of each principal, read together for principals with similar numbers of calls.
+    """The calls of each principal that arrived last, read together for principals with similar numbers of calls.
 
-    The time since which calls are read is estimated from the principal's rate.
+    The ingest time since which calls are read is estimated from the rate at which the principal's calls arrive. All calls
+    of a principal are read if they arrived together, or have no ingest time.
     """
-    pools = busy.group_by("pool").agg(pl.col("count").sum(), pl.col("first").min(), pl.col("last").max())
+    pools = busy.group_by("pool").agg(pl.col("count").sum(), pl.col("arrived").min(), pl.col("last").max())
     part = (_NEWEST / pl.col("count")).clip(_SHARE, 1)
     pools = pools.with_columns(
-        since=pl.col("last") - (pl.col("last") - pl.col("first")) * part,
+        since=(pl.col("last") - (pl.col("last") - pl.col("arrived")) * part),
         level=(pl.col("count") / _NEWEST).clip(1).log(4).floor(),
     )
     for _, alike in pools.group_by("level", maintain_order=True):
-        since = Condition(TIME, ">=", alike["since"].min())
+        known = not alike["since"].null_count()
+        since = [Condition(INGESTED, ">=", alike["since"].min())] if known else []
         names = busy.filter(pl.col("pool").is_in(alike["pool"].implode()))[USER].unique()
         named = [] if names.null_count() else [Condition(USER, "in", names.to_list())]
-        calls = distinct(window, where=[since, *named]).join(
+        calls = distinct(window, where=[*since, *named]).join(
             alike.select(pl.col("pool").alias(USER), "since"), on=USER, maintain_order="left"
         )
-        newest = calls.filter(pl.col(TIME) >= pl.col("since"))
-        yield newest.with_columns(pooled(newest[MODEL]).alias("of"))
+        new = pl.col("since").is_null() | (pl.col(INGESTED) >= pl.col("since"))
+        calls = calls.filter(new.fill_null(value=True))
+        yield calls.with_columns(pooled(calls[MODEL]).alias("of"))

@@ -100,12 +100,19 @@ def _pairs(window: Window) -> pl.DataFrame:
     return pairs.group_by("pool", "of").agg(pl.col("count").sum())
 
 
-def without_features(window: Window, models: Sequence[str], least: int) -> Iterator[Score]:
-    """The principals with at least `least` calls of known models that carry no feature vector."""
-    now = _without_features(window, models).filter(pl.col("count") >= least)
+def without_features(
+    window: Window, with_them: pl.DataFrame, models: Sequence[str], least: int
+) -> Iterator[Score]:
+    """The principals with at least `least` calls of known models that carry no feature vector.
+
+    `with_them` is the number of the window's calls with features by principal and model.
+    """
+    now = _without_features(window, with_them, models).filter(pl.col("count") >= least)
     if now.is_empty():
         return
-    before = _without_features(window.before(USUAL), models).select(
+    earlier = window.before(USUAL)
+    known = earlier.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
+    before = _without_features(earlier, known, models).select(
         "pool", "of", usual=pl.col("count") * (window.length / USUAL)
     )
     now = now.join(before, on=["pool", "of"], how="left").with_columns(pl.col("usual").fill_null(0.0))
@@ -114,10 +121,9 @@ def without_features(window: Window, models: Sequence[str], least: int) -> Itera
         yield not_judged(Subject("principal", who), f"no features for {model}", reason, calls, usual)
 
 
-def _without_features(window: Window, models: Sequence[str]) -> pl.DataFrame:
+def _without_features(window: Window, with_them: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
     """Number of calls without features by canonical principal (`pool`) and model (`of`), with one spelling of both."""
     every = window.summary(STREAM, [USER, MODEL], [COUNT], [Condition(MODEL, "not_null")])
-    with_them = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
     counts = every.join(with_them, on=[USER, MODEL], how="left", nulls_equal=True, suffix="_with")
     counts = counts.with_columns(
         pl.col("count") - pl.col("count_with").fill_null(0),

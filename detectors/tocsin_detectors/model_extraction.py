@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -41,8 +41,9 @@ from tocsin_detectors._honest_queries import (
     distinct,
     sampled,
 )
-from tocsin_detectors._newest_queries import FIRST, GROWTH, LAST, unusual
-from tocsin_detectors._spelling import canonical, changed, pooled
+from tocsin_detectors._newest_queries import GROWTH, TIMES, unusual
+from tocsin_detectors._screened_queries import Cleared, cleared, without
+from tocsin_detectors._spelling import NOBODY, canonical, changed, pooled
 from tocsin_detectors._unjudged_queries import (
     earliest,
     scattered,
@@ -170,13 +171,16 @@ class ModelExtraction(Detector[Params]):
         if window.baseline not in self._read:
             self._read[window.baseline] = list(HonestQueries.read(window.baseline))
         models = self._read[window.baseline]
-        busy = self._busy(window)
-        if window.changed is not None:
-            threshold = self.threshold or window.baseline.threshold or self.floor
+        counts = window.summary(STREAM, [USER, MODEL], [COUNT, *TIMES], KNOWN)
+        busy, clear = self._busy(counts, window), list[Cleared]()
+        threshold = self.threshold or window.baseline.threshold or self.floor
+        if window.changed is None:
+            clear = cleared(window, busy, models, threshold)
+        else:
             suspects = unusual(window, busy, models, self.params.sub_windows, threshold)
             busy = busy.filter(pl.col("pool").is_in(suspects.implode()))
-        calls, left_out = self._calls(window, busy)
-        best: dict[str, Score] = {}
+        best = {score.subject.id: score for score in _honest(clear, busy)}
+        calls, left_out = self._calls(window, without(busy, clear))
         for model, known in models:
             found = known.aligned(calls.filter(pl.col("of") == canonical(model)))
             for queries, rows in known.queries(found.calls, self.params.sub_windows):
@@ -189,11 +193,13 @@ class ModelExtraction(Detector[Params]):
         if window.changed is not None:
             return
         yield from unknown_models(calls, [model for model, _ in models])
-        yield from without_features(window, [model for model, _ in models], self.params.min_queries)
+        yield from without_features(window, counts, [model for model, _ in models], self.params.min_queries)
         yield from scattered(window, self.id, self.params.min_queries)
         if left_out:
             reason = f"{count(left_out, 'more principal')} with at least {self.params.min_queries} queries"
-            usual = max(self._busy(window.before(window.length))["pool"].n_unique() - _MOST_JUDGED, 0)
+            day = window.before(window.length)
+            before = self._busy(day.summary(STREAM, [USER, MODEL], [COUNT], KNOWN), day)
+            usual = max(before["pool"].n_unique() - _MOST_JUDGED, 0)
             yield not_judged(Subject("detector", self.id), "more principals", reason, left_out, usual)
 
     def _calls(self, window: Window, enough: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -208,12 +214,12 @@ class ModelExtraction(Detector[Params]):
         users = enough.filter(pl.col("pool").is_in(chosen.implode()))[USER].unique()
         few = len(users) <= _MOST_NAMED and users.null_count() == 0
         calls = distinct(window, where=[Condition(USER, "in", users.to_list())] if few else ())
-        calls = calls.filter(pl.col(USER).is_in(chosen.implode()) | (len(pools) <= _MOST_JUDGED))
-        return calls.with_columns(pooled(calls[MODEL]).alias("of")), len(pools) - len(chosen)
+        calls = calls.with_columns(pooled(calls[MODEL]).alias("of"))
+        pairs = enough.filter(pl.col("pool").is_in(chosen.implode())).select(pl.col("pool").alias(USER), "of")
+        return calls.join(pairs, on=[USER, "of"], how="semi", maintain_order="left"), len(pools) - len(chosen)
 
-    def _busy(self, window: Window) -> pl.DataFrame:
+    def _busy(self, counts: pl.DataFrame, window: Window) -> pl.DataFrame:
         """The number of calls by spelling, of principals (`pool`) with enough calls of one model."""
-        counts = window.summary(STREAM, [USER, MODEL], [COUNT, FIRST, LAST], KNOWN)
         counts = counts.with_columns(pooled(counts[USER]).alias("pool"), pooled(counts[MODEL]).alias("of"))
         counts = counts.filter(changed(counts[USER], window))
         return counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)
@@ -230,6 +236,22 @@ class ModelExtraction(Detector[Params]):
         if verdict.z >= (self.floor if self.threshold is None else self.threshold):
             reason = _reason(user, model, verdict.run.stop - verdict.run.start, verdict.statistic)
         return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
+
+
+def _honest(clear: Sequence[Cleared], busy: pl.DataFrame) -> Iterator[Score]:
+    """The scores of principals whose compared blocks are like those of honest clients: for each, the highest."""
+    names = (
+        busy.sort("first", USER).group_by("pool", maintain_order=True).agg(pl.col(USER).drop_nulls().first())
+    )
+    first = dict(names.iter_rows())
+    for one in sorted(clear, key=lambda one: one.z):
+        user = first[one.pool] or NOBODY
+        facts: dict[str, Json] = {
+            "model": one.model,
+            "distinct queries": one.distinct,
+            "compared": one.compared,
+        }
+        yield Score(Subject("principal", user), one.z, _reason(user, one.model, one.distinct, ""), facts)
 
 
 def _with_vectors(calls: pl.DataFrame) -> pl.DataFrame:

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 
 from tests.generators.queries import START, calls
-from tocsin.contract.findings import Severity
+from tocsin.contract.findings import Score, Severity
 from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.errors import BaselineError
 from tocsin.stats.geometry import Placed, Reference
 from tocsin.testing.evaluate import Evaluation, evaluate
-from tocsin_detectors import model_extraction
+from tocsin_detectors import _screened_queries, model_extraction
 from tocsin_detectors._honest_queries import HonestQueries
 
 VALUES, CONFIDENCE, SCORE = "tocsin.features.values", "tocsin.output.confidence", "tocsin.output.score"
@@ -111,11 +111,14 @@ def test_a_burst_in_a_long_stream_is_seen(baseline: Baseline) -> None:
     assert judged(asked(rows), baseline).findings
 
 
-def early(rows: np.ndarray, baseline: Baseline) -> list[tuple[str, float]]:
-    """The scores of an early evaluation of one principal's queries."""
+def early(rows: np.ndarray, baseline: Baseline, first: int = 0) -> list[tuple[str, float]]:
+    """The scores of an early evaluation of one principal's queries, which arrive in order from row `first` on."""
     detector = model_extraction.ModelExtraction(model_extraction.Params())
     day = START + MONTH
-    source = FrameSource.of({"inference": asked(rows)})
+    events = asked(rows)
+    arrived = events["@timestamp"].to_list()
+    ingested = pl.Series("event.ingested", arrived[len(rows) - first :] + arrived[: len(rows) - first])
+    source = FrameSource.of({"inference": events.with_columns(ingested)})
     window = Window(day, day + timedelta(days=1), source, baseline, changed=frozenset({"someone"}))
     return [(score.subject.id, score.value) for score in detector.score(window)]
 
@@ -141,13 +144,22 @@ def test_an_early_evaluation_judges_principals_who_began_at_different_times(base
         pl.col("@timestamp") - timedelta(hours=2),
         ("other-" + pl.col("event.id")).alias("event.id"),
     )
-    source = FrameSource.of({"inference": pl.concat([one, other])})
-    day, both = START + MONTH - timedelta(days=1), frozenset({"someone", "another"})
-    window = Window(day, day + timedelta(days=2), source, baseline, changed=both)
+    both = pl.concat([one, other]).with_columns(pl.col("@timestamp").alias("event.ingested"))
+    source = FrameSource.of({"inference": both})
+    day, names = START + MONTH - timedelta(days=1), frozenset({"someone", "another"})
+    window = Window(day, day + timedelta(days=2), source, baseline, changed=names)
     detector = model_extraction.ModelExtraction(model_extraction.Params())
     [score] = detector.score(window)
     assert score.subject.id == "someone"
     assert score.value == score_of(judged(one, baseline), "someone")
+
+
+def test_backdated_queries_are_new_when_they_arrive(baseline: Baseline) -> None:
+    honest = vectors(calls(28, 1, batch=3000), "nightly")
+    rows = np.concatenate([vectors(calls(28, 1, copied=200), "thief"), honest])
+    assert early(rows, baseline) == []
+    [(user, _)] = early(rows, baseline, first=200)
+    assert user == "someone"
 
 
 def test_an_early_evaluation_of_usual_queries_judges_the_newest_alone(
@@ -163,6 +175,53 @@ def test_an_early_evaluation_of_usual_queries_judges_the_newest_alone(
     monkeypatch.setattr(Reference, "place", counted)
     assert early(vectors(calls(28, 1, batch=3000), "nightly"), baseline) == []
     assert 0 < sum(placed) < 400
+
+
+@pytest.fixture
+def screened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small windows are screened as large ones are."""
+    monkeypatch.setattr(_screened_queries, "_WHOLE", 0)
+
+
+@pytest.mark.usefixtures("screened")
+@pytest.mark.parametrize("begin", [0, 700, 1200])
+def test_a_copy_among_many_honest_queries_is_judged_whole(baseline: Baseline, begin: int) -> None:
+    rows = vectors(calls(28, 1, batch=1500), "nightly")
+    rows[begin : begin + 300] = vectors(calls(28, 1, copied=300), "thief")
+    found = judged(asked(rows), baseline)
+    assert [f.subject.id for f in found.findings] == ["someone"]
+
+
+@pytest.mark.usefixtures("screened")
+def test_of_honest_principals_four_blocks_are_compared(baseline: Baseline) -> None:
+    (score,) = scored(asked(vectors(calls(28, 1, batch=1500), "nightly")), baseline)
+    assert score.subject.id == "someone"
+    assert score.value < 5.2
+    assert 100 <= score.evidence["compared"] <= 200  # type: ignore[operator]
+    assert score.evidence["distinct queries"] == 1500
+
+
+@pytest.mark.usefixtures("screened")
+def test_queries_that_differ_by_less_than_32_bits_show_are_judged_whole(baseline: Baseline) -> None:
+    rows = np.repeat(vectors(calls(28, 1, batch=30), "nightly"), 20, axis=0)
+    rows[:, 5] += 1e-10 * np.arange(len(rows))
+    (score,) = scored(asked(rows), baseline)
+    assert "compared" not in score.evidence
+
+
+@pytest.mark.usefixtures("screened")
+def test_a_principal_with_other_vectors_too_is_judged_whole(baseline: Baseline) -> None:
+    rows = asked(vectors(calls(28, 1, batch=600), "nightly"))
+    empty = rows.head(1).with_columns(pl.lit([7.0], pl.List(pl.Float64)).alias(VALUES))
+    both = pl.concat([rows, empty.with_columns(pl.lit("other").alias("event.id"))])
+    (score,) = scored(both, baseline)
+    assert "compared" not in score.evidence
+
+
+def scored(events: pl.DataFrame, baseline: Baseline) -> list[Score]:
+    detector = model_extraction.ModelExtraction(model_extraction.Params())
+    day, source = START + MONTH, FrameSource.of({"inference": events})
+    return [s for s in detector.score(Window(day, day + timedelta(days=1), source, baseline)) if not s.aspect]
 
 
 def test_all_principals_may_be_attackers(baseline: Baseline) -> None:

@@ -59,6 +59,10 @@ class Dependence:
         known = cls(cuts, pairs)
         return cls(cuts, pairs, float(np.quantile(known.of_rows(rows), 1 - RARE)) if pairs else np.inf)
 
+    def rounded(self) -> Dependence:
+        """The same with cuts of 32 bits, for rows that are held so."""
+        return Dependence([cut.astype(np.float32) for cut in self.cuts], self.pairs, self.limit)
+
     def rare(self, rows: Floats) -> Floats:
         """1 for each row whose values occur together as rarely as in the rarest `RARE` of the learned rows, else 0.
 

@@ -97,6 +97,15 @@ class Norm:
         z = (self.of(marks) - self.start(owner)) / self.tail.excess
         return max(float(np.nan_to_num(z * np.sqrt(np.mean(~np.isnan(marks))))), 0.0)
 
+    def z_of_runs(self, marks: Floats, owners: Sequence[str]) -> Floats:
+        """`z` of many runs: `marks` of shape (runs, queries), with the owner of each run."""
+        known = ~np.isnan(marks)
+        number = known.sum(axis=1)
+        excess = np.where(known, np.maximum(marks - self.limit, 0.0), 0.0).sum(axis=1)
+        start = np.array([self.start(owner) for owner in owners])
+        z = (excess / np.maximum(number, 1) - start) / self.tail.excess * np.sqrt(number / marks.shape[1])
+        return np.where(3 * number >= marks.shape[1], np.maximum(z, 0.0), 0.0)
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -79,7 +79,7 @@ def edits(rows: Matrix, start: int = 0) -> tuple[NDArray[np.intp], NDArray[np.bo
     An edit changes at most two values and at most half of all values, as a user does for a what-if question.
     """
     origin, changed = fewest_changed(filled(rows), start)
-    return origin, changed <= min(_EDIT, rows.shape[1] // 2)
+    return origin, changed <= _most_changed(rows)
 
 
 def walks(
@@ -125,11 +125,31 @@ def _earlier(keys: NDArray[np.intp]) -> NDArray[np.intp]:
     return found
 
 
+@dataclass(frozen=True)
+class _Ranks:
+    """The values of a feature in rising order, the rank of each, and the rank of a value below each and above the last."""
+
+    values: Vector
+    at: Vector
+    below: Vector
+
+    @classmethod
+    def of(cls, column: Vector) -> _Ranks:
+        values, counts = np.unique(column, return_counts=True)
+        below = np.concatenate([[0.0], np.cumsum(counts)]) / len(column)
+        return cls(values, (below[:-1] + below[1:]) / 2, below)
+
+    def of_values(self, column: Vector) -> Vector:
+        place = np.searchsorted(self.values, column)
+        known = np.minimum(place, len(self.values) - 1)
+        return np.where(self.values[known] == column, self.at[known], self.below[place])
+
+
 class Space:
     """Two spaces of comparable distances, spanned by reference rows of shape (rows, features)."""
 
     def __init__(self, reference: Matrix) -> None:
-        self._sorted = np.sort(filled(reference), axis=0)
+        self._known = [_Ranks.of(column) for column in filled(reference).T]
         finite = np.where(np.isfinite(reference), reference, np.nan)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the feature is always missing
@@ -140,10 +160,8 @@ class Space:
     def ranks(self, rows: Matrix) -> Matrix:
         """Each value's rank among the reference values, 0 to 1. Equal values have their mean rank."""
         places = np.empty(rows.shape)
-        for j, column in enumerate(filled(rows).T):
-            known = self._sorted[:, j]
-            places[:, j] = np.searchsorted(known, column, "left") + np.searchsorted(known, column, "right")
-        places /= 2 * len(self._sorted)
+        for j, (known, column) in enumerate(zip(self._known, filled(rows).T, strict=True)):
+            places[:, j] = known.of_values(column)
         return places
 
     def deviations(self, rows: Matrix) -> Matrix:
@@ -170,6 +188,10 @@ class Placed:
         """A run of the queries."""
         return Placed(*(array[part] for array in vars(self).values()))
 
+    def stacked(self, size: int) -> Placed:
+        """Runs of `size` queries: arrays of shape (runs, size, …)."""
+        return Placed(*(array.reshape(-1, size, *array.shape[1:]) for array in vars(self).values()))
+
 
 class Reference:
     """Queries of honest principals, with the principal of each query, the features' domains and dependence."""
@@ -180,7 +202,9 @@ class Reference:
         owners: Sequence[str],
         known: Sequence[Domain],
         dependence: Dependence | None = None,
+        bits: int = 64,
     ) -> None:
+        self._kind = np.float64 if bits == 64 else np.float32  # of distances
         self._dependence = dependence or Dependence((), ())
         self._space = Space(rows)
         self._domains = known
@@ -196,7 +220,7 @@ class Reference:
         values, ranks = filled(rows), self._space.ranks(rows)
         codes = np.array([self._codes.get(owner, -1) for owner in owners], dtype=np.int64)
         others = self._owners if len(self._codes) > 1 else self._owners + len(self._codes)
-        far = nearest(ranks, self._ranks, codes, others)
+        far = nearest(ranks.astype(self._kind), self._ranks.astype(self._kind), codes, others)
         new = np.column_stack([d.unseen(v) for d, v in zip(self._domains, values.T, strict=True)])
         joint = self._dependence.rare(values)
         return Placed(values, new, ranks, self._space.deviations(rows), far, joint)
@@ -214,14 +238,25 @@ def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
         alone: distance in ranks to the nearest reference row or earlier query; NaN for an edit.
         scatter: log distance in standard deviations to the nearest earlier query; NaN for an edit.
         joint: 1 if the values hardly ever occur together; NaN for an edit.
-        line, path: 1 for an edit that continues a line or a path (see `walks`).
+        line, path: 1 for an edit that continues a line or a path (see `walks`). same: 1 if an earlier query is equal.
     """
-    every, edited = edits(queries.values)
-    line, path = walks(queries.values, every, edited)
-    origin, edit = every[start:], edited[start:]
-    run = queries.part(slice(start, None))
-    unchanged = queries.new[origin] & (run.values == queries.values[origin]) & edit[:, None]
-    fresh = (run.new & ~unchanged).sum(axis=1)
+    return compared(queries.part(slice(start, None)), queries.values)
+
+
+def compared(run: Placed, values: Matrix) -> dict[str, Vector]:
+    """The marks of each query of a run, or of each of many runs with equal numbers of queries (see `marks`).
+
+    Args:
+        run: arrays of shape (queries, …), or (runs, queries, …).
+        values: the values of the queries and of those before them, of which the queries are the last.
+    """
+    before = values.shape[-2] - len_of(run)
+    every, changed = fewest_changed(values)
+    edited = changed <= _most_changed(values)
+    line, path = _walks_of_runs(values, every, edited)
+    origin, edit = every[..., before:], edited[..., before:]
+    kept = run.values == np.take_along_axis(values, origin[..., None], -2)
+    fresh = (run.new & ~(kept & edit[..., None])).sum(axis=-1)
     near, scatter = nearest_earlier(run.ranks), nearest_earlier(run.deviations)
     scatter[~np.isfinite(scatter)] = np.nan
     return {
@@ -231,7 +266,28 @@ def marks(queries: Placed, start: int = 0) -> dict[str, Vector]:
         "alone": np.where(edit, np.nan, np.minimum(near, run.far)),
         "scatter": np.where(edit, np.nan, np.log(scatter + _OFFSET)),
         "joint": np.where(edit, np.nan, run.joint),
-        "line": line[start:].astype(np.float64),
-        "path": path[start:].astype(np.float64),
+        "line": line[..., before:].astype(np.float64),
+        "path": path[..., before:].astype(np.float64),
         "edit": edit.astype(np.float64),
+        "same": (changed[..., before:] == 0).astype(np.float64),
     }
+
+
+def len_of(run: Placed) -> int:
+    """The number of queries in a run."""
+    return int(run.values.shape[-2])
+
+
+def _walks_of_runs(
+    values: Matrix, origin: NDArray[np.intp], edit: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """`walks` of each of many runs: they do not touch, because an origin is always in its own run."""
+    length, columns = values.shape[-2:]
+    first = length * np.arange(origin.size // length)[:, None]
+    flat = (origin.reshape(-1, length) + first).ravel()
+    line, path = walks(values.reshape(-1, columns), flat, edit.ravel())
+    return line.reshape(origin.shape), path.reshape(origin.shape)
+
+
+def _most_changed(rows: Matrix) -> int:
+    return int(min(_EDIT, rows.shape[-1] // 2))
