@@ -48,8 +48,8 @@ def page(stored: dict[str, Any]) -> Iterator[str]:
     yield "How well the detectors find what they should find, and how often they alarm without a reason.\n"
     yield "| family (`benchmarks/scorecards/`) | measured on | commit | seeds | CPU-seconds |\n|---|---|---|---|---|"
     for name, family in stored.items():
-        seconds = "" if family["seconds"] is None else f"{family['seconds']:,.0f}"
-        yield f"| `{name}` | {family['date']} | {family['commit']} | {family['seeds']} | {seconds} |"
+        facts = f"{family['date']} | {family['commit']} | {family['seeds']} | {family['seconds']:,.0f}"
+        yield f"| `{name}` | {facts} |"
     families = sorted(path.stem for path in FAMILIES.glob("*.py") if "\ndef measure(" in path.read_text())
     if left := [f"`{name}`" for name in families if name not in stored]:
         yield f"\nNot measured yet for this page: {', '.join(left)}."

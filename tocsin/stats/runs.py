@@ -12,5 +12,5 @@ def ranges(starts: Places, ends: Places) -> Places:
     """The numbers of all half-open ranges `[start, end)`, one range after the other; an empty range has none."""
     lengths = np.maximum(ends - starts, 0)
     before = np.cumsum(lengths) - lengths
-    places: Places = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
-    return places
+    found: Places = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    return found
