@@ -50,6 +50,8 @@ _WHOLE = 50_000
 _ALIKE = 0.05
 #: At most so many models are screened, those with the most calls: each needs a scan of its own.
 _MOST_MODELS = 8
+#: About so many calls are read at once.
+_PART = 500_000
 #: About so many queries are compared in one call.
 _BATCH = 100_000
 
@@ -121,26 +123,42 @@ def _read(window: Window, of_model: pl.DataFrame, pools: Sequence[str], known: H
         row[USER]: code[row["pool"]] for row in of_model.select(USER, "pool").unique().iter_rows(named=True)
     }
     where = [*KNOWN, Condition(MODEL, "in", of_model[MODEL].unique().sort().to_list())]
-    rows = window.scan(STREAM, (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL), where)
     fits = (
         pl.col(NAMES).eq_missing(pl.lit(known.names, pl.String))
         & WIDTH.eq(known.width)
         & (2 * PRESENT >= WIDTH)
     )
+    columns = (
+        pl.col(USER).replace_strict(codes, default=None, return_dtype=pl.Int32).alias("code"),
+        TIME,
+        pl.col(ID).hash().alias("id"),
+        KEY.alias("key"),
+        pl.coalesce(CONFIDENCE, SURE).cast(pl.Float32).alias("confidence"),
+        pl.when(fits).then(pl.col(VALUES).cast(pl.List(pl.Float32))).alias("values"),
+    )
     return _ordered(
-        rows.select(
-            pl.col(USER).replace_strict(codes, default=None, return_dtype=pl.Int32).alias("code"),
-            TIME,
-            pl.col(ID).hash().alias("id"),
-            KEY.alias("key"),
-            pl.coalesce(CONFIDENCE, SURE).cast(pl.Float32).alias("confidence"),
-            pl.when(fits).then(pl.col(VALUES).cast(pl.List(pl.Float32))).alias("values"),
-        )
-        .filter(pl.col("code").is_not_null())
-        .collect(engine="streaming"),
+        pl.concat(
+            [
+                rows.select(columns).filter(pl.col("code").is_not_null()).collect(engine="streaming")
+                for rows in _parts(window, where, int(of_model["count"].sum()))
+            ]
+        ),
         len(pools),
         known.width,
     )
+
+
+def _parts(window: Window, where: Sequence[Condition], calls: int) -> Iterator[pl.LazyFrame]:
+    """The calls in parts of equal time, so that few vectors of 64 bits are in memory at once."""
+    number = max(calls // _PART, 1)
+    for k in range(number):
+        between = (
+            Condition(TIME, ">=", window.start + k * window.length / number),
+            Condition(TIME, "<", window.start + (k + 1) * window.length / number),
+        )
+        yield window.scan(
+            STREAM, (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL), [*where, *between]
+        )
 
 
 def _ordered(frame: pl.DataFrame, pools: int, width: int) -> _Calls:
