@@ -51,7 +51,7 @@ class Files:
     ) -> pl.LazyFrame:
         """Rows of the files."""
         time_ = pl.col("@timestamp")
-        rows = pl.scan_parquet(self.paths).filter(time_ >= start, time_ < end, *map(matches, where))
+        rows = pl.scan_parquet([*self.paths]).filter(time_ >= start, time_ < end, *map(matches, where))
         return rows.select(list(columns or (c.name for c in STREAMS[stream].columns)))
 
     def summarize(

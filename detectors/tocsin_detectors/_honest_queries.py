@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from tocsin.contract.windows import Baseline, Window
 from tocsin.stats.dependence import Dependence, Pair
 from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits, filled
-from tocsin.stats.screening import Signs
 from tocsin.stats.tails import Tail
 from tocsin_detectors._alignment import FURTHER, Aligned, Shape, align
 from tocsin_detectors._spelling import pooled
@@ -140,10 +138,10 @@ class HonestQueries:
         unaligned = len(_aligned(everything, Shape(names, width)).rest) / len(everything)
         plain = _without_edits(calls)
         rows = plain[drawn_in_turn(plain[USER].to_list(), limit)]
-        known = domains(_matrix(plain))
+        known = domains(matrix(plain))
         many = plain[drawn_in_turn(plain[USER].to_list(), _DEPENDENCE_ROWS)]
-        dependence = Dependence.of(filled(_matrix(many)))
-        reference = Reference(_matrix(rows), rows[USER].to_list(), known, dependence)
+        dependence = Dependence.of(filled(matrix(many)))
+        reference = Reference(matrix(rows), rows[USER].to_list(), known, dependence)
         doubt = rows[CONFIDENCE].quantile(DOUBT, "lower")
         honest = learn([queries for queries, _ in _placed(calls, reference)], doubt or 0.0)
         return cls(names, width, unaligned, honest, reference, rows.select(USER, VALUES), known, dependence)
@@ -198,7 +196,7 @@ class HonestQueries:
                 norms.setdefault(size, {})[statistic] = Norm(limit, Tail(start, excess), own)
             rows = part["reference"].with_columns(pooled(part["reference"][USER]).alias(USER))
             dependence = _dependence(part, row.get("rare"))
-            reference = Reference(_matrix(rows), rows[USER].to_list(), known, dependence)
+            reference = Reference(matrix(rows), rows[USER].to_list(), known, dependence)
             honest = Honest(row["doubt"], norms)
             unaligned = row.get("unaligned") or 0.0  # older baselines do not have it
             yield (
@@ -209,33 +207,6 @@ class HonestQueries:
     def aligned(self, calls: pl.DataFrame) -> Aligned:
         """The distinct calls of this model in the baseline's shape, and those that cannot be judged by it."""
         return _aligned(calls, Shape(self.names, self.width))
-
-    @functools.cached_property
-    def rounded(self) -> Reference:
-        """The reference with values of 32 bits, for queries that are held so."""
-        known = [
-            Domain(_round(d.low), _round(d.high), d.whole, d.closed and tuple(map(_round, d.closed)))
-            for d in self.domains
-        ]
-        rows = _matrix(self.rows).astype(np.float32).astype(np.float64)
-        return Reference(rows, self.rows[USER].to_list(), known, self.dependence.rounded(), 32)
-
-    @functools.cached_property
-    def signs(self) -> Signs:
-        """What the cheap signs of queries compare with, in 32 bits."""
-        rows = _matrix(self.rows)
-        rows = np.where(np.isfinite(rows), rows, np.nan)
-        empty = np.isnan(rows).all(axis=0)
-        rows[:, empty] = 0.0
-        spread = np.nanstd(rows, axis=0)
-        known = [Domain(_round(d.low), _round(d.high), d.whole, None) for d in self.domains]
-        return Signs(
-            known,
-            self.dependence.rounded(),
-            np.nanmean(rows, axis=0).astype(np.float32),
-            np.where(spread > 0, spread, 1.0).astype(np.float32),
-            self.honest.doubt,
-        )
 
     def queries(self, calls: pl.DataFrame, runs: int) -> Iterator[tuple[Queries, pl.DataFrame]]:
         """Calls of this model by principal: as `Queries`, and the rows of these queries.
@@ -250,10 +221,6 @@ class HonestQueries:
             for run in parts(stop - start, min(stop - start, SIZES[-1]), runs)
         ]
         yield from _placed(calls[np.concatenate(rows)] if rows else calls, self.reference)
-
-
-def _round(value: float) -> float:
-    return float(np.float32(value))
 
 
 def _dependence(part: Mapping[str, pl.DataFrame], limit: float | None) -> Dependence:
@@ -299,11 +266,11 @@ def _runs(column: pl.Series) -> list[tuple[int, int]]:
 
 def _without_edits(calls: pl.DataFrame) -> pl.DataFrame:
     """The calls without those that edit an earlier query of the same principal."""
-    matrix, edit = _matrix(calls), np.zeros(len(calls), dtype=np.bool_)
+    values, edit = matrix(calls), np.zeros(len(calls), dtype=np.bool_)
     for first, last in _runs(calls[USER]):
         for start in range(first, last, 2 * CONTEXT):
             before, stop = max(first, start - CONTEXT), min(start + 2 * CONTEXT, last)
-            edit[start:stop] = edits(matrix[before:stop], start - before)[1]
+            edit[start:stop] = edits(values[before:stop], start - before)[1]
     return calls.filter(~edit)
 
 
@@ -314,7 +281,7 @@ def _placed(calls: pl.DataFrame, reference: Reference) -> Iterator[tuple[Queries
         last = next((k for k, (_, stop) in enumerate(runs) if stop - runs[0][0] >= _BATCH), len(runs) - 1)
         batch, runs = runs[: last + 1], runs[last + 1 :]
         rows = calls[batch[0][0] : batch[-1][1]]
-        placed = reference.place(_matrix(rows), rows[USER].to_list())
+        placed = reference.place(matrix(rows), rows[USER].to_list())
         confidence = rows[CONFIDENCE].fill_null(np.nan).to_numpy()
         for start, stop in batch:
             part = slice(start - batch[0][0], stop - batch[0][0])
@@ -327,5 +294,5 @@ def _owner(spellings: pl.Series, canonical: str) -> str:
     return "\n".join(spellings.unique().sort().fill_null(canonical))
 
 
-def _matrix(calls: pl.DataFrame) -> Matrix:
+def matrix(calls: pl.DataFrame) -> Matrix:
     return np.asarray(calls[VALUES].explode().to_numpy().reshape(len(calls), -1), dtype=np.float64)

@@ -15,12 +15,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tocsin.contract.findings import Json, Score, Subject
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Window
 from tocsin.stats.extraction import STATISTICS
-from tocsin.stats.geometry import compared
-from tocsin.stats.screening import BLOCK, chosen
+from tocsin.stats.geometry import Reference, compared
+from tocsin.stats.screening import BLOCK, Signs, chosen
+from tocsin.words import count, short
 from tocsin_detectors._honest_queries import (
     CONFIDENCE,
     KEY,
@@ -37,7 +39,8 @@ from tocsin_detectors._honest_queries import (
     WIDTH,
     HonestQueries,
 )
-from tocsin_detectors._spelling import canonical
+from tocsin_detectors._rounded_queries import rounded, signs
+from tocsin_detectors._spelling import NOBODY, canonical
 
 #: Principals with at most so many calls of a model are judged on all of them.
 FEW = 200
@@ -50,6 +53,8 @@ _WHOLE = 50_000
 _ALIKE = 0.05
 #: At most so many models are screened, those with the most calls: each needs a scan of its own.
 _MOST_MODELS = 8
+#: About so many calls are read at once.
+_PART = 500_000
 #: About so many queries are compared in one call.
 _BATCH = 100_000
 
@@ -104,6 +109,33 @@ def without(busy: pl.DataFrame, clear: Sequence[Cleared]) -> pl.DataFrame:
     return busy.join(pairs, on=["pool", "of"], how="anti", maintain_order="left")
 
 
+def honest_scores(clear: Sequence[Cleared], busy: pl.DataFrame) -> Iterator[Score]:
+    """The scores of cleared principals, the highest of each last. `busy` has the times of the `first` calls, too."""
+    names = (
+        busy.sort("first", USER).group_by("pool", maintain_order=True).agg(pl.col(USER).drop_nulls().first())
+    )
+    first = dict(names.iter_rows())
+    for one in sorted(clear, key=lambda one: one.z):
+        user = first[one.pool] or NOBODY
+        queries = count(one.distinct, "query", "queries")
+        reason = f"{short(user)} sent {queries} to {short(one.model)}, like those of honest clients"
+        facts: dict[str, Json] = {
+            "model": one.model,
+            "distinct queries": one.distinct,
+            "compared": one.compared,
+        }
+        yield Score(Subject("principal", user), one.z, reason, facts)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model's honest queries, and what the blocks are compared with."""
+
+    known: HonestQueries
+    reference: Reference
+    signs: Signs
+
+
 @dataclass(frozen=True)
 class _Calls:
     """The distinct calls of one model that fit its baseline, by principal in the order of time."""
@@ -121,26 +153,42 @@ def _read(window: Window, of_model: pl.DataFrame, pools: Sequence[str], known: H
         row[USER]: code[row["pool"]] for row in of_model.select(USER, "pool").unique().iter_rows(named=True)
     }
     where = [*KNOWN, Condition(MODEL, "in", of_model[MODEL].unique().sort().to_list())]
-    rows = window.scan(STREAM, (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL), where)
     fits = (
         pl.col(NAMES).eq_missing(pl.lit(known.names, pl.String))
         & WIDTH.eq(known.width)
         & (2 * PRESENT >= WIDTH)
     )
+    columns = (
+        pl.col(USER).replace_strict(codes, default=None, return_dtype=pl.Int32).alias("code"),
+        TIME,
+        pl.col(ID).hash().alias("id"),
+        KEY.alias("key"),
+        pl.coalesce(CONFIDENCE, SURE).cast(pl.Float32).alias("confidence"),
+        pl.when(fits).then(pl.col(VALUES).cast(pl.List(pl.Float32))).alias("values"),
+    )
     return _ordered(
-        rows.select(
-            pl.col(USER).replace_strict(codes, default=None, return_dtype=pl.Int32).alias("code"),
-            TIME,
-            pl.col(ID).hash().alias("id"),
-            KEY.alias("key"),
-            pl.coalesce(CONFIDENCE, SURE).cast(pl.Float32).alias("confidence"),
-            pl.when(fits).then(pl.col(VALUES).cast(pl.List(pl.Float32))).alias("values"),
-        )
-        .filter(pl.col("code").is_not_null())
-        .collect(engine="streaming"),
+        pl.concat(
+            [
+                rows.select(columns).filter(pl.col("code").is_not_null()).collect(engine="streaming")
+                for rows in _parts(window, where, int(of_model["count"].sum()))
+            ]
+        ),
         len(pools),
         known.width,
     )
+
+
+def _parts(window: Window, where: Sequence[Condition], calls: int) -> Iterator[pl.LazyFrame]:
+    """The calls in parts of equal time, so that few vectors of 64 bits are in memory at once."""
+    number = max(calls // _PART, 1)
+    for k in range(number):
+        between = (
+            Condition(TIME, ">=", window.start + k * window.length / number),
+            Condition(TIME, "<", window.start + (k + 1) * window.length / number),
+        )
+        yield window.scan(
+            STREAM, (TIME, ID, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL), [*where, *between]
+        )
 
 
 def _ordered(frame: pl.DataFrame, pools: int, width: int) -> _Calls:
@@ -164,13 +212,13 @@ def _ordered(frame: pl.DataFrame, pools: int, width: int) -> _Calls:
 def _cleared(
     calls: _Calls, model: str, owners: Mapping[str, Any], known: HonestQueries, threshold: float
 ) -> Iterator[Cleared]:
-    pools = [*owners]
+    pools, of_model = [*owners], _Model(known, rounded(known), signs(known))
     first = 0
     while first < len(pools):
         last = int(np.searchsorted(calls.stops, calls.starts[first] + _BATCH, "right"))
         last = min(max(last, first + 1), len(pools))
         some = pools[first:last]
-        z = _batch(calls, slice(first, last), some, [_name(owners[pool], pool) for pool in some], known)
+        z = _batch(calls, slice(first, last), some, [_name(owners[pool], pool) for pool in some], of_model)
         for place, (worst, second, number) in enumerate(z, first):
             size = int(calls.stops[place] - calls.starts[place])
             part = max(worst / _ONE, second / _TWO) / threshold
@@ -185,7 +233,7 @@ def _name(spellings: Sequence[str | None], pool: str) -> str:
 
 
 def _batch(
-    calls: _Calls, part: slice, pools: Sequence[str], owners: Sequence[str], known: HonestQueries
+    calls: _Calls, part: slice, pools: Sequence[str], owners: Sequence[str], of_model: _Model
 ) -> list[tuple[float, float, int]]:
     """For each principal: the highest and the second highest z of its blocks, and the number of blocks."""
     starts, stops = calls.starts[part], calls.stops[part]
@@ -194,8 +242,8 @@ def _batch(
     values[np.isnan(values)] = -np.inf
     confidence = calls.confidence[offset:stop]
     place = np.arange(stop - offset) - np.repeat(starts - offset, stops - starts)
-    signs = known.signs.of(np.ascontiguousarray(values.T), confidence, place)
-    blocks = chosen(signs, starts - offset, stops - offset)
+    every = of_model.signs.of(np.ascontiguousarray(values.T), confidence, place)
+    blocks = chosen(every, starts - offset, stops - offset)
     begin = np.concatenate(blocks).astype(np.intp)
     if not len(begin):
         return [(0.0, 0.0, 0)] * len(owners)
@@ -206,13 +254,15 @@ def _batch(
     context = values[np.maximum(rows, 0)].astype(np.float64)
     context[before] = np.nan
     inside = rows[:, BLOCK:]
-    placed = known.rounded.place(
-        values[inside.ravel()].astype(np.float64), [pools[o] for o in np.repeat(owner, BLOCK)]
+    placed = of_model.reference.place(
+        values[inside.ravel()].astype(np.float64), [pools[o] for o in np.repeat(owner, BLOCK).tolist()]
     )
     noted = compared(placed.stacked(BLOCK), context)
     unsure = confidence[inside]
-    noted["boundary"] = np.where(np.isnan(unsure) | (noted["edit"] > 0), np.nan, unsure <= known.honest.doubt)
-    return _worst(noted, owner, owners, known)
+    noted["boundary"] = np.where(
+        np.isnan(unsure) | (noted["edit"] > 0), np.nan, unsure <= of_model.known.honest.doubt
+    )
+    return _worst(noted, owner, owners, of_model.known)
 
 
 def _worst(
@@ -223,7 +273,7 @@ def _worst(
 ) -> list[tuple[float, float, int]]:
     names = [name for name in STATISTICS if name in known.honest.norms[BLOCK]]
     norms = known.honest.norms[BLOCK]
-    z = np.stack([norms[name].z_of_runs(noted[name], [owners[o] for o in owner]) for name in names])
+    z = np.stack([norms[name].z_of_runs(noted[name], [owners[o] for o in owner.tolist()]) for name in names])
     alike = noted["same"].mean(axis=1) > _ALIKE
     z[:, alike] = np.inf
     found = []

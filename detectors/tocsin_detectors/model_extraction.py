@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -42,8 +42,8 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._newest_queries import GROWTH, TIMES, unusual
-from tocsin_detectors._screened_queries import Cleared, cleared, without
-from tocsin_detectors._spelling import NOBODY, canonical, changed, pooled
+from tocsin_detectors._screened_queries import Cleared, cleared, honest_scores, without
+from tocsin_detectors._spelling import canonical, changed, pooled
 from tocsin_detectors._unjudged_queries import (
     earliest,
     scattered,
@@ -104,9 +104,11 @@ class ModelExtraction(Detector[Params]):
         another order of features, the detector aligns the vector with the baseline by feature name, or by place
         if the lengths are equal. All spellings of a principal's name are one principal. Calls that cannot be
         compared, calls that differ only in features that the baseline lacks, and calls with several such features
-        are reported as "not judged". The cost grows with the number of calls, and with the number of
-        principals with at least `min_queries` calls. At most 10,000 principals are judged, those with the most
-        calls, and at most `sub_windows` sub-windows of each size for each principal.
+        are reported as "not judged". In a window with more than 50,000 calls of principals with more than 200
+        calls each, all queries of these principals get cheap signs, and four blocks of 50 are compared: the newest
+        and the most suspicious. The most unusual principals are judged on up to `sub_windows` sub-windows of
+        each size; the evidence of the others says how many queries were compared. At most 10,000 principals
+        are judged so, those with the most calls. The cost grows with the number of calls.
     Blind spots
         Queries that are random real rows, or interpolations that are rounded to values of real rows: such
         queries do not differ from honest queries, and only `query_budget` detects them. Many colluding accounts
@@ -179,7 +181,7 @@ class ModelExtraction(Detector[Params]):
         else:
             suspects = unusual(window, busy, models, self.params.sub_windows, threshold)
             busy = busy.filter(pl.col("pool").is_in(suspects.implode()))
-        best = {score.subject.id: score for score in _honest(clear, busy)}
+        best = {score.subject.id: score for score in honest_scores(clear, busy)}
         calls, left_out = self._calls(window, without(busy, clear))
         for model, known in models:
             found = known.aligned(calls.filter(pl.col("of") == canonical(model)))
@@ -236,22 +238,6 @@ class ModelExtraction(Detector[Params]):
         if verdict.z >= (self.floor if self.threshold is None else self.threshold):
             reason = _reason(user, model, verdict.run.stop - verdict.run.start, verdict.statistic)
         return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
-
-
-def _honest(clear: Sequence[Cleared], busy: pl.DataFrame) -> Iterator[Score]:
-    """The scores of principals whose compared blocks are like those of honest clients: for each, the highest."""
-    names = (
-        busy.sort("first", USER).group_by("pool", maintain_order=True).agg(pl.col(USER).drop_nulls().first())
-    )
-    first = dict(names.iter_rows())
-    for one in sorted(clear, key=lambda one: one.z):
-        user = first[one.pool] or NOBODY
-        facts: dict[str, Json] = {
-            "model": one.model,
-            "distinct queries": one.distinct,
-            "compared": one.compared,
-        }
-        yield Score(Subject("principal", user), one.z, _reason(user, one.model, one.distinct, ""), facts)
 
 
 def _with_vectors(calls: pl.DataFrame) -> pl.DataFrame:

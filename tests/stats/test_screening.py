@@ -35,9 +35,9 @@ def test_each_sign_sees_its_queries() -> None:
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=6), st.integers(0, 9))
 def test_blocks_are_whole_within_a_principal_and_hold_the_newest(counts: list[int], seed: int) -> None:
-    stops = np.cumsum(counts)
+    stops = np.cumsum(counts, dtype=np.intp)
     starts = stops - counts
-    signs = np.random.default_rng(seed).uniform(size=(3, int(stops[-1])))
+    signs = np.random.default_rng(seed).uniform(size=(3, int(stops[-1]))).astype(np.float32)
     for start, stop, blocks in zip(starts, stops, chosen(signs, starts, stops), strict=True):
         assert len(blocks) <= len(signs) + 1
         assert all(start <= block <= stop - BLOCK for block in blocks)
@@ -45,7 +45,7 @@ def test_blocks_are_whole_within_a_principal_and_hold_the_newest(counts: list[in
 
 
 def test_the_highest_block_of_each_sign_is_chosen() -> None:
-    signs = np.zeros((2, 10 * BLOCK))
+    signs = np.zeros((2, 10 * BLOCK), dtype=np.float32)
     signs[0, 3 * BLOCK], signs[1, 6 * BLOCK + 7] = 1, 1
     (blocks,) = chosen(signs, np.array([0]), np.array([10 * BLOCK]))
     assert blocks.tolist() == [3 * BLOCK, 6 * BLOCK, 9 * BLOCK]

@@ -61,9 +61,11 @@ class Dependence:
 
     def rounded(self) -> Dependence:
         """The same with cuts of 32 bits, for rows that are held so."""
-        return Dependence([cut.astype(np.float32) for cut in self.cuts], self.pairs, self.limit)
+        return Dependence(
+            [cut.astype(np.float32).astype(np.float64) for cut in self.cuts], self.pairs, self.limit
+        )
 
-    def rare(self, rows: Floats) -> Floats:
+    def rare(self, rows: Floats | NDArray[np.float32]) -> Floats:
         """1 for each row whose values occur together as rarely as in the rarest `RARE` of the learned rows, else 0.
 
         NaN if no features depend on each other.
@@ -71,7 +73,7 @@ class Dependence:
         surprise = self.of_rows(rows)
         return np.where(np.isnan(surprise), np.nan, surprise > self.limit)
 
-    def of_rows(self, rows: Floats) -> Floats:
+    def of_rows(self, rows: Floats | NDArray[np.float32]) -> Floats:
         """The surprise of each row; NaN if no features depend on each other."""
         if not self.pairs:
             return np.full(len(rows), np.nan)
@@ -89,7 +91,7 @@ def _cuts(column: Floats) -> Floats:
     return np.unique(at)
 
 
-def _codes(rows: Floats, cuts: Sequence[Floats]) -> list[Codes]:
+def _codes(rows: Floats | NDArray[np.float32], cuts: Sequence[Floats]) -> list[Codes]:
     return [np.searchsorted(cut, column, "right") for cut, column in zip(cuts, rows.T, strict=False)]
 
 
