@@ -129,11 +129,7 @@ class Alert:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels that matchers and `group_by` use. Several techniques are joined by commas.
-
-        `verdict` is that of the newest finding's evidence (`tocsin.contract.verdict`); empty if it has none.
-        """
-        verdict = self.evidence.get("verdict")
+        """The labels that matchers and `group_by` use. Several techniques are joined by commas."""
         return {
             "namespace": self.namespace,
             "detector": self.detector,
@@ -141,7 +137,7 @@ class Alert:
             "subject_id": self.subject.id,
             "severity": self.severity.value,
             "technique": ",".join(self.techniques),
-            "verdict": verdict if isinstance(verdict, str) else "",
+            "verdict": str(self.evidence.get("verdict", "")),  # of the newest finding
         }
 
     @property

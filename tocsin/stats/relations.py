@@ -117,18 +117,13 @@ class Relations:
         return _surprise(_hot(places, int(starts[-1])), places, self.weights, self.shares, starts)
 
     def log_p(self, surprise: Floats) -> list[float]:
-        """For each column, log p of the hypothesis that the mean surprise has not risen, one-sided.
-
-        A value that none of the rows had may still occur in three of as many rows (Jovanovic & Levy 1997): a nearly
-        constant column has no smaller spread than these would give it.
-        """
+        """For each column, log p of the hypothesis that the mean surprise has not risen, one-sided."""
         n, m = len(surprise), self.rows
-        least = -math.log(_LEAST_SHARE) * math.sqrt(3 / m)
         error = math.sqrt(1 / n + 1 / m)
         lean = max(1 / n**2 - 1 / m**2, 0.0) / error**3  # skewness of a difference of two means
         found = []
         for mean, (usual, spread, skewness) in zip(surprise.mean(axis=0), self.moments, strict=True):
-            z = (float(mean) - usual) / (max(spread, least) * error)
+            z = (float(mean) - usual) / (max(spread, 1e-3) * error)
             found.append(log_mean_tail(z, skewness * lean))
         return found
 
