@@ -73,7 +73,8 @@ class Relations:
         codings: the bins of each column.
         weights: bins × bins; the contribution of each bin of a row to the predicted share of each bin.
         shares: bins; the share of the rows in each bin.
-        moments: columns × 3; mean, standard deviation and skewness of the surprise of rows that were not fitted on.
+        moments: columns × 3; mean, standard deviation and skewness of the surprise of rows that were not fitted on, and
+            of one row with the largest surprise.
         rows: number of these rows.
     """
 
@@ -88,7 +89,9 @@ class Relations:
         """Fit to a matrix, rows × columns, with at least two rows. `nominal`: which columns have codes of categories.
 
         The surprise of each fifth of the rows is that in regressions on the others, so that it is as large as the
-        surprise of new rows.
+        surprise of new rows. One row of the largest surprise is added to them (Laplace's rule of succession): it stands
+        for values that are too rare for the baseline. A column that is constant there would otherwise have no variance,
+        and a single new row any deviate.
         """
         bins = int(np.clip(TOTAL_BINS // max(len(nominal), 1) - 2, *_BINS))
         codings = tuple(
@@ -107,6 +110,7 @@ class Relations:
             weights = _regressions(every - sums[k], total - squares[k], others, starts)
             shares = (every - sums[k]) / others
             surprise[fold == k] = _surprise(hot[fold == k], places[fold == k], weights, shares, starts)
+        surprise = np.vstack((surprise, np.full((1, len(codings)), -math.log(_LEAST_SHARE))))
         moments = np.column_stack((surprise.mean(axis=0), surprise.std(axis=0), _skewness(surprise)))
         weights = _regressions(every, total, len(matrix), starts)
         return cls(codings, weights, every / len(matrix), moments, len(matrix))
@@ -123,7 +127,7 @@ class Relations:
         lean = max(1 / n**2 - 1 / m**2, 0.0) / error**3  # skewness of a difference of two means
         found = []
         for mean, (usual, spread, skewness) in zip(surprise.mean(axis=0), self.moments, strict=True):
-            z = (float(mean) - usual) / (max(spread, 1e-3) * error)
+            z = (float(mean) - usual) / (spread * error)
             found.append(log_mean_tail(z, skewness * lean))
         return found
 
