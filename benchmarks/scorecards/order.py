@@ -7,6 +7,8 @@ permuted or in other units.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -20,12 +22,12 @@ Floats = NDArray[np.float64]
 BASELINE, ROWS, LOW, HIGH = 6_000, 500, 4, 16  # rows, and windows with rows below and above the median
 
 
-def measure(seeds: int) -> list[Row]:
+def measure(seeds: Sequence[int]) -> list[Row]:
     """Findings of the first windows above the median, of those from the eighth on, and of an attack in the last one."""
     rows = []
     for table in tables(fitted=False):
         found: dict[str, list[bool]] = {"first": [], "later": [], "units": [], "permuted": []}
-        for seed in range(seeds):
+        for seed in seeds:
             rng = np.random.default_rng(seed)
             chosen = table.rows[rng.permutation(len(table.rows))[:22_000]]
             many = [j for j in range(chosen.shape[1]) if len(np.unique(chosen[:3000, j])) > 30]

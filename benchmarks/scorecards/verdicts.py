@@ -14,6 +14,7 @@ times or of other models; and a part of the second half of the car loans, whose 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -79,7 +80,7 @@ def _loans(part: str) -> tuple[list[str], Floats, NDArray[np.int64]]:
     return *coded(table, [n for n in table.columns if not table.schema[n].is_float()]), truth
 
 
-def measure(seeds: int) -> list[Row]:
+def measure(seeds: Sequence[int]) -> list[Row]:
     """Of each cause, the share of its findings with that verdict; their mean; and attacks that are called harmless."""
     rows = []
     for table in tables():
@@ -88,11 +89,13 @@ def measure(seeds: int) -> list[Row]:
     return rows
 
 
-def confusion(table: Table, seeds: int) -> tuple[Counter[tuple[Verdict, str]], list[tuple[str, ...]]]:
+def confusion(
+    table: Table, seeds: Sequence[int]
+) -> tuple[Counter[tuple[Verdict, str]], list[tuple[str, ...]]]:
     """How often findings about each cause have each verdict, and each finding in detail."""
     counts: Counter[tuple[Verdict, str]] = Counter()
     detail: list[tuple[str, ...]] = []
-    for seed in range(seeds):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         world = World(table, rng)
         known = baselines(table, world)
