@@ -73,14 +73,15 @@ class Severities(NamedTuple):
     def placed(self, multiple: float) -> float:
         """The multiple in this table that has the severity, and the place within it, of a multiple in `RATIOS`.
 
-        A rule whose score is added to one with a tail states its consequence in the words of `RATIOS`.
+        A rule whose score is added to one with a tail states its consequence in the words of `RATIOS`. It never counts
+        less than it states, although a severity may begin earlier in this table.
         """
         known, here = (0.0, 1.0, *RATIOS), (0.0, 1.0, *self)
         place = max(i for i, least in enumerate(known) if multiple >= least)
         if place + 1 == len(known):
             return here[place] + multiple - known[place]
         share = (multiple - known[place]) / (known[place + 1] - known[place])
-        return here[place] + share * (here[place + 1] - here[place])
+        return max(here[place] + share * (here[place + 1] - here[place]), multiple)
 
     def worst_first(self) -> Iterator[tuple[Severity, float]]:
         """Each severity with the multiple from which on a finding has it, `critical` first."""
