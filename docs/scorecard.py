@@ -170,7 +170,7 @@ def _others(rows: list[Row]) -> Iterator[str]:
 def _rivals(rows: list[Row]) -> Iterator[str]:
     yield "## Other tools on the same windows\n"
     yield _wrapped(
-        "Each tool judges the same windows, in an environment of its own with pinned versions (`benchmarks/rivals/`). One "
+        "Each tool judges the same windows, in a separate environment with pinned versions (`benchmarks/rivals/`). One "
         "protocol for all: the threshold is the 99 % quantile of the scores of half of the quiet windows; the others and "
         "the attacks are judged by it. In brackets is the rate by the tool's own default, where it has "
         "a verdict on a window. Licences: Evidently and NannyML Apache-2.0, PyOD BSD-2-Clause, cleanlab Apache-2.0. The "

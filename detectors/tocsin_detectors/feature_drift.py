@@ -87,7 +87,7 @@ class FeatureDrift(Detector[Params]):
         Concept drift: the relation between inputs and truth changes while the inputs do not; relations of three
         or more features that no sum of two-feature relations shows; changes in a few calls out of a thousand; a baseline
         that already contains the drift; usual values in one or two of the baseline's features, if the true values
-        stand in further ones and the answers hardly depend on these features or are those of a new version. Whoever
+        stand in further ones and the answers hardly depend on these features or are those of a new version. A party that
         controls the calls of all callers is judged by the new state after five windows with findings.
     False alarms
         Seasons and campaigns that the baseline does not contain; a model that serves several populations whose

@@ -118,9 +118,8 @@ class ModelExtraction(Detector[Params]):
         applicants; a client who tries many values of one field, or many fields in succession; a new feature
         encoding. Once you know that the queries are honest, fit a new baseline.
     Respond
-        Read the queries in the evidence: would a client send them about a real customer? Compare the principal
-        with its peers (`tocsin scores`). Then work the playbook: lower the rate limit of the principal's key
-        before you talk to the owner of the key.
+        Read the queries in the evidence: would a client send them about a real customer? Compare the principal with
+        its peers (`tocsin scores`). Then work the playbook: lower the key's rate limit before you talk to the owner.
     """
 
     id = "model_extraction"
