@@ -34,6 +34,7 @@ MOVED = {f"tocsin.{name}": f"tocsin.contract.{name}" for name in _CONTRACT} | {
     "tocsin.routes": "tocsin_alerting.routes",
     "tocsin.recorder": "tocsin_recorder.recorder",
     "tocsin.app": "tocsin.worker.app",
+    "tocsin.pipeline.ingest": "tocsin.pipeline.ingesting.ingest",
 }
 
 
