@@ -41,7 +41,10 @@ _HIGH, _LOW = 0.4, 0.3  # levels, in units of the window's change
 _SCATTER = 0.1  # of the levels of quiet windows, beside their standard error
 _CLEAR = 3.0  # standard errors
 _WEEKS, _MONTHS = 4, 3
-_SETTLED = 5  # windows after which a change is settled
+_SETTLED, _FIRST = (
+    14,
+    5,
+)  # windows after which a change is settled, and those with which later ones are compared
 _SAME = (0.7, 1.4)  # their levels
 _TOLD = 2  # windows after which a sentence says for how long a change has lasted
 
@@ -115,9 +118,9 @@ class Cause(NamedTuple):
 def explain(window: Window, shift: Shift) -> Cause:
     """The verdict on a finding about a window.
 
-    A change is settled after `_SETTLED` windows of about the same level, directly before the window, if it began at once,
-    and unless the verdict is an attack. The windows are the oldest of them that are read: a slow change adds up against
-    them, and one that grows is not settled.
+    A change is settled once all windows that are read of the `_SETTLED` before have about its level, if it began at once,
+    and unless the verdict is an attack. Later windows are compared with the oldest of them that are read: a slow change
+    adds up against these, and one that grows is not settled.
     """
     now = _finite(shift.read(window))
     if len(now) < _LEAST:
@@ -142,10 +145,11 @@ def explain(window: Window, shift: Shift) -> Cause:
     same = _same(list(earlier.values()))
     near = len({one.start for one in same} & set(_recent(window)))
     sudden = _began_at_once(list(earlier.values()), same)
-    if near < _SETTLED or not sudden or explanation.verdict is Verdict.ATTACK:
+    lasted = bool(same) and same[0].start <= window.start - _SETTLED * window.length
+    if not lasted or not sudden or explanation.verdict is Verdict.ATTACK:
         return Cause(explanation, near)
     source = window.past or window.source
-    first = (Window(one.start, one.start + window.length, source) for one in same[:_SETTLED])
+    first = (Window(one.start, one.start + window.length, source) for one in same[:_FIRST])
     return Cause(explanation, near, tuple(first))
 
 

@@ -81,14 +81,14 @@ class FeatureDrift(Detector[Params]):
         deviate. A window with more than `row_limit` calls is judged as if it had `row_limit` calls, so that a
         tiny change in a large window raises no alert. For a finding, the detector reads up to 18 earlier windows: the
         likely cause is weighed from who sends the changed calls, what was deployed, and when. It never changes the
-        score. After a change that began at once and lasted for five windows in the calls of all callers, a window is
+        score. After a change that began at once and lasted for 14 windows in the calls of all callers, a window is
         compared with the first of these windows instead. The time grows linearly with the calls.
     Blind spots
         Concept drift: the relation between inputs and truth changes while the inputs do not; relations of three
         or more features that no sum of two-feature relations shows; changes in a few calls out of a thousand; a baseline
         that already contains the drift; usual values in one or two of the baseline's features, if the true values
         stand in further ones and the answers hardly depend on these features or are those of a new version. A party that
-        controls the calls of all callers is judged by the new state after five windows with findings.
+        controls the calls of all callers is judged by the new state after 14 windows with findings.
     False alarms
         Seasons and campaigns that the baseline does not contain; a model that serves several populations whose
         mix changes; a new version with another schema, until a new baseline is fitted. All models share one

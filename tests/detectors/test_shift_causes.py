@@ -172,7 +172,7 @@ def test_a_change_that_grows_is_likely_drift() -> None:
 @pytest.mark.parametrize("detector", [FEATURES, ANSWERS])
 def test_a_change_that_lasts_becomes_quiet_and_an_attack_inside_it_does_not(detector: Detector[Any]) -> None:
     def of(back: int) -> pl.DataFrame:
-        return day(back, change="indebted" if back <= 6 else "none")
+        return day(back, change="indebted" if back <= 15 else "none")
 
     lasting = today(of, detector=detector)
     assert lasting.finding is None
@@ -181,6 +181,11 @@ def test_a_change_that_lasts_becomes_quiet_and_an_attack_inside_it_does_not(dete
     odd = day(0, change="stuck" if detector is ANSWERS else "units")
     inside = today(lambda back: of(back) if back else odd, detector=detector)
     assert inside.finding is not None
+
+
+@pytest.mark.parametrize("lasted", [6, 12])
+def test_a_change_of_less_than_two_weeks_is_found(lasted: int) -> None:
+    assert today(lambda back: day(back, change="indebted" if back <= lasted else "none")).finding is not None
 
 
 def test_the_first_windows_of_a_change_say_that_it_lasts() -> None:
