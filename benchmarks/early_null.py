@@ -141,30 +141,44 @@ QUIET: dict[str, tuple[Callable[[int], Quiet], int]] = {
 }
 
 
+class Part(NamedTuple):
+    """A detector with its baseline, and the days of quiet telemetry after it: the start and the rows of each."""
+
+    detector: Detector[Any]
+    baseline: Baseline | None
+    quiet: Quiet
+    past: FrameSource
+    days: list[tuple[datetime, pl.DataFrame]]
+
+
+def prepared(detector: str, part: int) -> Part:
+    """One instance of the detector, fitted on the quiet telemetry of a part."""
+    from tocsin.config import discovery, params
+
+    plugin = discovery.discover().get(Detector, detector)  # type: ignore[type-abstract]
+    instance: Detector[Any] = plugin(params.build(plugin.params_type(), {}))
+    quiet = QUIET[detector][0](part)
+    stream = instance.requires.streams[0]
+    rows = quiet.rows.with_columns(pl.int_range(pl.len()).cast(pl.String).alias(ID)).sort(TIME, ID)
+    past = FrameSource.of({stream: rows}, quiet.snapshots)
+    baseline = None
+    if instance.requires.baseline is not None:
+        baseline = fit(instance, Window(rows[TIME][0], quiet.first, past), FALSE_ALARMS)
+    later = rows.filter(pl.col(TIME) >= quiet.first)
+    days = later.group_by(pl.col(TIME).dt.truncate("1d"), maintain_order=True)
+    return Part(instance, baseline, quiet, past, [(start, day) for (start,), day in days])
+
+
 def measure(detector: str, part: int) -> list[Judged]:
     """Judge the windows of a part as production does: with one instance of the detector, and the baseline before."""
     from threadpoolctl import threadpool_limits
 
-    from tocsin.config import discovery, params
-
     with threadpool_limits(1):
-        plugin = discovery.discover().get(Detector, detector)  # type: ignore[type-abstract]
-        instance: Detector[Any] = plugin(params.build(plugin.params_type(), {}))
-        quiet = QUIET[detector][0](part)
-        stream = instance.requires.streams[0]
-        rows = quiet.rows.with_columns(pl.int_range(pl.len()).cast(pl.String).alias(ID)).sort(TIME, ID)
-        past = FrameSource.of({stream: rows}, quiet.snapshots)
-        baseline = None
-        if instance.requires.baseline is not None:
-            trusted = Window(rows[TIME][0], quiet.first, past)
-            baseline = fit(instance, trusted, FALSE_ALARMS)
-        days = rows.filter(pl.col(TIME) >= quiet.first).group_by(
-            pl.col(TIME).dt.truncate("1d"), maintain_order=True
-        )
+        this = prepared(detector, part)
         return [
             judged
-            for (start,), day in days
-            for judged in _window(instance, baseline, quiet, past, start, day)
+            for start, day in this.days
+            for judged in _window(this.detector, this.baseline, this.quiet, this.past, start, day)
         ]
 
 

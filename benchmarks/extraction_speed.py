@@ -28,6 +28,7 @@ from tocsin.contract.evaluation import fit, judge
 from tocsin.contract.query import Measure, Where
 from tocsin.contract.streams import STREAMS
 from tocsin.contract.windows import Baseline, FrameSource, Window, aggregate, matches
+from tocsin.errors import SnapshotError
 from tocsin_detectors.model_extraction import ModelExtraction, Params
 
 START, DAY = datetime(2026, 3, 30, tzinfo=UTC), timedelta(days=1)
@@ -69,7 +70,7 @@ class Files:
 
     def snapshot(self, digest: str) -> pl.LazyFrame:
         """There are none."""
-        raise NotImplementedError(digest)
+        raise SnapshotError(f"this benchmark has no dataset snapshots, so not {digest}")
 
 
 def applicants(rng: np.random.Generator, count: int) -> np.ndarray:

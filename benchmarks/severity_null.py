@@ -14,16 +14,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.early_null import DAY, FALSE_ALARMS, QUIET, Share
-from tocsin.contract.evaluation import fit, judge
-from tocsin.contract.plugin import Detector
-from tocsin.contract.streams import ID, TIME
+from benchmarks.early_null import DAY, Share, prepared
+from tocsin.contract.evaluation import judge
 from tocsin.contract.windows import FrameSource, Window
 
 #: Parts of each detector: about 100,000 windows, or as many as half an hour of CPU allows.
@@ -41,22 +37,14 @@ def measure(detector: str, part: int) -> NDArray[np.float64]:
     """The scores of a part's windows and subjects, in thresholds."""
     from threadpoolctl import threadpool_limits
 
-    from tocsin.config import discovery, params
-
     with threadpool_limits(1):
-        plugin = discovery.discover().get(Detector, detector)  # type: ignore[type-abstract]
-        instance: Detector[Any] = plugin(params.build(plugin.params_type(), {}))
-        quiet = QUIET[detector][0](1000 + part)
-        stream = instance.requires.streams[0]
-        rows = quiet.rows.with_columns(pl.int_range(pl.len()).cast(pl.String).alias(ID)).sort(TIME, ID)
-        past = FrameSource.of({stream: rows}, quiet.snapshots)
-        baseline = fit(instance, Window(rows[TIME][0], quiet.first, past), FALSE_ALARMS)
-        days = rows.filter(pl.col(TIME) >= quiet.first).group_by(pl.col(TIME).dt.truncate("1d"))
-        ratios = []
-        for (start,), day in days:
-            source = FrameSource.of({stream: day}, quiet.snapshots)
-            window = Window(start, start + DAY, source, baseline, past)
-            ratios += [j.score.value / j.threshold for j in judge(instance, window) if not j.score.aspect]
+        this = prepared(detector, 1000 + part)
+        stream, ratios = this.detector.requires.streams[0], []
+        for start, day in this.days:
+            source = FrameSource.of({stream: day}, this.quiet.snapshots)
+            window = Window(start, start + DAY, source, this.baseline, this.past)
+            judged = judge(this.detector, window)
+            ratios += [j.score.value / j.threshold for j in judged if not j.score.aspect]
         return np.array(ratios)
 
 

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from tocsin.contract.findings import Json
-from tocsin.stats.drift import Sample, counts, effect
+from tocsin.stats.drift import Sample, facts
 from tocsin.words import count, short
 from tocsin_detectors._vectors import is_nominal, plain
 
@@ -39,22 +39,8 @@ def describe(
     name: str, now: Sample | None, before: Sample, ranked: list[tuple[float, Test]]
 ) -> dict[str, Json]:
     log_p, test = next(pair for pair in ranked if pair[1].feature == name)
-    facts: dict[str, Json] = {"feature": plain(name), "test": test.kind, "p": math.exp(log_p)}
-    if now is None:
-        return facts
-    nominal = is_nominal(name)
-    size = effect(before, now, nominal=nominal)
-    bins, _ = before.binned(nominal=nominal)
-    was, is_now = counts(before, now, nominal=nominal)
-    return facts | {
-        "psi": size.psi,
-        "jensen_shannon": size.jensen_shannon,
-        "wasserstein_sd": size.wasserstein_sd,
-        "marks": bins.marks.tolist(),
-        "exact": bins.exact,
-        "baseline": was.tolist(),
-        "window": is_now.tolist(),
-    }
+    found: dict[str, Json] = {"feature": plain(name), "test": test.kind, "p": math.exp(log_p)}
+    return found if now is None else {**found, **facts(before, now, nominal=is_nominal(name))}
 
 
 def reason_of(model: str, worst: Test, moved: int, features: int) -> str:

@@ -17,7 +17,7 @@ from tocsin.contract.severities import Tail
 from tocsin.contract.windows import Baseline, Window
 from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.chi_squared import chi_squared
-from tocsin.stats.drift import Sample, counts, effect, log_shift
+from tocsin.stats.drift import Sample, facts, log_shift
 from tocsin.stats.location import log_mean_shift
 from tocsin.stats.log_tails import log_chi_squared_tail
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
@@ -227,20 +227,8 @@ def _adjusted(tests: Mapping[str, float]) -> dict[str, float]:
 
 
 def _describe(name: str, before: Sample, now: Sample) -> dict[str, Json]:
-    size = effect(before, now)
-    bins, _ = before.binned(nominal=False)
-    was, is_now = counts(before, now)
-    return {
-        "output": name,
-        "mean": [float(before.values.mean()), float(now.values.mean())],
-        "psi": size.psi,
-        "jensen_shannon": size.jensen_shannon,
-        "wasserstein_sd": size.wasserstein_sd,
-        "marks": bins.marks.tolist(),
-        "exact": bins.exact,
-        "baseline": was.tolist(),
-        "window": is_now.tolist(),
-    }
+    means: list[Json] = [float(before.values.mean()), float(now.values.mean())]
+    return {"output": name, "mean": means, **facts(before, now)}
 
 
 def _reason(model: str, log_p: float, worst: str, before: Outputs, now: Outputs) -> str:

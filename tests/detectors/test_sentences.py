@@ -68,16 +68,22 @@ def test_dataset_profile(name: str, departed: Any, schema: Any, stranger: str | 
         fits(dataset_profile._reason(name, departed, schema, stranger), name)
 
 
+def fits_with_cause(reason: str, model: str, cause: Cause) -> None:
+    """A sentence about a shift fits by itself, with its cause, and since a settled change."""
+    fits(reason, model)
+    plain = Score(Subject("model", model), 1.0, reason)
+    explained = with_cause(plain, cause)
+    fits(explained.reason, model)
+    settled = [Window(START, START + DAY, FrameSource({}))]
+    for since in (explained, plain):
+        fits(since_settled(since, since, settled).reason, model)
+
+
 @given(NAMES, NAMES, st.sampled_from(["values", "counts", "relation"]), st.integers(0, 9999), CAUSES)
 def test_feature_drift(model: str, feature: str, kind: str, moved: int, cause: Cause) -> None:
     test = _feature_tests.Test(0.0, feature, kind)
     reason = _feature_tests.reason_of(model, test, moved, 9999)
-    fits(reason, model)
-    explained = with_cause(Score(Subject("model", model), 1.0, reason), cause)
-    fits(explained.reason, model)
-    settled = [Window(START, START + DAY, FrameSource({}))]
-    for since in (explained, Score(Subject("model", model), 1.0, reason)):
-        fits(since_settled(since, since, settled).reason, model)
+    fits_with_cause(reason, model, cause)
 
 
 @given(NAMES, NAMES, COLUMNS, st.integers(0, 10**5), st.integers(0, 10**4))
@@ -103,12 +109,7 @@ def test_prediction_drift(model: str, worst: str, versions: list[str], cause: Ca
     numbers = {name: SimpleNamespace(values=np.array([0.1234])) for name in ("score", "confidence")}
     before, now = (SimpleNamespace(numbers=numbers, versions=found) for found in ([], versions))
     reason = prediction_drift._reason(model, 0.0, worst, before, now)  # type: ignore[arg-type]
-    fits(reason, model)
-    explained = with_cause(Score(Subject("model", model), 1.0, reason), cause)
-    fits(explained.reason, model)
-    settled = [Window(START, START + DAY, FrameSource({}))]
-    for since in (explained, Score(Subject("model", model), 1.0, reason)):
-        fits(since_settled(since, since, settled).reason, model)
+    fits_with_cause(reason, model, cause)
 
 
 @given(NAMES, st.integers(1, 10**6), COUNTS, st.floats(1, 1e6), COLUMNS)

@@ -139,6 +139,24 @@ def effect(baseline: Sample, current: Sample, *, nominal: bool = False) -> Effec
     return Effect(psi(before, now), jensen_shannon(before, now), distance)
 
 
+def facts(
+    baseline: Sample, current: Sample, *, nominal: bool = False
+) -> dict[str, float | bool | list[float] | list[int] | None]:
+    """The effect of a change, the baseline's bins (`marks`, `exact`) and the counts of both columns in them, as JSON."""
+    size = effect(baseline, current, nominal=nominal)
+    bins, _ = baseline.binned(nominal=nominal)
+    before, now = counts(baseline, current, nominal=nominal)
+    return {
+        "psi": size.psi,
+        "jensen_shannon": size.jensen_shannon,
+        "wasserstein_sd": size.wasserstein_sd,
+        "marks": bins.marks.tolist(),
+        "exact": bins.exact,
+        "baseline": before.tolist(),
+        "window": now.tolist(),
+    }
+
+
 def counts(baseline: Sample, current: Sample, *, nominal: bool = False) -> tuple[Counts, Counts]:
     """Counts of both columns in the baseline's bins; the last one counts missing values."""
     bins, before = baseline.binned(nominal=nominal)
