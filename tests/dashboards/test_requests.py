@@ -17,7 +17,7 @@ from tests.dashboards.emulator import data_fields
 from tests.dashboards.frames import Frame
 from tests.dashboards.interpolation import Value, built_in
 from tests.dashboards.ranges import Range, of_panel
-from tests.dashboards.transformations import UnknownFieldError, transformed
+from tests.dashboards.transformations import UnknownFieldError, require, transformed
 from tests.dashboards.variables import Option, _by_regex, _custom, _sorted, choose, ordered, terms_body
 
 CASES = Path(__file__).parent / "cases"
@@ -119,3 +119,18 @@ def test_annotations() -> None:
 def test_names_in_links() -> None:
     text = json.dumps({"url": '/d/x?var-a=${__data.fields["a.b"]}&var-c=${__data.fields.c:raw}'})
     assert list(data_fields(text)) == ["a.b", "c"]
+
+
+def test_a_field_that_no_document_has_keeps_its_new_name() -> None:
+    """Which documents a panel finds depends on the data: an override may name what another document has."""
+    steps = [
+        {
+            "id": "organize",
+            "options": {"excludeByName": {"n": True}, "renameByName": {"k": "path"}},
+        }
+    ]
+    (left,) = transformed([Frame("A", {"n": [1]}, known=SOURCE)], steps)
+    require([left], ["path"], "an override")
+    for gone in ("n", "k"):
+        with pytest.raises(UnknownFieldError, match=gone):
+            require([left], [gone], "an override")

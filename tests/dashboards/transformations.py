@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tests.dashboards.datasources import NotEmulated
+from tests.dashboards.datasources import NotEmulated, Source
 from tests.dashboards.frames import Frame
 
 Options = Mapping[str, Any]
@@ -48,6 +49,15 @@ def require(frames: Sequence[Frame], names: Sequence[str], what: str) -> None:
             raise UnknownFieldError(f"{what} names the field {name!r}; there are only: {has}")
 
 
+def _organized(known: Source | None, gone: Sequence[str], renamed: Mapping[str, str]) -> Source | None:
+    """The fields that documents may have, under their new names: which of them are there depends on the data."""
+    if known is None:
+        return None
+    kept = {name: kind for name, kind in known.fields.items() if name not in gone and name not in renamed}
+    new = {to: kind for name, to in renamed.items() if (kind := known.type_of(name))}
+    return replace(known, fields=kept | new)
+
+
 def _with(frame: Frame, columns: dict[str, list[Any]], *, same: bool = False) -> Frame:
     return Frame(frame.ref, columns, frame.labels, frame.series, frame.known if same else None)
 
@@ -59,16 +69,13 @@ def _organize(frames: list[Frame], options: Options) -> list[Frame]:
     require(frames, [name for name in (*gone, *renamed) if name not in own], "organize")
     only = [name for name, is_in in (options.get("includeByName") or {}).items() if is_in]
     require(frames, only, "organize")
-    return [
-        _with(
-            f,
-            {
-                renamed.get(n, n): v
-                for n, v in f.columns.items()
-                if n not in gone and n in (only or f.columns)
-            },
-        )
+    columns = [
+        {renamed.get(n, n): v for n, v in f.columns.items() if n not in gone and n in (only or f.columns)}
         for f in frames
+    ]
+    return [
+        replace(_with(f, shown), known=_organized(f.known, gone, renamed))
+        for f, shown in zip(frames, columns, strict=True)
     ]
 
 
