@@ -31,26 +31,31 @@ class Losses:
     def realized(self, window: Window) -> Shift:
         """The log loss of each call whose label arrived in a window, in the order of the labels."""
         now = labeled(window, [window], self.model, self.history, self.limit, CALLS)
-        past = labeled(window, spans(window), self.model, self.history, EARLIER_ROWS, CALLS)
+        past = window.keep(
+            ("labeled", self.model),
+            lambda: labeled(window, spans(window), self.model, self.history, EARLIER_ROWS, CALLS),
+        )
         rows = pl.concat([past, now])
         calls = Binary.of(rows, self.known.positive)
         loss = log_loss(self.known.calibration.of_scores(calls.scores), calls.positive)
         rows = rows.select(TIME, *CALLS, pl.Series(VALUE, loss))
 
-        def read(one: Window) -> pl.DataFrame:
+        def read(one: Window, _: int) -> pl.DataFrame:
             return rows.filter(pl.col(TIME) >= one.start, pl.col(TIME) < one.end)
 
-        return Shift(self.model, self.known.before[0].value, read)
+        return Shift("losses", self.model, self.known.before[0].value, read, lambda losses: losses)
 
     def estimated(self) -> Shift:
         """The probability that each answer is wrong, by its calibrated score."""
 
-        def read(one: Window) -> pl.DataFrame:
-            rows = calls_of(one, self.model, (SCORE, ANSWER), self.limit)
+        def read(one: Window, most: int) -> pl.DataFrame:
+            return calls_of(one, self.model, (SCORE, ANSWER), most)
+
+        def values(rows: pl.DataFrame) -> pl.DataFrame:
             rows = rows.with_columns(canonical_labels(rows[ANSWER])).filter(pl.col(SCORE).is_finite())
             calls = Binary.of(rows, self.known.positive)
             p = self.known.calibration.of_scores(calls.scores)
             wrong = np.where(calls.answered, 1 - p, p)
             return rows.select(TIME, *CALLS, pl.Series(VALUE, wrong))
 
-        return Shift(self.model, 1 - self.known.before[3].value, read)
+        return Shift("estimates", self.model, 1 - self.known.before[3].value, read, values)

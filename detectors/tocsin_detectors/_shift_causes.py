@@ -27,7 +27,7 @@ from tocsin.words import LONGEST, count, sentence, short
 from tocsin_detectors import _callers as callers
 from tocsin_detectors import _deployments as deployments
 from tocsin_detectors._callers import VALUE
-from tocsin_detectors._model_rows import VERSION, thinned
+from tocsin_detectors._model_rows import VERSION
 
 #: How far back earlier windows are read.
 HISTORY = "100d"
@@ -50,15 +50,17 @@ _TOLD = 2  # windows after which a sentence says for how long a change has laste
 
 
 class Shift(NamedTuple):
-    """A change of the calls of a model.
+    """A change of the calls of a model: of its inputs, its answers, or what is known of their errors (`what`).
 
-    `read` returns the calls of a window in the order of time, with `COLUMNS` and a number `VALUE` that is higher the more
-    a call looks like what changed. `usual` is the mean of `VALUE` in the baseline.
+    `read` returns at most so many calls of a window in the order of time, with `COLUMNS`. `values` adds a number `VALUE`
+    to them that is higher the more a call looks like what changed. `usual` is the mean of `VALUE` in the baseline.
     """
 
+    what: str
     model: str
     usual: float
-    read: Callable[[Window], pl.DataFrame]
+    read: Callable[[Window, int], pl.DataFrame]
+    values: Callable[[pl.DataFrame], pl.DataFrame]
 
 
 class _Earlier(NamedTuple):
@@ -115,20 +117,20 @@ class Cause(NamedTuple):
     settled: tuple[Window, ...] = ()
 
 
-def explain(window: Window, shift: Shift) -> Cause:
-    """The verdict on a finding about a window.
+def explain(window: Window, shift: Shift, most: int) -> Cause:
+    """The verdict on a finding about a window, of which at most so many calls are read.
 
     A change is settled once all windows that are read of the `_SETTLED` before have about its level, if it began at once,
     and unless the verdict is an attack. Later windows are compared with the oldest of them that are read: a slow change
     adds up against these, and one that grows is not settled.
     """
-    now = _finite(shift.read(window))
+    now = _finite(shift.values(shift.read(window, most)))
     if len(now) < _LEAST:
         return Cause(explained([]))
     change = _mean(now) - shift.usual
     if change <= _CLEAR * _error(now):
         return Cause(explained([]))
-    found = [_level(shift, span, change) for span in spans(window)]
+    found = [_level(window, shift, span, change) for span in spans(window)]
     earlier = {one.start: one for one in found if one is not None}
     recent = [earlier[s] for s in _recent(window) if s in earlier]
     quiet = [one.rows for one in earlier.values() if one.level.share < _LOW]
@@ -181,9 +183,10 @@ def _error(rows: pl.DataFrame) -> float:
     return float(np.std(rows[VALUE].to_numpy())) / float(np.sqrt(len(rows)))
 
 
-def _level(shift: Shift, span: Window, change: float) -> _Earlier | None:
+def _level(window: Window, shift: Shift, span: Window, change: float) -> _Earlier | None:
     """The change in an earlier window, in units of the window's change; None with too few calls."""
-    rows = thinned(_finite(shift.read(span)), EARLIER_ROWS)
+    calls = window.keep((shift.what, shift.model, span.start), lambda: shift.read(span, EARLIER_ROWS))
+    rows = _finite(shift.values(calls))
     if len(rows) < _LEAST:
         return None
     error = float(np.hypot(_error(rows) / change, _SCATTER))

@@ -142,6 +142,11 @@ def calls_of(window: Window, model: str, columns: Sequence[str], limit: int) -> 
     return model_rows.thinned(window.rows(model_rows.STREAM, wanted, where), limit)
 
 
-def settled_calls(windows: Sequence[Window], model: str, columns: Sequence[str]) -> pl.DataFrame:
+def settled_calls(
+    window: Window, settled: Sequence[Window], model: str, columns: Sequence[str]
+) -> pl.DataFrame:
     """Calls of a model in the windows of a settled change: of each, as many as of other earlier windows."""
-    return pl.concat([calls_of(one, model, columns, EARLIER_ROWS) for one in windows])
+    key = ("settled", model, *(one.start for one in settled))
+    return window.keep(
+        key, lambda: pl.concat([calls_of(one, model, columns, EARLIER_ROWS) for one in settled])
+    )

@@ -238,14 +238,16 @@ class FeatureDrift(Detector[Params]):
             return score
         model, terms = score.subject.id, FeatureTerms.of(normal, tested.samples, vectors, tested.significant)
 
-        def read(one: Window) -> pl.DataFrame:
-            rows = calls_of(one, model, (NAMES, VALUES), self.params.max_rows)
+        def read(one: Window, most: int) -> pl.DataFrame:
+            return calls_of(one, model, (NAMES, VALUES), most)
+
+        def values(rows: pl.DataFrame) -> pl.DataFrame:
             return rows.with_columns(pl.Series(VALUE, terms.values(rows))).drop(NAMES, VALUES)
 
-        cause = explain(window, Shift(model, 0.0, read))
+        cause = explain(window, Shift("inputs", model, 0.0, read, values), self.params.max_rows)
         if settled or not cause.settled:
             return with_cause(score, cause)
-        known = Vectors.of(settled_calls(cause.settled, model, _COLUMNS), list(normal.samples))
+        known = Vectors.of(settled_calls(window, cause.settled, model, _COLUMNS), list(normal.samples))
         since = Features.of(
             pl.DataFrame([{"model": model, "versions": [], **row} for row in learn(known)], SCHEMA)
         )

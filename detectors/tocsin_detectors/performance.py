@@ -160,7 +160,7 @@ class Performance(Detector[Params]):
             return score
         source = Losses(known, model, self._history, self.params.max_rows)
         shift = source.realized(window) if worst.name in REALIZED else source.estimated()
-        return with_cause(score, explain(window, shift))
+        return with_cause(score, explain(window, shift, self.params.max_rows))
 
     def _unknown(self, labels: Labels) -> Iterator[Score]:
         if len(labels.calls) >= self.params.min_labels:

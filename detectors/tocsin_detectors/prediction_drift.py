@@ -187,16 +187,18 @@ class PredictionDrift(Detector[Params]):
             before, now, {test.partition(" ")[0] for test, p in tests.items() if p <= _SIGNIFICANT}
         )
 
-        def read(one: Window) -> pl.DataFrame:
-            rows = calls_of(one, model, _COLUMNS, self.params.max_rows)
+        def read(one: Window, most: int) -> pl.DataFrame:
+            return calls_of(one, model, _COLUMNS, most)
+
+        def values(rows: pl.DataFrame) -> pl.DataFrame:
             labels = canonical_labels(rows[LABEL])
             words = onto_known(labels.drop_nulls().unique().sort(), filter(None, before.labels))
             return rows.with_columns(pl.Series(VALUE, terms.values(rows, labels.replace(words))))
 
-        cause = explain(window, Shift(model, 0.0, read))
+        cause = explain(window, Shift("answers", model, 0.0, read, values), self.params.max_rows)
         if settled or not cause.settled:
             return with_cause(score, cause)
-        since = Outputs.of(settled_calls(cause.settled, model, _COLUMNS))
+        since = Outputs.of(settled_calls(window, cause.settled, model, _COLUMNS))
         since = since.spelled(onto_known(filter(None, since.labels), filter(None, before.labels)))
         anew = self._judge(model, int(cast("int", score.evidence["rows"])), since, now)
         return since_settled(score, self._explained(window, anew, since, now, settled=True), cause.settled)
