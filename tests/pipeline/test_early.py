@@ -16,7 +16,7 @@ from tests.pipeline.test_detect import HOUR, START, Bench, Count, Learned, bench
 from tocsin.contract.early import EACH, GROWTH, Early
 from tocsin.contract.findings import Score, Subject
 from tocsin.contract.plugin import Detector, NoParams, Requires
-from tocsin.contract.streams import TIME
+from tocsin.contract.streams import SILENT, TIME
 from tocsin.contract.windows import FrameSource, Window
 from tocsin.errors import StoreError
 from tocsin.pipeline.detecting.coverage import coverage
@@ -417,3 +417,30 @@ def test_few_frames_are_kept() -> None:
         assert window.keep(249, pl.DataFrame).height == (0 if kept is None else 1)
         assert kept is None or len(kept) <= 100
     assert len(reads) == 1000  # with more frames than are kept, each is read again
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_backfill_that_reaches_into_an_open_window_is_early_there(bench: Bench, silent: bool) -> None:
+    setting = Setting(Share(NoParams()))
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 50)
+    bench.run(Share)
+    bench.add(0, 200, user="ben")  # now the score is below the threshold, but the window may yet change
+    bench.clock.set(START + 20 * MINUTE)
+    [run] = bench.detect.run([setting], START, silent=silent)
+    assert (run.outcome, run.findings) == ("early", ())
+    assert actions(bench) == [("found", True)]
+    [span] = coverage(bench.store, bench.clock, bench.detect.ledger, setting, START, START + HOUR)
+    assert span.outcome == "open"
+    bench.clock.set(START + HOUR)
+    assert bench.run(Share) == [("evaluated", 0, 0)]
+    assert actions(bench) == [("found", True), ("withdrawn", True)]
+
+
+def test_a_silent_backfill_of_an_open_window_does_not_keep_its_finding_silent(bench: Bench) -> None:
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 50)
+    setting = Setting(Share(NoParams()))
+    assert [len(run.findings) for run in bench.detect.run([setting], START, silent=True)] == [1]
+    assert bench.run(Share) == [("early", 0, 1)]
+    assert newest_findings(bench.store)[SILENT].to_list() != [True]

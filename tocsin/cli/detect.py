@@ -78,7 +78,8 @@ def detect(
     """Evaluate every window that is due, or with --from or --to every window of that time (a backfill).
 
     A backfill evaluates every window that contains events, even if the window was evaluated before. Its findings are
-    stored. They raise no alert and send no notification, unless --page is set.
+    stored. They raise no alert and send no notification, unless --page is set. A window that has not ended is
+    evaluated early.
     """
     in_order(start, end)
     backfill = start is not None or end is not None

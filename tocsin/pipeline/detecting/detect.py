@@ -20,7 +20,7 @@ from tocsin.contract.findings import Outcome
 from tocsin.errors import StoreAway
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.baselines import Baselines, Version
-from tocsin.pipeline.detecting.early import EVERY, Evaluates, early_runs
+from tocsin.pipeline.detecting.early import EVERY, Evaluates, as_early, early_runs
 from tocsin.pipeline.detecting.evaluate import SUSPECT, Evaluator, Interval
 from tocsin.pipeline.detecting.leases import LENGTH, worker_name
 from tocsin.pipeline.detecting.ledger import GRACE, Ledger
@@ -221,7 +221,11 @@ class Detect:
             suspect = this.suspect(claim.detector)
             run = self._evaluator.attempt(setting, claim.start, suspect, heartbeat)
             last = before.get(claim.start)
-            run = _labeled(_whole(run, last), claim, last, named=named)
+            early = setting.looks_early if claim.early else None  # a backfill reaches into a window of now
+            if early is None:
+                run = _labeled(_whole(run, last), claim, last, named=named)
+            else:
+                run = as_early(run, setting.detector, early, claim)
             run = replace(run, fence=claim.fence, silent=this.silent, evaluated=self._clock.now())
             run = supersede(run, newest.get(claim.start))
             this.unrecorded.append((claim, run))

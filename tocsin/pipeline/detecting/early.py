@@ -75,10 +75,10 @@ def early_runs(
             yield claim, nothing
         else:
             run = evaluator.attempt(setting, claim.start, (), heartbeat, partial)
-            yield claim, _as_early(run, setting.detector, early, claim)
+            yield claim, as_early(run, setting.detector, early, claim)
 
 
-def _as_early(run: Run, detector: Detector[Any], early: Early, claim: Claim) -> Run:
+def as_early(run: Run, detector: Detector[Any], early: Early, claim: Claim) -> Run:
     """The run of an early evaluation. Of its judgements, only those stay findings that `early` admits."""
     judged = tuple(
         replace(j, finding=_early(j, j.finding, detector, early) if j.finding and _stays(j, early) else None)

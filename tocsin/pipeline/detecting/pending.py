@@ -78,7 +78,9 @@ def complete(pending: dict[str, Pending], claim: Claim, run: Run, now: datetime)
         return
     value = {k: v for k, v in value.items() if k not in {"by", "until", "token"}}
     if run.early:
-        value |= _looked(value, claim, run, now)
+        value |= (
+            {} if run.silent else _looked(value, claim, run, now)
+        )  # what was silent is judged again, aloud
     elif run.outcome is Outcome.FAILED:
         wait = min(_BACKOFF * 2 ** min(run.attempt - 1, 20), _LONGEST)
         value |= {"attempts": run.attempt, "after": format_time(now + wait), "fault": run.reason}
