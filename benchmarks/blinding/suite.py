@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.blinding import files
+from benchmarks.blinding import cohorts, files
 from benchmarks.blinding.attempts import (
     ADDRESS,
     BESIDE,
@@ -38,7 +38,7 @@ from tests.generators import accesses as registry
 from tests.generators import drift, queries
 from tocsin.contract.findings import Finding, Severity, Subject
 from tocsin.testing.evaluate import Evaluation, evaluate
-from tocsin_detectors._spelling import NOBODY, canonical
+from tocsin_detectors._spelling import NOBODY, canonical, pooled
 
 STAYS, NOT_JUDGED, BLIND = "stays", "not judged", "BLIND"
 STAYS_SHARE = 0.8
@@ -71,7 +71,10 @@ class Trial:
         for attempt in self.attempts:
             attack = attempt.change(self.attack)
             findings, _ = self._judged(attack, fitted)
-            yield attempt.name, outcome_of(findings, found, control, _subjects(attack, found.subject))
+            yield attempt.name, outcome_of(findings, found, control, self._is_same(attack, found))
+
+    def _is_same(self, attack: pl.DataFrame, found: Finding) -> Callable[[Finding], bool]:
+        return named(found, _subjects(attack, found.subject))
 
     def _judged(self, attack: pl.DataFrame, fitted: Evaluation | None) -> tuple[list[Finding], Evaluation]:
         events = {self.stream: pl.concat([self.others, attack], how="diagonal_relaxed")}
@@ -83,6 +86,21 @@ class Trial:
             return result.findings, fitted or result
         more = evaluate(self.beside, events, baseline={self.stream: self.trusted}).findings
         return [*result.findings, *(f for f in more if f.aspect)], fitted or result
+
+
+@dataclass(frozen=True)
+class CohortTrial(Trial):
+    """A trial whose finding is about a set of principals, whatever it is that they share."""
+
+    def _is_same(self, attack: pl.DataFrame, found: Finding) -> Callable[[Finding], bool]:
+        """Most of the principals that the evidence names are the attack's own."""
+        own = set(pooled(attack.filter(~pl.col(ID).str.starts_with(BESIDE))[USER]))
+
+        def is_same(finding: Finding) -> bool:
+            names = finding.evidence.get("names")
+            return isinstance(names, list) and 2 * sum(name in own for name in names) > len(names)
+
+        return is_same
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,8 @@ class FileTrial:
             raise SystemExit(f"{self.detector}: the unblinded attack is not found")
         yield files.CONTROL.name, found.severity.value
         for attempt in self.attempts:
-            yield attempt.name, outcome_of(self._of(attempt), found, control, {canonical(found.subject.id)})
+            same = named(found, {canonical(found.subject.id)})
+            yield attempt.name, outcome_of(self._of(attempt), found, control, same)
 
     def _of(self, attempt: FileAttempt) -> list[Finding]:
         return [finding for finding in files.partner().findings(attempt) if finding.detector == self.detector]
@@ -111,8 +130,16 @@ def worst(findings: Sequence[Finding]) -> Finding | None:
     return max((f for f in findings if not f.aspect), key=lambda f: f.score / f.threshold, default=None)
 
 
+def named(found: Finding, names: Collection[str]) -> Callable[[Finding], bool]:
+    """Whether a finding is about the subject of `found`, which has these canonical names in the attempt."""
+    return lambda f: f.subject.type == found.subject.type and canonical(f.subject.id) in names
+
+
 def outcome_of(
-    findings: Sequence[Finding], found: Finding, control: Sequence[Finding], names: Collection[str]
+    findings: Sequence[Finding],
+    found: Finding,
+    control: Sequence[Finding],
+    is_same: Callable[[Finding], bool],
 ) -> str:
     """Whether a finding stays at its severity, or an aspect of `medium` or more takes its place.
 
@@ -120,10 +147,9 @@ def outcome_of(
         findings: those with the attempt.
         found: the finding of the unblinded attack.
         control: all findings of the unblinded attack.
-        names: the canonical names that its subject has in the attempt.
+        is_same: whether a finding is about the same subject.
     """
-    same = [f for f in findings if f.subject.type == found.subject.type]
-    same = [f for f in same if canonical(f.subject.id) in names]
+    same = [f for f in findings if is_same(f)]
     if any(not f.aspect and f.severity.rank >= found.severity.rank for f in same):
         return STAYS
     before = {(f.subject, f.aspect, f.severity) for f in control}
@@ -150,6 +176,7 @@ def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
         "query_budget": lambda: _extraction("query_budget", 3000),
         "feature_drift": lambda: _drift("feature_drift", "units"),
         "prediction_drift": lambda: _drift("prediction_drift", "indebted"),
+        "collusion": _collusion,
         "registry_access": _registry,
         "pyod": _outliers,
         "principal_spelling": _spelling,
@@ -180,6 +207,15 @@ def _drift(detector: str, change: str) -> Trial:
     )
     attempts = (*inference(others[VALUES]), *principals())
     return Trial(detector, "inference", month, others, attack, attempts)
+
+
+def _collusion() -> Trial:
+    """Fifty new accounts with forty queries each, behind one address."""
+    week = cohorts.calls(cohorts.DAY - 6, 7)
+    today = cohorts.calls(cohorts.DAY, 1, cohorts.ACCOUNTS, cohorts.EACH)
+    attack = today.filter(pl.col(USER).str.starts_with("sybil"))
+    attempts = (*inference(week[VALUES]), *principals(), *cohorts.attempts())
+    return CohortTrial("collusion", "inference", cohorts.calls(0, 28), week, attack, attempts)
 
 
 def _outliers() -> Trial:
