@@ -63,7 +63,9 @@ def attempts() -> Iterator[Attempt]:
     yield Attempt("vectors: ones, the values in the names", _in_names)
     yield Attempt("beside it: an odd row of each account", lambda f: _with(f, _odd(f)))
     yield Attempt("beside it: louder groups that repeat one query", lambda f: _with(f, _groups(f)))
-    yield Attempt("beside it: three louder accounts, also behind the same address", lambda f: _with(f, _loud(f)))
+    yield Attempt(
+        "beside it: three louder accounts, also behind the same address", lambda f: _with(_irregular(f), _loud(f))
+    )
     yield Attempt("a week before: other accounts repeat one query", lambda f: _with(f, _earlier(f, "other")))
     yield Attempt("a week before: the accounts repeat one query", lambda f: _with(f, _earlier(f, "")))
     yield Attempt("a week before: the accounts send the same queries", lambda f: _with(f, _backdated(f)))
@@ -93,9 +95,7 @@ def _irregular(frame: pl.DataFrame) -> pl.DataFrame:
     shares = rng.dirichlet(np.full(ACCOUNTS, 2.0))
     users = [f"a{k}" for k in rng.choice(ACCOUNTS, len(frame), p=shares)]
     times = pl.Series([timedelta(seconds=int(s)) for s in rng.integers(0, 86_400, len(frame))])
-    return frame.with_columns(
-        pl.Series(USER, users), (pl.col(TIME).dt.truncate("1d") + times).alias(TIME)
-    )
+    return frame.with_columns(pl.Series(USER, users), (pl.col(TIME).dt.truncate("1d") + times).alias(TIME))
 
 
 def _address(form: str) -> Change:
@@ -138,13 +138,17 @@ _TIES = {
     "a network and a user agent each": _both("10.{a}.0.1", "agent-{a}"),
     "first calls on other days": _first_days,
     "none, at random": lambda f: _both("10.{a}.0.1", "agent-{a}")(_irregular(f)),
-    "none, at random, over seven days": lambda f: _over(WEEK)(_both("10.{a}.0.1", "agent-{a}")(_irregular(f))),
+    "none, at random, over seven days": lambda f: _over(WEEK)(
+        _both("10.{a}.0.1", "agent-{a}")(_irregular(f))
+    ),
 }
 
 
 def _vectors(change: Callable[[list[float], int], list[float | None]]) -> Change:
     return lambda f: f.with_columns(
-        pl.Series(VALUES, [change(v, i) for i, v in enumerate(f[VALUES].to_list())], dtype=pl.List(pl.Float64))
+        pl.Series(
+            VALUES, [change(v, i) for i, v in enumerate(f[VALUES].to_list())], dtype=pl.List(pl.Float64)
+        )
     )
 
 
@@ -180,10 +184,10 @@ def _groups(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _loud(frame: pl.DataFrame) -> pl.DataFrame:
-    """Three accounts with twice as many different queries as the attack: half of them behind its address."""
-    rows = pl.concat([frame, frame]).with_columns(pl.col(VALUES).list.eval(pl.element() + 0.5))
+    """Three accounts with eleven times as many different queries as the attack: as many as it behind its address."""
+    rows = pl.concat([frame] * 11).with_columns(pl.col(VALUES).list.eval(pl.element() + 0.5))
     rows = _vectors(lambda v, i: [*v[:-1], float(i)])(rows)
-    away = pl.when(pl.int_range(pl.len()) % 3 > 0)
+    away = pl.when(pl.int_range(pl.len()) % 11 > 0)
     return rows.with_columns(
         pl.Series(USER, [f"loud-{i % 3}" for i in range(len(rows))]),
         away.then(pl.lit("10.9.9.9")).otherwise(pl.col(ADDRESS)).alias(ADDRESS),

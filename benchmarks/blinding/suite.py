@@ -98,7 +98,8 @@ class CohortTrial(Trial):
 
         def is_same(finding: Finding) -> bool:
             names = finding.evidence.get("names")
-            return isinstance(names, list) and 2 * sum(name in own for name in names) > len(names)
+            of_type = finding.subject.type == found.subject.type and isinstance(names, list)
+            return of_type and 2 * sum(name in own for name in names) > len(names)
 
         return is_same
 
