@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.blinding.suite import BLIND, trials
+from benchmarks.blinding.outcomes import BLIND
+from benchmarks.blinding.suite import trials
 
 
 @pytest.mark.parametrize("detector", sorted(trials()))

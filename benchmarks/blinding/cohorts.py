@@ -64,7 +64,8 @@ def attempts() -> Iterator[Attempt]:
     yield Attempt("beside it: an odd row of each account", lambda f: _with(f, _odd(f)))
     yield Attempt("beside it: louder groups that repeat one query", lambda f: _with(f, _groups(f)))
     yield Attempt(
-        "beside it: three louder accounts, also behind the same address", lambda f: _with(_irregular(f), _loud(f))
+        "beside it: three louder accounts, also behind the same address",
+        lambda f: _with(_irregular(f), _loud(f)),
     )
     yield Attempt("a week before: other accounts repeat one query", lambda f: _with(f, _earlier(f, "other")))
     yield Attempt("a week before: the accounts repeat one query", lambda f: _with(f, _earlier(f, "")))

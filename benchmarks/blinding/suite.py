@@ -13,13 +13,13 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
-from benchmarks.blinding import cohorts, files
+from benchmarks.blinding import cohorts, files, late_labels
 from benchmarks.blinding.attempts import (
     ADDRESS,
     BESIDE,
@@ -34,13 +34,14 @@ from benchmarks.blinding.attempts import (
     principals,
 )
 from benchmarks.blinding.files import FileAttempt
+from benchmarks.blinding.late_labels import LabelAttempt
+from benchmarks.blinding.outcomes import BLIND, NOT_JUDGED, STAYS, named, outcome_of, worst
 from tests.generators import accesses as registry
 from tests.generators import drift, queries
-from tocsin.contract.findings import Finding, Severity, Subject
+from tocsin.contract.findings import Finding, Subject
 from tocsin.testing.evaluate import Evaluation, evaluate
 from tocsin_detectors._spelling import NOBODY, canonical, pooled
 
-STAYS, NOT_JUDGED, BLIND = "stays", "not judged", "BLIND"
 STAYS_SHARE = 0.8
 
 
@@ -126,36 +127,33 @@ class FileTrial:
         return [finding for finding in files.partner().findings(attempt) if finding.detector == self.detector]
 
 
-def worst(findings: Sequence[Finding]) -> Finding | None:
-    """The worst finding that is no aspect."""
-    return max((f for f in findings if not f.aspect), key=lambda f: f.score / f.threshold, default=None)
+@dataclass(frozen=True)
+class LabelTrial:
+    """A detector of late labels, and whoever writes the calls of a bad model and their labels."""
 
+    detector: str
+    attempts: tuple[LabelAttempt, ...]
 
-def named(found: Finding, names: Collection[str]) -> Callable[[Finding], bool]:
-    """Whether a finding is about the subject of `found`, which has these canonical names in the attempt."""
-    return lambda f: f.subject.type == found.subject.type and canonical(f.subject.id) in names
+    def runs(self) -> Iterator[tuple[str, str]]:
+        """Each attempt with its outcome; the first is the unblinded attack."""
+        trusted, others, attack = late_labels.trusted(), late_labels.others(), late_labels.attack()
 
+        def judged(events: late_labels.Events) -> list[Finding]:
+            return evaluate(self.detector, (others + events).frames, baseline=trusted.frames).findings
 
-def outcome_of(
-    findings: Sequence[Finding],
-    found: Finding,
-    control: Sequence[Finding],
-    is_same: Callable[[Finding], bool],
-) -> str:
-    """Whether a finding stays at its severity, or an aspect of `medium` or more takes its place.
-
-    Args:
-        findings: those with the attempt.
-        found: the finding of the unblinded attack.
-        control: all findings of the unblinded attack.
-        is_same: whether a finding is about the same subject.
-    """
-    same = [f for f in findings if is_same(f)]
-    if any(not f.aspect and f.severity.rank >= found.severity.rank for f in same):
-        return STAYS
-    before = {(f.subject, f.aspect, f.severity) for f in control}
-    aspects = [f for f in findings if f.aspect and f.severity.rank >= Severity.MEDIUM.rank]
-    return NOT_JUDGED if any((f.subject, f.aspect, f.severity) not in before for f in aspects) else BLIND
+        control = judged(attack)
+        found = worst(control)
+        if found is None:
+            raise SystemExit(f"{self.detector}: the unblinded attack is not found")
+        yield "(unblinded)", found.severity.value
+        for attempt in self.attempts:
+            events = attempt.change(attack)
+            yield (
+                attempt.name,
+                outcome_of(
+                    judged(events), found, control, named(found, _subjects(events.calls, found.subject))
+                ),
+            )
 
 
 def _subjects(attack: pl.DataFrame, subject: Subject) -> set[str]:
@@ -170,7 +168,7 @@ def _subjects(attack: pl.DataFrame, subject: Subject) -> set[str]:
     return {canonical(name) for name in names}
 
 
-def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
+def trials() -> dict[str, Callable[[], Trial | FileTrial | LabelTrial]]:
     """The trials by detector."""
     return {
         "model_extraction": lambda: _extraction("model_extraction", 200),
@@ -178,6 +176,7 @@ def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
         "feature_drift": lambda: _drift("feature_drift", "units"),
         "prediction_drift": lambda: _drift("prediction_drift", "indebted"),
         "collusion": _collusion,
+        "performance": lambda: LabelTrial("performance", tuple(late_labels.attempts())),
         "registry_access": _registry,
         "pyod": _outliers,
         "principal_spelling": _spelling,
