@@ -71,8 +71,14 @@ def unjudged(
 ) -> dict[str, pl.DataFrame]:
     """The calls of labels of some models that arrived in the windows directly before, too few of them to be judged.
 
-    By canonical name of the model, as `models` has them. They reach back to the window that had at least `least` labels of the model, at most `_BACK` windows, and are at most
+    They reach back to the window that had at least `least` labels of the model, at most `_BACK` windows, and are at most
     `least` calls of each model, the last ones.
+
+    Args:
+        window: the window.
+        models: the models' canonical names, which are the keys of the result.
+        length: how long before these windows calls are read.
+        least: with fewer labels, a window is not judged.
     """
     before = window.before(_BACK * window.length)
     rows = _read(before).filter(pl.col("pool").is_in(list(models)))
@@ -118,10 +124,7 @@ def _matched(
     )
     names = list(known)
     is_named = pl.col("pool").is_in(names) & ~pl.col("answered").is_in(names).fill_null(value=True)
-    found = found.with_columns(
-        pool=pl.when(is_named).then("pool").otherwise(pl.coalesce("answered", "pool")),
-        revised=pl.col(VALUE) != pl.col(VALUE).last().over(OF),
-    )
+    found = found.with_columns(pool=pl.when(is_named).then("pool").otherwise(pl.coalesce("answered", "pool")))
     for (pool,), part in sorted(found.partition_by("pool", as_dict=True, maintain_order=True).items()):
         calls = part.filter(pl.col("answered").is_not_null())
         spelled = pl.concat([part["by"].drop_nulls(), part[model_rows.MODEL].rename("by")])
