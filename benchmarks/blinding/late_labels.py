@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
-from benchmarks.blinding.attempts import BESIDE, ID, LABEL, MODEL, SCORE, TIME
+from benchmarks.blinding.attempts import (
+    BESIDE,
+    CONFIDENCE,
+    ID,
+    LABEL,
+    MODEL,
+    NAMES,
+    SCORE,
+    TIME,
+    USER,
+    VALUES,
+    inference,
+    principals,
+)
 from tests.generators import performance
 
 OF, VALUE = "tocsin.label.of", "tocsin.label.value"
@@ -42,12 +56,20 @@ class LabelAttempt(NamedTuple):
     change: Change
 
 
-def events(rows: int, seed: int, day: int, days: int, random: float = 0.0, model: str = "credit") -> Events:
+def events(
+    rows: int, seed: int, day: int, days: int, random: float = 0.0, model: str = "credit", user: str = "a"
+) -> Events:
     """Calls over some days with their labels, of which a share is drawn without regard to the call."""
-    return Events(
-        performance.answers(rows, seed, day, days, model=model),
-        performance.labels(rows, seed, day, days, random=random, model=model),
+    calls = performance.answers(rows, seed, day, days, model=model)
+    score = calls[SCORE].to_numpy()
+    noise = np.random.default_rng(seed).normal(size=(rows, 7))
+    calls = calls.with_columns(
+        pl.lit(user).alias(USER),
+        pl.lit(",".join(f"f{k}" for k in range(8))).alias(NAMES),
+        pl.Series(VALUES, np.column_stack([score, noise]).tolist()),
+        pl.Series(CONFIDENCE, np.maximum(score, 1 - score)),
     )
+    return Events(calls, performance.labels(rows, seed, day, days, random=random, model=model))
 
 
 def trusted() -> Events:
@@ -61,15 +83,21 @@ def others() -> Events:
 
 
 def attack() -> Events:
-    """A week's calls whose answers say nothing about the labels."""
-    return events(ATTACK * WEEK, 24, DAYS, WEEK, random=0.9)
+    """A week's calls of one user whose labels say that the answers are wrong."""
+    return events(ATTACK * WEEK, 24, DAYS, WEEK, random=0.9, user="thief")
 
 
 def attempts() -> Iterator[LabelAttempt]:
-    """The attempts."""
+    """The attempts on labels and their calls, and those on calls alone that all detectors of calls have."""
     for kind, table in (("labels", _LABELS), ("times", _TIMES), ("calls", _CALLS), ("beside it", _BESIDE)):
         for name, change in table.items():
             yield LabelAttempt(f"{kind}: {name}", change)
+    for attempt in (*inference(others().calls[VALUES]), *principals()):
+        yield LabelAttempt(f"inference: {attempt.name}", _of_calls(attempt.change))
+
+
+def _of_calls(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Change:
+    return lambda e: Events(change(e.calls), e.labels)
 
 
 def _labels(*changes: pl.Expr) -> Change:

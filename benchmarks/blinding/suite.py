@@ -99,8 +99,9 @@ class CohortTrial(Trial):
 
         def is_same(finding: Finding) -> bool:
             names = finding.evidence.get("names")
-            of_type = finding.subject.type == found.subject.type and isinstance(names, list)
-            return of_type and 2 * sum(name in own for name in names) > len(names)
+            if finding.subject.type != found.subject.type or not isinstance(names, list):
+                return False
+            return 2 * sum(name in own for name in names) > len(names)
 
         return is_same
 

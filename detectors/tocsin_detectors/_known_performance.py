@@ -20,13 +20,13 @@ from tocsin.stats.performance import (
     log_loss,
     out_of_fold,
 )
-from tocsin_detectors._labeled_calls import Binary
+from tocsin_detectors._labeled_calls import Binary, Bools, Floats
 
 _CHUNKS = 20
 _LEAST_OF_A_CLASS = 10  # with fewer rows of a class, an AUC says nothing
 #: Groups of calls by calibrated probability; how far labels of a group may be from it, and by how many standard errors.
 _GROUPS, _LEAST_OF_A_GROUP = (0.1, 0.5, 0.9), 20
-_APART, _CLEAR = 0.1, 5.0
+_APART, _CLEAR = 0.1, math.log(1e-5)
 SCHEMA = {
     "model": pl.String(),
     "positive": pl.String(),
@@ -66,6 +66,27 @@ class Test(NamedTuple):
             "before": self.before.value,
             "p": math.exp(self.log_p),
         }
+
+
+class _Fit(NamedTuple):
+    log_p: float
+    words: str
+
+
+def _fit(seen: Bools, p: Floats, what: str) -> _Fit:
+    """How far a share is from the mean of the probabilities, if both are clearly apart."""
+    rows, number = len(p), int(seen.sum())
+    if rows < _LEAST_OF_A_GROUP:
+        return _Fit(0.0, "")
+    share, expected = number / rows, float(p.mean())
+    if abs(share - expected) <= _APART and share >= expected / 2:
+        return _Fit(0.0, "")
+    from scipy.stats import binom  # slow to import, and needed for few windows
+
+    tail = (
+        binom.logcdf(number, rows, expected) if share < expected else binom.logsf(number - 1, rows, expected)
+    )
+    return _Fit(float(tail), f"{share:.0%} of {rows:,} labels {what}, by their scores {expected:.0%}")
 
 
 #: The figures that are tested: those of labels, then those that need none. 1: larger is better; -1: smaller is better.
@@ -155,24 +176,23 @@ class Known:
         yield from map(self._test, self._estimated(calls))
 
     def contradicted(self, labeled: Binary) -> str | None:
-        """The group of scores whose labels contradict its scores the most; None if all groups fit.
+        """The group of calls whose labels contradict its scores the most; None if all groups fit.
 
         Calls that are added dilute the figures of all calls, and labels that are left out flatter them, but neither can
-        do so in each group. A group fits within five standard errors, and within a tenth.
+        do so in each group. Tested are the shares of positive labels (exact binomial tails) and, of all calls, whether far
+        fewer answers are wrong than their scores say.
         """
         scored = labeled.scored
         p = self.calibration.of_scores(scored.scores)
-        place, worst, words = np.digitize(p, _GROUPS), _CLEAR, None
-        for group in range(len(_GROUPS) + 1):
-            mine = place == group
-            if mine.sum() < _LEAST_OF_A_GROUP:
-                continue
-            seen, expected = float(scored.positive[mine].mean()), float(p[mine].mean())
-            z = abs(seen - expected) / math.sqrt(expected * (1 - expected) / mine.sum())
-            if z > worst and abs(seen - expected) > _APART:
-                worst = z
-                words = f"{seen:.0%} of {mine.sum():,} labels are {self.positive!r}, by their scores {expected:.0%}"
-        return words
+        wrong = np.where(scored.answered, 1 - p, p)
+        place = np.digitize(p, _GROUPS)
+        found = [
+            _fit(scored.positive[place == group], p[place == group], f"are {self.positive!r}")
+            for group in range(len(_GROUPS) + 1)
+        ]
+        every = _fit(scored.answered != scored.positive, wrong, "contradict the answer")
+        worst = min([*found, every], default=None, key=lambda fit: fit.log_p)
+        return worst.words if worst and worst.log_p < _CLEAR else None
 
     def _test(self, figure: tuple[str, Estimate, Estimate, float]) -> Test:
         name, now, before, z = figure

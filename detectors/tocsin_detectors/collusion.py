@@ -112,7 +112,7 @@ class Collusion(Detector[Params]):
             members = now.filter(of_cohort).sort("excess", "member", descending=[True, False])
             names = members["member"].to_list()
             rest = members.filter(~pl.col("member").is_in(reported))
-            if rest["excess"].sum() <= (1 - _SAME) * members["excess"].sum():
+            if float(rest["excess"].sum()) <= (1 - _SAME) * float(members["excess"].sum()):
                 # a louder finding about some of the members must not hide the others
                 row |= {"members": len(rest), "ratio": self._rest(rest, row)}
                 names = rest["member"].to_list() or names

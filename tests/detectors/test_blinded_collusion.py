@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 import pytest
@@ -59,13 +60,11 @@ def test_query_budget_counts_them_too(form: Form) -> None:
 
 
 @pytest.mark.parametrize("accounts", ["", "other-"], ids=["the same", "others"])
-@pytest.mark.parametrize("weeks", [1, 2])
-def test_repeated_queries_are_no_past(accounts: str, weeks: int) -> None:
+def test_repeated_queries_are_no_past(accounts: str) -> None:
     """Neither of the accounts themselves nor of the largest group a week earlier."""
     names = (pl.lit(accounts) + pl.col(USER)).alias(USER)
     repeated = values(1.0)(attack()).with_columns(names, pl.col(TIME) - pl.duration(days=9))
-    before = [repeated.with_columns(pl.col(TIME) - pl.duration(weeks=k)) for k in range(weeks)]
-    found = findings(attack(), *before)
+    found = findings(attack(), repeated)
     assert [f.severity.value for f in found if f.subject.id == "address 192.0.2.9"] == ["critical"]
 
 
@@ -106,8 +105,8 @@ def test_a_double_does_not_inherit_a_past(mark: str) -> None:
 def test_a_louder_group_does_not_hide_its_company() -> None:
     """Three accounts send far more behind another address, and as much as all others together behind theirs."""
     loud = next(a for a in cohorts.attempts() if "three louder" in a.name)
-    named = [set(f.evidence["names"]) for f in findings(loud.change(attack()))]  # type: ignore[arg-type]
-    assert {"loud-0", "loud-1", "loud-2"} in named
+    named: list[Any] = [f.evidence["names"] for f in findings(loud.change(attack()))]
+    assert ["loud-0", "loud-1", "loud-2"] in map(sorted, named)
     assert any(name.startswith("a") for names in named for name in names)
 
 
