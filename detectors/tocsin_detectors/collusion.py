@@ -52,29 +52,29 @@ class Collusion(Detector[Params]):
     """Principals that belong together send many queries that no single one of them shows.
 
     What it sees
-        A cohort is a set of principals that share an address, a network (IPv4 /24, IPv6 /48), a user agent, the
-        day of their first call, or a rhythm (the number of calls, and the mean time between them). All principals
-        together are a cohort, too. For each cohort, the detector adds up the queries of its members in the window
-        and the six days before it, beyond 1.5 times each member's busiest of the three weeks before. Queries that a
+        A cohort is a set of principals that share an address, a network (IPv4 /24, IPv6 /48), a user agent, the day
+        of their first call, or a rhythm (the number of calls, and the mean time between them). All principals
+        together are a cohort, too. For each cohort, the detector adds up the queries of its members in the window and
+        the six days before it, beyond 1.5 times each member's busiest of the three weeks before. Queries that a
         principal repeats count once in each week, and a new spelling of a name has no past. Calls without a principal
         count in each cohort; if there are only such calls, a separate finding says so.
     Method
-        Pooled budget accounting against Sybil accounts (Douceur 2002): accounts that share a thief's work stay
-        below their budgets, but their cohort does not. The largest member does not count, because `query_budget`
-        judges single principals. The budget is `margin` times the largest cohort of the same kind a week earlier,
-        and at least `least_rows`. An address or agent that many known clients share has no excess. The store
-        counts the calls. Feature vectors are read for at most 1,000,000 calls of the four weeks, those of the
-        principals with the fewest calls first; the calls of the others count in full. For at most 200 cohorts, those
-        with most queries, equal ones of several members count once, too. Of cohorts with mostly the same members, one
-        is judged; if a worse finding names most of a cohort, its other members are judged. The cost grows linearly
-        with the calls of the four weeks and with the combinations of principal, address and user agent.
+        Pooled budget accounting against Sybil accounts (Douceur 2002): accounts that share a thief's work stay below
+        their budgets, but their cohort does not. The largest member does not count, because `query_budget` judges
+        single principals. The budget is `margin` times the largest cohort of the same kind a week earlier, and at
+        least `least_rows`. An address or agent that many known clients share has no excess. The store counts the
+        calls. Feature vectors are read for at most 1,000,000 calls of the four weeks, those of the principals with
+        the fewest calls first; the calls of the others count in full. For at most 200 cohorts, those with most
+        queries, equal ones of several members count once, too. Of cohorts with mostly the same members, one is
+        judged; if a worse finding names most of a cohort, its other members are judged. The cost grows linearly with
+        the calls of the four weeks and with the combinations of principal, address and user agent.
     Blind spots
-        Accounts with a long past that stay below 1.5 times their usual number of different queries; a copy from fewer than
-        `least_rows` queries a week; a cohort that less than doubles each week, from a small start; less than two
+        Accounts with a long past that stay below 1.5 times their usual number of different queries; a copy from fewer
+        than `least_rows` queries a week; a cohort that less than doubles each week, from a small start; less than two
         weeks of history. The detector counts queries and does not judge their content.
     False alarms
-        Several new customers at once, for example after a campaign or behind one integrator's user agent; a
-        service whose clients get new names. From the second week on, this number is usual.
+        Several new customers at once, for example after a campaign or behind one integrator's user agent; a service
+        whose clients get new names. From the second week on, this number is usual.
     Respond
         Check who registered the accounts in the evidence, and from where. Read their queries together: is each one
         about another customer? Lower the rate limit of the shared address or key owner before you talk to them.
@@ -118,11 +118,12 @@ class Collusion(Detector[Params]):
             rest = members.filter(~pl.col("member").is_in(reported))
             if float(rest["excess"].sum()) <= (1 - _SAME) * float(members["excess"].sum()):
                 # a louder finding about some of the members must not hide the others
-                row |= self._of_rest(rest, row)
+                row.update(self._of_rest(rest, row))
                 names = rest["member"].to_list() or names
             if row["ratio"] >= 1:
                 reported.update(names)
-            yield _score({**row, "names": names[:20]})
+            row["names"] = names[:20]
+            yield _score(row)
 
     def _of_rest(self, rest: pl.DataFrame, row: Mapping[str, Any]) -> dict[str, Any]:
         """Members, volume and ratio of those that no worse finding names; the ratio is 0 if they are too few."""

@@ -49,7 +49,8 @@ class Params:
     min_labels: int = param(
         100,
         ge=50,
-        doc="fewer labeled calls of a model in the window are not judged; a baseline needs three times as many",
+        doc="fewer labeled calls of a model, in the window and in windows before with as few, are not judged; "
+        "a baseline needs three times as many",
     )
     min_rows: int = param(200, ge=50, doc="for a model with fewer calls in the window, nothing is estimated")
     max_rows: int = param(20_000, ge=200, doc="maximum number of labels or calls of each model that are read")
@@ -67,22 +68,23 @@ class Performance(Detector[Params]):
         score, missing labels (less than half of each of the four weeks before), and models without a baseline.
     Method
         Realized: the mean log loss of calibrated scores, the error rate and the AUC (its error after Hanley & McNeil
-        1982) of the labeled calls, whenever the calls were. Estimated: the expected accuracy and AUC (CBPE, confidence-based
-        performance estimation), after isotonic regression of the baseline's labels on its scores. Each figure is compared
-        with that of the baseline, one-sided. If chunks of the baseline scatter more than independent calls would, the
-        errors grow accordingly. If a window has fewer than `min_labels` labels, those of the windows before that also
-        had too few are judged with them. The error rate needs no scores. If no figure is worse, a separate finding
-        reports a group of scores whose labels contradict it (binomial test, p < 0.00001), or answers that are right
-        far more often than their scores say: right answers may have been added, or labels left out. The score is the smallest p-value, adjusted after Benjamini and Hochberg (1995) and
-        expressed as a normal deviate. A finding names the likely cause, as in feature_drift. The time grows linearly
-        with the labels, up to 20,000 for each model, and with the number of models that labels name.
+        1982) of the labeled calls, whenever the calls were. Estimated: the expected accuracy and AUC (CBPE,
+        confidence-based performance estimation), after isotonic regression of the baseline's labels on its scores.
+        Each figure is compared with that of the baseline, one-sided. If chunks of the baseline scatter more than
+        independent calls would, the errors grow accordingly. If a window has fewer than `min_labels` labels, those of
+        the windows before that also had too few are judged with them. The error rate needs no scores. If no figure is
+        worse, a separate finding reports a group of scores whose labels contradict it (binomial test, p < 0.00001),
+        or answers that are right far more often than their scores say: right answers may have been added, or labels
+        left out. The score is the smallest p-value, adjusted after Benjamini and Hochberg (1995) and expressed as a
+        normal deviate. A finding names the likely cause, as in feature_drift. The time grows linearly with the
+        labels, up to 20,000 for each model, and with the number of models that labels name.
     Blind spots
         A model with more than two classes, or without scores. A baseline without labels. Concept drift before its
-        labels arrive: the estimate holds only as long as the scores stay calibrated. Labels of calls that are older than
-        `history` (90 days). Labels that stop arriving for less than four days, or where earlier weeks had none.
+        labels arrive: the estimate holds only as long as the scores stay calibrated. Labels of calls that are older
+        than `history` (90 days). Labels that stop arriving for less than four days, or where earlier weeks had none.
     False alarms
-        Labels that arrive sooner for one class than for the other. A new version that is better than its scores say. A season in which the calls are harder to judge. A
-        baseline with few days.
+        Labels that arrive sooner for one class than for the other. A new version that is better than its scores say.
+        A season in which the calls are harder to judge. A baseline with few days.
     Respond
         If labels say so: check whether a new version answers, whether the labels have another source, and which
         features drifted. Roll back, or train the model with the new labels. If only the estimate says so: find which
