@@ -11,7 +11,7 @@ from tocsin.contract.query import COUNT, Condition, Measure, Where
 from tocsin.contract.streams import TIME
 from tocsin.contract.windows import Window
 from tocsin_detectors._different import NAMES, VALUES, is_bare, query
-from tocsin_detectors._spelling import NOBODY, pooled
+from tocsin_detectors._spelling import NOBODY, is_disguised, pooled
 
 STREAM = "inference"
 USER, MODEL = "user.id", "tocsin.model.name"
@@ -39,9 +39,16 @@ _MOST_NAMED = 10_000
 
 
 def weekly(window: Window) -> pl.DataFrame:
-    """Calls of a window by principal, address and agent, with the pooled name (`member`)."""
+    """Calls of a window by principal, address and agent.
+
+    With the pooled name (`member`) and the name that has a past (`known`): a disguised name has its own, other spellings
+    share one, because programs change case and spaces.
+    """
     counts = window.summary(STREAM, [USER, ADDRESS, AGENT], _MEASURES, KNOWN)
-    return counts.with_columns(member=pooled(counts[USER]))
+    names = counts[USER].drop_nulls().unique()
+    disguised = names.filter(pl.Series([is_disguised(name) for name in names], dtype=pl.Boolean))
+    own = pl.when(pl.col(USER).is_in(disguised.implode())).then(USER)
+    return counts.with_columns(member=pooled(counts[USER])).with_columns(known=pl.coalesce(own, "member"))
 
 
 def different(weeks: Sequence[Sequence[Window]]) -> list[pl.DataFrame]:
@@ -72,7 +79,7 @@ def _without_repeats(
 def excess(now: pl.DataFrame, earlier: list[pl.DataFrame]) -> pl.DataFrame:
     """The queries of a week beyond each principal's own past, one row for each member and each value of its cohorts.
 
-    A spelling of a name that the past lacks has no past: a double does not inherit what the principal may send.
+    A disguised name that the past lacks has no past: a double does not inherit what the principal may send.
 
     A principal that calls from several addresses belongs to the cohort of each, with the queries that it sent there.
 
@@ -83,7 +90,7 @@ def excess(now: pl.DataFrame, earlier: list[pl.DataFrame]) -> pl.DataFrame:
     members = now.group_by("member").agg(
         pl.col("count", "calls").sum(), pl.col("first").min(), pl.col("last").max()
     )
-    beyond = _beyond(now, earlier, USER).group_by("member").agg(pl.col("beyond").sum())
+    beyond = _beyond(now, earlier, "known").group_by("member").agg(pl.col("beyond").sum())
     pool = _beyond(now, earlier, "member").rename({"beyond": "pool"})
     members = members.join(usual, on="member", how="left").join(beyond, on="member").join(pool, on="member")
     share = pl.max_horizontal("beyond", "pool") / pl.col("count")
@@ -113,9 +120,9 @@ def _busiest(weeks: list[pl.DataFrame], by: str) -> pl.DataFrame:
 
 
 def _beyond(now: pl.DataFrame, earlier: list[pl.DataFrame], by: str) -> pl.DataFrame:
-    """Queries of each member, or of each spelling of its name, beyond its own past (`beyond`)."""
+    """Queries of each member, or of each of its names, beyond its own past (`beyond`)."""
     sent = now.group_by(list(dict.fromkeys((by, "member")))).agg(pl.col("count").sum())
-    sent = sent.join(_busiest(earlier, by), on=by, how="left", nulls_equal=True)
+    sent = sent.join(_busiest(earlier, by), on=by, how="left")
     return sent.select(
         "member", beyond=(pl.col("count") - GROWTH * pl.col("usual").fill_null(0)).clip(lower_bound=0)
     )

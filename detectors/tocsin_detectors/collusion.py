@@ -56,8 +56,9 @@ class Collusion(Detector[Params]):
         of their first call, or a rhythm (the number of calls, and the mean time between them). All principals
         together are a cohort, too. For each cohort, the detector adds up the queries of its members in the window and
         the six days before it, beyond 1.5 times each member's busiest of the three weeks before. Queries that a
-        principal repeats count once in each week, and a new spelling of a name has no past. Calls without a principal
-        count in each cohort; if there are only such calls, a separate finding says so.
+        principal repeats count once in each week, and a disguised name (with invisible or look-alike letters) does
+        not share the past of the name that it looks like. Calls without a principal count in each cohort; if there
+        are only such calls, a separate finding says so.
     Method
         Pooled budget accounting against Sybil accounts (Douceur 2002): accounts that share a thief's work stay below
         their budgets, but their cohort does not. The largest member does not count, because `query_budget` judges

@@ -91,15 +91,29 @@ def test_usual_calls_without_a_name_are_quiet() -> None:
     assert evaluate("collusion", {"inference": more}, baseline={"inference": nobody}).findings == []
 
 
-@pytest.mark.parametrize("mark", ["\u200b", "\u0301", " "], ids=["zero width", "combining", "space"])
-def test_a_double_does_not_inherit_a_past(mark: str) -> None:
+@pytest.mark.parametrize(
+    "form",
+    ["client-{}\u200b", "client-{}\u0301", "\u0441lient-{}", "\uff43lient-{}"],
+    ids=["zero width", "combining", "look-alike", "full width"],
+)
+def test_a_double_does_not_inherit_a_past(form: str) -> None:
     """Eight doubles of clients that are away send what the clients themselves could send."""
     busy = [MONTH.with_columns(pl.col(TIME) + pl.duration(minutes=k)) for k in range(5)]
     month = pl.concat(busy).with_columns(pl.format("m{}", PLACE).alias(ID))
-    doubles = attack().with_columns((pl.format("client-{}", PLACE % 8) + mark).alias(USER)).head(1600)
+    doubles = attack().with_columns(pl.format(form, PLACE % 8).alias(USER)).head(1600)
     weeks = pl.concat([OTHERS.filter(pl.col(USER) == "client-0"), doubles])
     (found, *_) = evaluate("collusion", {"inference": weeks}, baseline={"inference": month}).findings
     assert found.severity.value == "critical"
+
+
+@pytest.mark.parametrize("form", [str.upper, " {} ".format], ids=["capitals", "spaces"])
+def test_names_that_a_program_spells_in_another_way_are_quiet(form: Callable[[str], str]) -> None:
+    busy = [MONTH.with_columns(pl.col(TIME) + pl.duration(minutes=k)) for k in range(5)]
+    month = pl.concat(busy).with_columns(pl.format("m{}", PLACE).alias(ID))
+    today = pl.concat([OTHERS.with_columns(pl.col(TIME) + pl.duration(minutes=k)) for k in range(5)])
+    names = pl.Series(USER, [form(user) for user in today[USER]])
+    told = today.with_columns(names, pl.format("e{}", PLACE).alias(ID))
+    assert evaluate("collusion", {"inference": told}, baseline={"inference": month}).findings == []
 
 
 def test_a_louder_group_does_not_hide_its_company() -> None:
