@@ -6,10 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.blinding.suite import BLIND, trials
+from benchmarks.blinding.outcomes import BLIND
+from benchmarks.blinding.suite import trials
+
+#: Half a minute; `tests/detectors/test_blinded_*.py` try these two detectors in less time.
+_SLOW = {"collusion", "performance"}
 
 
-@pytest.mark.parametrize("detector", sorted(trials()))
+@pytest.mark.parametrize(
+    "detector",
+    [pytest.param(name, marks=pytest.mark.full if name in _SLOW else ()) for name in sorted(trials())],
+)
 def test_no_attempt_blinds_a_detector(detector: str) -> None:
     trial = trials()[detector]()
     outcomes = dict(replace(trial, attempts=trial.attempts[::5]).runs())  # type: ignore[arg-type]

@@ -13,13 +13,13 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
-from benchmarks.blinding import files
+from benchmarks.blinding import cohorts, files, late_labels
 from benchmarks.blinding.attempts import (
     ADDRESS,
     BESIDE,
@@ -34,13 +34,14 @@ from benchmarks.blinding.attempts import (
     principals,
 )
 from benchmarks.blinding.files import FileAttempt
+from benchmarks.blinding.late_labels import LabelAttempt
+from benchmarks.blinding.outcomes import BLIND, NOT_JUDGED, STAYS, named, outcome_of, worst
 from tests.generators import accesses as registry
 from tests.generators import drift, queries
-from tocsin.contract.findings import Finding, Severity, Subject
+from tocsin.contract.findings import Finding, Subject
 from tocsin.testing.evaluate import Evaluation, evaluate
-from tocsin_detectors._spelling import NOBODY, canonical
+from tocsin_detectors._spelling import NOBODY, canonical, pooled
 
-STAYS, NOT_JUDGED, BLIND = "stays", "not judged", "BLIND"
 STAYS_SHARE = 0.8
 
 
@@ -71,7 +72,10 @@ class Trial:
         for attempt in self.attempts:
             attack = attempt.change(self.attack)
             findings, _ = self._judged(attack, fitted)
-            yield attempt.name, outcome_of(findings, found, control, _subjects(attack, found.subject))
+            yield attempt.name, outcome_of(findings, found, control, self._is_same(attack, found))
+
+    def _is_same(self, attack: pl.DataFrame, found: Finding) -> Callable[[Finding], bool]:
+        return named(found, _subjects(attack, found.subject))
 
     def _judged(self, attack: pl.DataFrame, fitted: Evaluation | None) -> tuple[list[Finding], Evaluation]:
         events = {self.stream: pl.concat([self.others, attack], how="diagonal_relaxed")}
@@ -83,6 +87,23 @@ class Trial:
             return result.findings, fitted or result
         more = evaluate(self.beside, events, baseline={self.stream: self.trusted}).findings
         return [*result.findings, *(f for f in more if f.aspect)], fitted or result
+
+
+@dataclass(frozen=True)
+class CohortTrial(Trial):
+    """A trial whose finding is about a set of principals, whatever it is that they share."""
+
+    def _is_same(self, attack: pl.DataFrame, found: Finding) -> Callable[[Finding], bool]:
+        """Most of the principals that the evidence names are the attack's own."""
+        own = set(pooled(attack.filter(~pl.col(ID).str.starts_with(BESIDE))[USER]))
+
+        def is_same(finding: Finding) -> bool:
+            names = finding.evidence.get("names")
+            if finding.subject.type != found.subject.type or not isinstance(names, list):
+                return False
+            return 2 * sum(name in own for name in names) > len(names)
+
+        return is_same
 
 
 @dataclass(frozen=True)
@@ -100,35 +121,40 @@ class FileTrial:
             raise SystemExit(f"{self.detector}: the unblinded attack is not found")
         yield files.CONTROL.name, found.severity.value
         for attempt in self.attempts:
-            yield attempt.name, outcome_of(self._of(attempt), found, control, {canonical(found.subject.id)})
+            same = named(found, {canonical(found.subject.id)})
+            yield attempt.name, outcome_of(self._of(attempt), found, control, same)
 
     def _of(self, attempt: FileAttempt) -> list[Finding]:
         return [finding for finding in files.partner().findings(attempt) if finding.detector == self.detector]
 
 
-def worst(findings: Sequence[Finding]) -> Finding | None:
-    """The worst finding that is no aspect."""
-    return max((f for f in findings if not f.aspect), key=lambda f: f.score / f.threshold, default=None)
+@dataclass(frozen=True)
+class LabelTrial:
+    """A detector of late labels, and whoever writes the calls of a bad model and their labels."""
 
+    detector: str
+    attempts: tuple[LabelAttempt, ...]
 
-def outcome_of(
-    findings: Sequence[Finding], found: Finding, control: Sequence[Finding], names: Collection[str]
-) -> str:
-    """Whether a finding stays at its severity, or an aspect of `medium` or more takes its place.
+    def runs(self) -> Iterator[tuple[str, str]]:
+        """Each attempt with its outcome; the first is the unblinded attack."""
+        trusted, others, attack = late_labels.trusted(), late_labels.others(), late_labels.attack()
 
-    Args:
-        findings: those with the attempt.
-        found: the finding of the unblinded attack.
-        control: all findings of the unblinded attack.
-        names: the canonical names that its subject has in the attempt.
-    """
-    same = [f for f in findings if f.subject.type == found.subject.type]
-    same = [f for f in same if canonical(f.subject.id) in names]
-    if any(not f.aspect and f.severity.rank >= found.severity.rank for f in same):
-        return STAYS
-    before = {(f.subject, f.aspect, f.severity) for f in control}
-    aspects = [f for f in findings if f.aspect and f.severity.rank >= Severity.MEDIUM.rank]
-    return NOT_JUDGED if any((f.subject, f.aspect, f.severity) not in before for f in aspects) else BLIND
+        def judged(events: late_labels.Events) -> list[Finding]:
+            return evaluate(self.detector, (others + events).frames, baseline=trusted.frames).findings
+
+        control = judged(attack)
+        found = worst(control)
+        if found is None:
+            raise SystemExit(f"{self.detector}: the unblinded attack is not found")
+        yield "(unblinded)", found.severity.value
+        for attempt in self.attempts:
+            events = attempt.change(attack)
+            yield (
+                attempt.name,
+                outcome_of(
+                    judged(events), found, control, named(found, _subjects(events.calls, found.subject))
+                ),
+            )
 
 
 def _subjects(attack: pl.DataFrame, subject: Subject) -> set[str]:
@@ -143,13 +169,15 @@ def _subjects(attack: pl.DataFrame, subject: Subject) -> set[str]:
     return {canonical(name) for name in names}
 
 
-def trials() -> dict[str, Callable[[], Trial | FileTrial]]:
+def trials() -> dict[str, Callable[[], Trial | FileTrial | LabelTrial]]:
     """The trials by detector."""
     return {
         "model_extraction": lambda: _extraction("model_extraction", 200),
         "query_budget": lambda: _extraction("query_budget", 3000),
         "feature_drift": lambda: _drift("feature_drift", "units"),
         "prediction_drift": lambda: _drift("prediction_drift", "indebted"),
+        "collusion": _collusion,
+        "performance": lambda: LabelTrial("performance", tuple(late_labels.attempts())),
         "registry_access": _registry,
         "pyod": _outliers,
         "principal_spelling": _spelling,
@@ -180,6 +208,15 @@ def _drift(detector: str, change: str) -> Trial:
     )
     attempts = (*inference(others[VALUES]), *principals())
     return Trial(detector, "inference", month, others, attack, attempts)
+
+
+def _collusion() -> Trial:
+    """Fifty new accounts with forty queries each, behind one address."""
+    week = cohorts.calls(cohorts.DAY - 6, 7)
+    today = cohorts.calls(cohorts.DAY, 1, cohorts.ACCOUNTS, cohorts.EACH)
+    attack = today.filter(pl.col(USER).str.starts_with("sybil"))
+    attempts = (*inference(week[VALUES]), *principals(), *cohorts.attempts())
+    return CohortTrial("collusion", "inference", cohorts.calls(0, 28), week, attack, attempts)
 
 
 def _outliers() -> Trial:

@@ -36,7 +36,7 @@ class Losses:
             lambda: labeled(window, spans(window), self.model, self.history, EARLIER_ROWS, CALLS),
         )
         rows = pl.concat([past, now])
-        calls = Binary.of(rows, self.known.positive)
+        calls = Binary.of(rows, self.known.positive).scored
         loss = log_loss(self.known.calibration.of_scores(calls.scores), calls.positive)
         rows = rows.select(TIME, *CALLS, pl.Series(VALUE, loss))
 
@@ -53,7 +53,7 @@ class Losses:
 
         def values(rows: pl.DataFrame) -> pl.DataFrame:
             rows = rows.with_columns(canonical_labels(rows[ANSWER])).filter(pl.col(SCORE).is_finite())
-            calls = Binary.of(rows, self.known.positive)
+            calls = Binary.of(rows, self.known.positive).scored
             p = self.known.calibration.of_scores(calls.scores)
             wrong = np.where(calls.answered, 1 - p, p)
             return rows.select(TIME, *CALLS, pl.Series(VALUE, wrong))

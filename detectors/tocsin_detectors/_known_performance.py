@@ -20,10 +20,13 @@ from tocsin.stats.performance import (
     log_loss,
     out_of_fold,
 )
-from tocsin_detectors._labeled_calls import Binary
+from tocsin_detectors._labeled_calls import Binary, Bools, Floats
 
 _CHUNKS = 20
 _LEAST_OF_A_CLASS = 10  # with fewer rows of a class, an AUC says nothing
+#: Groups of calls by calibrated probability; how far labels of a group may be from it, and by how many standard errors.
+_GROUPS, _LEAST_OF_A_GROUP = (0.1, 0.5, 0.9), 20
+_APART, _CLEAR = 0.1, math.log(1e-5)
 SCHEMA = {
     "model": pl.String(),
     "positive": pl.String(),
@@ -35,6 +38,8 @@ SCHEMA = {
     "skewness": pl.Float64(),
     "rows": pl.Int64(),
     "strays": pl.Float64(),
+    "revised": pl.Float64(),
+    "unscored": pl.Float64(),
 }
 
 
@@ -63,6 +68,27 @@ class Test(NamedTuple):
         }
 
 
+class _Fit(NamedTuple):
+    log_p: float
+    words: str
+
+
+def _fit(seen: Bools, p: Floats, what: str) -> _Fit:
+    """How far a share is from the mean of the probabilities, if both are clearly apart."""
+    rows, number = len(p), int(seen.sum())
+    if rows < _LEAST_OF_A_GROUP:
+        return _Fit(0.0, "")
+    share, expected = number / rows, float(p.mean())
+    if abs(share - expected) <= _APART and share >= expected / 2:
+        return _Fit(0.0, "")
+    from scipy.stats import binom  # slow to import, and needed for few windows
+
+    tail = (
+        binom.logcdf(number, rows, expected) if share < expected else binom.logsf(number - 1, rows, expected)
+    )
+    return _Fit(float(tail), f"{share:.0%} of {rows:,} labels {what}, by their scores {expected:.0%}")
+
+
 #: The figures that are tested: those of labels, then those that need none. 1: larger is better; -1: smaller is better.
 REALIZED = {"log loss": -1, "error rate": -1, "AUC": 1}
 ESTIMATED = {"estimated accuracy": 1, "estimated AUC": 1}
@@ -84,9 +110,11 @@ class Known:
     skewness: float
     rows: int
     strays: float
+    revised: float = 0.0
+    unscored: float = 0.0
 
     @classmethod
-    def of(cls, calls: Binary, positive: str, strays: float) -> Known:
+    def of(cls, calls: Binary, positive: str, strays: float, revised: float, unscored: float) -> Known:
         """Learn from labeled calls of both classes, in the order of arrival."""
         calibration = Calibration.of(calls.scores, calls.positive)
         p = out_of_fold(calls.scores, calls.positive)
@@ -101,9 +129,8 @@ class Known:
             expected_accuracy(p, calls.answered, rows),
             auc(calls.scores, p),
         )
-        known = cls(
-            positive, calibration, before, (1.0,) * len(before), float((centered**3).mean()), rows, strays
-        )
+        skewness, plain = float((centered**3).mean()), (1.0,) * len(before)
+        known = cls(positive, calibration, before, plain, skewness, rows, strays, revised, unscored)
         scatter: dict[str, list[float]] = {name: [] for name in _NAMES}
         for part in np.array_split(np.arange(rows), _CHUNKS):
             chunk = Binary(calls.scores[part], calls.answered[part], calls.positive[part])
@@ -125,6 +152,8 @@ class Known:
             "skewness": self.skewness,
             "rows": self.rows,
             "strays": self.strays,
+            "revised": self.revised,
+            "unscored": self.unscored,
         }
 
     @classmethod
@@ -133,36 +162,60 @@ class Known:
         before = tuple(Estimate(v, e) for v, e in zip(row["figures"], row["errors"], strict=True))
         calibration = Calibration(np.asarray(row["at"]), np.asarray(row["p"]))
         inflation = tuple(row["inflation"])
-        return cls(
-            row["positive"], calibration, before, inflation, row["skewness"], row["rows"], row["strays"]
-        )
+        odd = [
+            row.get(name) or 0.0 for name in ("strays", "revised", "unscored")
+        ]  # earlier versions lack some
+        return cls(row["positive"], calibration, before, inflation, row["skewness"], row["rows"], *odd)
 
     def realized(self, labeled: Binary) -> Iterator[Test]:
         """Tests of labeled calls, at least one."""
-        yield from map(self._test, self._realized(labeled), [self.skewness, 0.0, 0.0])
+        yield from map(self._test, self._realized(labeled))
 
     def estimated(self, calls: Binary) -> Iterator[Test]:
         """Tests of calls without labels, at least one."""
-        yield from map(self._test, self._estimated(calls), [0.0, 0.0])
+        yield from map(self._test, self._estimated(calls))
 
-    def _test(self, figure: tuple[str, Estimate, Estimate, float], skewness: float) -> Test:
+    def contradicted(self, labeled: Binary) -> str | None:
+        """The group of calls whose labels contradict its scores the most; None if all groups fit.
+
+        Calls that are added dilute the figures of all calls, and labels that are left out flatter them, but neither can
+        do so in each group. Tested are the shares of positive labels (exact binomial tails) and, of all calls, whether far
+        fewer answers are wrong than their scores say.
+        """
+        scored = labeled.scored
+        p = self.calibration.of_scores(scored.scores)
+        wrong = np.where(scored.answered, 1 - p, p)
+        place = np.digitize(p, _GROUPS)
+        found = [
+            _fit(scored.positive[place == group], p[place == group], f"are {self.positive!r}")
+            for group in range(len(_GROUPS) + 1)
+        ]
+        every = _fit(scored.answered != scored.positive, wrong, "contradict the answer")
+        worst = min([*found, every], default=None, key=lambda fit: fit.log_p)
+        return worst.words if worst and worst.log_p < _CLEAR else None
+
+    def _test(self, figure: tuple[str, Estimate, Estimate, float]) -> Test:
         name, now, before, z = figure
+        skewness = self.skewness if name == "log loss" else 0.0
         place = _NAMES.index(name)
         lean = skewness * now.error / max(math.hypot(now.error, before.error), 1e-12)
         rows = max((before.error / max(now.error, 1e-12)) ** 2 * self.rows, 1.0)
         return Test(name, now, before, log_mean_tail(z / self.inflation[place], lean / math.sqrt(rows)))
 
     def _realized(self, labeled: Binary) -> Iterator[tuple[str, Estimate, Estimate, float]]:
-        rows = len(labeled.scores)
-        loss = log_loss(self.calibration.of_scores(labeled.scores), labeled.positive)
-        wrong = float((labeled.answered != labeled.positive).mean())
         # the error under the null hypothesis, that of the baseline: a window without a wrong answer has none of its own
         per_row = [figure.error * math.sqrt(self.rows) for figure in self.before[:2]]
-        yield self._compared("log loss", Estimate(float(loss.mean()), per_row[0] / math.sqrt(rows)))
-        yield self._compared("error rate", Estimate(wrong, per_row[1] / math.sqrt(rows)))
-        ones = int(labeled.positive.sum())
+        scored = labeled.scored
+        rows = len(scored.scores)
+        if rows:
+            loss = log_loss(self.calibration.of_scores(scored.scores), scored.positive)
+            yield self._compared("log loss", Estimate(float(loss.mean()), per_row[0] / math.sqrt(rows)))
+        wrong = float((labeled.answered != labeled.positive).mean())
+        error = per_row[1] / math.sqrt(len(labeled.answered))
+        yield self._compared("error rate", Estimate(wrong, error))
+        ones = int(scored.positive.sum())
         if min(ones, rows - ones) >= _LEAST_OF_A_CLASS:
-            yield self._compared("AUC", auc(labeled.scores, labeled.positive))
+            yield self._compared("AUC", auc(scored.scores, scored.positive))
 
     def _estimated(self, calls: Binary) -> Iterator[tuple[str, Estimate, Estimate, float]]:
         p = self.calibration.of_scores(calls.scores)

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import polars as pl
 
-from tocsin.contract.aspects import not_judged
 from tocsin.contract.findings import Family, Json, Score, Subject
 from tocsin.contract.plugin import Detector, Requires, Stability, param
 from tocsin.contract.severities import Tail
@@ -17,13 +16,28 @@ from tocsin.contract.windows import Baseline, Window
 from tocsin.datasets.labels import canonical_labels
 from tocsin.errors import BaselineError
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
-from tocsin.words import count, short
+from tocsin.words import short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._known_losses import Losses
 from tocsin_detectors._known_performance import ESTIMATED, REALIZED, SCHEMA, Known, Test
-from tocsin_detectors._labeled_calls import ANSWER, SCORE, Binary, Labels, arrived, positive_class
-from tocsin_detectors._schema_changes import no_baseline
+from tocsin_detectors._label_aspects import (
+    contradiction,
+    missing_labels,
+    odd_labels,
+    unknown_models,
+    without_scores,
+)
+from tocsin_detectors._labeled_calls import (
+    ANSWER,
+    SCORE,
+    Binary,
+    Labels,
+    arrived,
+    positive_class,
+    unjudged,
+)
 from tocsin_detectors._shift_causes import explain, is_reached, with_cause
+from tocsin_detectors._spelling import canonical
 
 _SIGNIFICANT = math.log(0.01)
 
@@ -35,7 +49,8 @@ class Params:
     min_labels: int = param(
         100,
         ge=50,
-        doc="fewer labeled calls of a model in the window are not judged; a baseline needs three times as many",
+        doc="fewer labeled calls of a model, in the window and in windows before with as few, are not judged; "
+        "a baseline needs three times as many",
     )
     min_rows: int = param(200, ge=50, doc="for a model with fewer calls in the window, nothing is estimated")
     max_rows: int = param(20_000, ge=200, doc="maximum number of labels or calls of each model that are read")
@@ -47,23 +62,29 @@ class Performance(Detector[Params]):
     What it sees
         Labels that arrived in the window (stream `label`) and contradict the model's answers more often than in the
         baseline: concept drift, a broken or manipulated model, wrong labels. Without labels: calls whose scores say
-        that fewer answers will be right. Such a result is an estimate, and the evidence states its error. Labels
-        that are of no call cause a separate finding.
+        that fewer answers will be right. Such a result is an estimate, and the evidence states its error. A label
+        belongs to the model that answered its call, whatever model the label names. Separate findings report what is
+        not judged: labels of no call, labels that a later one contradicts, an id of different calls, calls without a
+        score, missing labels (less than half of each of the four weeks before), and models without a baseline.
     Method
         Realized: the mean log loss of calibrated scores, the error rate and the AUC (its error after Hanley & McNeil
-        1982) of the labeled calls, whenever the calls were. Estimated: the expected accuracy and AUC (CBPE, confidence-based
-        performance estimation), after isotonic regression of the baseline's labels on its scores. Each figure is compared
-        with that of the baseline, one-sided. If chunks of the baseline scatter more than independent calls would, the
-        errors grow accordingly. The score is the smallest p-value, adjusted after Benjamini and Hochberg (1995) and
-        expressed as a normal deviate. A finding names the likely cause, as in feature_drift. The time grows linearly
-        with the labels, up to 20,000 for each model.
+        1982) of the labeled calls, whenever the calls were. Estimated: the expected accuracy and AUC (CBPE,
+        confidence-based performance estimation), after isotonic regression of the baseline's labels on its scores.
+        Each figure is compared with that of the baseline, one-sided. If chunks of the baseline scatter more than
+        independent calls would, the errors grow accordingly. If a window has fewer than `min_labels` labels, those of
+        the windows before that also had too few are judged with them. The error rate needs no scores. If no figure is
+        worse, a separate finding reports a group of scores whose labels contradict it (binomial test, p < 0.00001),
+        or answers that are right far more often than their scores say: right answers may have been added, or labels
+        left out. The score is the smallest p-value, adjusted after Benjamini and Hochberg (1995) and expressed as a
+        normal deviate. A finding names the likely cause, as in feature_drift. The time grows linearly with the
+        labels, up to 20,000 for each model, and with the number of models that labels name.
     Blind spots
         A model with more than two classes, or without scores. A baseline without labels. Concept drift before its
-        labels arrive: the estimate holds only as long as the scores stay calibrated. Labels of calls that are older than
-        `history` (90 days).
+        labels arrive: the estimate holds only as long as the scores stay calibrated. Labels of calls that are older
+        than `history` (90 days). Labels that stop arriving for less than four days, or where earlier weeks had none.
     False alarms
-        Labels that arrive sooner for one class than for the other. A season in which the calls are harder to judge. A
-        baseline with few days.
+        Labels that arrive sooner for one class than for the other. A new version that is better than its scores say.
+        A season in which the calls are harder to judge. A baseline with few days.
     Respond
         If labels say so: check whether a new version answers, whether the labels have another source, and which
         features drifted. Roll back, or train the model with the new labels. If only the estimate says so: find which
@@ -85,12 +106,13 @@ class Performance(Detector[Params]):
             positive = positive_class(labels.calls)
             if positive is None:
                 continue
-            calls = Binary.of(labels.calls, positive)
+            calls = Binary.of(labels.calls, positive).scored
             ones = int(calls.positive.sum())
             least = 3 * self.params.min_labels
             if len(calls.scores) >= least and min(ones, len(calls.scores) - ones) >= least // 20:
-                share = labels.strays / (labels.strays + len(labels.calls))
-                rows.append(Known.of(calls, positive, share).row(labels.model))
+                shares = labels.strays / labels.total, labels.revised / labels.total
+                unscored = 1 - len(calls.scores) / len(labels.calls)
+                rows.append(Known.of(calls, positive, *shares, unscored).row(labels.model))
         if not rows:
             needed = f"at least {3 * self.params.min_labels} labels of one model (stream label)"
             raise BaselineError(f"detector {self.id}: the history does not have {needed}")
@@ -103,23 +125,45 @@ class Performance(Detector[Params]):
         known = {str(row["model"]): Known.read(row) for row in frame.iter_rows(named=True)}
         tests: dict[str, list[Test]] = {name: [] for name in known}
         facts: dict[str, dict[str, Json]] = {name: {} for name in known}
-        beside: list[Score] = []
-        for labels in arrived(window, self._history, self.params.max_rows):
-            name = _named(labels.model, known)
-            if name is None:
-                beside += self._unknown(labels)
-                continue
-            beside += self._strays(name, labels, known[name])
+        beside = list(missing_labels(window, sorted(known), self.params.min_labels))
+        contradicted: dict[str, str | None] = {}
+        for name, labels in self._arrived(window, known, beside):
             labeled = Binary.of(labels.calls, known[name].positive)
             facts[name]["labels"] = len(labeled.scores)
             if len(labeled.scores) >= self.params.min_labels:
                 tests[name] += known[name].realized(labeled)
-        self._estimate(window, known, tests, facts)
+                contradicted[name] = known[name].contradicted(labeled)
+        beside += self._estimate(window, known, tests, facts)
         for name in sorted(known):
-            if tests[name]:
-                more: dict[str, Json] = {"baseline.labels": known[name].rows}
-                yield self._score(window, known[name], name, tests[name], facts[name] | more)
+            if not tests[name]:
+                continue
+            more: dict[str, Json] = {"baseline.labels": known[name].rows}
+            score = self._score(window, known[name], name, tests[name], facts[name] | more)
+            yield score
+            words = contradicted.get(name)
+            if words and not is_reached(window, score):
+                beside.append(contradiction(name, words))
         yield from beside
+
+    def _arrived(
+        self, window: Window, known: Mapping[str, Known], beside: list[Score]
+    ) -> Iterator[tuple[str, Labels]]:
+        """The labels of the known models, with earlier ones if they are too few. Aspects are appended to `beside`."""
+        least, names = self.params.min_labels, {canonical(name): name for name in known}
+        found, unknown = {}, []
+        for labels in arrived(window, self._history, self.params.max_rows, names):
+            name = names.get(canonical(labels.model))
+            if name is None:
+                unknown.append(labels)
+            else:
+                found[name] = labels
+                beside += odd_labels(name, labels, known[name], self._history.days)
+        beside += unknown_models(window, self.id, unknown, least)
+        few = [canonical(name) for name, labels in found.items() if 0 < len(labels.calls) < least]
+        earlier = unjudged(window, few, self._history, least) if few else {}
+        for name, labels in found.items():
+            before = earlier.get(canonical(name))
+            yield name, labels if before is None else labels.after(before)
 
     @property
     def _history(self) -> timedelta:
@@ -131,14 +175,16 @@ class Performance(Detector[Params]):
         known: Mapping[str, Known],
         tests: Mapping[str, list[Test]],
         facts: Mapping[str, dict[str, Json]],
-    ) -> None:
+    ) -> Iterator[Score]:
+        """Adds the tests that need no labels; yields the calls without a score."""
         for model, calls in model_rows.by_model(window, [SCORE, ANSWER]).items():
             name = _named(model, known)
             if name is None:
                 continue
             rows = model_rows.thinned(calls, self.params.max_rows)
             rows = rows.with_columns(canonical_labels(rows[ANSWER]))
-            answers = Binary.of(rows, known[name].positive)
+            answers = Binary.of(rows, known[name].positive).scored
+            yield from without_scores(name, len(rows) - len(answers.scores), len(rows), known[name])
             facts[name]["calls"] = len(answers.scores)
             if len(answers.scores) >= self.params.min_rows:
                 tests[name].extend(known[name].estimated(answers))
@@ -161,20 +207,6 @@ class Performance(Detector[Params]):
         source = Losses(known, model, self._history, self.params.max_rows)
         shift = source.realized(window) if worst.name in REALIZED else source.estimated()
         return with_cause(score, explain(window, shift, self.params.max_rows))
-
-    def _unknown(self, labels: Labels) -> Iterator[Score]:
-        if len(labels.calls) >= self.params.min_labels:
-            yield no_baseline(labels.model, f"received {count(len(labels.calls), 'label')}")
-
-    def _strays(self, name: str, labels: Labels, known: Known) -> Iterator[Score]:
-        total = labels.strays + len(labels.calls)
-        days = self._history.days
-        reason = f"{count(labels.strays, 'label')} of {short(name)} are of no call in {count(days, 'day')}"
-        found = not_judged(
-            Subject("model", name), "labels without calls", reason, labels.strays, known.strays * total
-        )
-        if labels.strays:
-            yield found
 
 
 def _named(model: str, known: Mapping[str, Known]) -> str | None:

@@ -25,12 +25,13 @@ from tocsin import (
 )
 from tocsin.contract.streams import TIME
 from tocsin.words import count, short
+from tocsin_detectors._different import NAMES, VALUES, is_bare, query
 from tocsin_detectors._kept import Kept
 from tocsin_detectors._spelling import NOBODY, changed, pooled
 from tocsin_detectors._unjudged_queries import scattered
 
 _STREAM = "inference"
-_PRINCIPAL, _MODEL, _VALUES = "user.id", "tocsin.model.name", "tocsin.features.values"
+_PRINCIPAL, _MODEL = "user.id", "tocsin.model.name"
 _KEY = [_PRINCIPAL, _MODEL]
 _KNOWN = (Condition(_MODEL, "not_null"),)
 #: The time of the first call: the name of a pool is its first spelling, which more calls do not change.
@@ -182,13 +183,10 @@ def _different(name: str, spellings: pl.Series, *windows: Window) -> pl.DataFram
     Vectors that differ only in the names or the order of their features count as different queries, and so does every
     call whose vector lacks most values: nothing shows whether such a call repeats another one.
     """
-    vector = pl.col(_VALUES)
-    present = vector.list.eval(pl.element().is_finite().fill_null(value=False)).list.sum().fill_null(0)
-    has_vector = (vector.list.len().fill_null(0) > 0) & (2 * present >= vector.list.len())
     named = len(spellings) <= _MOST_NAMED and spellings.null_count() == 0
     where = (*_KNOWN, *([Condition(_PRINCIPAL, "in", spellings.sort().to_list())] if named else ()))
-    rows = pl.concat([window.scan(_STREAM, [*_KEY, _VALUES], where) for window in windows])
-    aggregates = (vector.filter(has_vector).hash(0).unique().alias(name), (~has_vector).sum().alias("bare"))
+    rows = pl.concat([window.scan(_STREAM, [*_KEY, NAMES, VALUES], where) for window in windows])
+    aggregates = (query().filter(~is_bare()).unique().alias(name), is_bare().sum().alias("bare"))
     found = rows.group_by(_KEY).agg(aggregates).collect()
     found = found.filter(pl.col(_PRINCIPAL).is_in(spellings.implode(), nulls_equal=True))
     pools = found.with_columns(pool=pooled(found[_PRINCIPAL]), of=pooled(found[_MODEL]))

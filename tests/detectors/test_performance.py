@@ -74,7 +74,8 @@ def test_the_last_label_of_a_call_counts(baseline):
     later = right.with_columns(
         pl.col("@timestamp") + pl.duration(minutes=5), ("later-" + pl.col("event.id")).alias("event.id")
     )
-    assert findings(baseline, calls, pl.concat([wrong, later])) == []
+    (finding,) = findings(baseline, calls, pl.concat([wrong, later]))
+    assert finding.aspect == "revised labels"  # who corrects so many labels may hide what the first ones say
 
 
 def test_labels_of_no_call_are_reported(baseline):
