@@ -257,7 +257,7 @@ def table(found: Mapping[str, Sequence[Judged]], margins: Sequence[float]) -> tu
     """The lines of the table, and whether the bars hold at each detector's own margin."""
     heads = ("final alone", "all evaluations")
     lines = [f"{'detector':17} windows  margin  {heads[0]:28}  {heads[1]:28}  early withdrawn  bar"]
-    own = {name: _margin(name) for name in found}
+    own = {name: margin(name) for name in found}
     holds = True
     for name, judged in found.items():
         for margin in sorted({*margins, own[name]}):
@@ -273,7 +273,8 @@ def table(found: Mapping[str, Sequence[Judged]], margins: Sequence[float]) -> tu
     return [*lines, line], holds and held
 
 
-def _margin(detector: str) -> float:
+def margin(detector: str) -> float:
+    """How much higher than the threshold the score of an early finding of a detector must be."""
     from tocsin.config import discovery
 
     early = discovery.discover().get(Detector, detector).early  # type: ignore[type-abstract]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
+
+import polars as pl
 
 from tocsin.contract.windows import Window
 
 T = TypeVar("T")
+
+_MOST = 100  # frames of one window
 
 
 class Kept(Generic[T]):
@@ -28,3 +32,19 @@ class Kept(Generic[T]):
         if self._key != key or self._value is None:
             self._key, self._value = key, make()
         return self._value
+
+
+class KeptFrames:
+    """Keeps small frames of the time before the window by key, at most `_MOST`: with more, all are read again."""
+
+    def __init__(self) -> None:
+        self._kept: Kept[dict[Hashable, pl.DataFrame]] = Kept()
+
+    def of(self, window: Window, key: Hashable, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """The frame for a window and a key; `read` reads it."""
+        kept = self._kept.of(window, "", dict)
+        if key not in kept:
+            if len(kept) >= _MOST:
+                kept.clear()
+            kept[key] = read()
+        return kept[key]

@@ -13,6 +13,7 @@ from tocsin.contract.windows import Window
 from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.performance import log_loss
 from tocsin_detectors._callers import VALUE
+from tocsin_detectors._kept import KeptFrames
 from tocsin_detectors._known_performance import Known
 from tocsin_detectors._labeled_calls import ANSWER, SCORE, Binary, labeled
 from tocsin_detectors._shift_causes import CALLS, EARLIER_ROWS, Shift, spans
@@ -31,10 +32,7 @@ class Losses:
     def realized(self, window: Window) -> Shift:
         """The log loss of each call whose label arrived in a window, in the order of the labels."""
         now = labeled(window, [window], self.model, self.history, self.limit, CALLS)
-        past = window.keep(
-            ("labeled", self.model),
-            lambda: labeled(window, spans(window), self.model, self.history, EARLIER_ROWS, CALLS),
-        )
+        past = labeled(window, spans(window), self.model, self.history, EARLIER_ROWS, CALLS)
         rows = pl.concat([past, now])
         calls = Binary.of(rows, self.known.positive).scored
         loss = log_loss(self.known.calibration.of_scores(calls.scores), calls.positive)
@@ -43,7 +41,9 @@ class Losses:
         def read(one: Window, _: int) -> pl.DataFrame:
             return rows.filter(pl.col(TIME) >= one.start, pl.col(TIME) < one.end)
 
-        return Shift("losses", self.model, self.known.before[0].value, read, lambda losses: losses)
+        return Shift(
+            "losses", self.model, self.known.before[0].value, read, lambda losses: losses, KeptFrames()
+        )
 
     def estimated(self) -> Shift:
         """The probability that each answer is wrong, by its calibrated score."""
@@ -58,4 +58,4 @@ class Losses:
             wrong = np.where(calls.answered, 1 - p, p)
             return rows.select(TIME, *CALLS, pl.Series(VALUE, wrong))
 
-        return Shift("estimates", self.model, 1 - self.known.before[3].value, read, values)
+        return Shift("estimates", self.model, 1 - self.known.before[3].value, read, values, KeptFrames())

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import polars as pl
 
 from tocsin.contract.query import Condition, Measure
 from tocsin.contract.streams import INGESTED, TIME
 from tocsin.contract.windows import Window
 from tocsin.stats.extraction import SIZES
-from tocsin_detectors._honest_queries import MODEL, USER, HonestQueries, distinct
+from tocsin.stats.newest_runs import Many, highest
+from tocsin_detectors._honest_queries import (
+    CONFIDENCE,
+    MODEL,
+    SPELLING,
+    USER,
+    HonestQueries,
+    distinct,
+    matrix,
+)
 from tocsin_detectors._spelling import canonical, pooled
 
 #: The rows of a principal must grow by this factor for the next early evaluation. The cost is that of the newest queries.
@@ -39,8 +49,8 @@ def unusual(
     models: Sequence[tuple[str, HonestQueries]],
     runs: int,
     threshold: float,
-) -> pl.Series:
-    """The principals (`pool`) whose newest queries to a model reach a part of the threshold.
+) -> pl.DataFrame:
+    """The principals (`pool`) and models (`of`) whose newest queries reach a part of the threshold.
 
     Args:
         window: a window that is evaluated early.
@@ -49,15 +59,29 @@ def unusual(
         runs: maximum number of runs of each size that are judged for a principal.
         threshold: the threshold of the score.
     """
-    found = set[str]()
+    found = set[tuple[str, str]]()
     for calls in _newest(window, busy):
         for model, known in models:
-            of_model = calls.filter(pl.col("of") == canonical(model))
-            for queries, rows in known.queries(known.aligned(of_model).calls, runs):
-                verdict = known.honest.judge(queries, runs)
-                if verdict is not None and verdict.z >= _PART * threshold:
-                    found.add(rows[USER][0])
-    return pl.Series(sorted(found), dtype=pl.String)
+            of_model = known.aligned(calls.filter(pl.col("of") == canonical(model))).calls
+            enough = of_model.filter(pl.len().over(USER) >= min(known.honest.norms, default=SIZES[0]))
+            if not enough.is_empty():
+                pools, z = _highest(enough, known, runs)
+                found |= {(pool, canonical(model)) for pool in pools.filter(z >= _PART * threshold)}
+    return pl.DataFrame(sorted(found), {"pool": pl.String, "of": pl.String}, orient="row")
+
+
+def _highest(calls: pl.DataFrame, known: HonestQueries, runs: int) -> tuple[pl.Series, pl.Series]:
+    """The principals of calls to one model, and the highest z of each."""
+    parts = calls.group_by(USER, maintain_order=True).agg(pl.len(), pl.col(SPELLING).unique().sort())
+    stops = np.cumsum(parts["len"].to_numpy()).astype(np.intp)
+    names = [
+        "\n".join(pool if name is None else name for name in names)
+        for pool, names in parts.select(USER, SPELLING).iter_rows()
+    ]
+    placed = known.reference.place(matrix(calls), calls[USER].to_list())
+    confidence = calls[CONFIDENCE].fill_null(np.nan).to_numpy()
+    many = Many(placed, confidence, names, np.concatenate([[0], stops[:-1]]).astype(np.intp), stops)
+    return parts[USER], pl.Series(highest(known.honest, many, runs))
 
 
 def _newest(window: Window, busy: pl.DataFrame) -> Iterator[pl.DataFrame]:

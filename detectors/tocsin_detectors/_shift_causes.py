@@ -27,6 +27,7 @@ from tocsin.words import LONGEST, count, sentence, short
 from tocsin_detectors import _callers as callers
 from tocsin_detectors import _deployments as deployments
 from tocsin_detectors._callers import VALUE
+from tocsin_detectors._kept import KeptFrames
 from tocsin_detectors._model_rows import VERSION
 
 #: How far back earlier windows are read.
@@ -61,6 +62,7 @@ class Shift(NamedTuple):
     usual: float
     read: Callable[[Window, int], pl.DataFrame]
     values: Callable[[pl.DataFrame], pl.DataFrame]
+    kept: KeptFrames  # calls of earlier windows
 
 
 class _Earlier(NamedTuple):
@@ -185,7 +187,9 @@ def _error(rows: pl.DataFrame) -> float:
 
 def _level(window: Window, shift: Shift, span: Window, change: float) -> _Earlier | None:
     """The change in an earlier window, in units of the window's change; None with too few calls."""
-    calls = window.keep((shift.what, shift.model, span.start), lambda: shift.read(span, EARLIER_ROWS))
+    calls = shift.kept.of(
+        window, (shift.what, shift.model, span.start), lambda: shift.read(span, EARLIER_ROWS)
+    )
     rows = _finite(shift.values(calls))
     if len(rows) < _LEAST:
         return None

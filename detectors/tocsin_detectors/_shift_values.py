@@ -20,6 +20,7 @@ from tocsin.stats.drift import Sample
 from tocsin.stats.histogram import Bins
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import Features
+from tocsin_detectors._kept import KeptFrames
 from tocsin_detectors._shift_causes import COLUMNS, EARLIER_ROWS
 from tocsin_detectors._spelling import canonical
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal
@@ -143,10 +144,10 @@ def calls_of(window: Window, model: str, columns: Sequence[str], limit: int) -> 
 
 
 def settled_calls(
-    window: Window, settled: Sequence[Window], model: str, columns: Sequence[str]
+    kept: KeptFrames, window: Window, settled: Sequence[Window], model: str, columns: Sequence[str]
 ) -> pl.DataFrame:
     """Calls of a model in the windows of a settled change: of each, as many as of other earlier windows."""
     key = ("settled", model, *(one.start for one in settled))
-    return window.keep(
-        key, lambda: pl.concat([calls_of(one, model, columns, EARLIER_ROWS) for one in settled])
+    return kept.of(
+        window, key, lambda: pl.concat([calls_of(one, model, columns, EARLIER_ROWS) for one in settled])
     )

@@ -30,6 +30,8 @@ def canonical(name: str) -> str:
     """
     if name.isascii() and name.isalnum():
         return name.lower()
+    if name.isascii():  # normalization and prototypes leave these characters as they are
+        return visible(name).lower()
     # without marks, because normalization sorts a run of them in quadratic time
     text = visible(unicodedata.normalize("NFKD", visible(name)))
     for _ in range(2):  # a capital may have a prototype that its small letter lacks

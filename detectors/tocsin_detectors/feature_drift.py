@@ -27,6 +27,7 @@ from tocsin_detectors._answers import SCORE
 from tocsin_detectors._callers import VALUE
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._feature_tests import SIGNIFICANT, Test, Tested, describe, reason_of
+from tocsin_detectors._kept import KeptFrames
 from tocsin_detectors._schema_changes import no_baseline, schema_changes, small_models
 from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, since_settled, with_cause
 from tocsin_detectors._shift_values import FeatureTerms, calls_of, settled_calls
@@ -112,6 +113,7 @@ class FeatureDrift(Detector[Params]):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self._read: WeakKeyDictionary[Baseline, dict[str, Features]] = WeakKeyDictionary()
+        self._frames = KeptFrames()
 
     def split(self, window: Window) -> tuple[Window, Window]:
         # The score is a p-value, which is exact for independent calls. Chunks only raise the threshold if
@@ -244,10 +246,12 @@ class FeatureDrift(Detector[Params]):
         def values(rows: pl.DataFrame) -> pl.DataFrame:
             return rows.with_columns(pl.Series(VALUE, terms.values(rows))).drop(NAMES, VALUES)
 
-        cause = explain(window, Shift("inputs", model, 0.0, read, values), self.params.max_rows)
+        cause = explain(window, Shift("inputs", model, 0.0, read, values, self._frames), self.params.max_rows)
         if settled or not cause.settled:
             return with_cause(score, cause)
-        known = Vectors.of(settled_calls(window, cause.settled, model, _COLUMNS), list(normal.samples))
+        known = Vectors.of(
+            settled_calls(self._frames, window, cause.settled, model, _COLUMNS), list(normal.samples)
+        )
         since = Features.of(
             pl.DataFrame([{"model": model, "versions": [], **row} for row in learn(known)], SCHEMA)
         )

@@ -179,7 +179,7 @@ class ModelExtraction(Detector[Params]):
             clear = cleared(window, busy, models, threshold)
         else:
             suspects = unusual(window, busy, models, self.params.sub_windows, threshold)
-            busy = busy.filter(pl.col("pool").is_in(suspects.implode()))
+            busy = busy.join(suspects, on=["pool", "of"], how="semi", maintain_order="left")
         best = {score.subject.id: score for score in honest_scores(clear, busy)}
         calls, left_out = self._calls(window, without(busy, clear))
         for model, known in models:

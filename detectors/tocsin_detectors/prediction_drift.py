@@ -24,6 +24,7 @@ from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, listed, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._callers import VALUE
+from tocsin_detectors._kept import KeptFrames
 from tocsin_detectors._label_spelling import onto_known, respelled
 from tocsin_detectors._outputs import LABEL, NUMBERS, Outputs, all_labels, terms_of
 from tocsin_detectors._schema_changes import no_baseline, small_models
@@ -101,6 +102,10 @@ class PredictionDrift(Detector[Params]):
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
     tail = Tail.NORMAL
     early = Early(by=model_rows.MODEL, rows=200)
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self._frames = KeptFrames()
 
     def split(self, window: Window) -> tuple[Window, Window]:
         # The score is a p-value, which is exact for independent calls. Chunks only raise the threshold if
@@ -195,10 +200,12 @@ class PredictionDrift(Detector[Params]):
             words = onto_known(labels.drop_nulls().unique().sort(), filter(None, before.labels))
             return rows.with_columns(pl.Series(VALUE, terms.values(rows, labels.replace(words))))
 
-        cause = explain(window, Shift("answers", model, 0.0, read, values), self.params.max_rows)
+        cause = explain(
+            window, Shift("answers", model, 0.0, read, values, self._frames), self.params.max_rows
+        )
         if settled or not cause.settled:
             return with_cause(score, cause)
-        since = Outputs.of(settled_calls(window, cause.settled, model, _COLUMNS))
+        since = Outputs.of(settled_calls(self._frames, window, cause.settled, model, _COLUMNS))
         since = since.spelled(onto_known(filter(None, since.labels), filter(None, before.labels)))
         anew = self._judge(model, int(cast("int", score.evidence["rows"])), since, now)
         return since_settled(score, self._explained(window, anew, since, now, settled=True), cause.settled)

@@ -112,7 +112,9 @@ class QueryBudget(Detector[Params]):
         longer = self.params.margin * ((half + window.length) / half)
         counts = self._before.of(window, half, lambda: (_counts(lately), _counts(earlier)))
         calls = self._calls(_counts(window), *counts, longer)
-        calls = calls.filter(changed(calls[_PRINCIPAL], window))
+        if window.changed is not None:  # a principal with fewer calls than are allowed is within its budget
+            exceeds = (pl.col("calls") >= pl.col("allowed")).any().over("pool")
+            calls = calls.filter(changed(calls[_PRINCIPAL], window)).filter(exceeds)
         near = calls.filter(pl.col("calls") >= _NEAR * pl.col("allowed"))["spellings"].explode().unique()
         rows = calls.join(_different("rows", near, lately, window), on=_POOLED, how="left")
         rows = rows.join(_different("rows_before", near, earlier), on=_POOLED, how="left")

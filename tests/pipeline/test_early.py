@@ -17,7 +17,7 @@ from tocsin.contract.early import EACH, GROWTH, Early
 from tocsin.contract.findings import Score, Subject
 from tocsin.contract.plugin import Detector, NoParams, Requires
 from tocsin.contract.streams import SILENT, TIME
-from tocsin.contract.windows import FrameSource, Window
+from tocsin.contract.windows import Window
 from tocsin.errors import StoreError
 from tocsin.pipeline.detecting.coverage import coverage
 from tocsin.pipeline.detecting.early import EVERY
@@ -372,51 +372,6 @@ def test_results_are_written_before_alerting_is_woken(bench: Bench) -> None:
     bench.add(0, 12)
     bench.run(Growing)
     assert found == [1]
-
-
-class Remembers(Growing):
-    """Reads what was accessed before the window, and says how much that is."""
-
-    id = "remembers"
-
-    def score(self, window: Window) -> Iterator[Score]:
-        before = window.keep("before", lambda: window.before("1h").rows("access", [TIME]))
-        for score in super().score(window):
-            yield replace(score, reason=f"{len(before)} before")
-
-
-def test_early_evaluations_share_what_they_read_of_earlier_windows(bench: Bench) -> None:
-    """The final evaluation reads again, so that events that arrived late count."""
-
-    def reason() -> str:
-        return str(newest_findings(bench.store)["event.reason"].item())
-
-    bench.clock.set(START + HOUR)
-    bench.add(0, 5)
-    bench.run(Remembers)
-    bench.clock.set(START + HOUR + 10 * MINUTE)
-    bench.add(1, 12)
-    bench.run(Remembers)
-    assert reason() == "5 before"
-    bench.add(0, 3, prefix="late-")
-    bench.clock.set(START + HOUR + 20 * MINUTE)
-    bench.add(1, 30)
-    bench.run(Remembers)
-    assert reason() == "5 before"
-    bench.clock.set(START + 2 * HOUR)
-    bench.run(Remembers)
-    assert reason() == "8 before"
-
-
-def test_few_frames_are_kept() -> None:
-    source, reads = FrameSource({}), []
-    for kept in (None, {}):
-        window = Window(START, START + HOUR, source, kept=kept)
-        for key in [*range(250), *range(250)]:
-            window.keep(key, lambda key=key: reads.append(key) or pl.DataFrame({"key": [key]}))  # type: ignore[misc]
-        assert window.keep(249, pl.DataFrame).height == (0 if kept is None else 1)
-        assert kept is None or len(kept) <= 100
-    assert len(reads) == 1000  # with more frames than are kept, each is read again
 
 
 @pytest.mark.parametrize("silent", [True, False])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, Self
@@ -21,8 +21,6 @@ from tocsin.datasets.digest import digest_frame
 from tocsin.errors import InputError, SnapshotError
 
 __all__ = ["Baseline", "FrameSource", "Source", "Window", "aggregate", "matches"]
-
-_KEPT = 100
 
 
 class Source(Protocol):
@@ -151,12 +149,8 @@ class Window:
     baseline: Baseline | None = None
     past: Source | None = None  # the source of `history` and `before`; None: the same as `source`
     changed: frozenset[str | None] | None = None
-    kept: dict[Hashable, pl.DataFrame] | None = None
 
-    """`changed`: in an early evaluation, the values of `Early.by` to judge, as the events spell them; None: all.
-
-    `kept`: the frames that `keep` keeps between the early evaluations of this window; None: nothing is kept.
-    """
+    """`changed`: in an early evaluation, the values of `Early.by` to judge, as the events spell them; None: all."""
 
     @property
     def length(self) -> timedelta:
@@ -204,20 +198,6 @@ class Window:
         """The window of `length` that ends at the start of this window."""
         span = parse_length(length) if isinstance(length, str) else length
         return Window(self.start - span, self.start, self.past or self.source)
-
-    def keep(self, key: Hashable, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-        """What `read` returns. Early evaluations of one window share it; a final evaluation always reads.
-
-        For small frames of rows from before the window, which rarely change while it is open. If more than `_KEPT`
-        frames are kept, all are read again.
-        """
-        if self.kept is None:
-            return read()
-        if key not in self.kept:
-            if len(self.kept) >= _KEPT:
-                self.kept.clear()
-            self.kept[key] = read()
-        return self.kept[key]
 
     def snapshot(self, digest: str) -> pl.LazyFrame:
         """The rows of a dataset snapshot, after verification of their digest.

@@ -184,8 +184,8 @@ class Placed:
     def __len__(self) -> int:
         return len(self.values)
 
-    def part(self, part: slice) -> Placed:
-        """A run of the queries."""
+    def part(self, part: slice | NDArray[np.intp]) -> Placed:
+        """A run of the queries, or the queries at these places."""
         return Placed(*(array[part] for array in vars(self).values()))
 
     def stacked(self, size: int) -> Placed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,6 @@ from tocsin.store.protocol import Store
 #: A window with a finding of at least this severity is excluded from rolling baselines.
 SUSPECT = Severity.MEDIUM
 Interval = tuple[datetime, datetime]
-_OPEN = 20  # open windows for which frames of earlier rows are kept
 _TRACEBACK = 8_000  # characters of a traceback that are stored: the last ones
 
 
@@ -65,7 +64,6 @@ class Evaluator:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self.baselines = Baselines(store, clock)
-        self._open: dict[tuple[str, datetime], dict[Hashable, pl.DataFrame]] = {}
 
     def attempt(
         self,
@@ -90,7 +88,6 @@ class Evaluator:
         detector, began = setting.detector, time.perf_counter()
         start = start.astimezone(UTC)  # a time from Polars has a zone that an answer may not contain
         window = Window(start, start + detector.requires.window, StoreSource(self._store))
-        window = replace(window, kept=self._kept(setting, start, partial is not None))
         window = replace(window, changed=partial.changed) if partial else window
         run = Run(detector.id, start, window.end, Outcome.EVALUATED)
         try:
@@ -120,17 +117,6 @@ class Evaluator:
             run = replace(run, rows=rows, judged=judged, baseline=digest, searched=searched, reason=how)
         reason = run.reason.encode("utf-8", "replace").decode()
         return replace(run, reason=reason, seconds=time.perf_counter() - began)
-
-    def _kept(self, setting: Setting, start: datetime, early: bool) -> dict[Hashable, pl.DataFrame] | None:
-        """The frames that early evaluations of a window share. The final evaluation reads all again."""
-        key = (setting.detector.id, start)
-        kept = self._open.pop(key, {})
-        if not early:
-            return None
-        for oldest in list(self._open)[: max(len(self._open) - _OPEN + 1, 0)]:
-            self._open.pop(oldest, None)
-        self._open[key] = kept
-        return kept
 
     def _count(self, stream: str, window: Window) -> int:
         counted = self._store.summarize(stream, window.start, window.end, [], [COUNT])
