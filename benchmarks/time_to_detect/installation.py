@@ -94,6 +94,7 @@ class Installation:
                 with suppress(BaselineError):  # of a detector whose stream is empty
                     version = app.detect.fit(setting, today, today - 28 * DAY)
                     app.detect.baselines.pin(version.detector, version.number)
+        app.detect.run(app.settings)  # the history, so that the worker has only today's windows to evaluate
         return app
 
     def _history(self, folder: Path, app: App, today: datetime) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,43 @@ def today(
         frames["pipeline"] = pipeline
     judged = judge(detector, Window(start, start + DAY, FrameSource.of(frames), baseline(detector)))
     return next(one for one in judged if not one.score.aspect)
+
+
+class Counted:
+    """A source that counts how often rows before today are read."""
+
+    def __init__(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        self.of, self.reads = FrameSource.of(frames), 0
+
+    def scan(self, stream: str, start: datetime, end: datetime, *more: Any, **where: Any) -> pl.LazyFrame:
+        self.reads += end <= START + TODAY * DAY and stream == "inference"
+        return self.of.scan(stream, start, end, *more, **where)
+
+    def summarize(self, *arguments: Any, **where: Any) -> pl.DataFrame:
+        return self.of.summarize(*arguments, **where)
+
+    def snapshot(self, digest: str) -> pl.LazyFrame:
+        return self.of.snapshot(digest)
+
+
+@pytest.mark.parametrize("of", [feature_drift.FeatureDrift, prediction_drift.PredictionDrift])
+def test_early_evaluations_of_a_window_read_earlier_windows_once(of: type[Detector[Any]]) -> None:
+    """The final evaluation reads them again, so that late events count."""
+    change = "units" if of is feature_drift.FeatureDrift else "stuck"
+    frame = pl.concat([*(day(back) for back in range(1, 9)), day(0, change=change)])
+    source, start, detector = Counted({"inference": frame}), START + TODAY * DAY, of(of.params_type()())
+    fitted = baseline(FEATURES if of is feature_drift.FeatureDrift else ANSWERS)
+    final = Window(start, start + DAY, source, fitted)
+    early = replace(final, changed=frozenset({"credit"}))
+    reads, said = [], []
+    for window in (early, early, early, final, final):
+        before = source.reads
+        said += [j.score for j in judge(detector, window) if not j.score.aspect]
+        reads.append(source.reads - before)
+    assert said == [said[0]] * 5
+    assert "verdict" in said[0].evidence
+    assert reads[0] > 5
+    assert reads == [reads[0], 0, 0, reads[0], reads[0]]
 
 
 def deployed(back: float, who: str = "svc-ci", model: str | None = "credit") -> pl.DataFrame:
