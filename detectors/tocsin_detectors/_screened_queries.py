@@ -238,8 +238,8 @@ def _batch(
     """For each principal: the highest and the second highest z of its blocks, and the number of blocks."""
     starts, stops = calls.starts[part], calls.stops[part]
     offset, stop = int(starts[0]), int(stops[-1])
-    values = calls.vectors[calls.rows[offset:stop]]
-    values[np.isnan(values)] = -np.inf
+    given = calls.vectors[calls.rows[offset:stop]]
+    values = np.where(np.isnan(given), np.float32(-np.inf), given)
     confidence = calls.confidence[offset:stop]
     place = np.arange(stop - offset) - np.repeat(starts - offset, stops - starts)
     every = of_model.signs.of(np.ascontiguousarray(values.T), confidence, place)
@@ -255,7 +255,7 @@ def _batch(
     context[before] = np.nan
     inside = rows[:, BLOCK:]
     placed = of_model.reference.place(
-        values[inside.ravel()].astype(np.float64), [pools[o] for o in np.repeat(owner, BLOCK).tolist()]
+        given[inside.ravel()].astype(np.float64), [pools[o] for o in np.repeat(owner, BLOCK).tolist()]
     )
     noted = compared(placed.stacked(BLOCK), context)
     unsure = confidence[inside]

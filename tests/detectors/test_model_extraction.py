@@ -218,6 +218,22 @@ def test_a_principal_with_other_vectors_too_is_judged_whole(baseline: Baseline) 
     assert "compared" not in score.evidence
 
 
+def lacking(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same calls, of which a tenth lack the third value."""
+    rows = np.array(frame[VALUES].to_list())
+    rows[np.random.default_rng(len(rows)).random(len(rows)) < 0.1, 2] = np.nan
+    return frame.with_columns(pl.Series(VALUES, rows.tolist(), dtype=pl.List(pl.Float64)))
+
+
+@pytest.mark.usefixtures("screened")
+def test_honest_principals_whose_queries_lack_values_are_cleared(month: pl.DataFrame) -> None:
+    known = judged(calls(28, 1, batch=100), lacking(month)).baseline
+    assert known is not None
+    (score,) = scored(lacking(asked(vectors(calls(28, 1, batch=1500), "nightly"))), known)
+    assert score.value < 5.2
+    assert 100 <= score.evidence["compared"] <= 200  # type: ignore[operator]
+
+
 def scored(events: pl.DataFrame, baseline: Baseline) -> list[Score]:
     detector = model_extraction.ModelExtraction(model_extraction.Params())
     day, source = START + MONTH, FrameSource.of({"inference": events})
