@@ -105,10 +105,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _cpu(pid: int) -> float:
-    """CPU seconds of the process that runs the detectors."""
-    [child] = psutil.Process(pid).children()
-    times = child.cpu_times()
-    return float(times.user + times.system)
+    """CPU seconds of the process that runs the detectors, which starts with the first evaluation."""
+    times = [child.cpu_times() for child in psutil.Process(pid).children()]
+    return float(sum(spent.user + spent.system for spent in times))
 
 
 def _report(
