@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -285,13 +285,14 @@ def _placed(calls: pl.DataFrame, reference: Reference) -> Iterator[tuple[Queries
         confidence = rows[CONFIDENCE].fill_null(np.nan).to_numpy()
         for start, stop in batch:
             part = slice(start - batch[0][0], stop - batch[0][0])
-            owner = _owner(calls[SPELLING][start:stop], calls[USER][start])
+            owner = owner_of(calls[SPELLING][start:stop].unique(), calls[USER][start])
             yield Queries(owner, placed.part(part), confidence[part]), calls[start:stop]
 
 
-def _owner(spellings: pl.Series, canonical: str) -> str:
-    """The name whose history counts: the spelling, or all of them. A new spelling inherits no history."""
-    return "\n".join(spellings.unique().sort().fill_null(canonical))
+def owner_of(spellings: Iterable[str | None], canonical: str) -> str:
+    """The name whose history counts: the spelling, or all different ones. A new spelling inherits no history."""
+    ordered = sorted(spellings, key=lambda name: (name is not None, name or ""))
+    return "\n".join(canonical if name is None else name for name in ordered)
 
 
 def matrix(calls: pl.DataFrame) -> Matrix:

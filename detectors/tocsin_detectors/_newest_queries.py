@@ -24,6 +24,7 @@ from tocsin_detectors._honest_queries import (
     HonestQueries,
     distinct,
     matrix,
+    owner_of,
 )
 from tocsin_detectors._spelling import canonical, pooled
 
@@ -72,12 +73,9 @@ def unusual(
 
 def _highest(calls: pl.DataFrame, known: HonestQueries, runs: int) -> tuple[pl.Series, pl.Series]:
     """The principals of calls to one model, and the highest z of each."""
-    parts = calls.group_by(USER, maintain_order=True).agg(pl.len(), pl.col(SPELLING).unique().sort())
+    parts = calls.group_by(USER, maintain_order=True).agg(pl.len(), pl.col(SPELLING).unique())
     stops = np.cumsum(parts["len"].to_numpy()).astype(np.intp)
-    names = [
-        "\n".join(pool if name is None else name for name in names)
-        for pool, names in parts.select(USER, SPELLING).iter_rows()
-    ]
+    names = [owner_of(spellings, pool) for pool, spellings in parts.select(USER, SPELLING).iter_rows()]
     placed = known.reference.place(matrix(calls), calls[USER].to_list())
     confidence = calls[CONFIDENCE].fill_null(np.nan).to_numpy()
     many = Many(placed, confidence, names, np.concatenate([[0], stops[:-1]]).astype(np.intp), stops)

@@ -19,8 +19,8 @@ from tocsin.contract.findings import Json, Score, Subject
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Window
-from tocsin.stats.extraction import STATISTICS
-from tocsin.stats.geometry import Reference, compared
+from tocsin.stats.geometry import Reference
+from tocsin.stats.newest_runs import z_of_runs
 from tocsin.stats.screening import BLOCK, Signs, chosen
 from tocsin.words import count, short
 from tocsin_detectors._honest_queries import (
@@ -38,6 +38,7 @@ from tocsin_detectors._honest_queries import (
     VALUES,
     WIDTH,
     HonestQueries,
+    owner_of,
 )
 from tocsin_detectors._rounded_queries import rounded, signs
 from tocsin_detectors._spelling import NOBODY, canonical
@@ -218,18 +219,13 @@ def _cleared(
         last = int(np.searchsorted(calls.stops, calls.starts[first] + _BATCH, "right"))
         last = min(max(last, first + 1), len(pools))
         some = pools[first:last]
-        z = _batch(calls, slice(first, last), some, [_name(owners[pool], pool) for pool in some], of_model)
+        z = _batch(calls, slice(first, last), some, [owner_of(owners[pool], pool) for pool in some], of_model)
         for place, (worst, second, number) in enumerate(z, first):
             size = int(calls.stops[place] - calls.starts[place])
             part = max(worst / _ONE, second / _TWO) / threshold
             if number and part < 1:
                 yield Cleared(pools[place], model, second, part, number * BLOCK, size)
         first = last
-
-
-def _name(spellings: Sequence[str | None], pool: str) -> str:
-    """The name whose history counts (see `_honest_queries`)."""
-    return "\n".join(sorted(pool if name is None else name for name in spellings))
 
 
 def _batch(
@@ -257,27 +253,15 @@ def _batch(
     placed = of_model.reference.place(
         given[inside.ravel()].astype(np.float64), [pools[o] for o in np.repeat(owner, BLOCK).tolist()]
     )
-    noted = compared(placed.stacked(BLOCK), context)
-    unsure = confidence[inside]
-    noted["boundary"] = np.where(
-        np.isnan(unsure) | (noted["edit"] > 0), np.nan, unsure <= of_model.known.honest.doubt
-    )
-    return _worst(noted, owner, owners, of_model.known)
+    names = [owners[o] for o in owner.tolist()]
+    z, same = z_of_runs(of_model.known.honest, placed.stacked(BLOCK), context, confidence[inside], names)
+    z[:, same.mean(axis=1) > _ALIKE] = np.inf
+    return _worst(z, owner, len(owners))
 
 
-def _worst(
-    noted: Mapping[str, NDArray[np.float64]],
-    owner: NDArray[np.intp],
-    owners: Sequence[str],
-    known: HonestQueries,
-) -> list[tuple[float, float, int]]:
-    names = [name for name in STATISTICS if name in known.honest.norms[BLOCK]]
-    norms = known.honest.norms[BLOCK]
-    z = np.stack([norms[name].z_of_runs(noted[name], [owners[o] for o in owner.tolist()]) for name in names])
-    alike = noted["same"].mean(axis=1) > _ALIKE
-    z[:, alike] = np.inf
+def _worst(z: NDArray[np.float64], owner: NDArray[np.intp], owners: int) -> list[tuple[float, float, int]]:
     found = []
-    for place in range(len(owners)):
+    for place in range(owners):
         own = np.sort(z[:, owner == place], axis=1)
         number = own.shape[1]
         worst, second = (float(own[:, -k].max()) if number >= k else 0.0 for k in (1, 2))

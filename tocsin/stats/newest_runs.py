@@ -53,6 +53,28 @@ def highest(honest: Honest, queries: Many, limit: int) -> Floats:
     return found
 
 
+def z_of_runs(
+    honest: Honest, runs: Placed, values: Floats, confidence: Floats, owners: Sequence[str]
+) -> tuple[Floats, Floats]:
+    """The z of each statistic of each run, and which queries equal an earlier one.
+
+    Args:
+        honest: the norms; those of the runs' size are used.
+        runs: arrays of shape (runs, queries, …).
+        values: the values of the queries and of those before them, of which the queries are the last; NaN for no query.
+        confidence: of the model in its answers, of shape (runs, queries); NaN if unknown.
+        owners: the name of the principal of each run.
+
+    Returns:
+        Shapes (statistics, runs) and (runs, queries).
+    """
+    noted = compared(runs, values)
+    unknown = np.isnan(confidence) | (noted["edit"] > 0)
+    noted["boundary"] = np.where(unknown, np.nan, confidence <= honest.doubt)
+    norms = honest.norms[confidence.shape[1]]
+    return np.stack([norm.z_of_runs(noted[name], owners) for name, norm in norms.items()]), noted["same"]
+
+
 def _parts(chosen: Places, counts: Places, size: int, limit: int) -> Iterator[Places]:
     """Principals whose runs are compared in one call. Each has at least one run."""
     runs = np.cumsum(np.minimum(counts[chosen] // size, limit))
@@ -74,10 +96,7 @@ def _of_size(honest: Honest, queries: Many, some: Places, size: int, limit: int)
     values = queries.placed.values[np.maximum(rows, 0)]
     values[rows < starts[owner][:, None]] = np.nan  # queries of another principal
     inside = rows[:, before:]
-    noted = compared(queries.placed.part(inside), values)
-    unsure = queries.confidence[inside]
-    noted["boundary"] = np.where(np.isnan(unsure) | (noted["edit"] > 0), np.nan, unsure <= honest.doubt)
     names = [queries.owners[i] for i in some[owner].tolist()]
-    z = np.stack([norm.z_of_runs(noted[name], names) for name, norm in honest.norms[size].items()])
+    z, _ = z_of_runs(honest, queries.placed.part(inside), values, queries.confidence[inside], names)
     own = [np.sort(z[:, owner == place], axis=1) for place in range(len(some))]
     return np.array([part[:, -2 if part.shape[1] > 2 else -1].max() for part in own])
