@@ -13,7 +13,8 @@ from tocsin_alerting.routes import Route
 
 #: A notification describes at most this many firing alerts, and as many resolved ones. It counts the others.
 MOST = 50
-#: A new group with an alert of at least this severity waits for `group_wait_urgent`.
+#: A new group with an alert of at least this severity waits for `group_wait_urgent`, and so does one with an early finding:
+#: what caused it may still go on.
 URGENT = Severity.HIGH
 
 
@@ -62,7 +63,7 @@ class Group:
     def reason(self, alerts: Sequence[Alert], route: Route, now: datetime, *, last: bool) -> str:
         """Why a notification about these alerts is due now, in Alertmanager's terms; empty if none is due."""
         if self.notified is None:
-            urgent = any(alert.firing and alert.severity.rank >= URGENT.rank for alert in alerts)
+            urgent = any(a.firing and (a.early or a.severity.rank >= URGENT.rank) for a in alerts)
             wait = route.group_wait_urgent if urgent else route.group_wait
             waited = last or now >= self.created + wait
             return "first notification" if waited else ""

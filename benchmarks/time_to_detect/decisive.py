@@ -6,13 +6,16 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import polars as pl
+
 from tocsin.contract.evaluation import judge as judged
+from tocsin.contract.findings import Subject
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import TIME
-from tocsin.contract.windows import Window
+from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin.pipeline.detecting.evaluate import Evaluator
 from tocsin.pipeline.detecting.source import StoreSource
-from tocsin.testing.decisive import Cut
+from tocsin.testing.decisive import Cut, decisive_event
 from tocsin.worker.app import App
 
 _COLUMN = {"registry_access": ("access", "user.id"), "model_extraction": ("inference", "user.id"),
@@ -38,10 +41,13 @@ class Judge:
     def decisive(self, detector: str, subject: str, begins: datetime) -> Found | None:
         """The last event of the shortest prefix on which the final evaluation gives a finding about the subject.
 
-        Searches by halving among the subject's events after `begins`, because a score grows with an attack; then tries the
-        twenty prefixes before the one found.
+        For detectors that judge each principal on its own queries, every prefix of these is evaluated. The others read
+        more than the subject's events. For them, the search is by halving among the subject's events after `begins`, because
+        a score grows with an attack; then the twenty prefixes before the one found are tried.
         """
         stream, column = _COLUMN[detector]
+        if stream == "inference" and column == "user.id":
+            return self._first(detector, subject, begins)
         rows = self._app.store.scan(
             stream, self._day, self._day + self._length(detector), [TIME], [Condition(column, "==", subject)]
         )
@@ -57,6 +63,25 @@ class Judge:
             if self._finds(detector, subject, times[earlier]):
                 return Found(times[earlier], earlier + 1)
         return Found(times[low], low + 1)
+
+    def _first(self, detector: str, subject: str, begins: datetime) -> Found | None:
+        setting, (stream, column) = self._settings[detector], _COLUMN[detector]
+        requires, end = setting.detector.requires, self._day + self._length(detector)
+        rows = self._app.store.scan(
+            stream,
+            self._day - (requires.history or timedelta(0)),
+            end,
+            where=[Condition(column, "==", subject)],
+        ).collect()
+        window = Window(self._day, end, FrameSource({stream: rows})).with_baseline(self._baseline(detector))
+        at = decisive_event(setting.detector, window, Subject("principal", subject), since=begins)
+        if at is None:
+            return None
+        return Found(at, rows.filter(pl.col(TIME) >= self._day, pl.col(TIME) <= at).height)
+
+    def _baseline(self, detector: str) -> Baseline | None:
+        pinned = self._app.detect.baselines.pinned(detector)
+        return self._app.detect.baselines.load(pinned) if pinned else None
 
     def final_cpu(self) -> dict[str, float]:
         """CPU seconds of one final evaluation of the day, by detector."""
@@ -80,9 +105,7 @@ class Judge:
         window = Window(
             self._day, self._day + setting.detector.requires.window, Cut(source, source, until), past=source
         )
-        pinned = self._app.detect.baselines.pinned(detector)
-        baseline = self._app.detect.baselines.load(pinned) if pinned else None
-        window = replace(window.with_baseline(baseline), changed=frozenset({subject}))
+        window = replace(window.with_baseline(self._baseline(detector)), changed=frozenset({subject}))
         return any(
             j.finding is not None and j.score.subject.id == subject and not j.score.aspect
             for j in judged(setting.detector, window)

@@ -2,23 +2,31 @@
 
 A client can send usual values under the names of a baseline, and the values that the model answers under a further name.
 The answers then no longer fit the known features. A linear regression on normal scores predicts the score from the
-features, as in the conditional distribution tests of `feature_drift`.
+features, as in the conditional distribution tests of `feature_drift`. Equal calls, such as those of a health checker, count
+once: a repeated call does not say more about how answers follow.
+
+Calls of one customer that differ in one feature have nearly the same residual, so a p-value for independent calls is too
+small. Its logarithm is divided by an inflation factor that is learned from parts of the baseline (genomic control, Devlin &
+Roeder 1999, with the mean of -ln p in place of the median of chi-squared).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tocsin.stats.conditional import NormalScores, conditional_weights, normal_scores
-from tocsin.stats.drift import Sample, shift
+from tocsin.stats.drift import Sample, log_shift
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._feature_baseline import Features
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal
 
+Floats = NDArray[np.float64]
 SCORE = "tocsin.output.score"
 SCHEMA = {
     "model": pl.String(),
@@ -26,18 +34,23 @@ SCHEMA = {
     "weights": pl.List(pl.Float64()),
     "values": pl.List(pl.Float64()),
     "residuals": pl.List(pl.Float64()),
+    "inflation": pl.Float64(),
 }
 #: The answer is the first feature of each vector. A client's feature of this name comes after it and is not read.
 _ANSWER = "(answer)"
 _SIGNIFICANT = 0.001
+_FEWEST = 5  # parts of the baseline that are compared with the whole; with fewer, the factor is 1
 _ROWS_A_FEATURE = 20  # minimum rows per feature: with fewer rows, regressions fit noise
 
 
-def learn_answers(calls: pl.DataFrame, schemas: int) -> dict[str, object] | None:
+def learn_answers(
+    calls: pl.DataFrame, parts: Sequence[pl.DataFrame], schemas: int
+) -> dict[str, object] | None:
     """One row of `SCHEMA` without the model. None if scores or named features are missing, or are too few.
 
     Args:
-        calls: the calls of one model with `NAMES`, `VALUES` and `SCORE`.
+        calls: calls of one model with `NAMES`, `VALUES` and `SCORE`.
+        parts: consecutive calls of the same model and time, as they come in windows.
         schemas: so many schemas are read, the commonest.
     """
     vectors = Vectors.of(_with_answer(calls)).commonest(schemas)
@@ -47,16 +60,18 @@ def learn_answers(calls: pl.DataFrame, schemas: int) -> dict[str, object] | None
     related = _related(vectors, samples)
     if _ANSWER not in related:
         return None
-    features = [name for name in related if name != _ANSWER]
-    order = [_ANSWER, *features]
-    scores = normal_scores(vectors.matrix(order), [NormalScores.of(samples[name].values) for name in order])
+    order = [_ANSWER, *(name for name in related if name != _ANSWER)]
+    columns = [NormalScores.of(samples[name].values) for name in order]
+    scores = normal_scores(_different(vectors.matrix(order)), columns)
     weights = conditional_weights(scores)[:, 0]
     residuals = np.sort(scores @ weights)
+    found = [_residuals(part, vectors.names, order, columns, weights) for part in parts]
     return {
-        "features": features,
+        "features": order[1:],
         "weights": weights,
         "values": samples[_ANSWER].values,
         "residuals": residuals,
+        "inflation": _inflation(Sample(residuals), [one for one in found if len(one)]),
     }
 
 
@@ -71,20 +86,39 @@ def answers_depart(
         known: a row of `SCHEMA`.
         calls: as for `learn_answers`.
         normal: the features of the same baseline.
-        least: with fewer calls that have these features and a score, the answer is False.
+        least: with fewer different calls that have these features and a score, the answer is False.
         row_limit: more calls are judged as if there were so many.
     """
     if not set(model_rows.versions(calls)) <= set(normal.versions):
         return False
-    vectors = Vectors.of(_with_answer(calls), [_ANSWER, *normal.samples])
-    matrix = vectors.matrix([_ANSWER, *known["features"]])
-    if len(matrix) < least:
-        return False
+    order = [_ANSWER, *known["features"]]
     values = [np.array(known["values"]), *(normal.samples[name].values for name in known["features"])]
-    scores = normal_scores(matrix, [NormalScores.of(column) for column in values])
-    now = Sample.of(scores @ np.array(known["weights"]))
-    found = shift(Sample(np.array(known["residuals"])), now, row_limit=row_limit)
-    return bool(found.counts_p < _SIGNIFICANT)
+    columns = [NormalScores.of(column) for column in values]
+    now = _residuals(calls, [_ANSWER, *normal.samples], order, columns, np.array(known["weights"]))
+    if len(now) < least:
+        return False
+    found = log_shift(Sample(np.array(known["residuals"])), Sample.of(now), row_limit=row_limit)
+    inflation = known.get("inflation") or 1.0  # an earlier baseline has none
+    return found.counts_log_p < inflation * math.log(_SIGNIFICANT)
+
+
+def _residuals(
+    calls: pl.DataFrame,
+    names: Sequence[str],
+    order: Sequence[str],
+    columns: Sequence[NormalScores],
+    weights: Floats,
+) -> Floats:
+    """The residuals of the different calls that have all features of `order`; `names` are those of the baseline."""
+    matrix = _different(Vectors.of(_with_answer(calls), names).matrix(order))
+    return normal_scores(matrix, columns) @ weights
+
+
+def _inflation(whole: Sample, parts: Sequence[Floats]) -> float:
+    """By how much -ln p of parts of the baseline exceeds its mean for independent calls, which is 1."""
+    if len(parts) < _FEWEST:
+        return 1.0
+    return max(1.0, -float(np.mean([log_shift(whole, Sample.of(part)).counts_log_p for part in parts])))
 
 
 def _with_answer(calls: pl.DataFrame) -> pl.DataFrame:
@@ -94,6 +128,11 @@ def _with_answer(calls: pl.DataFrame) -> pl.DataFrame:
         pl.concat_str(pl.lit(f"{_ANSWER},"), NAMES).alias(NAMES),
         pl.concat_list(SCORE, VALUES).alias(VALUES),
     )
+
+
+def _different(matrix: Floats) -> Floats:
+    """Each different row once, in the order of its first place."""
+    return pl.from_numpy(matrix).unique(maintain_order=True).to_numpy()
 
 
 def _related(vectors: Vectors, samples: dict[str, Sample]) -> list[str]:

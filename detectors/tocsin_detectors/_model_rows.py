@@ -20,6 +20,7 @@ MODEL = "tocsin.model.name"
 VERSION = "tocsin.model.version"
 
 _CHUNKS = 100
+_PARTS = 28
 
 
 def by_model(window: Window, columns: Sequence[str]) -> dict[str, pl.DataFrame]:
@@ -64,6 +65,14 @@ def chunks(window: Window, columns: Sequence[str], size: int, least: int) -> Ite
         starts = np.linspace(0, len(rows) - length, -(-_CHUNKS // len(models)))
         for start in starts.round().astype(int).tolist():
             yield window.with_rows({STREAM: rows.slice(start, length)})
+
+
+def parts(rows: pl.DataFrame, limit: int, least: int) -> list[pl.DataFrame]:
+    """Up to 28 runs of consecutive rows, evenly spread: each of a 28th of `limit` rows, but at least of `least` rows."""
+    number = min(_PARTS, len(rows) // least)
+    length = max(least, min(len(rows), limit) // _PARTS)
+    starts = np.linspace(0, max(len(rows) - length, 0), number).round().astype(int)
+    return [rows.slice(start, length) for start in starts.tolist()]
 
 
 def thinned(rows: pl.DataFrame, limit: int) -> pl.DataFrame:

@@ -133,7 +133,8 @@ class FeatureDrift(Detector[Params]):
             versions = model_rows.versions(calls)
             if vectors.rows - vectors.malformed >= self.params.min_rows:
                 rows += [{"model": model, "versions": versions, **row} for row in learn(vectors)]
-                answer = answers.learn_answers(kept, _SCHEMAS)
+                parts = model_rows.parts(calls, self.params.max_rows, self.params.min_rows)
+                answer = answers.learn_answers(kept, parts, _SCHEMAS)
                 answered += [{"model": model, **answer}] if answer else []
             elif len(calls) >= self.params.min_rows:
                 without.append(model)

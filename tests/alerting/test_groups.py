@@ -29,6 +29,17 @@ def test_a_severe_first_notification_does_not_wait(scene: Scene) -> None:
     assert sorted(reported(sent)) == [("applications", "firing", "high"), ("credit", "firing", "medium")]
 
 
+def test_an_early_first_notification_does_not_wait(scene: Scene) -> None:
+    scene.route(ALL)
+    scene.finding(0, "low", subject=DATASET)
+    scene.tick()
+    assert scene.oncall.sent == []
+    scene.finding(0, "low", changes={"tocsin.run.early": True})
+    scene.tick("1s")
+    (sent,) = scene.oncall.sent
+    assert sorted(reported(sent)) == [("applications", "firing", "low"), ("credit", "firing", "low")]
+
+
 def test_the_first_notification_waits_for_more_alerts(scene: Scene) -> None:
     scene.route({**ALL, "group_wait_urgent": "30s"})
     scene.finding(0)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.generators import drift, queries
 from tocsin.contract.findings import Finding, Severity
+from tocsin.contract.windows import Baseline
 from tocsin.testing.evaluate import Evaluation, evaluate
 from tocsin_detectors._alignment import Shape, align
 
@@ -27,10 +28,13 @@ def fitted(detector: str) -> Evaluation:
     return judged(detector, pl.concat([TODAY] if detector == "model_extraction" else [USUAL, SHIFTED]), month)
 
 
-def judged(detector: str, events: pl.DataFrame, baseline: pl.DataFrame | None = None) -> Evaluation:
+def judged(
+    detector: str, events: pl.DataFrame, baseline: pl.DataFrame | Baseline | None = None
+) -> Evaluation:
     params = {"columns": [VALUES]} if detector == "pyod" else {}
-    known = fitted(detector).baseline if baseline is None else {"inference": baseline}
-    return evaluate(detector, {"inference": events}, params, known)
+    known = fitted(detector).baseline if baseline is None else baseline
+    history = {"inference": known} if isinstance(known, pl.DataFrame) else known
+    return evaluate(detector, {"inference": events}, params, history)
 
 
 def decoyed(calls: pl.DataFrame, usual: pl.Series, few: int, seed: int, word: str = "x") -> pl.DataFrame:
@@ -133,3 +137,29 @@ def test_an_answered_value_under_a_further_name_is_medium_and_a_column_that_is_n
             "feature_drift", calls.with_columns(pl.lit("2").alias("tocsin.model.version"))
         ).findings
         assert {f.severity for f in renewed} == {Severity.LOW}  # another version may answer in another way
+
+
+@pytest.mark.parametrize("checks", [0, 30])
+@settings(max_examples=6, deadline=None)
+@given(day=st.integers(28, 200))
+def test_calls_that_depend_on_each_other_do_not_make_a_new_feature_medium(checks: int, day: int) -> None:
+    """A third of the calls vary an earlier one, so residuals repeat; a health checker repeats one call all day."""
+    quiet = queries.calls(day, 1)
+    quiet = pl.concat(
+        [quiet, *[quiet.head(1).with_columns(pl.lit(f"c{i}").alias(ID)) for i in range(checks)]]
+    )
+    tenure = pl.Series(np.random.default_rng(day).integers(0, 40, len(quiet)).astype(float))
+    more = quiet.with_columns(
+        pl.concat_str(NAMES, pl.lit(",tenure")).alias(NAMES), pl.concat_list(VALUES, tenure).alias(VALUES)
+    )
+    found = judged("feature_drift", more, what_ifs()).findings
+    assert [f.severity for f in found if f.aspect] == [Severity.LOW]
+
+
+@functools.cache
+def what_ifs() -> Baseline:
+    """The baseline of a month in which a third of the calls vary an earlier one."""
+    month, today = queries.calls(0, 28), queries.calls(28, 1)
+    known = evaluate("feature_drift", {"inference": today}, baseline={"inference": month}).baseline
+    assert known is not None
+    return known

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 
 from tests.generators import queries
@@ -43,7 +44,7 @@ def new_clients(day: Day) -> None:
         for call in day.of_client(number):
             if day.rng.random() < share:
                 other = _later(call, timedelta(minutes=45), "new")
-                day.calls.append({**other, USER: f"new-{number}", VALUES: _applicant(day, other)})
+                day.calls.append({**other, USER: f"new-{number}", **_applicant(day, other)})
 
 
 def feature_added(day: Day) -> None:
@@ -92,9 +93,7 @@ def file_renamed(day: Day) -> None:
 def late_batch(day: Day) -> None:
     """The calls of an hour of the day before arrive with those of this day."""
     held = [_later(call, -DAY, "late") for call in day.calls if call[TIME].hour == 11]
-    for call in held:
-        call[VALUES] = _applicant(day, call) if call[MODEL] == "credit" else call[VALUES]
-    day.held += held
+    day.held += [{**call, **_applicant(day, call)} for call in held]
 
 
 def names_in_another_case(day: Day) -> None:
@@ -185,12 +184,13 @@ def _later(event: Event, by: timedelta, mark: str) -> Event:
     return {**event, TIME: event[TIME] + by, "event.id": f"{event['event.id']}-{mark}"}
 
 
-def _applicant(day: Day, call: Event) -> list[float]:
-    """The vector of another applicant, of the schema of this call."""
+def _applicant(day: Day, call: Event) -> Event:
+    """The vector of another applicant, of the schema of this call of `credit`, and the model's answer to it."""
     if call[MODEL] != "credit":
-        return list(call[VALUES])
-    found: list[float] = queries.applicants(4000, 1)[day.rng.integers(4000)].tolist()
-    return found + call[VALUES][queries.FEATURES :]
+        return {}
+    vector = queries.applicants(4000, 1)[day.rng.integers(4000)]
+    answer = {name: column[0] for name, column in queries.answers(vector[np.newaxis]).items()}
+    return {VALUES: vector.tolist() + call[VALUES][queries.FEATURES :], **answer}
 
 
 def _add_feature(day: Day, call: Event, name: str = "tenure") -> None:

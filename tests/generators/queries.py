@@ -28,6 +28,16 @@ def applicants(count: int, seed: int) -> np.ndarray:
     return np.column_stack(columns)
 
 
+def answers(vectors: np.ndarray) -> dict[str, list[float] | list[str]]:
+    """The model's answers to vectors, as columns: it reads the features 5 and 3."""
+    score = 1 / (1 + np.exp(vectors[:, 5] - 0.4 * vectors[:, 3]))
+    return {
+        "tocsin.output.label": [str(int(s > 0.5)) for s in score],
+        "tocsin.output.score": score.tolist(),
+        "tocsin.output.confidence": np.maximum(score, 1 - score).tolist(),
+    }
+
+
 def calls(day: int, days: int, copied: int = 0, batch: int = 0, seed: int = 1) -> pl.DataFrame:
     """Ten clients with 30 calls a day, a third of them what-ifs; a thief that draws each feature by itself;
     a batch of known applicants.
@@ -50,7 +60,6 @@ def calls(day: int, days: int, copied: int = 0, batch: int = 0, seed: int = 1) -
         chosen = known[rng.choice(len(known), batch, replace=False)]
         rows += [(start + timedelta(hours=2, seconds=i), "nightly", v) for i, v in enumerate(chosen)]
     vectors = np.stack([v for _, _, v in rows])
-    score = 1 / (1 + np.exp(vectors[:, 5] - 0.4 * vectors[:, 3]))
     return pl.DataFrame(
         {
             "@timestamp": [at for at, _, _ in rows],
@@ -59,8 +68,6 @@ def calls(day: int, days: int, copied: int = 0, batch: int = 0, seed: int = 1) -
             "tocsin.model.name": ["credit"] * len(rows),
             "tocsin.features.names": [",".join(f"f{i}" for i in range(FEATURES))] * len(rows),
             "tocsin.features.values": vectors.tolist(),
-            "tocsin.output.label": [str(int(s > 0.5)) for s in score],
-            "tocsin.output.score": score,
-            "tocsin.output.confidence": np.maximum(score, 1 - score),
+            **answers(vectors),
         }
     )

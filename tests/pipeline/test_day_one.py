@@ -83,6 +83,35 @@ def test_rules_judge_before_there_is_a_baseline_and_then_a_short_one_does(bench:
     assert version.threshold is not None
 
 
+class Hourly(Ruled):
+    """Learns the most accesses in an hour."""
+
+    id = "hourly"
+
+    def fit(self, window: Window) -> Baseline | None:
+        hours = window.scan("access", [TIME]).select(pl.col(TIME).dt.truncate("1h")).collect()
+        return Baseline(values={"most": int(hours[TIME].value_counts()["count"].max())})  # type: ignore[arg-type]
+
+
+def test_a_habit_that_a_short_baseline_reports_is_learned_and_what_a_whole_one_reports_is_not(
+    bench: Bench,
+) -> None:
+    for hour in range(48):
+        bench.add(hour, 5)
+    bench.add(17, 20)
+    bench.add(40, 90)
+    bench.clock.set(START + 48 * HOUR)
+    setting = Setting(Hourly(NoParams()))
+    bench.detect.run([setting])
+    found = newest_findings(bench.store).sort("tocsin.window.start")
+    short = found.filter(pl.col("tocsin.window.start") == START + 17 * HOUR)
+    assert short["tocsin.severity"].to_list() == ["medium"]
+    recorded = bench.detect.fit(setting, START + 48 * HOUR)
+    *_, last = bench.detect.baselines.versions("hourly")[:-1]  # fitted before the first finding was recorded
+    for version in (last, recorded):
+        assert bench.detect.baselines.load(version).values == {"most": 20}
+
+
 def test_a_detector_without_declarations_waits_as_before() -> None:
     assert not is_short(Learned.requires, HOUR)
     assert wider(Learned.requires, HOUR) == 1.0

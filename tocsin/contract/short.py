@@ -21,6 +21,8 @@ from tocsin.words import sentence
 
 #: How the reason of a run begins that was judged with less than a whole baseline.
 JUDGED = "judged with"
+#: The key of the evidence of a finding from a shortened baseline.
+SHORT = "short_baseline"
 
 
 def enough(requires: Requires) -> timedelta:
@@ -57,7 +59,7 @@ def capped(judged: Judgement, requires: Requires, length: timedelta) -> Judgemen
     if found is None or found.aspect:
         return judged
     why, worst = f"short baseline of {words(length)}", most(requires, length)
-    found = replace(found, evidence={**found.evidence, "short_baseline": words(length)})
+    found = replace(found, evidence={**found.evidence, SHORT: words(length)})
     if found.severity.rank <= worst.rank:
         return replace(judged, finding=replace(found, reason=sentence([found.reason, why])))
     return replace(judged, finding=found.at_most(worst, why))

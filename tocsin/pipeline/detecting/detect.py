@@ -21,7 +21,7 @@ from tocsin.errors import StoreAway
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.baselines import Baselines, Version
 from tocsin.pipeline.detecting.early import EVERY, Evaluates, as_early, early_runs
-from tocsin.pipeline.detecting.evaluate import SUSPECT, Evaluator, Interval
+from tocsin.pipeline.detecting.evaluate import Evaluator, Interval, is_suspect
 from tocsin.pipeline.detecting.leases import LENGTH, worker_name
 from tocsin.pipeline.detecting.ledger import GRACE, Ledger
 from tocsin.pipeline.detecting.pending import Claim
@@ -70,8 +70,7 @@ class _Round:
         return [
             (run.start, run.end)
             for _, run in self.unrecorded
-            if run.detector == detector
-            and any(f.severity.rank >= SUSPECT.rank and not f.aspect for f in run.findings)
+            if run.detector == detector and any(map(is_suspect, run.findings))
         ]
 
 

@@ -17,10 +17,10 @@ import polars as pl
 
 from tocsin.clock import Clock, format_time
 from tocsin.contract.evaluation import Judgement, fit, judge
-from tocsin.contract.findings import Outcome, Severity
+from tocsin.contract.findings import Finding, Outcome, Severity
 from tocsin.contract.plugin import Detector
 from tocsin.contract.query import COUNT, Condition
-from tocsin.contract.short import capped, is_short, most, widened, wider, words
+from tocsin.contract.short import SHORT, capped, is_short, most, widened, wider, words
 from tocsin.contract.streams import ASPECT, INGESTED, TIME
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError, described
@@ -31,8 +31,10 @@ from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.detecting.source import StoreSource
 from tocsin.store.protocol import Store
 
-#: A window with a finding of at least this severity is excluded from rolling baselines.
-SUSPECT = Severity.MEDIUM
+#: A window with a finding of more than this severity is excluded from rolling baselines. A finding of this severity
+#: excludes it, too, if a whole baseline gave it. Without one, a weekly habit or a rule that is broken every day would never
+#: be learned: its window is excluded, so it is unusual again.
+_SUSPECT = Severity.MEDIUM
 Interval = tuple[datetime, datetime]
 _TRACEBACK = 8_000  # characters of a traceback that are stored: the last ones
 
@@ -203,7 +205,7 @@ class Evaluator:
     ) -> Version:
         """Fit a baseline on the time that ends at `end` and store it as the next version.
 
-        Windows with findings of at least `medium` severity are excluded, and so are `suspect` windows.
+        Windows with suspect findings are excluded (`is_suspect`), and so are `suspect` windows.
 
         Raises:
             BaselineError: the detector has no baseline, or the history is too short.
@@ -232,7 +234,7 @@ class Evaluator:
         return min((f for f in firsts if f is not None), default=None)
 
     def _suspect(self, detector: str, start: datetime, end: datetime) -> tuple[Interval, ...]:
-        bad = [s.value for s in Severity if s.rank >= SUSPECT.rank]
+        bad = [s.value for s in Severity if s.rank >= _SUSPECT.rank]
         rows = newest_findings(
             self._store,
             [
@@ -241,11 +243,18 @@ class Evaluator:
                 Condition("tocsin.window.start", "<", end),
             ],
         ).filter(pl.col("tocsin.severity").is_in(bad), pl.col(ASPECT).is_null())
-        # Without a baseline, a rule that is broken every day would prevent the first one: only what is worse counts.
-        known = pl.col("tocsin.baseline.digest").fill_null("") != ""
-        rows = rows.filter(known | (pl.col("tocsin.severity") != SUSPECT.value))
+        whole = pl.col("tocsin.baseline.digest").fill_null("") != ""
+        whole &= pl.col("tocsin.evidence").str.json_path_match(f"$.{SHORT}").is_null()
+        rows = rows.filter(whole | (pl.col("tocsin.severity") != _SUSPECT.value))
         pairs = rows.select("tocsin.window.start", "tocsin.window.end").unique().sort("tocsin.window.start")
         return tuple(pairs.iter_rows())
+
+
+def is_suspect(finding: Finding) -> bool:
+    """Whether the finding excludes its window from rolling baselines."""
+    whole = bool(finding.baseline) and SHORT not in finding.evidence
+    least = _SUSPECT.rank if whole else _SUSPECT.rank + 1
+    return not finding.aspect and finding.severity.rank >= least
 
 
 def _short(detector: Detector[Any], version: Version) -> timedelta | None:
