@@ -260,14 +260,14 @@ def table(found: Mapping[str, Sequence[Judged]], margins: Sequence[float]) -> tu
     own = {name: margin(name) for name in found}
     holds = True
     for name, judged in found.items():
-        for margin in sorted({*margins, own[name]}):
-            line, held = _line(name, [(j, margin) for j in judged], f"{margin:g}", FALSE_ALARMS)
-            lines.append(line + "  (its own margin)" * (margin == own[name]))
-            holds &= held or margin != own[name]
+        for multiple in sorted({*margins, own[name]}):
+            line, held = _line(name, [(j, multiple) for j in judged], f"{multiple:g}", FALSE_ALARMS)
+            lines.append(line + "  (its own margin)" * (multiple == own[name]))
+            holds &= held or multiple != own[name]
     everything = [(j, own[name]) for name, judged in found.items() for j in judged]
     lines += [
-        _line("all", [(j, margin) for j, _ in everything], f"{margin:g}", ALL * FALSE_ALARMS)[0]
-        for margin in margins
+        _line("all", [(j, multiple) for j, _ in everything], f"{multiple:g}", ALL * FALSE_ALARMS)[0]
+        for multiple in margins
     ]
     line, held = _line("all", everything, "own", ALL * FALSE_ALARMS)
     return [*lines, line], holds and held

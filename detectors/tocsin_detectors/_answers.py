@@ -105,7 +105,7 @@ def answers_depart(
 def _residuals(
     calls: pl.DataFrame,
     names: Sequence[str],
-    order: Sequence[str],
+    order: list[str],
     columns: Sequence[NormalScores],
     weights: Floats,
 ) -> Floats:

@@ -162,9 +162,11 @@ class FeatureDrift(Detector[Params]):
             tested = self._tested(vectors, normal)
             score = self._judge(model, calls, len(judged), vectors, normal, tested)
             yield self._explained(window, score, vectors, normal, tested, calls)
+            if window.calibrating:
+                continue
             departs = functools.partial(self._answers_depart, window.baseline, model, judged, normal)
             yield from schema_changes(model, vectors, normal, departs)
-        if window.changed is None:
+        if window.changed is None and not window.calibrating:
             yield from small_models(window, self.id, models, known, self.params.min_rows)
 
     def _answers_depart(self, baseline: Baseline, model: str, calls: pl.DataFrame, normal: Features) -> bool:

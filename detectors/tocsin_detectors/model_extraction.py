@@ -24,10 +24,8 @@ from tocsin import (
     not_judged,
     param,
 )
-from tocsin.clock import format_time
-from tocsin.contract.findings import Family, Json
-from tocsin.contract.streams import TIME
-from tocsin.stats.extraction import RUNS, SIZES, STATISTICS, Queries, Verdict, parts
+from tocsin.contract.findings import Family
+from tocsin.stats.extraction import RUNS, SIZES, Queries, parts
 from tocsin.words import count, short
 from tocsin_detectors._honest_queries import (
     KNOWN,
@@ -42,6 +40,7 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._newest_queries import GROWTH, TIMES, unusual
+from tocsin_detectors._query_evidence import evidence_of, reason_of
 from tocsin_detectors._screened_queries import Cleared, cleared, honest_scores, without
 from tocsin_detectors._spelling import canonical, changed, pooled
 from tocsin_detectors._unjudged_queries import (
@@ -58,18 +57,6 @@ BASELINE_CALLS = 200_000
 _MOST_JUDGED = 10_000
 #: A condition names at most so many principals; of more, all calls are read.
 _MOST_NAMED = 10_000
-#: How the queries differ from honest ones, by the statistic that departs most.
-_LIKE = {
-    "unseen": "with more values that the baseline does not have than honest clients send",
-    "step": "that repeat earlier queries with small changes, more often than honest clients do",
-    "probe": "that put new values into earlier queries, more often than honest clients do",
-    "alone": "that are further from the baseline's queries than those of honest clients",
-    "scatter": "that are further apart than those of honest clients",
-    "joint": "whose values occur together more rarely than in the queries of honest clients",
-    "line": "that try many values of one feature, more often than honest clients do",
-    "path": "that change an earlier query feature by feature, more often than honest clients do",
-    "boundary": "for which the model is unsure, more often than honest clients do",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +172,14 @@ class ModelExtraction(Detector[Params]):
         for model, known in models:
             found = known.aligned(calls.filter(pl.col("of") == canonical(model)))
             for queries, rows in known.queries(found.calls, self.params.sub_windows):
-                score = self._judge(queries, rows, model, known)
+                score = self._judge(queries, rows, model, known, bare=window.calibrating)
                 user = score.subject.id
                 if user not in best or score.value > best[user].value:
                     best[user] = score
-            yield from unaligned(found.rest, calls, model, known.unaligned, self.params.min_queries)
+            if not window.calibrating:
+                yield from unaligned(found.rest, calls, model, known.unaligned, self.params.min_queries)
         yield from (best[user] for user in sorted(best))
-        if window.changed is not None:
+        if window.changed is not None or window.calibrating:
             return
         yield from unknown_models(calls, [model for model, _ in models])
         yield from without_features(window, counts, [model for model, _ in models], self.params.min_queries)
@@ -225,7 +213,9 @@ class ModelExtraction(Detector[Params]):
         counts = counts.filter(changed(counts[USER], window))
         return counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)
 
-    def _judge(self, queries: Queries, rows: pl.DataFrame, model: str, known: HonestQueries) -> Score:
+    def _judge(
+        self, queries: Queries, rows: pl.DataFrame, model: str, known: HonestQueries, *, bare: bool
+    ) -> Score:
         user = earliest(rows[SPELLING])
         subject = Subject("principal", user)
         verdict = known.honest.judge(queries, self.params.sub_windows)
@@ -233,20 +223,17 @@ class ModelExtraction(Detector[Params]):
             queried = count(len(rows), "distinct query", "distinct queries")
             reason = f"{short(user)} sent {queried} to {short(model)}: too few to judge"
             return Score(subject, 0.0, reason, {"model": model, "distinct queries": len(rows)})
-        reason = _reason(user, model, len(rows), "")
+        reason = reason_of(user, model, len(rows), "")
+        if bare:
+            return Score(subject, verdict.z, reason, {})
         if verdict.z >= (self.floor if self.threshold is None else self.threshold):
-            reason = _reason(user, model, verdict.run.stop - verdict.run.start, verdict.statistic)
-        return Score(subject, verdict.z, reason, _evidence(queries.owner, model, rows, verdict, known))
+            reason = reason_of(user, model, verdict.run.stop - verdict.run.start, verdict.statistic)
+        return Score(subject, verdict.z, reason, evidence_of(queries.owner, model, rows, verdict, known))
 
 
 def _with_vectors(calls: pl.DataFrame) -> pl.DataFrame:
     """Calls whose vectors are not empty: a model that has no others is not learned."""
     return calls.filter(pl.col(VALUES).list.len() > 0)
-
-
-def _reason(user: str, model: str, queries: int, statistic: str) -> str:
-    sent = f"{short(user)} sent {count(queries, 'query', 'queries')} to {short(model)}"
-    return f"{sent} {_LIKE[statistic]}" if statistic else f"{sent}, like those of honest clients"
 
 
 def _whole_windows(windows: pl.Series, size: int) -> list[slice]:
@@ -261,40 +248,3 @@ def _whole_windows(windows: pl.Series, size: int) -> list[slice]:
             found.append(slice(start, end))
             start = end
     return [found[run.start] for run in parts(len(found), 1, RUNS)]
-
-
-def _evidence(
-    user: str, model: str, rows: pl.DataFrame, verdict: Verdict, known: HonestQueries
-) -> dict[str, Json]:
-    run = rows[verdict.run]
-    statistics: dict[str, Json] = {}
-    for name, norm in known.honest.norms[verdict.size].items():
-        z = norm.z(verdict.marks[name], user)
-        if z > 0:
-            value, normal = norm.of(verdict.marks[name]), norm.start(user)
-            facts: dict[str, Json] = {"value": round(value, 4), "normal": round(normal, 4), "z": round(z, 2)}
-            statistics[name] = {"meaning": STATISTICS[name], **facts}
-    marks = np.nan_to_num(verdict.marks[verdict.statistic], nan=-np.inf)
-    names = (known.names or "").split(",")
-    return {
-        "model": model,
-        "distinct queries": len(rows),
-        "spellings": rows[SPELLING].drop_nulls().unique().sort().head(10).to_list(),
-        "queries": len(run),
-        "from": format_time(run[TIME][0]),
-        "to": format_time(run[TIME][-1]),
-        "statistics": statistics,
-        "edits": round(float(verdict.marks["edit"].mean()), 4),
-        "sample": [
-            _named(names, run[VALUES][int(i)].to_list()) for i in np.argsort(-marks, kind="stable")[:3]
-        ],
-    }
-
-
-def _named(names: list[str], values: list[float | None]) -> dict[str, Json]:
-    if len(names) != len(values):
-        names = [f"feature_{place}" for place in range(len(values))]
-    return {
-        name: None if value is None or not np.isfinite(value) else value
-        for name, value in zip(names, values, strict=True)
-    }

@@ -19,8 +19,8 @@ from tocsin_detectors import (
     _access_story,
     _feature_tests,
     _label_rows,
+    _query_evidence,
     dataset_profile,
-    model_extraction,
     prediction_drift,
     pyod,
     query_budget,
@@ -97,9 +97,9 @@ def test_label_poisoning(name: str, writer: str, columns: list[str], rows: int, 
     assert "written by" in reason or len(reason) + len(writer[:40]) + 13 > LONGEST
 
 
-@given(NAMES, NAMES, COUNTS, st.sampled_from(["", *model_extraction._LIKE]))
+@given(NAMES, NAMES, COUNTS, st.sampled_from(["", *_query_evidence.LIKE]))
 def test_model_extraction(user: str, model: str, queries: int, statistic: str) -> None:
-    fits(model_extraction._reason(user, model, queries, statistic), user)
+    fits(_query_evidence.reason_of(user, model, queries, statistic), user)
 
 
 @given(

@@ -27,7 +27,10 @@ def without_blank_names(frame: pl.DataFrame) -> pl.DataFrame:
     cost is linear in the rows, and in the different names that do not begin with a printable ASCII character.
     """
     for name in (n for n in _WHO if frame.schema.get(n) == pl.String):
-        odd = frame[name].filter(~frame[name].str.contains(_INK)).unique()
+        if frame[name].null_count() == len(frame):
+            continue
+        names = frame[name].unique()
+        odd = names.filter(~names.str.contains(_INK))
         blank = [text for text in odd.to_list() if not visible(text)]
         if blank:
             frame = frame.with_columns(pl.col(name).replace(dict.fromkeys(blank)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import polars as pl
@@ -40,6 +41,7 @@ def schema(stream: str) -> pl.Schema:
     return pl.Schema({c.name: _POLARS[c.type] for c in STREAMS[stream].columns})
 
 
+@functools.cache
 def empty(stream: str) -> pl.DataFrame:
     """A frame with the columns of a stream and no rows."""
     return pl.DataFrame(schema=schema(stream))
@@ -56,18 +58,19 @@ def conform(frame: pl.DataFrame, stream: str) -> pl.DataFrame:
     Raises:
         InputError: a column cannot be converted to its type.
     """
-    columns: list[pl.Expr] = []
-    for name, dtype in schema(stream).items():
-        if name not in frame.columns:
-            columns.append(pl.lit(None, dtype=dtype).alias(name))
-        elif frame.schema[name] == dtype:
-            columns.append(pl.col(name))
-        elif isinstance(dtype, pl.Datetime):
-            columns.append(_as_time(frame, name))
-        else:
-            columns.append(pl.col(name).cast(dtype))
+    nothing, given = empty(stream), frame.schema
+    wanted = nothing.schema
+    known = [name for name in wanted if name in given]
+    other = {name: wanted[name] for name in known if given[name] != wanted[name]}
+    converted = [
+        _as_time(frame, name) if isinstance(dtype, pl.Datetime) else pl.col(name).cast(dtype)
+        for name, dtype in other.items()
+    ]
     try:
-        return without_blank_names(frame.select(columns))
+        rows = frame[known]
+        rows = rows.with_columns(converted) if converted else rows
+        # Appended to a frame without rows, because an expression for each missing column is slow for small frames.
+        return without_blank_names(pl.concat([nothing, rows], how="diagonal", rechunk=False))
     except pl.exceptions.PolarsError as error:
         raise InputError(f"stream {stream}: {error}") from error
 

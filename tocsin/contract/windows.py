@@ -158,6 +158,11 @@ class Window:
         return self.end - self.start
 
     @property
+    def calibrating(self) -> bool:
+        """Whether the scores of this window only calibrate the threshold. Nobody reads their aspects and evidence then."""
+        return self.baseline is not None and self.baseline.threshold is None
+
+    @property
     def words(self) -> str:
         """The length as text, such as `1d`."""
         return format_length(self.length)
