@@ -24,6 +24,7 @@ from tocsin.contract.frames import conform
 from tocsin.contract.incidents import Incident, IncidentState
 from tocsin.demo.attacks import week_start
 from tocsin.demo.lender import MODEL, START, WEEKS
+from tocsin.demo.outcome import Story
 from tocsin.pipeline.detecting.recording import write_runs
 from tocsin.pipeline.detecting.records import Run
 from tocsin.worker.app import App
@@ -38,24 +39,25 @@ _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """Where the story is, and which time it fills."""
+    """Where the story is, which time it fills, and what it came to; None if it was told before."""
 
     cluster: Elasticsearch
     namespace: str
     range: Range
+    story: Story | None
 
 
 def fill(url: str, folder: Path) -> Filled:
     """Live through the demo in a namespace of its own."""
     from tocsin.demo.story import simulate
 
-    namespace = TOLD
+    namespace, story = TOLD, None
     if not namespace:
-        app, _ = simulate(folder / "demo", 1, lambda _: None, url)
+        app, story = simulate(folder / "demo", 1, lambda _: None, url)
         add_what_is_spared(app)
         namespace = app.config.namespace
         app.close()
-    found = Filled(Elasticsearch(url), namespace, Range(_ms(START), _ms(END) + 3_600_000))
+    found = Filled(Elasticsearch(url), namespace, Range(_ms(START), _ms(END) + 3_600_000), story)
     for source in of_tocsin(found.namespace).values():
         found.cluster.refresh(source.index)
     return found

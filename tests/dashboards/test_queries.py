@@ -188,6 +188,13 @@ def test_what_may_be_empty_is_there() -> None:
     assert set(MAY_BE_EMPTY) <= names
 
 
+def test_the_story_holds_on_elasticsearch(filled: Filled) -> None:
+    """Seeds 2 and 3 on the embedded store: tests/demo/test_story.py."""
+    if filled.story is None:
+        pytest.skip("TOCSIN_TEST_DASHBOARDS_NAMESPACE names a story of before")
+    assert filled.story.good, (filled.story.detections, filled.story.false_alarms)
+
+
 def test_the_mappings_are_those_of_the_cluster(grafana: Emulator, filled: Filled) -> None:
     """What the lint believes of fields is what the cluster has."""
     for source in grafana.sources.values():

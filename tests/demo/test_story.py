@@ -38,7 +38,8 @@ LISTS = (
 )
 #: Streams to which the demo writes nothing.
 UNUSED = (["audit"], ["dead_letter"], ["label"])
-SEEDS = (1,) if ON_ELASTICSEARCH else (1, 2, 3)
+#: On Elasticsearch, `tests/dashboards` simulates seed 1 and checks the story.
+SEEDS = (1,) if ON_ELASTICSEARCH else (2, 3)
 
 
 @pytest.fixture
