@@ -14,7 +14,7 @@ from tocsin_alerting.routes import Route
 #: A notification describes at most this many firing alerts, and as many resolved ones. It counts the others.
 MOST = 50
 #: A new group with an alert of at least this severity waits for `group_wait_urgent`, and so does one with an early finding:
-#: what caused it may still go on.
+#: what caused it may still continue.
 URGENT = Severity.HIGH
 
 

@@ -1,4 +1,4 @@
-"""What early evaluations of one window share: values computed from the time before the window."""
+"""What early evaluations of one window share: values computed from the time before the window, and what hardly changes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tocsin.contract.windows import Window
 T = TypeVar("T")
 
 _MOST = 100  # frames of one window
+_GROWTH = 1.25
 
 
 class Kept(Generic[T]):
@@ -48,3 +49,20 @@ class KeptFrames:
                 kept.clear()
             kept[key] = read()
         return kept[key]
+
+
+class KeptWhile(Generic[T]):
+    """Keeps values by key until the rows that they were computed from have grown by a quarter."""
+
+    def __init__(self) -> None:
+        self._kept: Kept[dict[Hashable, tuple[int, T]]] = Kept()
+
+    def of(self, window: Window, key: Hashable, rows: int, make: Callable[[], T]) -> T:
+        """The value for a window and a key; `make` computes it from so many rows of the window."""
+        kept = self._kept.of(window, "", dict)
+        before = kept.get(key)
+        if before is None or not before[0] <= rows < _GROWTH * before[0]:
+            if len(kept) >= _MOST:
+                kept.clear()
+            before = kept[key] = rows, make()
+        return before[1]

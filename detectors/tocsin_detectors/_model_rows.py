@@ -19,6 +19,8 @@ STREAM = "inference"
 MODEL = "tocsin.model.name"
 VERSION = "tocsin.model.version"
 
+#: Beyond 500 calls of a model, its next early evaluation comes when they have grown by this factor.
+GROWTH = 1.05
 _CHUNKS = 100
 _PARTS = 28
 

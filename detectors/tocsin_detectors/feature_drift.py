@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -27,9 +27,17 @@ from tocsin_detectors._answers import SCORE
 from tocsin_detectors._callers import VALUE
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._feature_tests import SIGNIFICANT, Test, Tested, describe, reason_of
-from tocsin_detectors._kept import KeptFrames
+from tocsin_detectors._kept import KeptFrames, KeptWhile
 from tocsin_detectors._schema_changes import no_baseline, schema_changes, small_models
-from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, since_settled, with_cause
+from tocsin_detectors._shift_causes import (
+    HISTORY,
+    Cause,
+    Shift,
+    explain,
+    is_reached,
+    since_settled,
+    with_cause,
+)
 from tocsin_detectors._shift_values import FeatureTerms, calls_of, settled_calls
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
 
@@ -108,12 +116,13 @@ class FeatureDrift(Detector[Params]):
     stability = Stability.BETA
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
     tail = Tail.NORMAL
-    early = Early(by=model_rows.MODEL, rows=200)
+    early = Early(by=model_rows.MODEL, rows=200, growth=model_rows.GROWTH)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self._read: WeakKeyDictionary[Baseline, dict[str, Features]] = WeakKeyDictionary()
         self._frames = KeptFrames()
+        self._causes: KeptWhile[Cause] = KeptWhile()
 
     def split(self, window: Window) -> tuple[Window, Window]:
         # The score is a p-value, which is exact for independent calls. Chunks only raise the threshold if
@@ -241,15 +250,21 @@ class FeatureDrift(Detector[Params]):
         """The score with its likely cause, if it may be a finding. After a settled change, the score since then."""
         if not is_reached(window, score):
             return score
-        model, terms = score.subject.id, FeatureTerms.of(normal, tested.samples, vectors, tested.significant)
+        model, moved = score.subject.id, cast("list[str]", score.evidence["moved"])
 
         def read(one: Window, most: int) -> pl.DataFrame:
             return calls_of(one, model, (NAMES, VALUES), most)
 
-        def values(rows: pl.DataFrame) -> pl.DataFrame:
-            return rows.with_columns(pl.Series(VALUE, terms.values(rows))).drop(NAMES, VALUES)
+        def why() -> Cause:
+            terms = FeatureTerms.of(normal, tested.samples, vectors, tested.significant)
 
-        cause = explain(window, Shift("inputs", model, 0.0, read, values, self._frames), self.params.max_rows)
+            def values(rows: pl.DataFrame) -> pl.DataFrame:
+                return rows.with_columns(pl.Series(VALUE, terms.values(rows))).drop(NAMES, VALUES)
+
+            shift = Shift("inputs", model, 0.0, read, values, self._frames)
+            return explain(window, shift, self.params.max_rows)
+
+        cause = self._causes.of(window, (model, settled, *moved), len(calls), why)
         if settled or not cause.settled:
             return with_cause(score, cause)
         known = Vectors.of(

@@ -24,11 +24,19 @@ from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, listed, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._callers import VALUE
-from tocsin_detectors._kept import KeptFrames
+from tocsin_detectors._kept import KeptFrames, KeptWhile
 from tocsin_detectors._label_spelling import onto_known, respelled
 from tocsin_detectors._outputs import LABEL, NUMBERS, Outputs, all_labels, terms_of
 from tocsin_detectors._schema_changes import no_baseline, small_models
-from tocsin_detectors._shift_causes import HISTORY, Shift, explain, is_reached, since_settled, with_cause
+from tocsin_detectors._shift_causes import (
+    HISTORY,
+    Cause,
+    Shift,
+    explain,
+    is_reached,
+    since_settled,
+    with_cause,
+)
 from tocsin_detectors._shift_values import calls_of, settled_calls
 
 _COLUMNS = (model_rows.VERSION, LABEL, *NUMBERS.values())
@@ -101,11 +109,12 @@ class PredictionDrift(Detector[Params]):
     stability = Stability.BETA
     floor = 2.576  # p = 0.005: feature_drift and prediction_drift share one false alarm in a hundred
     tail = Tail.NORMAL
-    early = Early(by=model_rows.MODEL, rows=200)
+    early = Early(by=model_rows.MODEL, rows=200, growth=model_rows.GROWTH)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self._frames = KeptFrames()
+        self._causes: KeptWhile[Cause] = KeptWhile()
 
     def split(self, window: Window) -> tuple[Window, Window]:
         # The score is a p-value, which is exact for independent calls. Chunks only raise the threshold if
@@ -188,26 +197,29 @@ class PredictionDrift(Detector[Params]):
         if not is_reached(window, score):
             return score
         model, tests = score.subject.id, cast("Mapping[str, float]", score.evidence["tests"])
-        terms = terms_of(
-            before, now, {test.partition(" ")[0] for test, p in tests.items() if p <= _SIGNIFICANT}
-        )
+        moved = sorted({test.partition(" ")[0] for test, p in tests.items() if p <= _SIGNIFICANT})
+        rows = int(cast("int", score.evidence["rows"]))
 
         def read(one: Window, most: int) -> pl.DataFrame:
             return calls_of(one, model, _COLUMNS, most)
 
-        def values(rows: pl.DataFrame) -> pl.DataFrame:
-            labels = canonical_labels(rows[LABEL])
-            words = onto_known(labels.drop_nulls().unique().sort(), filter(None, before.labels))
-            return rows.with_columns(pl.Series(VALUE, terms.values(rows, labels.replace(words))))
+        def why() -> Cause:
+            terms = terms_of(before, now, set(moved))
 
-        cause = explain(
-            window, Shift("answers", model, 0.0, read, values, self._frames), self.params.max_rows
-        )
+            def values(rows: pl.DataFrame) -> pl.DataFrame:
+                labels = canonical_labels(rows[LABEL])
+                words = onto_known(labels.drop_nulls().unique().sort(), filter(None, before.labels))
+                return rows.with_columns(pl.Series(VALUE, terms.values(rows, labels.replace(words))))
+
+            shift = Shift("answers", model, 0.0, read, values, self._frames)
+            return explain(window, shift, self.params.max_rows)
+
+        cause = self._causes.of(window, (model, settled, *moved), rows, why)
         if settled or not cause.settled:
             return with_cause(score, cause)
         since = Outputs.of(settled_calls(self._frames, window, cause.settled, model, _COLUMNS))
         since = since.spelled(onto_known(filter(None, since.labels), filter(None, before.labels)))
-        anew = self._judge(model, int(cast("int", score.evidence["rows"])), since, now)
+        anew = self._judge(model, rows, since, now)
         return since_settled(score, self._explained(window, anew, since, now, settled=True), cause.settled)
 
     def _tests(self, before: Outputs, now: Outputs) -> Iterator[tuple[str, float]]:
