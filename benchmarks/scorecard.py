@@ -34,6 +34,7 @@ FAMILIES = (
     "verdicts",
     "relations",
     "performance",
+    "early",
 )
 Task = tuple[str, int]
 Measured = tuple[list[Row], float]
