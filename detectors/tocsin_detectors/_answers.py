@@ -7,7 +7,7 @@ once: a repeated call does not say more about how answers follow.
 
 Calls of one customer that differ in one feature have nearly the same residual, so a p-value for independent calls is too
 small. Its logarithm is divided by an inflation factor that is learned from parts of the baseline (genomic control, Devlin &
-Roeder 1999, with the mean of -ln p in place of the median of chi-squared).
+Roeder 1999, with the median of -ln p). A client that makes fewer than half of the parts unusual hardly raises the median.
 """
 
 from __future__ import annotations
@@ -115,10 +115,11 @@ def _residuals(
 
 
 def _inflation(whole: Sample, parts: Sequence[Floats]) -> float:
-    """By how much -ln p of parts of the baseline exceeds its mean for independent calls, which is 1."""
+    """By how much -ln p of parts of the baseline exceeds that of independent calls, whose median is ln 2."""
     if len(parts) < _FEWEST:
         return 1.0
-    return max(1.0, -float(np.mean([log_shift(whole, Sample.of(part)).counts_log_p for part in parts])))
+    log_p = [log_shift(whole, Sample.of(part)).counts_log_p for part in parts]
+    return max(1.0, -float(np.median(log_p)) / math.log(2))
 
 
 def _with_answer(calls: pl.DataFrame) -> pl.DataFrame:
