@@ -39,7 +39,7 @@ _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """Where the story is, which time it fills, and what it came to; None if it was told before."""
+    """The cluster and the namespace of the demo, the time of its events, and its result; None if it was simulated before."""
 
     cluster: Elasticsearch
     namespace: str
