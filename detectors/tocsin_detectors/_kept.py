@@ -58,8 +58,8 @@ class KeptWhile(Generic[T]):
         self._kept: Kept[dict[Hashable, tuple[int, T]]] = Kept()
 
     def of(self, window: Window, key: Hashable, rows: int, make: Callable[[], T]) -> T:
-        """The value for a window and a key; `make` computes it from so many rows of the window."""
-        kept = self._kept.of(window, "", dict)
+        """The value for a window, its baseline and a key; `make` computes it from so many rows of the window."""
+        kept, key = self._kept.of(window, "", dict), (window.baseline and window.baseline.digest, key)
         before = kept.get(key)
         if before is None or not before[0] <= rows < _GROWTH * before[0]:
             if len(kept) >= _MOST:

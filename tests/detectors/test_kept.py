@@ -9,7 +9,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.contract.windows import FrameSource, Window
+from tocsin.contract.windows import Baseline, FrameSource, Window
 from tocsin_detectors._kept import KeptWhile
 
 DAY = timedelta(days=1)
@@ -33,5 +33,9 @@ def test_a_final_evaluation_another_window_and_another_key_compute_anew() -> Non
 
     assert [value(EARLY, "credit"), value(EARLY, "credit"), value(EARLY, "limits")] == [0, 0, 1]
     assert [value(FINAL, "credit"), value(FINAL, "credit"), value(EARLY, "credit")] == [2, 3, 0]
+    other = EARLY.with_baseline(
+        Baseline(values={"most": 1})
+    )  # a window may be judged by two baselines in turn
+    assert [value(other, "credit"), value(EARLY, "credit"), value(other, "credit")] == [4, 0, 4]
     later = replace(EARLY, start=EARLY.start + DAY, end=EARLY.end + DAY)
-    assert [value(later, "credit"), value(EARLY, "credit")] == [4, 5]
+    assert [value(later, "credit"), value(EARLY, "credit")] == [5, 6]
