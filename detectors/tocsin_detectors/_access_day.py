@@ -51,7 +51,8 @@ class Day:
         found = session_hits(session, self.sums[name]["artifacts"], odd, self.rules["downloads"])
         if name in self.broken:
             found += weigh(self.broken[name], odd, self.habits.get(name, {}), self.rules["common"])
-        found += self.prior.hits(name, self.vetted.of(session))
+        if name in self.prior.rows or name in self.prior.refused:
+            found += self.prior.hits(name, self.vetted.of(session))
         acts = serious_hits(session, self.serious[name], odd, self.customs) if name in self.serious else None
         rows = self.touched.rows(code)
         return Story(

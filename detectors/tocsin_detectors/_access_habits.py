@@ -7,6 +7,7 @@ The resources of a window are scored in `tocsin.stats.surprise`.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -118,7 +119,8 @@ def _new_values(session: Session, mine: Rates) -> Iterator[Oddity]:
 
 def _dormant(session: Session, mine: Rates) -> Oddity | None:
     """A long absence. The rate is that of half its length, so that a slightly longer absence than before is not rare."""
-    rate = (sum(gap >= session.absent / 2 for gap in mine["gaps"]) + 1) / (len(mine["gaps"]) + 1)
+    gaps = mine["gaps"]  # in ascending order
+    rate = (len(gaps) - bisect.bisect_left(gaps, session.absent / 2) + 1) / (len(gaps) + 1)
     nats = _nats(DORMANT, rate)
     last = session.now - session.past.time[-1]
     return Oddity("dormant_principal", nats, f"last seen {last:.0f} days before") if nats > 0 else None

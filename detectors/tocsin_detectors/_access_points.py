@@ -117,11 +117,13 @@ def session_hits(session: Session, artifacts: int, odd: Sequence[Oddity], usual:
         odd: the unusual parts of the window.
         usual: downloads of 95 % of principal-windows; applies while the principal has few windows.
     """
+    serious = [action for action in session.values("action") if kinds(action) & _RIGHTS]
+    if artifacts < MASS and not serious:
+        return []
     past = session.past
     windows = len(np.unique(windows_of(past, session.period)))
     downloads = _downloads(session.volume[0] if session.volume else past, session.period)
     most = max(downloads.max(initial=0), 0 if windows >= WINDOWS else usual)
-    serious = [action for action in session.values("action") if kinds(action) & _RIGHTS]
     new = [action for action in session.values("action", new=True) if action in serious]
     actions = len(np.unique(past.codes["action"][past.codes["action"] >= 0]))
     signs = [sign.name for sign in odd if sign.name in SIGNS and sign.nats >= RARE]

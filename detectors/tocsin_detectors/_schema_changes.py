@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sized
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 import polars as pl
@@ -13,6 +13,7 @@ from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.windows import Window
 from tocsin.words import count, listed, short
 from tocsin_detectors._alignment import is_unclear
+from tocsin_detectors._drawn_calls import Drawn
 from tocsin_detectors._feature_baseline import Features
 from tocsin_detectors._model_rows import MODEL, STREAM
 from tocsin_detectors._spelling import canonical, pooled
@@ -33,7 +34,7 @@ def no_baseline(model: str, activity: str) -> Score:
 
 
 def small_models(
-    window: Window, detector: str, models: Mapping[str, Sized], known: Collection[str], least: int
+    window: Window, detector: str, models: Mapping[str, Drawn], known: Collection[str], least: int
 ) -> Iterator[Score]:
     """Models without a baseline and with fewer than `least` calls each: calls could be spread over made-up names.
 
@@ -47,7 +48,8 @@ def small_models(
         least: a model with fewer calls is small.
     """
     names = {canonical(name) for name in known}
-    small = [len(c) for name, c in models.items() if len(c) < least and canonical(name) not in names]
+    numbers = [calls.number for name, calls in models.items() if canonical(name) not in names]
+    small = [number for number in numbers if number < least]
     if len(small) < _MODELS:
         return
     usual = _small_calls(window.before(window.length), names, least)

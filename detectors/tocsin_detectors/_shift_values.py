@@ -6,7 +6,7 @@ the baseline (Neyman & Pearson 1933). For a broken relation it is the surprise o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,10 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tocsin.contract.query import Condition
+from tocsin.contract.streams import ID
 from tocsin.contract.windows import Window
 from tocsin.stats.drift import Sample
 from tocsin.stats.histogram import Bins
 from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors._drawn_calls import Drawn
 from tocsin_detectors._feature_baseline import Features
 from tocsin_detectors._kept import KeptFrames
 from tocsin_detectors._shift_causes import COLUMNS, EARLIER_ROWS
@@ -139,8 +141,21 @@ def calls_of(window: Window, model: str, columns: Sequence[str], limit: int) -> 
     names = window.summary(model_rows.STREAM, [model_rows.MODEL])[model_rows.MODEL].drop_nulls()
     own: Any = [name for name in names if canonical(name) == canonical(model)]
     where = (Condition(model_rows.MODEL, "in", own),)
-    wanted = list(dict.fromkeys((*COLUMNS, *columns)))
-    return model_rows.thinned(window.rows(model_rows.STREAM, wanted, where), limit)
+    wanted = list(dict.fromkeys((*COLUMNS, ID, *columns)))
+    return model_rows.in_order(window.scan(model_rows.STREAM, wanted, where).collect(), limit)
+
+
+def reader(
+    window: Window, model: str, calls: Drawn, columns: Sequence[str]
+) -> Callable[[Window, int], pl.DataFrame]:
+    """Reads at most so many calls of a model in a window; of `window` itself, takes those drawn if they have `COLUMNS`."""
+
+    def read(one: Window, most: int) -> pl.DataFrame:
+        if one is window and set(COLUMNS) <= set(calls.rows.columns):
+            return model_rows.in_order(calls.rows, most)
+        return calls_of(one, model, columns, most)
+
+    return read
 
 
 def settled_calls(

@@ -25,11 +25,13 @@ from tocsin_detectors import _answers as answers
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._answers import SCORE
 from tocsin_detectors._callers import VALUE
+from tocsin_detectors._drawn_calls import Drawn, Draws
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._feature_tests import SIGNIFICANT, Test, Tested, describe, reason_of
 from tocsin_detectors._kept import KeptFrames, KeptWhile
 from tocsin_detectors._schema_changes import no_baseline, schema_changes, small_models
 from tocsin_detectors._shift_causes import (
+    CALLS,
     HISTORY,
     Cause,
     Shift,
@@ -38,7 +40,7 @@ from tocsin_detectors._shift_causes import (
     since_settled,
     with_cause,
 )
-from tocsin_detectors._shift_values import FeatureTerms, calls_of, settled_calls
+from tocsin_detectors._shift_values import FeatureTerms, reader, settled_calls
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
 
 Floats = NDArray[np.float64]
@@ -121,6 +123,7 @@ class FeatureDrift(Detector[Params]):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self._read: WeakKeyDictionary[Baseline, dict[str, Features]] = WeakKeyDictionary()
+        self._draws = Draws()
         self._frames = KeptFrames()
         self._causes: KeptWhile[Cause] = KeptWhile()
 
@@ -157,23 +160,22 @@ class FeatureDrift(Detector[Params]):
         if window.baseline not in self._read:
             self._read[window.baseline] = Features.by_model(window.baseline.frames["features"])
         known = self._read[window.baseline]
-        models = model_rows.by_model(window, _COLUMNS)
+        models = self._draws.of(window, _COLUMNS, self.params.max_rows, CALLS)
         for model, calls in models.items():
-            if len(calls) < self.params.min_rows:
+            if calls.number < self.params.min_rows:
                 continue
             normal = model_rows.find(known, model)
             if normal is None:
                 if not self._is_without_vectors(model, calls, window.baseline):
-                    yield no_baseline(model, f"answered {count(len(calls), 'call')}")
+                    yield no_baseline(model, f"answered {count(calls.number, 'call')}")
                 continue
-            judged = model_rows.thinned(calls, self.params.max_rows)
-            vectors = Vectors.of(judged, list(normal.samples))
+            vectors = Vectors.of(calls.rows, list(normal.samples))
             tested = self._tested(vectors, normal)
-            score = self._judge(model, calls, len(judged), vectors, normal, tested)
+            score = self._judge(model, calls, vectors, normal, tested)
             yield self._explained(window, score, vectors, normal, tested, calls)
             if window.calibrating:
                 continue
-            departs = functools.partial(self._answers_depart, window.baseline, model, judged, normal)
+            departs = functools.partial(self._answers_depart, window.baseline, model, calls.rows, normal)
             yield from schema_changes(model, vectors, normal, departs)
         if window.changed is None and not window.calibrating:
             yield from small_models(window, self.id, models, known, self.params.min_rows)
@@ -186,12 +188,12 @@ class FeatureDrift(Detector[Params]):
         least, limit = self.params.min_rows, self.params.row_limit
         return row is not None and answers.answers_depart(row, calls, normal, least, limit)
 
-    def _is_without_vectors(self, model: str, calls: pl.DataFrame, baseline: Baseline) -> bool:
+    def _is_without_vectors(self, model: str, calls: Drawn, baseline: Baseline) -> bool:
         """Whether a model's calls carry too few vectors to be judged, both in the baseline and now."""
         names: Any = baseline.values.get(_WITHOUT, ())
         if model_rows.find(dict.fromkeys(names, True), model) is None:
             return False
-        vectors = Vectors.of(calls)
+        vectors = Vectors.of(calls.rows)
         return vectors.rows - vectors.malformed < self.params.min_rows
 
     def _tested(self, vectors: Vectors, normal: Features) -> Tested:
@@ -202,15 +204,7 @@ class FeatureDrift(Detector[Params]):
         pairs = zip(adjusted, tests, strict=True)
         return Tested(samples, sorted(pairs, key=lambda pair: pair[0]))  # ties: the schema's order
 
-    def _judge(
-        self,
-        model: str,
-        calls: pl.DataFrame,
-        judged: int,
-        vectors: Vectors,
-        normal: Features,
-        tested: Tested,
-    ) -> Score:
+    def _judge(self, model: str, calls: Drawn, vectors: Vectors, normal: Features, tested: Tested) -> Score:
         samples, ranked = tested
         if not ranked:
             words = f"{short(model)} has too few vectors with the baseline's features"
@@ -219,8 +213,8 @@ class FeatureDrift(Detector[Params]):
         moved = {test.feature for log_p, test in ranked if log_p <= math.log(SIGNIFICANT)}
         top = dict.fromkeys(test.feature for log_p, test in ranked if log_p <= math.log(_SHOWN))
         evidence: dict[str, Json] = {
-            "rows": len(calls),
-            "rows.judged": judged,
+            "rows": calls.number,
+            "rows.judged": vectors.rows,
             "baseline.rows": max(sample.rows for sample in normal.samples.values()),
             "p": math.exp(smallest),
             "tests": len(ranked),
@@ -231,7 +225,7 @@ class FeatureDrift(Detector[Params]):
             "added": [plain(name) for name in vectors.names if name not in normal.samples][:_LISTED],
             "removed": [plain(name) for name in normal.samples if name not in vectors.names],
             "malformed": vectors.malformed,
-            "versions": model_rows.versions(calls),
+            "versions": calls.versions,
             "baseline.versions": normal.versions,
         }
         reason = reason_of(model, worst, len(moved), len(samples))
@@ -244,16 +238,14 @@ class FeatureDrift(Detector[Params]):
         vectors: Vectors,
         normal: Features,
         tested: Tested,
-        calls: pl.DataFrame,
+        calls: Drawn,
         settled: bool = False,
     ) -> Score:
         """The score with its likely cause, if it may be a finding. After a settled change, the score since then."""
         if not is_reached(window, score):
             return score
         model, moved = score.subject.id, cast("list[str]", score.evidence["moved"])
-
-        def read(one: Window, most: int) -> pl.DataFrame:
-            return calls_of(one, model, (NAMES, VALUES), most)
+        read = reader(window, model, calls, (NAMES, VALUES))
 
         def why() -> Cause:
             terms = FeatureTerms.of(normal, tested.samples, vectors, tested.significant)
@@ -264,7 +256,7 @@ class FeatureDrift(Detector[Params]):
             shift = Shift("inputs", model, 0.0, read, values, self._frames)
             return explain(window, shift, self.params.max_rows)
 
-        cause = self._causes.of(window, (model, settled, *moved), len(calls), why)
+        cause = self._causes.of(window, (model, settled, *moved), calls.number, why)
         if settled or not cause.settled:
             return with_cause(score, cause)
         known = Vectors.of(
@@ -274,7 +266,7 @@ class FeatureDrift(Detector[Params]):
             pl.DataFrame([{"model": model, "versions": [], **row} for row in learn(known)], SCHEMA)
         )
         again = self._tested(vectors, since)
-        anew = self._judge(model, calls, vectors.rows, vectors, since, again)
+        anew = self._judge(model, calls, vectors, since, again)
         anew = self._explained(window, anew, vectors, since, again, calls, settled=True)
         return since_settled(score, anew, cause.settled)
 

@@ -18,6 +18,7 @@ from tocsin.errors import BaselineError
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import short
 from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors._drawn_calls import drawn
 from tocsin_detectors._known_losses import Losses
 from tocsin_detectors._known_performance import ESTIMATED, REALIZED, SCHEMA, Known, Test
 from tocsin_detectors._label_aspects import (
@@ -177,12 +178,11 @@ class Performance(Detector[Params]):
         facts: Mapping[str, dict[str, Json]],
     ) -> Iterator[Score]:
         """Adds the tests that need no labels; yields the calls without a score."""
-        for model, calls in model_rows.by_model(window, [SCORE, ANSWER]).items():
+        for model, calls in drawn(window, [SCORE, ANSWER], self.params.max_rows).items():
             name = _named(model, known)
             if name is None:
                 continue
-            rows = model_rows.thinned(calls, self.params.max_rows)
-            rows = rows.with_columns(canonical_labels(rows[ANSWER]))
+            rows = calls.rows.with_columns(canonical_labels(calls.rows[ANSWER]))
             answers = Binary.of(rows, known[name].positive).scored
             yield from without_scores(name, len(rows) - len(answers.scores), len(rows), known[name])
             facts[name]["calls"] = len(answers.scores)

@@ -24,11 +24,13 @@ from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, listed, short
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._callers import VALUE
+from tocsin_detectors._drawn_calls import Drawn, Draws
 from tocsin_detectors._kept import KeptFrames, KeptWhile
 from tocsin_detectors._label_spelling import onto_known, respelled
 from tocsin_detectors._outputs import LABEL, NUMBERS, Outputs, all_labels, terms_of
 from tocsin_detectors._schema_changes import no_baseline, small_models
 from tocsin_detectors._shift_causes import (
+    CALLS,
     HISTORY,
     Cause,
     Shift,
@@ -37,7 +39,7 @@ from tocsin_detectors._shift_causes import (
     since_settled,
     with_cause,
 )
-from tocsin_detectors._shift_values import calls_of, settled_calls
+from tocsin_detectors._shift_values import reader, settled_calls
 
 _COLUMNS = (model_rows.VERSION, LABEL, *NUMBERS.values())
 _SIGNIFICANT = 0.01
@@ -113,6 +115,7 @@ class PredictionDrift(Detector[Params]):
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
+        self._draws = Draws()
         self._frames = KeptFrames()
         self._causes: KeptWhile[Cause] = KeptWhile()
 
@@ -147,30 +150,30 @@ class PredictionDrift(Detector[Params]):
     def score(self, window: Window) -> Iterator[Score]:
         if window.baseline is None:
             return
-        models = model_rows.by_model(window, _COLUMNS)
+        models = self._draws.of(window, _COLUMNS, self.params.max_rows, CALLS)
         for model, calls in models.items():
-            if len(calls) < self.params.min_rows:
+            if calls.number < self.params.min_rows:
                 continue
             before = Outputs.read(window.baseline, model)
             if before is None:
-                yield no_baseline(model, f"answered {count(len(calls), 'call')}")
+                yield no_baseline(model, f"answered {count(calls.number, 'call')}")
             else:
-                now = Outputs.of(model_rows.thinned(calls, self.params.max_rows))
+                now = Outputs.of(calls.rows)
                 words = onto_known(filter(None, now.labels), filter(None, before.labels))
-                score = self._judge(model, len(calls), before, now.spelled(words))
-                yield self._explained(window, score, before, now.spelled(words))
+                score = self._judge(model, calls, before, now.spelled(words))
+                yield self._explained(window, score, calls, before, now.spelled(words))
                 yield from respelled(Subject("model", model), words)
         known = window.baseline.frames["numbers"]["model"].unique().to_list()
         if window.changed is None:
             yield from small_models(window, self.id, models, known, self.params.min_rows)
 
-    def _judge(self, model: str, rows: int, before: Outputs, now: Outputs) -> Score:
+    def _judge(self, model: str, calls: Drawn, before: Outputs, now: Outputs) -> Score:
         tests = dict(self._tests(before, now))
         adjusted = _adjusted(tests)
         worst = min(adjusted, key=lambda name: (adjusted[name], tests[name], name))
         log_p = adjusted[worst]
         evidence: dict[str, Json] = {
-            "rows": rows,
+            "rows": calls.number,
             "rows.judged": now.rows,
             "baseline.rows": before.rows,
             "p": math.exp(log_p),
@@ -191,17 +194,20 @@ class PredictionDrift(Detector[Params]):
         return Score(Subject("model", model), log_normal_deviate(log_p), reason, evidence)
 
     def _explained(
-        self, window: Window, score: Score, before: Outputs, now: Outputs, settled: bool = False
+        self,
+        window: Window,
+        score: Score,
+        calls: Drawn,
+        before: Outputs,
+        now: Outputs,
+        settled: bool = False,
     ) -> Score:
         """The score with its likely cause, if it may be a finding. After a settled change, the score since then."""
         if not is_reached(window, score):
             return score
         model, tests = score.subject.id, cast("Mapping[str, float]", score.evidence["tests"])
         moved = sorted({test.partition(" ")[0] for test, p in tests.items() if p <= _SIGNIFICANT})
-        rows = int(cast("int", score.evidence["rows"]))
-
-        def read(one: Window, most: int) -> pl.DataFrame:
-            return calls_of(one, model, _COLUMNS, most)
+        read = reader(window, model, calls, _COLUMNS)
 
         def why() -> Cause:
             terms = terms_of(before, now, set(moved))
@@ -214,13 +220,13 @@ class PredictionDrift(Detector[Params]):
             shift = Shift("answers", model, 0.0, read, values, self._frames)
             return explain(window, shift, self.params.max_rows)
 
-        cause = self._causes.of(window, (model, settled, *moved), rows, why)
+        cause = self._causes.of(window, (model, settled, *moved), calls.number, why)
         if settled or not cause.settled:
             return with_cause(score, cause)
         since = Outputs.of(settled_calls(self._frames, window, cause.settled, model, _COLUMNS))
         since = since.spelled(onto_known(filter(None, since.labels), filter(None, before.labels)))
-        anew = self._judge(model, rows, since, now)
-        return since_settled(score, self._explained(window, anew, since, now, settled=True), cause.settled)
+        anew = self._explained(window, self._judge(model, calls, since, now), calls, since, now, settled=True)
+        return since_settled(score, anew, cause.settled)
 
     def _tests(self, before: Outputs, now: Outputs) -> Iterator[tuple[str, float]]:
         limit = self.params.row_limit

@@ -21,6 +21,7 @@ from tocsin.contract.windows import Window
 from tocsin.errors import StoreError
 from tocsin.pipeline.detecting.coverage import coverage
 from tocsin.pipeline.detecting.early import EVERY
+from tocsin.pipeline.detecting.leases import LENGTH
 from tocsin.pipeline.detecting.records import newest_findings
 from tocsin.pipeline.detecting.settings import Setting
 
@@ -248,6 +249,64 @@ def test_rows_of_a_triggered_value_are_counted_across_evaluations(bench: Bench) 
         bench.detect.run([setting])
     assert setting.detector.seen == [frozenset({"ana"})]
     assert pl.Series([len(bench.stream("run"))]).to_list() == [1]
+
+
+@pytest.mark.parametrize(("growth", "judged"), [(1.05, 2), (1.0, 4)])
+def test_a_critical_value_is_judged_again_once_its_rows_have_grown_by_a_quarter(
+    bench: Bench, growth: float, judged: int
+) -> None:
+    """30 accesses are critical; 34 are not a quarter more, 38 are. With growth 1 each new row is a trigger."""
+
+    class Patient(Growing):
+        id = "patient"
+        early = Early(by="user.id", grows=True, growth=growth)
+
+    setting = Setting(Patient(NoParams()))
+    assert isinstance(setting.detector, Patient)
+    bench.clock.set(START + 10 * MINUTE)
+    for turn, rows in enumerate((30, 4, 0, 4, 2)):
+        bench.add(0, rows, "ana", f"{turn}", turn * MINUTE)
+        bench.clock.advance(EVERY)
+        bench.detect.run([setting])
+    assert setting.detector.seen == [frozenset({"ana"})] * judged
+    bench.clock.set(START + 2 * HOUR)
+    bench.detect.run([setting])
+    assert setting.detector.seen[-1] is None  # the final evaluation judges it
+    assert bench.stream("score")["tocsin.score"].to_list() == [40.0]
+
+
+def test_a_value_that_is_not_critical_is_judged_at_each_trigger(bench: Bench) -> None:
+    setting = Setting(Growing(NoParams()))
+    assert isinstance(setting.detector, Growing)
+    bench.clock.set(START + 10 * MINUTE)
+    for turn, rows in enumerate((25, 1, 1)):
+        bench.add(0, rows, "ana", f"{turn}", turn * MINUTE)
+        bench.clock.advance(EVERY)
+        bench.detect.run([setting])
+    assert setting.detector.seen == [frozenset({"ana"})] * 3
+
+
+def test_a_critical_finding_that_was_not_recorded_is_judged_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = Setting(Growing(NoParams()))
+    assert isinstance(setting.detector, Growing)
+    bench.clock.set(START + 10 * MINUTE)
+    bench.add(0, 40)
+    bench.clock.advance(EVERY)
+    with monkeypatch.context() as broken:
+        broken.setattr("tocsin.pipeline.detecting.detect.write_runs", _fail)
+        with pytest.raises(StoreError):
+            bench.detect.run([setting])
+    bench.add(0, 1, prefix="more")
+    bench.clock.advance(LENGTH + EVERY)
+    bench.detect.run([setting])
+    assert len(setting.detector.seen) == 2
+    assert len(newest_findings(bench.store)) == 1
+
+
+def _fail(*_: object) -> None:
+    raise StoreError("the disk is full")
 
 
 class Fitted(Learned):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,13 +24,19 @@ def hour_density(counts: Floats, concentration: float = CONCENTRATION) -> Floats
     Returns:
         Probabilities of the 24 hours in the same shape, each row summing to 1; 1/24 in rows without counts.
     """
+    total = counts.sum(-1, keepdims=True)
+    even = np.full_like(counts, 1 / HOURS)
+    return np.where(total > 0, (counts @ _circle(concentration)) / np.maximum(total, 1e-12), even)
+
+
+@functools.cache
+def _circle(concentration: float) -> Floats:
+    """The kernel of each hour, around the circle: 24 by 24 numbers."""
     angle = 2 * np.pi * np.arange(HOURS) / HOURS
     kernel = np.exp(concentration * (np.cos(angle) - 1))
     kernel /= kernel.sum()
-    circle = kernel[(np.arange(HOURS)[:, None] - np.arange(HOURS)[None, :]) % HOURS]
-    total = counts.sum(-1, keepdims=True)
-    even = np.full_like(counts, 1 / HOURS)
-    return np.where(total > 0, (counts @ circle) / np.maximum(total, 1e-12), even)
+    circle: Floats = kernel[(np.arange(HOURS)[:, None] - np.arange(HOURS)[None, :]) % HOURS]
+    return circle
 
 
 def shrunk(own: Floats, team: Floats, strength: float) -> Floats:

@@ -35,6 +35,7 @@ from tocsin.pipeline.detecting.records import (
     supersede,
     write,
 )
+from tocsin.pipeline.detecting.resting import Resting
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Store
 from tocsin.store.tumbling import START
@@ -95,6 +96,7 @@ class Detect:
         self.written: Callable[[], None] = lambda: None
         #: Called for each early finding that began or ended, with detector and outcome: found, confirmed or withdrawn.
         self.early_finding: Callable[[str, str], None] = lambda _detector, _outcome: None
+        self._resting = Resting()
         self._busy: set[str] = set()
         self._mutex = threading.Lock()
 
@@ -170,7 +172,8 @@ class Detect:
         claims = self.ledger.claim_early(setting, self._early, _CLAIMED)
         this.claims += claims
         heartbeat = self._heartbeat(this, claims)
-        for claim, early in early_runs(self._store, self._evaluator, setting, claims, heartbeat):
+        runs = early_runs(self._store, self._evaluator, setting, claims, heartbeat, self._resting)
+        for claim, early in runs:
             run = replace(early, fence=claim.fence, silent=this.silent, evaluated=self._clock.now())
             this.unrecorded.append((claim, run))
             if not run.repeats:
@@ -208,10 +211,8 @@ class Detect:
         self, this: _Round, setting: Setting, claims: Sequence[Claim], *, named: bool = False
     ) -> None:
         this.claims += claims
-        reevaluated, length = (
-            [claim.start for claim in claims if claim.reevaluation],
-            setting.detector.requires.window,
-        )
+        reevaluated = [claim.start for claim in claims if claim.reevaluation]
+        length = setting.detector.requires.window
         before = evaluated_before(self._store, setting.detector.id, reevaluated, length)
         starts = [claim.start for claim in claims]
         newest = in_force(self._store, setting.detector.id, starts, length) if named and starts else {}
@@ -236,8 +237,7 @@ class Detect:
             self._record_if_due(this)
 
     def _record_if_due(self, this: _Round) -> None:
-        waited = self._clock.monotonic() - this.began
-        if len(this.unrecorded) >= _COMMIT or waited >= _PATIENCE:
+        if len(this.unrecorded) >= _COMMIT or self._clock.monotonic() - this.began >= _PATIENCE:
             self._record(this)
 
     def _record(self, this: _Round) -> None:
@@ -252,13 +252,12 @@ class Detect:
             if self.ledger.held(claim):
                 kept.append((claim, run))
             else:
-                log.warning(
-                    "claim lost, attempt dropped: another worker took over the window",
-                    detector=run.detector,
-                    window=str(run.start),
-                )
+                lost = {"detector": run.detector, "window": str(run.start)}
+                log.warning("claim lost, attempt dropped: another worker took over the window", **lost)
         for detector, outcome in write_runs(self._store, [run for _, run in kept]):
             self.early_finding(detector, outcome)
+        for _, run in kept:
+            self._resting.recorded(run)
         self.ledger.complete(kept)
         if any(run.findings or (run.done and not run.repeats) for _, run in kept):
             self.written()

@@ -24,6 +24,7 @@ from tocsin.pipeline.detecting.baselines import Version
 from tocsin.pipeline.detecting.evaluate import Interval, Partial
 from tocsin.pipeline.detecting.pending import Claim
 from tocsin.pipeline.detecting.records import Run
+from tocsin.pipeline.detecting.resting import Resting
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.store.protocol import Store
 
@@ -58,6 +59,7 @@ def early_runs(
     setting: Setting,
     claims: Sequence[Claim],
     heartbeat: Callable[[], None],
+    resting: Resting,
 ) -> Iterator[tuple[Claim, Run]]:
     """Evaluate claimed windows early. A window without a trigger has a run that is not recorded (`repeats`)."""
     early = setting.looks_early
@@ -65,7 +67,7 @@ def early_runs(
     for claim in claims:
         nothing = Run(claim.detector, claim.start, claim.start + claim.length, Outcome.EARLY, repeats=True)
         try:
-            partial = _triggered(store, setting, early, claim)
+            partial = _triggered(store, setting, early, claim, resting)
         except StoreAway:
             raise
         except _FAULTS as error:  # must not stop the evaluations of other detectors
@@ -107,11 +109,14 @@ def _stays(judged: Judgement, early: Early) -> bool:
     return judged.score.value >= early.margin * judged.threshold
 
 
-def _triggered(store: Store, setting: Setting, early: Early, claim: Claim) -> Partial | None:
+def _triggered(
+    store: Store, setting: Setting, early: Early, claim: Claim, resting: Resting
+) -> Partial | None:
     """What to judge: the values of `early.by` with a trigger since the last early evaluation. None: nothing."""
     by, end = [early.by] if early.by else [], claim.start + claim.length
-    due: set[str | None] = set()
-    before = max(claim.read - store.overlap, EPOCH)
+    due: dict[str | None, int] = {}
+    may_rest = bool(early.by) and early.growth > 1 and not early.whole
+    before, counted = max(claim.read - store.overlap, EPOCH), 0
     for stream in setting.detector.requires.streams:
         if early.by and early.by not in STREAMS[stream].by_name:
             continue
@@ -122,10 +127,15 @@ def _triggered(store: Store, setting: Setting, early: Early, claim: Claim) -> Pa
             continue
         rows = {tuple(row[:-1]): row[-1] for row in new.select(*by, "count").iter_rows()}
         every = store.summarize(stream, claim.start, end, by, [COUNT], [upto])
+        counted += int(every["count"].sum())
         for *key, total in every.select(*by, "count").iter_rows():
-            if (more := rows.get(tuple(key), 0)) and early.triggered(total - more, total):
-                due.add(key[0] if key else None)
+            value, more = key[0] if key else None, rows.get(tuple(key), 0)
+            if not more or not early.triggered(total - more, total):
+                continue
+            if not may_rest or not resting.rests(claim.detector, claim.start, value, total):
+                due[value] = total
     if not due:
         return None
+    resting.judging(claim.detector, claim.start, due)
     changed = frozenset(due) if early.by and len(due) <= _MOST_NAMED else None
-    return Partial(changed, before, claim.reach, claim.first)
+    return Partial(changed, before, claim.reach, counted, claim.first)

@@ -43,13 +43,15 @@ class Partial(NamedTuple):
     """A request to evaluate a window that has not ended.
 
     `changed`: the values of the detector's `Early.by` to judge; None: all. `since` and `reach`: the rows that were counted
-    have an ingest time above the first, and at most the second. `fit`: a baseline that is due may be fitted, because every
-    earlier window with events has its final evaluation.
+    have an ingest time above the first, and at most the second. `rows`: how many rows of the window the
+    streams with new ones have. `fit`: a baseline that is due may be fitted, because every earlier window with events has
+    its final evaluation.
     """
 
     changed: frozenset[str | None] | None
     since: datetime
     reach: datetime
+    rows: int
     fit: bool = False
 
 
@@ -97,7 +99,7 @@ class Evaluator:
                 versions, how = self._versions(setting, window, suspect, fit=partial is None or partial.fit)
                 best = self._judge(detector, window, versions)
             judged = timed(self._store, detector, window, best, _new(partial))
-            rows = sum(self._count(stream, window) for stream in detector.requires.streams)
+            rows = partial.rows if partial else self._count(window, detector.requires.streams)
         except BaselineChanged as error:
             run = replace(run, outcome=Outcome.FAILED, reason=str(error), fault="baseline")
         except BaselineError as error:
@@ -120,9 +122,9 @@ class Evaluator:
         reason = run.reason.encode("utf-8", "replace").decode()
         return replace(run, reason=reason, seconds=time.perf_counter() - began)
 
-    def _count(self, stream: str, window: Window) -> int:
-        counted = self._store.summarize(stream, window.start, window.end, [], [COUNT])
-        return int(counted[COUNT.name].sum())
+    def _count(self, window: Window, streams: Sequence[str]) -> int:
+        counted = [self._store.summarize(stream, window.start, window.end, [], [COUNT]) for stream in streams]
+        return sum(int(rows[COUNT.name].sum()) for rows in counted)
 
     def _judge(
         self, detector: Detector[Any], window: Window, versions: Sequence[Version]

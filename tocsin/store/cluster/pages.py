@@ -66,7 +66,7 @@ def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool) -> 
     if whole:
         found = _whole_decoder().decode(answer)
         hits, partial = found.hits.hits, found.partial()
-        values = [[_value(stream, name, hit._source.get(name)) for hit in hits] for name in columns]
+        values = [_values(stream, name, [hit._source.get(name) for hit in hits]) for name in columns]
         return Page(_frame(stream, columns, values), _after(hits), partial=partial)
     decoder, attributes = _doc_values_decoder(stream, tuple(columns))
     decoded = decoder.decode(answer)
@@ -89,24 +89,38 @@ def _frame(stream: str, columns: Sequence[str], values: Sequence[list[Any]]) -> 
         if types[name] == TIME_TYPE:
             texts = pl.Series(name, column, dtype=pl.String)
             series.append(texts.str.to_datetime("%+", time_unit="us", time_zone="UTC"))
+        elif isinstance(types[name], pl.List):
+            series.append(_lists(pl.Series(name, column, dtype=pl.String), types[name]))
         else:
             series.append(pl.Series(name, column, dtype=types[name], strict=False))
     return pl.DataFrame(series)
 
 
-def _value(stream: str, name: str, value: Any) -> Any:
+def _lists(texts: pl.Series, kind: pl.DataType) -> pl.Series:
+    """Lists from JSON. Polars decodes a whole column: ten times as fast as a list of Python lists. NaN is stored as null."""
+    lists = texts.str.json_decode(kind)
+    if kind != pl.List(pl.Float64) or not lists.explode().null_count():
+        return lists
+    return lists.list.eval(pl.element().fill_null(float("nan")))
+
+
+def _values(stream: str, name: str, values: Sequence[msgspec.Raw | None]) -> list[Any]:
+    """The values of a column; lists stay JSON, which `_lists` reads. One call decodes all values, which is faster."""
     kind = STREAMS[stream].by_name[name].type
-    if value is None or bytes(value) == b"null":
-        return None
     if kind is Type.JSON:
-        text = bytes(value)
-        if text.startswith(b'{"' + WRAPPED.encode() + b'":'):
-            text = text[len(WRAPPED) + 4 : -1]
-        return text.decode()
-    value = msgspec.json.decode(value)
-    if kind is Type.DOUBLES:
-        return [float("nan") if item is None else float(item) for item in value]
-    return value
+        return [None if value is None else _unwrapped(bytes(value)) for value in values]
+    if kind in (Type.KEYWORDS, Type.DOUBLES):
+        return [
+            None if value is None or bytes(value) == b"null" else bytes(value).decode() for value in values
+        ]
+    found: list[Any] = msgspec.json.decode(b"[%b]" % b",".join(b"null" if v is None else v for v in values))
+    return found
+
+
+def _unwrapped(text: bytes) -> str | None:
+    if text.startswith(b'{"' + WRAPPED.encode() + b'":'):
+        text = text[len(WRAPPED) + 4 : -1]
+    return None if text == b"null" else text.decode()
 
 
 # `gc=False` for the types of each document: garbage collection would take longer than the decoding.
