@@ -37,6 +37,10 @@ class Judge:
     def __init__(self, app: App, day: datetime) -> None:
         self._app, self._day = app, day
         self._settings = {s.detector.id: s for s in app.settings}
+        # read once: a cluster takes half a minute for the calls of a window, which is evaluated some hundred times
+        self._rows = FrameSource(
+            {s: app.store.scan(s, day, day + timedelta(days=1)).collect() for s in ("inference", "access")}
+        )
 
     def decisive(self, detector: str, subject: str, begins: datetime) -> Found | None:
         """The last event of the shortest prefix on which the final evaluation gives a finding about the subject.
@@ -48,7 +52,7 @@ class Judge:
         stream, column = _COLUMN[detector]
         if stream == "inference" and column == "user.id":
             return self._first(detector, subject, begins)
-        rows = self._app.store.scan(
+        rows = self._rows.scan(
             stream, self._day, self._day + self._length(detector), [TIME], [Condition(column, "==", subject)]
         )
         times = rows.collect()[TIME].sort().to_list()
@@ -103,7 +107,10 @@ class Judge:
         until = at + timedelta(microseconds=1)
         source = StoreSource(self._app.store)
         window = Window(
-            self._day, self._day + setting.detector.requires.window, Cut(source, source, until), past=source
+            self._day,
+            self._day + setting.detector.requires.window,
+            Cut(self._rows, source, until),
+            past=source,
         )
         window = replace(window.with_baseline(self._baseline(detector)), changed=frozenset({subject}))
         return any(
