@@ -23,7 +23,7 @@ _OUTPUTS, _NAME, _VERSION = "tocsin.pipeline.outputs", "tocsin.model.name", "toc
 _COLUMNS = (
     TIME, "event.outcome", "user.id", _ACTION, _PIPELINE, _STEP, _DEFINITION, _CODE, _OUTPUTS, _NAME, _VERSION,
 )  # fmt: skip
-_STRONGEST = 3.0
+_STRONGEST, _LEAST = 3.0, 1.0
 _STRANGER = 0.5  # the largest weight of a deployment by somebody who never worked on a pipeline before
 
 
@@ -78,9 +78,10 @@ def clues(
     rate = (len({change.time for change in changes} - {nearest.time}) + 0.5) / max(days, 28.0)
     gap = max(onset.last - nearest.time, onset.last - onset.first, timedelta(minutes=15)) / timedelta(days=1)
     weight = min(-math.log(-math.expm1(-rate * gap)), _STRONGEST)
-    if weight < 0.5:
+    if weight < _LEAST:
         return
-    words = f"{nearest.what} at {nearest.time:%Y-%m-%d %H:%M}, just before"
+    ago = round(gap)
+    words = f"{nearest.what} at {nearest.time:%Y-%m-%d %H:%M}, {f'{ago} days' if ago > 1 else 'just'} before"
     if not _is_usual(nearest, events):
         who = short(nearest.user or "nobody", 24)
         yield Clue(Verdict.ATTACK, 2.5, f"{words}, by {who}, who did no earlier work on pipelines")

@@ -92,7 +92,16 @@ def _shapes(
             where = f"{short(worst.facts['column'], 24)} {short(str(worst.facts['value']), 24)}"
             yield Clue(Verdict.ATTACK, 2.5 if few else 0.5, f"only the rows with {where} changed")
     p, seen = reference.probabilities(encoded), codes >= 0
-    lead = flips_or_shift(p[seen], codes[seen], reference.nulls.flips, worst.hypothesis)
+    ordered = [place for place, texts in enumerate(reference.encoder.texts.values()) if texts is None]
+    group = reference.groups.hot(encoded)[worst.group] > 0 if worst.group >= 0 else None
+    lead = flips_or_shift(
+        p[seen],
+        codes[seen],
+        reference.nulls.flips,
+        worst.hypothesis,
+        encoded[seen][:, ordered],
+        None if group is None else group[seen],
+    )
     if lead > 1:
         weight = min(lead / 3, 2.0)
         yield Clue(Verdict.ATTACK, weight, "labels changed whatever their rows are like, as flips do")

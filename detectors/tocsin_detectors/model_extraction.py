@@ -200,11 +200,15 @@ class ModelExtraction(Detector[Params]):
             enough.group_by("pool").agg(pl.col("count").sum()).sort("count", "pool", descending=[True, False])
         )
         chosen = pools.head(_MOST_JUDGED)["pool"]
-        users = enough.filter(pl.col("pool").is_in(chosen.implode()))[USER].unique()
-        few = len(users) <= _MOST_NAMED and users.null_count() == 0
-        calls = distinct(window, where=[Condition(USER, "in", users.to_list())] if few else ())
+        enough = enough.filter(pl.col("pool").is_in(chosen.implode()))
+        where = []
+        for name in (USER, MODEL):
+            values = enough[name].unique()
+            if len(values) <= _MOST_NAMED and values.null_count() == 0:
+                where.append(Condition(name, "in", values.to_list()))
+        calls = distinct(window, where=where)
         calls = calls.with_columns(pooled(calls[MODEL]).alias("of"))
-        pairs = enough.filter(pl.col("pool").is_in(chosen.implode())).select(pl.col("pool").alias(USER), "of")
+        pairs = enough.select(pl.col("pool").alias(USER), "of")
         return calls.join(pairs, on=[USER, "of"], how="semi", maintain_order="left"), len(pools) - len(chosen)
 
     def _busy(self, counts: pl.DataFrame, window: Window) -> pl.DataFrame:

@@ -43,6 +43,41 @@ def test_flips_are_told_from_a_shift_of_the_relation() -> None:
     assert flips_or_shift(np.full((5, 3), 1 / 3), np.zeros(5, dtype=np.intp), NULL, 0) == 0
 
 
+def drawn_by_a_feature(rows: int, seed: int, effect: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A relation that has gained the effect of the third of six features; labels that were drawn from it by four in five."""
+    rng = np.random.default_rng(seed)
+    logit, features = 2.5 * rng.normal(size=rows), rng.exponential(size=(rows, 6))
+    features[rng.random(rows) < 0.1, 2] = np.nan
+    feature = np.nan_to_num(features[:, 2], nan=1.0) - 1
+    moved = rng.random(rows) < 0.8
+    now = 1 / (1 + np.exp(-np.where(moved, 0.3 * logit + effect * feature, logit)))
+    one = 1 / (1 + np.exp(-logit))
+    return np.column_stack([1 - one, one]), (rng.random(rows) < now).astype(np.intp), features
+
+
+def test_a_relation_that_gains_a_feature_is_told_from_flips() -> None:
+    moved = [drawn_by_a_feature(1000, seed, effect) for seed in range(10) for effect in (-1.5, 1.5)]
+    told = [flips_or_shift(p, labels, NULL, 2, features) < 0 for p, labels, features in moved]
+    assert np.mean(told) > 0.9
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
+def test_flips_are_flips_beside_features_and_in_a_group(share: float) -> None:
+    """A quarter of the rows is the group. Features, of which the group is one, do not explain its flips."""
+    told = []
+    for seed in range(20):
+        p, labels = draw(1000, seed)
+        rng = np.random.default_rng(seed)
+        group = rng.random(1000) < 0.25
+        features = np.column_stack([rng.normal(size=(1000, 20)), group])
+        for part in (np.arange(1000), np.flatnonzero(group)):
+            flipped = labels.copy()
+            chosen = rng.choice(part, round(share * 1000 / (1 if len(part) == 1000 else 2)), replace=False)
+            flipped[chosen] = 1 - flipped[chosen]
+            told.append(flips_or_shift(p, flipped, NULL, 2, features, group) > 0)
+    assert np.mean(told) > 0.9
+
+
 @given(st.integers(3, 12), st.floats(0.05, 0.5))
 def test_growth_is_told_from_a_step(snapshots, height) -> None:
     errors = 0.01
