@@ -117,7 +117,7 @@ def test_calls_without_an_ingest_time_are_read_again_each_time() -> None:
 @pytest.mark.parametrize("parts", [1, 20])
 def test_each_call_is_drawn_equally_often_however_the_calls_arrive(parts: int) -> None:
     """Also of a model whose spellings have different numbers of calls."""
-    names, seen = ["a"] * 300 + ["A"] * 100, Counter[float]()
+    names, seen = ["a"] * 300 + ["A"] * 100, Counter[str]()
     for place in range(60):
         order = [names[(i * 7 + place) % 400] for i in range(400)]
         draws = Draws()
@@ -126,8 +126,8 @@ def test_each_call_is_drawn_equally_often_however_the_calls_arrive(parts: int) -
             found = draws.of(early(calls(order[:stop], 0))[0], [SCORE], 100)
         drawn_rows = found["a"].rows
         assert len(drawn_rows) == 100
-        seen.update(drawn_rows[MODEL].to_list())  # type: ignore[arg-type]
-    assert 0.2 < seen["A"] / seen.total() < 0.3  # type: ignore[index]
+        seen.update(drawn_rows[MODEL].to_list())
+    assert 0.2 < seen["A"] / seen.total() < 0.3
 
 
 def test_the_final_evaluation_reads_anew() -> None:
