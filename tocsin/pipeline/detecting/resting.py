@@ -1,8 +1,8 @@
 """Which values of an open window need no early evaluation for a while: those whose finding is already critical.
 
 A finding cannot become worse than critical. Until its evidence has grown by a quarter, another early evaluation of a client
-that continues to query, or of a model that keeps drifting, would tell a person nothing new. The memory is that of one worker:
-another worker, or the same one after a restart, evaluates such a value once more.
+that continues to query, or of a model that keeps drifting, would tell a person nothing new. The memory is that of one
+worker: another worker, or the same one after a restart, evaluates such a value once more.
 """
 
 from __future__ import annotations
