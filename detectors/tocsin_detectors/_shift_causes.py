@@ -139,10 +139,11 @@ def explain(window: Window, shift: Shift, most: int) -> Cause:
     before = pl.concat(quiet) if quiet else now.clear()
     began = _onset(window, now, recent, shift.usual)
     versions = _new_versions(now, before)
+    senders = list(callers.clues(now, before, shift.usual))
     explanation = explained(
         [
-            *callers.clues(now, before, shift.usual),
-            *_times(window, earlier, recent),
+            *senders,
+            *_times(window, earlier, recent, alike=any(clue.words.endswith("alike") for clue in senders)),
             *(deployments.clues(window, began, shift.model, versions=versions) if began else ()),
         ]
     )
@@ -232,8 +233,13 @@ def _month(start: datetime, back: int) -> datetime:
     return start.replace(year=months // 12, month=months % 12 + 1, day=1)
 
 
-def _times(window: Window, earlier: dict[datetime, _Earlier], recent: Sequence[_Earlier]) -> Iterator[Clue]:
-    """Since when the calls differ, and whether they did at the same place of the week or of the month."""
+def _times(
+    window: Window, earlier: dict[datetime, _Earlier], recent: Sequence[_Earlier], *, alike: bool
+) -> Iterator[Clue]:
+    """Since when the calls differ, and whether they did at the same place of the week or of the month.
+
+    One caller can come back every week. So the calendar explains a change only if the callers changed alike.
+    """
     if len(recent) < 2:
         return
     lead, number = min(_growth(window, some) for some in (recent, list(earlier.values())))
@@ -251,7 +257,7 @@ def _times(window: Window, earlier: dict[datetime, _Earlier], recent: Sequence[_
             and 2 * sum(one.high for one in off) <= len(off)
         ):
             words = f"the same {count(len(on), 'time')} before, at this place of the {cycle}"
-            yield Clue(Verdict.CALENDAR, 4.0, words)
+            yield Clue(Verdict.CALENDAR, 4.0 if alike else 1.5, words)
             yield Clue(Verdict.ATTACK, -1.0, words)
             return
 
