@@ -196,6 +196,17 @@ def test_one_caller_does_not_make_a_calendar() -> None:
     assert verdict(today(lambda back: by_one(back) if back % 7 == 0 else day(back)))[0] == "attack"
 
 
+def test_two_callers_who_cannot_be_compared_do_not_make_a_calendar() -> None:
+    def of(back: int) -> pl.DataFrame:
+        rows = day(back, change="indebted" if back % 7 == 0 else "none")
+        names = pl.Series([f"192.0.2.{i % 2}" for i in range(len(rows))])
+        return rows.with_columns(names.alias("user.id"), names.alias("source.ip"))
+
+    said = today(of)
+    assert verdict(said)[0] == "unexplained"
+    assert "the same 4 times before, at this place of the week" in str(said.score.evidence["verdict_against"])
+
+
 def test_a_sudden_change_of_all_callers_is_unexplained() -> None:
     said = today(lambda back: day(back, change="units" if back == 0 else "none"))
     assert verdict(said)[0] == "unexplained"
