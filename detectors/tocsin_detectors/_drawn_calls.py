@@ -20,8 +20,8 @@ from tocsin_detectors._model_rows import MODEL, PLACE, STREAM, VERSION, thinned
 from tocsin_detectors._spelling import changed, pooled
 
 _NAMED = Condition(MODEL, "not_null")
-#: Early evaluations keep at most so many calls. A sample with more is drawn anew by each of them.
-_MOST = 250_000
+#: Early evaluations keep a sample of at most so many bytes. A larger one is drawn again by each of them.
+_MOST = 100_000_000
 _NUMBER = "number"
 
 
@@ -82,7 +82,8 @@ class Draws:
         key, names = (window.start, window.end), [*_columns([*columns, *early]), INGESTED]
         sample = self._grown(window, names, limit) if key == self._key else None
         sample = sample or _read(window, names, limit)
-        self._key, self._sample = key, sample if len(sample.rows) <= _MOST and sample.until else None
+        small = sample.rows.estimated_size() <= _MOST
+        self._key, self._sample = key, sample if small and sample.until else None
         return _by_model(sample, window, limit)
 
     def _grown(self, window: Window, names: Sequence[str], limit: int) -> _Sample | None:

@@ -114,6 +114,15 @@ def test_calls_without_an_ingest_time_are_read_again_each_time() -> None:
         assert source.read == [number]
 
 
+def test_a_large_sample_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws, rows = Draws(), calls(["a"] * 10, 0)
+    monkeypatch.setattr("tocsin_detectors._drawn_calls._MOST", 100)
+    for _ in range(2):
+        window, source = early(rows)
+        assert draws.of(window, [SCORE], 1_000)["a"].number == 10
+        assert source.read == [10]
+
+
 @pytest.mark.parametrize("parts", [1, 20])
 def test_each_call_is_drawn_equally_often_however_the_calls_arrive(parts: int) -> None:
     """Also of a model whose spellings have different numbers of calls."""
