@@ -66,6 +66,11 @@ def test_lists_of_words_and_json_are_read_as_they_were_written() -> None:
     assert [text and json.loads(text) for text in found[gates]] == [{"auc": 0.7}, [1, 2], None]
 
 
+def test_numbers_that_another_writer_stored_as_text_are_read() -> None:
+    found = rows("inference", [VECTOR], [{VECTOR: ["1.5", 2]}, {VECTOR: [0.5]}, {}])
+    assert found[VECTOR].to_list() == [[1.5, 2.0], [0.5], None]
+
+
 def test_times_are_utc() -> None:
     [(time,)] = rows("inference", ["@timestamp"], [{"@timestamp": "2026-03-02T01:02:03.000004Z"}]).rows()
     assert time.isoformat() == "2026-03-02T01:02:03.000004+00:00"

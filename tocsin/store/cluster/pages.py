@@ -98,10 +98,23 @@ def _frame(stream: str, columns: Sequence[str], values: Sequence[list[Any]]) -> 
 
 def _lists(texts: pl.Series, kind: pl.DataType) -> pl.Series:
     """Lists from JSON. Polars decodes a whole column: ten times as fast as a list of Python lists. NaN is stored as null."""
-    lists = texts.str.json_decode(kind)
+    try:
+        lists = texts.str.json_decode(kind)
+    except pl.exceptions.PolarsError:  # another writer may store "1.5" as a number: Elasticsearch coerces it
+        given = [None if text is None else msgspec.json.decode(text) for text in texts]
+        return pl.Series(texts.name, [_items(one, kind) for one in given], kind, strict=False)
     if kind != pl.List(pl.Float64) or not lists.explode().null_count():
         return lists
     return lists.list.eval(pl.element().fill_null(float("nan")))
+
+
+def _items(value: Any, kind: pl.DataType) -> list[Any] | None:
+    if value is None:
+        return None
+    items = value if isinstance(value, list) else [value]
+    if kind != pl.List(pl.Float64):
+        return items
+    return [float("nan") if item is None else float(item) for item in items]
 
 
 def _values(stream: str, name: str, values: Sequence[msgspec.Raw | None]) -> list[Any]:
