@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ID
+from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Window
 from tocsin.stats.drift import Sample
 from tocsin.stats.histogram import Bins
@@ -30,6 +30,7 @@ from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal
 Floats = NDArray[np.float64]
 _HALF = 0.5  # added to each count
 _SPREAD = 0.05  # the least standard deviation of a surprise: that of a nearly constant column is near 0
+_MANY = 3  # times as many calls as are drawn: only the ids of all of them are read
 _MOST = 5.0  # the largest term of one broken relation in one call
 
 
@@ -138,9 +139,12 @@ class FeatureTerms:
 
 def calls_of(window: Window, model: str, columns: Sequence[str], limit: int) -> pl.DataFrame:
     """At most `limit` calls of a model, whatever the spelling of its name, with `COLUMNS` and some others."""
-    names = window.summary(model_rows.STREAM, [model_rows.MODEL])[model_rows.MODEL].drop_nulls()
-    own: Any = [name for name in names if canonical(name) == canonical(model)]
-    where = (Condition(model_rows.MODEL, "in", own),)
+    counts = window.summary(model_rows.STREAM, [model_rows.MODEL]).drop_nulls()
+    own = counts.filter([canonical(name) == canonical(model) for name in counts[model_rows.MODEL]])
+    where = [Condition(model_rows.MODEL, "in", own[model_rows.MODEL].to_list())]
+    if own["count"].sum() > _MANY * limit:  # vectors are read only of those that are drawn
+        every = window.scan(model_rows.STREAM, [TIME, ID], where).collect()
+        where.append(Condition(ID, "in", model_rows.in_order(every, limit)[ID].to_list()))
     wanted = list(dict.fromkeys((*COLUMNS, ID, *columns)))
     return model_rows.in_order(window.scan(model_rows.STREAM, wanted, where).collect(), limit)
 

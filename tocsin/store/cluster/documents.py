@@ -10,7 +10,7 @@ import polars as pl
 
 from tocsin.contract.frames import TIME_TYPE
 from tocsin.contract.streams import ID, SOURCE, STREAMS, TIME, Type
-from tocsin.store.cluster.mappings import COUNT, SLOT, SLOTS, VECTOR
+from tocsin.store.cluster.mappings import COUNT, VECTOR, slots
 
 #: Elasticsearch limits an `_id` to 512 bytes; a longer key is replaced by its digest.
 _LONGEST_ID = 450
@@ -66,9 +66,9 @@ def _lines(stream: str, rows: pl.DataFrame, keys: pl.Series) -> pl.Series:
         if c.type is not Type.JSON
     ]
     if any(c.name == VECTOR for c in columns):
-        widest = min(int(rows[VECTOR].list.len().max() or 0), SLOTS)  # type: ignore[arg-type]
-        slots = (pl.col(VECTOR).list.get(i, null_on_oob=True).fill_nan(None) for i in range(widest))
-        plain += [slot.alias(f"{SLOT}.{i:03d}") for i, slot in enumerate(slots)]
+        widest = slots(int(rows[VECTOR].list.len().max() or 0))  # type: ignore[arg-type]
+        values = (pl.col(VECTOR).list.get(i, null_on_oob=True).fill_nan(None) for i in range(len(widest)))
+        plain += [value.alias(slot) for slot, value in zip(widest, values, strict=True)]
         plain.append(pl.col(VECTOR).list.len().alias(COUNT))
     document = pl.struct(plain).struct.json_encode()
     texts = [_spliced(c.name) for c in columns if c.type is Type.JSON]

@@ -12,6 +12,8 @@ from tocsin.contract.streams import TIME
 from tocsin.store.cluster.mappings import COUNT, VECTOR
 
 _TERMS = 65_536  # maximum number of values in a terms query (Elasticsearch's default)
+#: Filters that select documents by their values, of which neighbours need not match.
+SCATTERED = ("term", "bool")
 _LATEST = datetime(2262, 4, 11, tzinfo=UTC)
 
 

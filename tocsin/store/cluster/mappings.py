@@ -76,8 +76,8 @@ def properties(stream: Stream) -> dict[str, Any]:
     tree = fields(stream.columns, ())
     if VECTOR in stream.by_name:
         _put(tree, COUNT, {"type": "long"})
-        for place in range(SLOTS):
-            _put(tree, f"{SLOT}.{place:03d}", {"type": "double", "index": False})
+        for slot in slots(SLOTS):
+            _put(tree, slot, {"type": "double", "index": False})
     return tree
 
 
@@ -89,6 +89,11 @@ def fields(columns: Iterable[Column], ranges: Iterable[str]) -> dict[str, Any]:
     for name_ in ranges:
         _put(tree, name_, {"type": "date_range"})
     return tree
+
+
+def slots(width: int) -> list[str]:
+    """The fields of the first values of a vector, at most `SLOTS`."""
+    return [f"{SLOT}.{place:03d}" for place in range(min(width, SLOTS))]
 
 
 def digest(body: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 from tocsin.contract.frames import TIME_TYPE, schema
 from tocsin.contract.streams import STREAMS, Type
 from tocsin.store.cluster.documents import WRAPPED
-from tocsin.store.cluster.mappings import in_doc_values
+from tocsin.store.cluster.mappings import COUNT, VECTOR, in_doc_values, slots
 
 #: Documents in one page, the maximum that Elasticsearch allows.
 PAGE = 10_000
@@ -32,8 +32,15 @@ class Page(msgspec.Struct):
     partial: bool = False
 
 
-def request(columns: Sequence[str], where: list[Any], *, whole: bool) -> dict[str, Any]:
-    """The search for a page, without the point in time. `whole` reads documents, otherwise doc values are read."""
+def request(columns: Sequence[str], where: list[Any], *, whole: bool, width: int = 0) -> dict[str, Any]:
+    """The search for a page, without the point in time.
+
+    Args:
+        columns: the columns to read.
+        where: the filters.
+        whole: read documents, not doc values.
+        width: the number of values of the longest vector; vectors are then read from their slots.
+    """
     body: dict[str, Any] = {
         "size": PAGE,
         "sort": ["_shard_doc"],
@@ -46,7 +53,7 @@ def request(columns: Sequence[str], where: list[Any], *, whole: bool) -> dict[st
     return body | {
         "source": False,
         "stored_fields": ["_none_"],
-        "docvalue_fields": [*columns, _IGNORED],
+        "docvalue_fields": [*_fields(columns, width), _IGNORED],
     }
 
 
@@ -61,21 +68,41 @@ def all_in_doc_values(stream: str, columns: Sequence[str]) -> bool:
     return all(in_doc_values(STREAMS[stream].by_name[name]) for name in columns)
 
 
-def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool) -> Page:
+def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool, width: int = 0) -> Page:
     """Decode the response to `request`."""
     if whole:
         found = _whole_decoder().decode(answer)
         hits, partial = found.hits.hits, found.partial()
         values = [_values(stream, name, [hit._source.get(name) for hit in hits]) for name in columns]
         return Page(_frame(stream, columns, values), _after(hits), partial=partial)
-    decoder, attributes = _doc_values_decoder(stream, tuple(columns))
+    names = _fields(columns, width)
+    decoder, attributes = _doc_values_decoder(stream, tuple(names))
     decoded = decoder.decode(answer)
     hits = decoded.hits.hits
     fields = [hit.fields for hit in hits]
     values = [[None if (v := getattr(f, a)) is None else v[0] for f in fields] for a in attributes]
     incomplete = any(f.ignored for f in fields)
-    after = _after(hits)
-    return Page(_frame(stream, columns, values), after, incomplete, decoded.partial())
+    kept = [name for name in columns if name != VECTOR]
+    rows = _frame(stream, kept, values[: len(kept)])
+    if VECTOR in columns:
+        rows = rows.with_columns(_vectors(*values[len(kept) :])).select(columns)
+    return Page(rows, _after(hits), incomplete, decoded.partial())
+
+
+def _fields(columns: Sequence[str], width: int) -> list[str]:
+    """The fields whose doc values have these columns: a vector's number of values and its slots come last."""
+    kept = [name for name in columns if name != VECTOR]
+    return kept if len(kept) == len(columns) else [*kept, COUNT, *slots(width)]
+
+
+def _vectors(counts: list[int | None], *values: list[float | None]) -> pl.Series:
+    """Vectors from the number of values of each, and the values in each slot. NaN is stored as null."""
+    columns = {
+        f"{i}": pl.Series(slot, dtype=pl.Float64).fill_null(float("nan")) for i, slot in enumerate(values)
+    }
+    frame = pl.DataFrame({COUNT: pl.Series(counts, dtype=pl.UInt32), **columns})
+    filled = pl.concat_list(*columns).list.head(COUNT) if columns else pl.lit([], pl.List(pl.Float64))
+    return frame.select(pl.when(pl.col(COUNT).is_not_null()).then(filled).alias(VECTOR))[VECTOR]
 
 
 def _after(hits: Sequence[Any]) -> list[Any] | None:
@@ -173,12 +200,15 @@ _READ = {Type.LONG: int, Type.DOUBLE: float, Type.BOOLEAN: bool}
 
 
 @functools.cache
-def _doc_values_decoder(stream: str, columns: tuple[str, ...]) -> tuple[msgspec.json.Decoder[Any], list[str]]:
-    """A decoder for the doc values of these columns, each a list with one value, and its attributes in order."""
-    attributes = [f"column_{i}" for i in range(len(columns))]
-    kinds = [_READ.get(STREAMS[stream].by_name[name].type, str) for name in columns]
+def _doc_values_decoder(stream: str, names: tuple[str, ...]) -> tuple[msgspec.json.Decoder[Any], list[str]]:
+    """A decoder for the doc values of these fields, each a list with one value, and its attributes in order."""
+    attributes = [f"column_{i}" for i in range(len(names))]
+    of = STREAMS[stream].by_name
+    kinds = [
+        _READ.get(of[name].type, str) if name in of else int if name == COUNT else float for name in names
+    ]
     known: list[Any] = [(a, tuple[k, ...] | None, None) for a, k in zip(attributes, kinds, strict=True)]  # type: ignore[valid-type]
-    rename = dict(zip(attributes, columns, strict=True)) | {"ignored": _IGNORED}
+    rename = dict(zip(attributes, names, strict=True)) | {"ignored": _IGNORED}
     fields = msgspec.defstruct(
         "Fields", [*known, ("ignored", list[str] | None, None)], rename=rename, gc=False
     )

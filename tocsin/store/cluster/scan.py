@@ -10,11 +10,14 @@ from functools import partial
 from typing import Any
 
 import elasticsearch
+import msgspec
 import polars as pl
 
 from tocsin.errors import StoreError
 from tocsin.store.cluster import pages
 from tocsin.store.cluster.connection import RAW, store_errors
+from tocsin.store.cluster.filters import SCATTERED
+from tocsin.store.cluster.mappings import COUNT, SLOTS, VECTOR
 from tocsin.store.cluster.retries import retry
 
 _KEEP_ALIVE = "5m"
@@ -32,8 +35,9 @@ def read_pages(
     """The rows of a data stream that match the filters; no rows if the data stream does not exist yet.
 
     If possible, columns are read from doc values, which is faster than reading documents. A page with a value that is
-    too long for doc values is read again from the documents. If there is more than one page, several slices of the
-    data stream are read in parallel.
+    too long for doc values is read again from the documents. Vectors are read from doc values if the filters select
+    documents by their values: such documents are scattered, and Elasticsearch decompresses a block of documents for each
+    of them. If there is more than one page, several slices of the data stream are read in parallel.
 
     Raises:
         StoreError: the cluster did not respond, or could not read all rows.
@@ -45,12 +49,12 @@ def read_pages(
         except elasticsearch.NotFoundError:
             return
         try:
-            whole = _Slice(raw, pit["id"], stream, columns, filters)
-            first = whole.page(None)
-            if len(first.rows) < pages.PAGE:
-                yield first.rows
-                return
-            yield from _in_parallel([replace(whole, number=number) for number in range(_SLICES)])
+            for part in _parts(_Slice(raw, pit["id"], stream, columns, filters)):
+                first = part.page(None)
+                if len(first.rows) < pages.PAGE:
+                    yield first.rows
+                else:
+                    yield from _in_parallel([replace(part, number=number) for number in range(_SLICES)])
         finally:
             with contextlib.suppress(elasticsearch.ApiError, elasticsearch.TransportError):
                 client.close_point_in_time(id=pit["id"])
@@ -66,27 +70,63 @@ class _Slice:
     columns: Sequence[str]
     filters: list[Any]
     number: int | None = None
+    width: int = 0  # of the vectors, if they are read from their slots
 
     def page(self, after: list[Any] | None) -> pages.Page:
         """The page of rows after the sort value `after`; the first page if it is None."""
-        found = self._page(after, whole=not pages.all_in_doc_values(self.stream, self.columns))
+        found = self._page(
+            after, whole=not self.width and not pages.all_in_doc_values(self.stream, self.columns)
+        )
         return self._page(after, whole=True) if found.incomplete else found
 
     def _page(self, after: list[Any] | None, *, whole: bool) -> pages.Page:
-        search = pages.request(self.columns, self.filters, whole=whole)
+        search = pages.request(self.columns, self.filters, whole=whole, width=self.width)
         if after is not None:
             search["search_after"] = after
         if self.number is not None:
             search["slice"] = {"id": self.number, "max": _SLICES}
         search["pit"] = {"id": self.pit, "keep_alive": _KEEP_ALIVE}
         answer: bytes = retry(partial(self.raw.search, **search)).body[RAW]
-        page = pages.page(self.stream, self.columns, answer, whole=whole)
+        page = pages.page(self.stream, self.columns, answer, whole=whole, width=self.width)
         if page.partial:
-            raise StoreError(
-                f"Elasticsearch could not read all rows of stream {self.stream}: a shard did not respond; try again, "
-                "and check the cluster's health if it happens repeatedly"
-            )
+            raise self.partial()
         return page
+
+    def partial(self) -> StoreError:
+        return StoreError(
+            f"Elasticsearch could not read all rows of stream {self.stream}: a shard did not respond; try again, "
+            "and check the cluster's health if it happens repeatedly"
+        )
+
+    def widest(self) -> int:
+        """The number of values of the longest vector; 0 if there are none."""
+        search: dict[str, Any] = {
+            "size": 0,
+            "query": {"bool": {"filter": self.filters}},
+            "aggs": {"widest": {"max": {"field": COUNT}}},
+            "pit": {"id": self.pit, "keep_alive": _KEEP_ALIVE},
+        }
+        found = msgspec.json.decode(retry(partial(self.raw.search, **search)).body[RAW])
+        if found["timed_out"] or found["_shards"]["failed"]:
+            raise self.partial()
+        return int(found["aggregations"]["widest"]["value"] or 0)
+
+
+def _parts(whole: _Slice) -> list[_Slice]:
+    """The documents with vectors in doc values, and the others: those without a vector, or of another writer."""
+    others = [name for name in whole.columns if name != VECTOR]
+    if len(others) == len(whole.columns) or not pages.all_in_doc_values(whole.stream, others):
+        return [whole]
+    if not any(kind in SCATTERED for one in whole.filters for kind in one):
+        return [whole]
+    width = whole.widest()
+    if not 0 < width <= SLOTS:
+        return [whole]
+    known = {"exists": {"field": COUNT}}
+    there = replace(whole, filters=[*whole.filters, known], width=width)
+    if known in whole.filters:
+        return [there]
+    return [there, replace(whole, filters=[*whole.filters, {"bool": {"must_not": known}}])]
 
 
 def _in_parallel(slices: Sequence[_Slice]) -> Iterator[pl.DataFrame]:
