@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tocsin.contract.query import Condition
-from tocsin.contract.streams import ID, TIME
+from tocsin.contract.streams import ID
 from tocsin.contract.windows import Window
 from tocsin.stats.drift import Sample
 from tocsin.stats.histogram import Bins
@@ -143,8 +143,8 @@ def calls_of(window: Window, model: str, columns: Sequence[str], limit: int) -> 
     own = counts.filter([canonical(name) == canonical(model) for name in counts[model_rows.MODEL]])
     where = [Condition(model_rows.MODEL, "in", own[model_rows.MODEL].to_list())]
     if own["count"].sum() > _MANY * limit:  # vectors are read only of those that are drawn
-        every = window.scan(model_rows.STREAM, [TIME, ID], where).collect()
-        where.append(Condition(ID, "in", model_rows.in_order(every, limit)[ID].to_list()))
+        every = window.scan(model_rows.STREAM, [ID], where).collect()
+        where.append(Condition(ID, "in", model_rows.thinned(every.sort(ID), limit)[ID].to_list()))
     wanted = list(dict.fromkeys((*COLUMNS, ID, *columns)))
     return model_rows.in_order(window.scan(model_rows.STREAM, wanted, where).collect(), limit)
 
