@@ -27,6 +27,7 @@ FAMILIES = (
     "rivals",
     "poisoning",
     "extraction",
+    "evasion",
     "cloud",
     "access",
     "drift",

@@ -35,6 +35,7 @@ BUILT_IN = {
         "approved_range",
         "collusion",
         "dataset_profile",
+        "evasion",
         "feature_drift",
         "label_poisoning",
         "model_extraction",

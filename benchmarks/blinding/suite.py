@@ -174,6 +174,7 @@ def trials() -> dict[str, Callable[[], Trial | FileTrial | LabelTrial]]:
     return {
         "model_extraction": lambda: _extraction("model_extraction", 200),
         "query_budget": lambda: _extraction("query_budget", 3000),
+        "evasion": _evasion,
         "feature_drift": lambda: _drift("feature_drift", "units"),
         "prediction_drift": lambda: _drift("prediction_drift", "indebted"),
         "collusion": _collusion,
@@ -193,6 +194,16 @@ def _extraction(detector: str, queries_sent: int) -> Trial:
     others = today.filter(~theirs)
     attempts = (*inference(others[VALUES]), *principals())
     return Trial(detector, "inference", month, others, today.filter(theirs), attempts)
+
+
+def _evasion() -> Trial:
+    """Two hundred variants of one applicant, in two features. What cannot be compared, `model_extraction` reports."""
+    month, today, rows = queries.calls(0, 28), queries.calls(28, 1, copied=200), queries.variants(200)
+    sent = {VALUES: rows.tolist(), **queries.answers(rows)}
+    attack = today.filter(pl.col(USER) == "thief").with_columns(pl.Series(*one) for one in sent.items())
+    others = today.filter(pl.col(USER) != "thief")
+    attempts = (*inference(others[VALUES]), *principals())
+    return Trial("evasion", "inference", month, others, attack, attempts, beside="model_extraction")
 
 
 def _drift(detector: str, change: str) -> Trial:

@@ -18,7 +18,8 @@ from tocsin.stats.dependence import Dependence, Pair
 from tocsin.stats.extraction import DOUBT, SIZES, Honest, Norm, Queries, drawn_in_turn, learn, parts
 from tocsin.stats.geometry import CONTEXT, Domain, Reference, domains, edits, filled
 from tocsin.stats.tails import Tail
-from tocsin_detectors._alignment import FURTHER, Aligned, Shape, align
+from tocsin_detectors._alignment import Aligned, Shape
+from tocsin_detectors._query_shapes import KEY, aligned_to, commonest_shape, of_shape
 from tocsin_detectors._spelling import pooled
 
 STREAM = "inference"
@@ -35,10 +36,6 @@ _COLUMNS = (TIME, ID, INGESTED, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, L
 SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).then(
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
 )
-WIDTH = pl.col(VALUES).list.len()
-PRESENT = pl.col(VALUES).list.eval(pl.element().is_finite().fill_null(value=False)).list.sum().fill_null(0)
-#: Equal vectors are one query; a call with a vector without values is a query of its own.
-KEY = pl.when(PRESENT > 0).then(pl.col(VALUES).hash()).otherwise(pl.col(ID).hash())
 _MODELS = pl.Schema(
     {
         "names": pl.String(),
@@ -129,13 +126,9 @@ class HonestQueries:
 
         Edits of earlier queries are excluded from the features' domains and from the reference rows.
         """
-        shapes = calls.group_by(NAMES, WIDTH.alias("width")).agg(
-            pl.col(USER).n_unique().alias("users"), pl.len()
-        )
-        shapes = shapes.sort("users", "len", NAMES, "width").select(NAMES, "width")
-        names, width = shapes.row(-1)[:2]
-        everything, calls = calls, _of_shape(calls, names, width)
-        unaligned = len(_aligned(everything, Shape(names, width)).rest) / len(everything)
+        shape = commonest_shape(calls)
+        everything, calls = calls, of_shape(calls, shape)
+        unaligned = len(aligned_to(everything, shape).rest) / len(everything)
         plain = _without_edits(calls)
         rows = plain[drawn_in_turn(plain[USER].to_list(), limit)]
         known = domains(matrix(plain))
@@ -144,7 +137,16 @@ class HonestQueries:
         reference = Reference(matrix(rows), rows[USER].to_list(), known, dependence)
         doubt = rows[CONFIDENCE].quantile(DOUBT, "lower")
         honest = learn([queries for queries, _ in _placed(calls, reference)], doubt or 0.0)
-        return cls(names, width, unaligned, honest, reference, rows.select(USER, VALUES), known, dependence)
+        return cls(
+            shape.names,
+            shape.width,
+            unaligned,
+            honest,
+            reference,
+            rows.select(USER, VALUES),
+            known,
+            dependence,
+        )
 
     def frames(self, model: str) -> dict[str, pl.DataFrame]:
         """The frames to store, each with the model's name as a column."""
@@ -206,7 +208,7 @@ class HonestQueries:
 
     def aligned(self, calls: pl.DataFrame) -> Aligned:
         """The distinct calls of this model in the baseline's shape, and those that cannot be judged by it."""
-        return _aligned(calls, Shape(self.names, self.width))
+        return aligned_to(calls, Shape(self.names, self.width))
 
     def queries(self, calls: pl.DataFrame, runs: int) -> Iterator[tuple[Queries, pl.DataFrame]]:
         """Calls of this model by principal: as `Queries`, and the rows of these queries.
@@ -233,29 +235,6 @@ def _dependence(part: Mapping[str, pl.DataFrame], limit: float | None) -> Depend
     return Dependence(
         cuts, [Pair(i, j, np.asarray(values)) for i, j, values in pairs], np.inf if limit is None else limit
     )
-
-
-def _of_shape(calls: pl.DataFrame, names: str | None, width: int) -> pl.DataFrame:
-    return calls.filter(pl.col(NAMES).eq_missing(pl.lit(names, pl.String)), WIDTH.eq(width))
-
-
-def _aligned(calls: pl.DataFrame, shape: Shape) -> Aligned:
-    """The distinct calls of a model in a shape, and those that cannot be judged.
-
-    The latter include calls that lack most values, which are judged by the values that they have, and calls that
-    differ from others only in features that the shape lacks.
-    """
-    found = align(calls.with_row_index("row"), shape)
-    unclear = [found.rest, found.calls.filter(2 * PRESENT < WIDTH)]
-    known = found.calls
-    if found.reshaped:
-        known = known.sort(USER, TIME, ID).with_columns(key=KEY)
-        repeated = ~pl.struct(USER, "interval", "key").is_first_distinct()
-        unclear.append(known.filter(repeated, pl.col(FURTHER) > 0))
-        known = known.filter(~repeated).drop("key")
-    rest = pl.concat([frame.select(found.rest.columns) for frame in unclear])
-    rest = rest.unique("row", keep="first", maintain_order=True)
-    return Aligned(known.drop("row"), found.reshaped, rest.drop("row"))
 
 
 def _runs(column: pl.Series) -> list[tuple[int, int]]:

@@ -25,21 +25,19 @@ from tocsin.stats.screening import BLOCK, Signs, chosen
 from tocsin.words import count, short
 from tocsin_detectors._honest_queries import (
     CONFIDENCE,
-    KEY,
     KNOWN,
     LABEL,
     MODEL,
     NAMES,
-    PRESENT,
     SCORE,
     STREAM,
     SURE,
     USER,
     VALUES,
-    WIDTH,
     HonestQueries,
     owner_of,
 )
+from tocsin_detectors._query_shapes import KEY, PRESENT, WIDTH
 from tocsin_detectors._rounded_queries import rounded, signs
 from tocsin_detectors._spelling import NOBODY, canonical
 

@@ -25,7 +25,13 @@ FACTS = dict.fromkeys(VARIABLES, "2026-03-02T00:00:00Z") | {"detector": "feature
 
 
 def test_the_shipped_ones() -> None:
-    families = {"training-data-poisoning", "model-drift", "model-extraction", "registry-intrusion"}
+    families = {
+        "training-data-poisoning",
+        "model-drift",
+        "model-extraction",
+        "model-evasion",
+        "registry-intrusion",
+    }
     assert set(PLAYBOOKS) == families | {"unexplained-anomaly", "tocsin-health"}
 
 

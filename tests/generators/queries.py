@@ -38,9 +38,18 @@ def answers(vectors: np.ndarray) -> dict[str, list[float] | list[str]]:
     }
 
 
-def calls(day: int, days: int, copied: int = 0, batch: int = 0, seed: int = 1) -> pl.DataFrame:
+def variants(count: int, varied: tuple[int, ...] = (1, 5)) -> np.ndarray:
+    """Variants of one applicant, who takes the values of other ones in some features."""
+    rows = np.repeat(applicants(1, seed=77), count, axis=0)
+    rows[:, varied] = applicants(count, seed=78)[:, varied]
+    return rows
+
+
+def calls(
+    day: int, days: int, copied: int = 0, batch: int = 0, seed: int = 1, varied: int = 0
+) -> pl.DataFrame:
     """Ten clients with 30 calls a day, a third of them what-ifs; a thief that draws each feature by itself;
-    a batch of known applicants.
+    a batch of known applicants; variants of one applicant among the calls of the first client.
     """
     rng = np.random.default_rng([seed, day])
     known = applicants(4000, seed)
@@ -57,6 +66,10 @@ def calls(day: int, days: int, copied: int = 0, batch: int = 0, seed: int = 1) -
             ]
         drawn = np.column_stack([known[rng.integers(len(known), size=copied), j] for j in range(FEATURES)])
         rows += [(start + timedelta(hours=14, seconds=9 * i), "thief", v) for i, v in enumerate(drawn)]
+        rows += [
+            (start + timedelta(hours=9, seconds=60 * i + 30), "client-0", v)
+            for i, v in enumerate(variants(varied))
+        ]
         chosen = known[rng.choice(len(known), batch, replace=False)]
         rows += [(start + timedelta(hours=2, seconds=i), "nightly", v) for i, v in enumerate(chosen)]
     vectors = np.stack([v for _, _, v in rows])
