@@ -198,12 +198,10 @@ def _extraction(detector: str, queries_sent: int) -> Trial:
 
 def _evasion() -> Trial:
     """Two hundred variants of one applicant, in two features. What cannot be compared, `model_extraction` reports."""
-    month, today, rows = queries.calls(0, 28), queries.calls(28, 1, copied=200), queries.variants(200)
+    trial, rows = _extraction("evasion", 200), queries.variants(200)
     sent = {VALUES: rows.tolist(), **queries.answers(rows)}
-    attack = today.filter(pl.col(USER) == "thief").with_columns(pl.Series(*one) for one in sent.items())
-    others = today.filter(pl.col(USER) != "thief")
-    attempts = (*inference(others[VALUES]), *principals())
-    return Trial("evasion", "inference", month, others, attack, attempts, beside="model_extraction")
+    attack = trial.attack.with_columns(pl.Series(*one) for one in sent.items())
+    return replace(trial, attack=attack, beside="model_extraction")
 
 
 def _drift(detector: str, change: str) -> Trial:
