@@ -22,14 +22,16 @@ _IGNORED = "_ignored"
 class Page(msgspec.Struct):
     """One page of hits.
 
-    `after` is the sort value that the next page starts after. `incomplete` means that a value is missing in the doc
-    values, so that the page must be read from the documents. `partial` means that a shard did not respond.
+    `total` is the number of all hits, counted up to one more than two pages. `after` is the sort value that the next page
+    starts after. `incomplete` means that a value is missing in the doc values, so that the page must be read from the
+    documents. `partial` means that a shard did not respond.
     """
 
     rows: pl.DataFrame
     after: list[Any] | None
     incomplete: bool = False
     partial: bool = False
+    total: int = 0
 
 
 def request(columns: Sequence[str], where: list[Any], *, whole: bool, width: int = 0) -> dict[str, Any]:
@@ -44,9 +46,9 @@ def request(columns: Sequence[str], where: list[Any], *, whole: bool, width: int
     body: dict[str, Any] = {
         "size": PAGE,
         "sort": ["_shard_doc"],
-        "track_total_hits": False,
+        "track_total_hits": 2 * PAGE + 1,
         "query": {"bool": {"filter": where}},
-        "filter_path": "hits.hits.sort,hits.hits.fields,hits.hits._source,_shards.failed,timed_out",
+        "filter_path": "hits.total,hits.hits.sort,hits.hits.fields,hits.hits._source,_shards.failed,timed_out",
     }
     if whole:
         return body | {"source": list(columns)}
@@ -74,7 +76,8 @@ def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool, wid
         found = _whole_decoder().decode(answer)
         hits, partial = found.hits.hits, found.partial()
         values = [_values(stream, name, [hit._source.get(name) for hit in hits]) for name in columns]
-        return Page(_frame(stream, columns, values), _after(hits), partial=partial)
+        total = found.hits.total.value
+        return Page(_frame(stream, columns, values), _after(hits), partial=partial, total=total)
     names = _fields(columns, width)
     decoder, attributes = _doc_values_decoder(stream, tuple(names))
     decoded = decoder.decode(answer)
@@ -86,7 +89,7 @@ def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool, wid
     rows = _frame(stream, kept, values[: len(kept)])
     if VECTOR in columns:
         rows = rows.with_columns(_vectors(*values[len(kept) :])).select(columns)
-    return Page(rows, _after(hits), incomplete, decoded.partial())
+    return Page(rows, _after(hits), incomplete, decoded.partial(), decoded.hits.total.value)
 
 
 def _fields(columns: Sequence[str], width: int) -> list[str]:
@@ -171,8 +174,13 @@ class _Hit(msgspec.Struct, gc=False):
     _source: dict[str, msgspec.Raw] = {}
 
 
+class _Total(msgspec.Struct):
+    value: int = 0
+
+
 class _Hits(msgspec.Struct):
     hits: list[_Hit] = []
+    total: _Total = msgspec.field(default_factory=_Total)
 
 
 class _Shards(msgspec.Struct):
@@ -222,7 +230,8 @@ def _doc_values_decoder(stream: str, names: tuple[str, ...]) -> tuple[msgspec.js
                 "hits",
                 list[hit],  # type: ignore[valid-type]
                 msgspec.field(default_factory=list),
-            )
+            ),
+            ("total", _Total, msgspec.field(default_factory=_Total)),
         ],
     )
     answer = msgspec.defstruct(

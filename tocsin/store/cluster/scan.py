@@ -37,7 +37,8 @@ def read_pages(
     If possible, columns are read from doc values, which is faster than reading documents. A page with a value that is
     too long for doc values is read again from the documents. Vectors are read from doc values if the filters select
     documents by their values: such documents are scattered, and Elasticsearch decompresses a block of documents for each
-    of them. If there is more than one page, several slices of the data stream are read in parallel.
+    of them. If there are more than two pages, several slices of the
+    data stream are read in parallel.
 
     Raises:
         StoreError: the cluster did not respond, or could not read all rows.
@@ -51,10 +52,12 @@ def read_pages(
         try:
             for part in _parts(_Slice(raw, pit["id"], stream, columns, filters)):
                 first = part.page(None)
-                if len(first.rows) < pages.PAGE:
-                    yield first.rows
-                else:
+                if first.total > 2 * pages.PAGE:
                     yield from _in_parallel([replace(part, number=number) for number in range(_SLICES)])
+                    continue
+                yield first.rows
+                if first.total > len(first.rows):
+                    yield part.page(first.after).rows
         finally:
             with contextlib.suppress(elasticsearch.ApiError, elasticsearch.TransportError):
                 client.close_point_in_time(id=pit["id"])
@@ -82,7 +85,7 @@ class _Slice:
     def _page(self, after: list[Any] | None, *, whole: bool) -> pages.Page:
         search = pages.request(self.columns, self.filters, whole=whole, width=self.width)
         if after is not None:
-            search["search_after"] = after
+            search |= {"search_after": after, "track_total_hits": False}
         if self.number is not None:
             search["slice"] = {"id": self.number, "max": _SLICES}
         search["pit"] = {"id": self.pit, "keep_alive": _KEEP_ALIVE}
