@@ -31,7 +31,7 @@ SPELLING = "spelling"
 
 SCORE, LABEL = "tocsin.output.score", "tocsin.output.label"
 
-_COLUMNS = (TIME, ID, INGESTED, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
+COLUMNS = (TIME, ID, INGESTED, USER, MODEL, NAMES, VALUES, CONFIDENCE, SCORE, LABEL)
 #: The confidence of a classifier that returns only a probability: the probability of the more probable class.
 SURE = pl.when(pl.col(LABEL).is_not_null() & pl.col(SCORE).is_between(0, 1)).then(
     pl.max_horizontal(SCORE, 1 - pl.col(SCORE))
@@ -76,7 +76,7 @@ def distinct(window: Window, length: timedelta | None = None, where: Where = ())
     With `length`, repetitions are removed only within intervals of this length, as in a detector's windows. The
     spellings of one principal are pooled, and so are calls without a principal.
     """
-    calls = window.rows(STREAM, _COLUMNS, (*KNOWN, *where))
+    calls = window.rows(STREAM, COLUMNS, (*KNOWN, *where))
     calls = calls.with_columns(pl.col(USER).alias(SPELLING), pooled(calls[USER]).alias(USER))
     interval = (
         pl.lit(0) if length is None else pl.col(TIME).dt.epoch("us") // (length // timedelta(microseconds=1))

@@ -23,7 +23,17 @@ from tocsin import (
     Window,
     param,
 )
-from tocsin_detectors._honest_queries import KNOWN, MODEL, STREAM, USER, as_events, distinct, sampled
+from tocsin.contract.streams import ID
+from tocsin_detectors._honest_queries import (
+    COLUMNS,
+    KNOWN,
+    MODEL,
+    STREAM,
+    USER,
+    as_events,
+    distinct,
+    sampled,
+)
 from tocsin_detectors._input_variants import KnownInputs, OfPrincipal
 from tocsin_detectors._spelling import canonical, changed, pooled
 from tocsin_detectors._unjudged_queries import earliest
@@ -31,8 +41,10 @@ from tocsin_detectors._variants_evidence import evidence_of, reason_of
 
 #: A baseline with more calls is fitted on a sample of its principals.
 _BASELINE_CALLS = 200_000
-#: About so many calls are read and compared at once.
+#: About so many calls are read and compared at once, of principals with fewer.
 _PART = 200_000
+#: Of a principal with more calls, a random sample of about so many is judged.
+_MOST = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +75,8 @@ class Evasion(Detector[Params]):
         Variants that are spread over principals or days; an input that is changed in more than half of its features
         between two queries; random noise in all features at once; an attack with a copied model that sends only the
         result. If most queries of a principal are variants of some inputs, a few dozen of each look like the habit of
-        a client who tries many variants. Calls that cannot be compared with the baseline are reported by
-        `model_extraction`.
+        a client who tries many variants. Of a principal with more than 500,000 calls, a sample is judged. Calls that
+        cannot be compared with the baseline are reported by `model_extraction`.
     False alarms
         A new client who tries many variants of one application; a simulation; a client that adds a counter or a time
         to its queries. From the next baseline on, this number is usual for the principal.
@@ -125,14 +137,31 @@ class Evasion(Detector[Params]):
         counts = counts.with_columns(pool=pooled(counts[USER]), of=pooled(counts[MODEL]))
         counts = counts.filter(changed(counts[USER], window))
         counts = counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)
-        pools = counts.group_by("pool").agg(pl.col("count").sum(), pl.col(USER).unique()).sort("pool")
-        part = (pools["count"].cum_sum() - pools["count"]) // _PART
-        for _, some in pools.with_columns(part.alias("part")).group_by("part", maintain_order=True):
-            names = some[USER].explode()
-            where = [] if names.null_count() else [Condition(USER, "in", names.to_list())]
-            calls = distinct(window, where=where)
+        pools = (
+            counts.group_by("pool").agg(pl.col("count").sum(), pl.col(USER).unique()).sort("count", "pool")
+        )
+        together = (pl.col("count").cum_sum() - pl.col("count")) // _PART
+        alone = pl.when(pl.col("count") > _PART).then(pl.col("pool"))
+        for _, some in pools.with_columns(alone.alias("alone"), part=together).group_by(
+            "part", "alone", maintain_order=True
+        ):
+            calls = distinct(_read(window, some[USER].explode(), int(some["count"].sum())))
             calls = calls.filter(pl.col(USER).is_in(some["pool"].implode()))
             yield calls.with_columns(pooled(calls[MODEL]).alias("of"))
+
+
+def _read(window: Window, names: pl.Series, number: int) -> Window:
+    """The window with the calls of these principals, with too many a random sample of them.
+
+    The sender cannot foresee which calls are drawn: the seed is the baseline.
+    """
+    named = [] if names.null_count() else [Condition(USER, "in", names.to_list())]
+    rows = window.scan(STREAM, COLUMNS, [*KNOWN, *named])
+    rows = rows.filter(pl.col(USER).is_in(names.implode(), nulls_equal=True))
+    if number > _MOST and window.baseline is not None:
+        seed = int(window.baseline.digest[:8], 16)
+        rows = rows.filter(pl.col(ID).hash(seed) % -(-number // _MOST) == 0)
+    return window.with_rows({STREAM: rows.collect(engine="streaming")})
 
 
 def _score(one: OfPrincipal, model: str, known: KnownInputs, *, bare: bool) -> Score:

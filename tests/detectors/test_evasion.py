@@ -13,6 +13,7 @@ from tests.generators.queries import answers, applicants, calls
 from tocsin.contract.findings import Finding
 from tocsin.contract.windows import Baseline
 from tocsin.testing.evaluate import Evaluation, evaluate
+from tocsin_detectors import evasion
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,17 @@ def test_variants_of_an_applicant_are_found_among_others(baseline: Baseline, amo
 
 def test_honest_clients_are_left_alone(baseline: Baseline) -> None:
     assert not list(judged(calls(30, 2), baseline).findings)
+
+
+def test_of_a_flood_of_calls_a_sample_is_judged(baseline: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
+    day = answered(climbing(400, 400))
+    whole = the(list(judged(day, baseline).findings), "applicant")
+    monkeypatch.setattr(evasion, "_MOST", 200)
+    monkeypatch.setattr(evasion, "_PART", 100)
+    part = the(list(judged(day, baseline).findings), "applicant")
+    numbers: list[Any] = [finding.evidence["distinct queries"] for finding in (whole, part)]
+    assert numbers[0] > 600
+    assert 100 <= numbers[1] <= 300
 
 
 def test_repeated_queries_count_once(baseline: Baseline) -> None:
