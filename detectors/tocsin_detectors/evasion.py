@@ -70,7 +70,8 @@ class Evasion(Detector[Params]):
         sets. What is typical is at most that of the known principal with the largest sets. From the score of a known
         principal, its usual score beyond that of others is subtracted, up to a factor of 8. Repeated queries count once,
         all spellings of a principal's name are one principal, and feature vectors are aligned with the baseline by
-        feature name or by place. The cost grows linearly with the number of calls.
+        feature name or by place. Early evaluations judge a principal with up to 500 calls in each round, and
+        then when its calls have quadrupled. The cost grows linearly with the number of calls.
     Blind spots
         Variants that are spread over principals or days; an input that is changed in more than half of its features
         between two queries; random noise in all features at once; an attack with a copied model that sends only the
@@ -94,7 +95,8 @@ class Evasion(Detector[Params]):
     #: Three times as many variants as of the principal's other queries.
     floor = 1.1
     tail = Tail.EXPONENTIAL
-    early = Early(by=USER, growth=2.0)
+    #: All calls of a principal are compared, so a large one is judged seldom before the window ends.
+    early = Early(by=USER, growth=4.0)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
