@@ -3,7 +3,7 @@
 A window of one subject (a principal's day, a model's day, a dataset's day) is judged at each trigger and finally. The
 parts of each detector are measured in two processes. A part that `--folder` contains is not measured again.
 
-    model_extraction   11 principals of `tests.generators.queries`, 400 calls a day; a round has 20 calls
+    model_extraction, evasion   11 principals of `tests.generators.queries`, 400 calls a day; a round has 20 calls
     query_budget       13 principals of `tests.generators.vectors`, 420 calls a day; 30 calls
     feature_drift, prediction_drift  one model of `tests.generators.drift`, 400 calls a day; 20 calls
     registry_access    15 principals of `tests.generators.accesses`, about 60 accesses a day; one row
@@ -133,6 +133,7 @@ def _labels(part: int) -> Quiet:
 QUIET: dict[str, tuple[Callable[[int], Quiet], int]] = {
     "registry_access": (_access, 5),
     "model_extraction": (_clients, 2),
+    "evasion": (_clients, 2),
     "prediction_drift": (_drift, 4),
     "feature_drift": (_drift, 4),
     "query_budget": (_calls, 3),

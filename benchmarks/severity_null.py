@@ -28,6 +28,7 @@ PARTS = {
     "prediction_drift": 400,
     "feature_drift": 400,
     "model_extraction": 100,
+    "evasion": 100,
     "label_poisoning": 20,
 }
 MULTIPLES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
