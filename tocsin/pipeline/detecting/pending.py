@@ -20,10 +20,9 @@ from tocsin.store.protocol import Entry
 Pending = dict[str, Any]
 _BACKOFF, _LONGEST = timedelta(minutes=1), timedelta(days=1)
 _LAG = timedelta(days=1)
-#: A window is evaluated early again after at least six times the time that the last evaluation took. Whatever the events
-#: are, early evaluations of a detector use at most about a seventh of a core. With ten times, evaluations of 7 seconds on
-#: a busy cluster made pages later than a minute.
-_REST, _LONGEST_REST = 6, timedelta(minutes=15)
+#: A window is evaluated early again after at least ten times the time that the last evaluation took. Whatever the events
+#: are, early evaluations of a detector use at most about a tenth of a core.
+_REST, _LONGEST_REST = 10, timedelta(minutes=15)
 _LEARNED = 3  # baselines: an import of so much history is evaluated in the order of time
 _PAST = 4  # one in so many claimed windows is a window of the past while windows of now are due
 
