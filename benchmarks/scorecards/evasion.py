@@ -1,8 +1,8 @@
 """evasion on real rows: variants of one input among a day's honest queries of the same principal.
 
 A month of honest calls by 30 principals is the baseline. Each window is one day of a principal never seen before. An
-attack's queries are alone, or among 1,000 honest queries of a partner, each of them about another customer. The model,
-the month are like those of the family `extraction`. An attack that is alone is for `model_extraction`, too: the rows of
+attack's queries are alone, or among 1,000 honest queries of a partner, each of them about another customer. The model
+and the month are like those of the family `extraction`. An attack that is alone is for `model_extraction`, too: the rows of
 both detectors count a window that one of them finds.
 """
 

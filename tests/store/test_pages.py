@@ -74,3 +74,14 @@ def test_numbers_that_another_writer_stored_as_text_are_read() -> None:
 def test_times_are_utc() -> None:
     [(time,)] = rows("inference", ["@timestamp"], [{"@timestamp": "2026-03-02T01:02:03.000004Z"}]).rows()
     assert time.isoformat() == "2026-03-02T01:02:03.000004+00:00"
+
+
+def test_a_number_of_values_below_zero_does_not_stop_a_read() -> None:
+    """Another writer may store any number; no other vector of the page is lost."""
+    slot = "tocsin.features.slot.000"
+    hits = [
+        {"sort": [i], "fields": {"tocsin.features.count": [n], slot: [7.0]}} for i, n in enumerate([-1, 1])
+    ]
+    answer = json.dumps({"hits": {"hits": hits}, "_shards": {"failed": 0}}).encode()
+    found = page("inference", [VECTOR], answer, whole=False, width=1).rows
+    assert found[VECTOR].to_list() == [[], [7.0]]

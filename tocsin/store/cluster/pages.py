@@ -88,7 +88,7 @@ def page(stream: str, columns: Sequence[str], answer: bytes, *, whole: bool, wid
     kept = [name for name in columns if name != VECTOR]
     rows = _frame(stream, kept, values[: len(kept)])
     if VECTOR in columns:
-        rows = rows.with_columns(_vectors(*values[len(kept) :])).select(columns)
+        rows = pl.DataFrame([*rows, _vectors(*values[len(kept) :])]).select(columns)
     return Page(rows, _after(hits), incomplete, decoded.partial(), decoded.hits.total.value)
 
 
@@ -103,7 +103,7 @@ def _vectors(counts: list[int | None], *values: list[float | None]) -> pl.Series
     columns = {
         f"{i}": pl.Series(slot, dtype=pl.Float64).fill_null(float("nan")) for i, slot in enumerate(values)
     }
-    frame = pl.DataFrame({COUNT: pl.Series(counts, dtype=pl.UInt32), **columns})
+    frame = pl.DataFrame({COUNT: pl.Series(counts, dtype=pl.Int64).clip(0), **columns})
     filled = pl.concat_list(*columns).list.head(COUNT) if columns else pl.lit([], pl.List(pl.Float64))
     return frame.select(pl.when(pl.col(COUNT).is_not_null()).then(filled).alias(VECTOR))[VECTOR]
 

@@ -37,8 +37,7 @@ def read_pages(
     If possible, columns are read from doc values, which is faster than reading documents. A page with a value that is
     too long for doc values is read again from the documents. Vectors are read from doc values if the filters select
     documents by their values: such documents are scattered, and Elasticsearch decompresses a block of documents for each
-    of them. If there are more than two pages, several slices of the
-    data stream are read in parallel.
+    of them. If there are more than two pages, several slices of the data stream are read in parallel.
 
     Raises:
         StoreError: the cluster did not respond, or could not read all rows.
