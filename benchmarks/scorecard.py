@@ -28,6 +28,7 @@ FAMILIES = (
     "poisoning",
     "extraction",
     "evasion",
+    "membership",
     "cloud",
     "access",
     "drift",

@@ -38,6 +38,7 @@ BUILT_IN = {
         "evasion",
         "feature_drift",
         "label_poisoning",
+        "membership",
         "model_extraction",
         "performance",
         "prediction_drift",

@@ -24,12 +24,13 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Target:
-    """A trained binary classifier behind an API, and real rows that it has not been trained on."""
+    """A trained binary classifier behind an API, real rows that it has not been trained on, and those that it has."""
 
     rows: Rows
     names: str
     model: Any
-    name: str = "credit"
+    name: str
+    trained: Rows
 
     def scores(self, rows: Rows) -> NDArray[np.float64]:
         """The model's probability of class 1."""
@@ -56,7 +57,7 @@ def train(frame: pl.DataFrame, label: str, seed: int, name: str = "credit") -> T
     half = len(rows) // 2
     model = HistGradientBoostingClassifier(max_iter=60, random_state=seed)
     model.fit(rows[order[:half]], labels[order[:half]])
-    return Target(rows[order[half:]], ",".join(features.columns), model, name)
+    return Target(rows[order[half:]], ",".join(features.columns), model, name, rows[order[:half]])
 
 
 def real(target: Target, rng: Rng, count: int) -> Rows:

@@ -50,7 +50,7 @@ class Trial:
     """A detector's attack: the trusted time before it, the other events of its time, and the attack's own events.
 
     `params`: settings of the detector. `beside`: a detector whose "not judged" findings count, too. A rule learns nothing,
-    so it cannot know that a name is new.
+    so it cannot know that a name is new. `known`: trusted events of other streams, with `snapshots`, the rows of datasets.
     """
 
     detector: str
@@ -61,6 +61,8 @@ class Trial:
     attempts: tuple[Attempt, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     beside: str = ""
+    known: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    snapshots: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def runs(self) -> Iterator[tuple[str, str]]:
         """Each attempt with its outcome; the first is the unblinded attack."""
@@ -79,10 +81,10 @@ class Trial:
 
     def _judged(self, attack: pl.DataFrame, fitted: Evaluation | None) -> tuple[list[Finding], Evaluation]:
         events = {self.stream: pl.concat([self.others, attack], how="diagonal_relaxed")}
-        baseline = (
-            {self.stream: self.trusted} if fitted is None or fitted.baseline is None else fitted.baseline
-        )
-        result = evaluate(self.detector, events, self.params, baseline)
+        trusted = {self.stream: self.trusted, **self.known}
+        baseline = trusted if fitted is None or fitted.baseline is None else fitted.baseline
+        snapshots = {digest: rows.lazy() for digest, rows in self.snapshots.items()}
+        result = evaluate(self.detector, events, self.params, baseline, snapshots)
         if not self.beside:
             return result.findings, fitted or result
         more = evaluate(self.beside, events, baseline={self.stream: self.trusted}).findings
@@ -175,6 +177,7 @@ def trials() -> dict[str, Callable[[], Trial | FileTrial | LabelTrial]]:
         "model_extraction": lambda: _extraction("model_extraction", 200),
         "query_budget": lambda: _extraction("query_budget", 3000),
         "evasion": _evasion,
+        "membership": _membership,
         "feature_drift": lambda: _drift("feature_drift", "units"),
         "prediction_drift": lambda: _drift("prediction_drift", "indebted"),
         "collusion": _collusion,
@@ -202,6 +205,17 @@ def _evasion() -> Trial:
     sent = {VALUES: rows.tolist(), **queries.answers(rows)}
     attack = trial.attack.with_columns(pl.Series(*one) for one in sent.items())
     return replace(trial, attack=attack, beside="model_extraction")
+
+
+def _membership() -> Trial:
+    """A hundred training rows among as many others. What cannot be compared, `model_extraction` reports."""
+    trial = _extraction("membership", 200)
+    rows = queries.applicants(2000, seed=91)[:200]
+    rows[100:] = queries.applicants(100, seed=92)
+    sent = {VALUES: rows.tolist(), **queries.answers(rows)}
+    attack = trial.attack.with_columns(pl.Series(*one) for one in sent.items())
+    known = {"dataset": queries.snapshots()}
+    return replace(trial, attack=attack, beside="model_extraction", known=known, snapshots=queries.trained())
 
 
 def _drift(detector: str, change: str) -> Trial:

@@ -30,6 +30,7 @@ def test_the_shipped_ones() -> None:
         "model-drift",
         "model-extraction",
         "model-evasion",
+        "membership-inference",
         "registry-intrusion",
     }
     assert set(PLAYBOOKS) == families | {"unexplained-anomaly", "tocsin-health"}

@@ -45,11 +45,32 @@ def variants(count: int, varied: tuple[int, ...] = (1, 5)) -> np.ndarray:
     return rows
 
 
+def trained() -> dict[str, pl.DataFrame]:
+    """The rows of the training snapshot `trained`: applicants whom no client asks about, with labels."""
+    rows = applicants(2000, seed=91)
+    named = {f"f{i}": column for i, column in enumerate(rows.T)}
+    return {"trained": pl.DataFrame(named | {"default": answers(rows)["tocsin.output.label"]})}
+
+
+def snapshots(day: int = 0) -> pl.DataFrame:
+    """The event of the training snapshot."""
+    return pl.DataFrame(
+        {
+            "@timestamp": [START + timedelta(days=day)],
+            "event.id": ["training"],
+            "user.id": ["svc-training"],
+            "tocsin.dataset.name": ["applications"],
+            "tocsin.dataset.digest": ["trained"],
+            "tocsin.dataset.label": ["default"],
+        }
+    )
+
+
 def calls(
-    day: int, days: int, copied: int = 0, batch: int = 0, seed: int = 1, varied: int = 0
+    day: int, days: int, copied: int = 0, batch: int = 0, seed: int = 1, varied: int = 0, probed: int = 0
 ) -> pl.DataFrame:
     """Ten clients with 30 calls a day, a third of them what-ifs; a thief that draws each feature by itself;
-    a batch of known applicants; variants of one applicant among the calls of the first client.
+    a batch of known applicants; variants of one applicant among the calls of the first client; training rows among them.
     """
     rng = np.random.default_rng([seed, day])
     known = applicants(4000, seed)
@@ -68,7 +89,7 @@ def calls(
         rows += [(start + timedelta(hours=14, seconds=9 * i), "thief", v) for i, v in enumerate(drawn)]
         rows += [
             (start + timedelta(hours=9, seconds=60 * i + 30), "client-0", v)
-            for i, v in enumerate(variants(varied))
+            for i, v in enumerate([*variants(varied), *applicants(2000, seed=91)[:probed]])
         ]
         chosen = known[rng.choice(len(known), batch, replace=False)]
         rows += [(start + timedelta(hours=2, seconds=i), "nightly", v) for i, v in enumerate(chosen)]
