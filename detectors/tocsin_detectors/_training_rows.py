@@ -6,32 +6,26 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 from numpy.typing import NDArray
 
-from tocsin import SnapshotError, Window
 from tocsin.contract.streams import TIME
 from tocsin.contract.windows import Baseline
-from tocsin.datasets.labels import label_column
 from tocsin.stats.binomial import binomial_deviate
 from tocsin.stats.cells import TABLES, Cells
-from tocsin.stats.encoding import plain
 from tocsin_detectors._alignment import Shape
+from tocsin_detectors._dataset_numbers import Dataset
 from tocsin_detectors._honest_queries import MODEL, SPELLING, USER, matrix
 from tocsin_detectors._query_shapes import aligned_to
 from tocsin_detectors._spelling import canonical
 from tocsin_detectors._vectors import plain as plain_name
 
-#: Snapshots that are read of each dataset, the newest and others evenly spaced, and rows that are kept of them.
-_SNAPSHOTS, _ROWS = 60, 250_000
-#: Datasets that are read.
-_DATASETS = 50
+#: Rows that are kept of each dataset.
+_ROWS = 250_000
 #: A dataset has rows of a model if it has this share of the model's features as numbers.
 _SHARE, _FEWEST = 0.5, 3
 #: A column is a feature if this share of known queries lies between its extremes: codes and scaled values do not.
@@ -50,8 +44,6 @@ _USUAL, _DAYS = 0.9, 3
 #: The crowd's share is that of three in four principals, and at least three in a thousand queries.
 _CROWD, _LEAST = 0.75, 0.003
 
-_NAME, _DIGEST = "tocsin.dataset.name", "tocsin.dataset.digest"
-_COLUMNS = [_NAME, _DIGEST, "tocsin.dataset.label", "event.outcome", TIME]
 _DATASETS_OF = pl.Schema(
     {
         "names": pl.String(),
@@ -73,14 +65,6 @@ Hashes = NDArray[np.uint32]
 Booleans = NDArray[np.bool_]
 
 
-class Dataset(NamedTuple):
-    """The rows of a dataset's snapshots as numbers, each with the time of its snapshot in microseconds."""
-
-    name: str
-    rows: pl.DataFrame
-    since: NDArray[np.int64]
-
-
 class Asked(NamedTuple):
     """What a principal asked about the rows of a dataset.
 
@@ -95,30 +79,6 @@ class Asked(NamedTuple):
     found: Booleans
     expected: float
     deviate: float
-
-
-def datasets(window: Window, length: timedelta) -> Iterator[Dataset]:
-    """The rows of the datasets that were written in a window and in `length` before it, from the store.
-
-    Rows that cannot be read are left out.
-    """
-    whole = Window(window.start - length, window.end, window.past or window.source)
-    events = whole.rows("dataset", _COLUMNS).filter(pl.col("event.outcome").ne_missing("failure"))
-    events = events.unique([_NAME, _DIGEST], keep="first", maintain_order=True)
-    sizes = events.group_by(_NAME).len().sort("len", _NAME, descending=[True, False])
-    for name in sorted(sizes[_NAME].head(_DATASETS).to_list()):
-        snapshots = events.filter(pl.col(_NAME) == name)
-        chosen = np.unique(np.linspace(0, len(snapshots) - 1, min(_SNAPSHOTS, len(snapshots))).astype(int))
-        frames, since = [], []
-        for _, digest, label, _, time in snapshots[chosen.tolist()].iter_rows():
-            try:
-                frame = whole.snapshot(digest).collect()
-            except SnapshotError:
-                continue
-            frames.append(_rows(frame, label))
-            since += [int(time.timestamp() * 1e6)] * len(frame)
-        if frames:
-            yield Dataset(name, pl.concat(frames, how="diagonal"), np.array(since, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -262,12 +222,6 @@ class TrainingRows:
 def _seed(known: Matrix) -> int:
     """A number that whoever does not know all queries cannot foresee, and that is the same for the same queries."""
     return int.from_bytes(hashlib.sha256(np.ascontiguousarray(known).tobytes()).digest()[:7])
-
-
-def _rows(frame: pl.DataFrame, label: str | None) -> pl.DataFrame:
-    """The columns of numbers of a snapshot, without the label."""
-    column = label_column(label or "", frame.columns)
-    return plain(frame if column is None else frame.drop(column)).select(cs.float())
 
 
 def _columns(rows: pl.DataFrame, shape: Shape, known: Matrix) -> dict[int, str]:

@@ -9,9 +9,7 @@ from weakref import WeakKeyDictionary
 import polars as pl
 
 from tocsin import (
-    COUNT,
     Baseline,
-    Condition,
     Detector,
     Early,
     Family,
@@ -23,10 +21,8 @@ from tocsin import (
     Window,
     param,
 )
-from tocsin.contract.streams import ID
+from tocsin_detectors._calls_by_principal import parts
 from tocsin_detectors._honest_queries import (
-    COLUMNS,
-    KNOWN,
     MODEL,
     STREAM,
     USER,
@@ -35,16 +31,12 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._input_variants import KnownInputs, OfPrincipal
-from tocsin_detectors._spelling import canonical, changed, pooled
+from tocsin_detectors._spelling import canonical
 from tocsin_detectors._unjudged_queries import earliest
 from tocsin_detectors._variants_evidence import evidence_of, reason_of
 
 #: A baseline with more calls is fitted on a sample of its principals.
 _BASELINE_CALLS = 200_000
-#: About so many calls are read and compared at once, of principals with fewer.
-_PART = 200_000
-#: Of a principal with more calls, a random sample of about so many is judged.
-_MOST = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +116,7 @@ class Evasion(Detector[Params]):
         if window.baseline not in self._read:
             self._read[window.baseline] = list(KnownInputs.read(window.baseline))
         best: dict[str, Score] = {}
-        for calls in self._parts(window):
+        for calls in parts(window, self.params.min_queries):
             for model, known in self._read[window.baseline]:
                 for one in known.largest(calls.filter(pl.col("of") == canonical(model))):
                     score = _score(one, model, known, bare=window.calibrating)
@@ -132,38 +124,6 @@ class Evasion(Detector[Params]):
                     if before is None or score.value > before.value:
                         best[score.subject.id] = score
         yield from (best[user] for user in sorted(best))
-
-    def _parts(self, window: Window) -> Iterator[pl.DataFrame]:
-        """The distinct calls of principals with enough calls, those of some principals at once."""
-        counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
-        counts = counts.with_columns(pool=pooled(counts[USER]), of=pooled(counts[MODEL]))
-        counts = counts.filter(changed(counts[USER], window))
-        counts = counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)
-        pools = (
-            counts.group_by("pool").agg(pl.col("count").sum(), pl.col(USER).unique()).sort("count", "pool")
-        )
-        together = (pl.col("count").cum_sum() - pl.col("count")) // _PART
-        alone = pl.when(pl.col("count") > _PART).then(pl.col("pool"))
-        for _, some in pools.with_columns(alone.alias("alone"), part=together).group_by(
-            "part", "alone", maintain_order=True
-        ):
-            calls = distinct(_read(window, some[USER].explode(), int(some["count"].sum())))
-            calls = calls.filter(pl.col(USER).is_in(some["pool"].implode()))
-            yield calls.with_columns(pooled(calls[MODEL]).alias("of"))
-
-
-def _read(window: Window, names: pl.Series, number: int) -> Window:
-    """The window with the calls of these principals, with too many a random sample of them.
-
-    The sender cannot foresee which calls are drawn: the seed is the baseline.
-    """
-    named = [] if names.null_count() else [Condition(USER, "in", names.to_list())]
-    rows = window.scan(STREAM, COLUMNS, [*KNOWN, *named])
-    rows = rows.filter(pl.col(USER).is_in(names.implode(), nulls_equal=True))
-    if number > _MOST and window.baseline is not None:
-        seed = int(window.baseline.digest[:8], 16)
-        rows = rows.filter(pl.col(ID).hash(seed) % -(-number // _MOST) == 0)
-    return window.with_rows({STREAM: rows.collect(engine="streaming")})
 
 
 def _score(one: OfPrincipal, model: str, known: KnownInputs, *, bare: bool) -> Score:

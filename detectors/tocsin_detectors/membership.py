@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,10 +12,8 @@ from weakref import WeakKeyDictionary
 import polars as pl
 
 from tocsin import (
-    COUNT,
     Baseline,
     BaselineError,
-    Condition,
     Detector,
     Early,
     Family,
@@ -30,9 +29,10 @@ from tocsin.clock import format_time
 from tocsin.contract.findings import Json
 from tocsin.contract.streams import ID, TIME
 from tocsin.words import count, short
+from tocsin_detectors._calls_by_principal import parts
+from tocsin_detectors._dataset_numbers import datasets
 from tocsin_detectors._honest_queries import (
     CONFIDENCE,
-    KNOWN,
     MODEL,
     STREAM,
     USER,
@@ -41,8 +41,8 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._query_shapes import commonest_shape
-from tocsin_detectors._spelling import canonical, changed, pooled
-from tocsin_detectors._training_rows import Asked, TrainingRows, datasets
+from tocsin_detectors._spelling import canonical
+from tocsin_detectors._training_rows import Asked, TrainingRows
 from tocsin_detectors._unjudged_queries import earliest
 
 #: A baseline with more calls is fitted on a sample of its principals.
@@ -79,17 +79,19 @@ class Membership(Detector[Params]):
         all spellings of a principal's name are one principal. The cost is linear in calls and in rows of datasets.
     Blind spots
         Rows that are changed in many features by more than a few hundredths of their spread, and any change where
-        training rows are close together; training data that no dataset collector reads; columns of text; features that are computed or
-        scaled after the dataset was written. A principal who often asks about training rows, such as a nightly batch of
-        all customers. If a third of all honest queries equal a training row, because features have few values, an attack
-        needs some fifty rows. Of a dataset with more than 250,000 different rows, a random sample is compared. Of each
-        dataset, 60 snapshots of the baseline's four weeks and the 90 days before are read.
+        training rows are close together; training data that no dataset collector reads; columns of text; features that
+        are computed or scaled after the dataset was written. A principal who often asks about training rows, such as a
+        nightly batch of all customers. If a third of all honest queries equal a training row, because features have few
+        values, an attack needs some fifty rows. Of a dataset with more than 250,000 different rows, a random sample is
+        compared, and so it is of a principal with more than 500,000 calls. Of each dataset, 60 snapshots of the
+        baseline's four weeks and the 90 days before are read.
     False alarms
         A new client or job that scores existing customers again, with the values of their applications. From the next
         baseline on, this share is usual for the principal.
     Respond
-        Ask the principal where the rows come from: whoever sends complete training rows has a copy of some of them, or
-        of the customer records behind them. Return labels without scores to the principal until the answer is known.
+        Ask the principal where the rows come from: a caller that sends complete training rows has a copy of some of
+        them, or of the customer records behind them. Return labels without scores to the principal until the answer is
+        known.
     """
 
     id = "membership"
@@ -141,36 +143,28 @@ class Membership(Detector[Params]):
         if window.baseline not in self._read:
             self._read[window.baseline] = list(TrainingRows.read(window.baseline))
         best: dict[str, Score] = {}
-        calls = self._calls(window)
-        for model, rows in self._read[window.baseline]:
+        known = self._read[window.baseline]
+        for calls, (model, rows) in itertools.product(parts(window, self.params.min_queries), known):
             for asked in rows.asked(calls.filter(pl.col("of") == canonical(model))):
                 if len(asked.calls) < self.params.min_queries:
                     continue
-                score = _score(asked, model, rows.dataset)
+                score = _score(asked, model, rows.dataset, bare=window.calibrating)
                 before = best.get(score.subject.id)
                 if before is None or score.value > before.value:
                     best[score.subject.id] = score
         yield from (best[user] for user in sorted(best))
 
-    def _calls(self, window: Window) -> pl.DataFrame:
-        """The distinct calls of the principals to judge."""
-        counts = window.summary(STREAM, [USER, MODEL], [COUNT], KNOWN)
-        counts = counts.filter(changed(counts[USER], window))
-        counts = counts.with_columns(pool=pooled(counts[USER]), of=pooled(counts[MODEL]))
-        counts = counts.filter(pl.col("count").sum().over("pool", "of") >= self.params.min_queries)
-        names = counts[USER].unique()
-        where = [] if names.null_count() else [Condition(USER, "in", sorted(names.to_list()))]
-        calls = distinct(window, where=where)
-        return calls.filter(pl.col(USER).is_in(pooled(names).implode())).with_columns(of=pooled(calls[MODEL]))
 
-
-def _score(asked: Asked, model: str, dataset: str) -> Score:
+def _score(asked: Asked, model: str, dataset: str, *, bare: bool) -> Score:
     calls, found = asked.calls, asked.calls.filter(asked.found)
     user, number = earliest(calls["spelling"]), len(found)
     reason = (
         f"{short(user)} asked {short(model)} about {count(number, 'row')} of dataset {short(dataset)} "
         f"in {count(len(calls), 'query', 'queries')}; up to {math.ceil(asked.expected):,} would be usual"
     )
+    subject = Subject("principal", user)
+    if bare:
+        return Score(subject, asked.deviate, reason)
     evidence: dict[str, Json] = {
         "model": model,
         "dataset": dataset,
@@ -184,7 +178,7 @@ def _score(asked: Asked, model: str, dataset: str) -> Score:
         times = found[TIME].sort()
         evidence |= {"from": format_time(times[0]), "to": format_time(times[-1])}
         evidence["sample"] = [{"event.id": one} for one in found[ID].head(_EXAMPLES)]
-    return Score(Subject("principal", user), asked.deviate, reason, evidence)
+    return Score(subject, asked.deviate, reason, evidence)
 
 
 def _mean(calls: pl.DataFrame) -> float | None:

@@ -13,7 +13,7 @@ from tests.generators.queries import answers, applicants, calls
 from tocsin.contract.findings import Finding
 from tocsin.contract.windows import Baseline
 from tocsin.testing.evaluate import Evaluation, evaluate
-from tocsin_detectors import evasion
+from tocsin_detectors import _calls_by_principal
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def test_honest_clients_are_left_alone(baseline: Baseline) -> None:
 def test_of_a_flood_of_calls_a_sample_is_judged(baseline: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
     day = answered(climbing(400, 400))
     whole = the(list(judged(day, baseline).findings), "applicant")
-    monkeypatch.setattr(evasion, "_MOST", 200)
-    monkeypatch.setattr(evasion, "_PART", 100)
+    monkeypatch.setattr(_calls_by_principal, "MOST", 200)
+    monkeypatch.setattr(_calls_by_principal, "PART", 100)
     part = the(list(judged(day, baseline).findings), "applicant")
     numbers: list[Any] = [finding.evidence["distinct queries"] for finding in (whole, part)]
     assert numbers[0] > 600

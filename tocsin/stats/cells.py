@@ -25,6 +25,7 @@ _INNER = (0.01, 0.99)
 _MISSING = -7.0
 _MOST = 1e6  # spreads: values that are further away are all equal
 _HUGE = 1e100  # values beyond are equal, too
+_BATCH = 20_000  # rows that are hashed at once
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
@@ -71,6 +72,12 @@ class Cells:
 
     def hashes(self, rows: Matrix) -> Hashes:
         """The cells of rows, one for each table: shape (rows, tables). Equal numbers in one table are one cell."""
+        found = np.empty((len(rows), TABLES), dtype=np.uint32)
+        for start in range(0, len(rows), _BATCH):
+            found[start : start + _BATCH] = self._hashes(rows[start : start + _BATCH])
+        return found
+
+    def _hashes(self, rows: Matrix) -> Hashes:
         directions, phases = self._directions
         distances = np.clip(rows, -_HUGE, _HUGE) - np.array(self.middles)
         places = np.clip(distances / np.array(self.spreads), -_MOST, _MOST)
