@@ -17,9 +17,14 @@ _EXAMPLES = 3  # variants in the evidence
 _FEATURES = 20  # varied features in the evidence
 
 
+def words_of(user: str, model: str, number: int) -> str:
+    """How many variants of one input a principal sent."""
+    return f"{short(user)} sent {count(number, 'variant')} of one input to {short(model)}"
+
+
 def reason_of(user: str, model: str, variants: pl.DataFrame) -> str:
     """How many variants of one input a principal sent, and when the answer changed."""
-    sent = f"{short(user)} sent {count(len(variants), 'variant')} of one input to {short(model)}"
+    sent = words_of(user, model, len(variants))
     place = _change(variants)
     if place is None:
         return sent

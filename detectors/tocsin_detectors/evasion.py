@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import polars as pl
@@ -31,9 +31,10 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._input_variants import KnownInputs, OfPrincipal
+from tocsin_detectors._shift_causes import is_reached
 from tocsin_detectors._spelling import canonical
 from tocsin_detectors._unjudged_queries import earliest
-from tocsin_detectors._variants_evidence import evidence_of, reason_of
+from tocsin_detectors._variants_evidence import evidence_of, reason_of, words_of
 
 #: A baseline with more calls is fitted on a sample of its principals.
 _BASELINE_CALLS = 200_000
@@ -119,16 +120,19 @@ class Evasion(Detector[Params]):
         for calls in parts(window, self.params.min_queries):
             for model, known in self._read[window.baseline]:
                 for one in known.largest(calls.filter(pl.col("of") == canonical(model))):
-                    score = _score(one, model, known, bare=window.calibrating)
+                    score = _score(one, model, known, window)
                     before = best.get(score.subject.id)
                     if before is None or score.value > before.value:
                         best[score.subject.id] = score
         yield from (best[user] for user in sorted(best))
 
 
-def _score(one: OfPrincipal, model: str, known: KnownInputs, *, bare: bool) -> Score:
+def _score(one: OfPrincipal, model: str, known: KnownInputs, window: Window) -> Score:
+    """The score of a principal. What only a reader of a finding needs is left out of other scores, because it takes long."""
     user = earliest(one.calls["spelling"])
     variants = one.calls[one.family.rows]
-    reason = reason_of(user, model, variants)
-    evidence = {} if bare else evidence_of(model, one, variants, known.shape)
-    return Score(Subject("principal", user), one.score, reason, evidence)
+    score = Score(Subject("principal", user), one.score, words_of(user, model, len(variants)))
+    if not is_reached(window, score):
+        return score
+    evidence = evidence_of(model, one, variants, known.shape)
+    return replace(score, reason=reason_of(user, model, variants), evidence=evidence)

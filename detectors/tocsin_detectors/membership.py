@@ -41,6 +41,7 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._query_shapes import commonest_shape
+from tocsin_detectors._shift_causes import is_reached
 from tocsin_detectors._spelling import canonical
 from tocsin_detectors._training_rows import Asked, TrainingRows
 from tocsin_detectors._unjudged_queries import earliest
@@ -148,23 +149,23 @@ class Membership(Detector[Params]):
             for asked in rows.asked(calls.filter(pl.col("of") == canonical(model))):
                 if len(asked.calls) < self.params.min_queries:
                     continue
-                score = _score(asked, model, rows.dataset, bare=window.calibrating)
+                score = _score(asked, model, rows.dataset, window)
                 before = best.get(score.subject.id)
                 if before is None or score.value > before.value:
                     best[score.subject.id] = score
         yield from (best[user] for user in sorted(best))
 
 
-def _score(asked: Asked, model: str, dataset: str, *, bare: bool) -> Score:
+def _score(asked: Asked, model: str, dataset: str, window: Window) -> Score:
     calls, found = asked.calls, asked.calls.filter(asked.found)
     user, number = earliest(calls["spelling"]), len(found)
     reason = (
         f"{short(user)} asked {short(model)} about {count(number, 'row')} of dataset {short(dataset)} "
         f"in {count(len(calls), 'query', 'queries')}; up to {math.ceil(asked.expected):,} would be usual"
     )
-    subject = Subject("principal", user)
-    if bare:
-        return Score(subject, asked.deviate, reason)
+    score = Score(Subject("principal", user), asked.deviate, reason)
+    if not is_reached(window, score):
+        return score
     evidence: dict[str, Json] = {
         "model": model,
         "dataset": dataset,
@@ -178,7 +179,7 @@ def _score(asked: Asked, model: str, dataset: str, *, bare: bool) -> Score:
         times = found[TIME].sort()
         evidence |= {"from": format_time(times[0]), "to": format_time(times[-1])}
         evidence["sample"] = [{"event.id": one} for one in found[ID].head(_EXAMPLES)]
-    return Score(subject, asked.deviate, reason, evidence)
+    return replace(score, evidence=evidence)
 
 
 def _mean(calls: pl.DataFrame) -> float | None:

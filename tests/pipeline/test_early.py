@@ -17,7 +17,7 @@ from tocsin.contract.early import EACH, GROWTH, Early
 from tocsin.contract.findings import Score, Subject
 from tocsin.contract.plugin import Detector, NoParams, Requires
 from tocsin.contract.streams import SILENT, TIME
-from tocsin.contract.windows import Window
+from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import StoreError
 from tocsin.pipeline.detecting.coverage import coverage
 from tocsin.pipeline.detecting.early import EVERY
@@ -458,3 +458,30 @@ def test_a_silent_backfill_of_an_open_window_does_not_keep_its_finding_silent(be
     assert [len(run.findings) for run in bench.detect.run([setting], START, silent=True)] == [1]
     assert bench.run(Share) == [("early", 0, 1)]
     assert newest_findings(bench.store)[SILENT].to_list() != [True]
+
+
+class Unfit(Fitted):
+    """Its history never suffices."""
+
+    id = "unfit"
+    fitted: int
+
+    def fit(self, window: Window) -> Baseline | None:
+        self.fitted = getattr(self, "fitted", 0) + 1
+        return None
+
+
+def test_a_baseline_that_could_not_be_fitted_is_tried_again_after_an_hour(bench: Bench) -> None:
+    """A fit can cost more than an evaluation, so early evaluations must not repeat it each time."""
+    detector = Unfit(NoParams())
+    setting = Setting(detector, lateness=HOUR)
+    for hour in range(48):
+        bench.add(hour, 3)
+    bench.clock.set(START + 50 * HOUR)
+    bench.detect.run([setting])  # the windows that are over
+    before = detector.fitted
+    for minute, tries in ((5, 1), (10, 1), (50, 1), (70, 2)):
+        bench.clock.set(START + 50 * HOUR + minute * MINUTE)
+        bench.add(50, 12, f"user {minute}")
+        bench.detect.run([setting])
+        assert detector.fitted - before == tries

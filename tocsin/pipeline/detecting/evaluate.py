@@ -31,6 +31,8 @@ from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.detecting.source import StoreSource
 from tocsin.store.protocol import Store
 
+#: An early evaluation tries to fit a baseline again after so long: a fit costs as much as a window's evaluation, or more.
+_RETRY = timedelta(hours=1)
 #: A window with a finding of more than this severity is excluded from rolling baselines. A finding of this severity
 #: excludes it, too, if a whole baseline gave it. Without one, a weekly habit or a rule that is broken every day would never
 #: be learned: its window is excluded, so it is unusual again.
@@ -62,12 +64,21 @@ def _new(partial: Partial | None) -> list[Condition]:
     return [Condition(INGESTED, ">", partial.since), Condition(INGESTED, "<=", partial.reach)]
 
 
+class _Unfitted(NamedTuple):
+    """A baseline that could not be fitted: the end of its history, when that was tried, and why it failed."""
+
+    end: datetime
+    at: datetime
+    reason: str
+
+
 class Evaluator:
     """Evaluates windows and fits baselines over a store."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self.baselines = Baselines(store, clock)
+        self._unfitted: dict[str, _Unfitted] = {}
 
     def attempt(
         self,
@@ -96,6 +107,8 @@ class Evaluator:
         run = Run(detector.id, start, window.end, Outcome.EVALUATED)
         try:
             with one_thread():
+                if partial is None:
+                    self._unfitted.pop(detector.id, None)
                 versions, how = self._versions(setting, window, suspect, fit=partial is None or partial.fit)
                 best = self._judge(detector, window, versions)
             judged = timed(self._store, detector, window, best, _new(partial))
@@ -191,12 +204,24 @@ class Evaluator:
             raise BaselineError("no baseline yet: it is fitted once all earlier windows have been evaluated")
         if fit and (rolling is None or window.start - rolling.end >= refit):
             try:
-                rolling = self.fit(setting, window.start, suspect=suspect)
+                rolling = self._fit_again(setting, window.start, suspect)
             except BaselineError:
                 if rolling is None and pinned is None:
                     raise
         found = {v.number: v for v in (pinned, rolling) if v is not None}
         return list(found.values())
+
+    def _fit_again(self, setting: Setting, end: datetime, suspect: Sequence[Interval]) -> Version:
+        """Fit the baseline that ends at `end`, unless that failed within the last `_RETRY`."""
+        detector, now = setting.detector.id, self._clock.now()
+        before = self._unfitted.get(detector)
+        if before is not None and before.end == end and now - before.at < _RETRY:
+            raise BaselineError(before.reason)
+        try:
+            return self.fit(setting, end, suspect=suspect)
+        except BaselineError as error:
+            self._unfitted[detector] = _Unfitted(end, now, str(error))
+            raise
 
     def fit(
         self,
