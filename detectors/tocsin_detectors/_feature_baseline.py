@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from tocsin.stats.drift import Sample
 from tocsin.stats.relations import Coding, Relations
+from tocsin_detectors._seasons import WHOLE
 from tocsin_detectors._vectors import Vectors, is_nominal
 
 Floats = NDArray[np.float64]
 
 SCHEMA = {
     "model": pl.String(),
+    "season": pl.String(),
     "feature": pl.String(),
     "versions": pl.List(pl.String()),
     "values": pl.List(pl.Float64()),
@@ -69,14 +71,19 @@ class Features:
         )
 
     @classmethod
-    def by_model(cls, rows: pl.DataFrame) -> dict[str, Features]:
-        """Read all models of a baseline."""
-        parts = rows.partition_by("model", as_dict=True, maintain_order=True)
-        return {str(model): cls.of(part) for (model,), part in parts.items()}
+    def by_model(cls, rows: pl.DataFrame) -> dict[str, dict[str, Features]]:
+        """Read all models of a baseline, each with its seasons."""
+        if "season" not in rows.columns:  # older baselines do not have it
+            rows = rows.with_columns(pl.lit(WHOLE).alias("season"))
+        found: dict[str, dict[str, Features]] = {}
+        parts = rows.partition_by("model", "season", as_dict=True, maintain_order=True)
+        for (model, season), part in parts.items():
+            found.setdefault(str(model), {})[str(season)] = cls.of(part)
+        return found
 
 
 def learn(vectors: Vectors) -> Iterator[dict[str, object]]:
-    """One row of `SCHEMA` for each feature, without the columns `model` and `versions`."""
+    """One row of `SCHEMA` for each feature, without the columns `model`, `season` and `versions`."""
     samples = {name: Sample.of(vectors.column(name)) for name in vectors.names}
     related = _relations(vectors)
     for name, sample in samples.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import polars as pl
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import ID, TIME
 from tocsin.contract.windows import Window
+from tocsin_detectors import _seasons as seasons
 from tocsin_detectors._spelling import canonical, changed, pooled
 
 T = TypeVar("T")
@@ -69,19 +70,23 @@ def find(known: Mapping[str, T], model: str) -> T | None:
     return {canonical(name): value for name, value in known.items()}.get(canonical(model))
 
 
-def chunks(window: Window, columns: Sequence[str], size: int, least: int) -> Iterator[Window]:
+def chunks(
+    window: Window, columns: Sequence[str], size: int, least: int, known: Mapping[str, Iterable[str]]
+) -> Iterator[Window]:
     """Chunks of consecutive calls of one model each, evenly spread over the window.
 
     Consecutive calls preserve the differences between quiet windows: bursts, hours, days. A chunk has up to
     `size` calls, but at most a tenth of its model's calls or, if that is less than `least`, `least` calls. A
-    model with fewer than `least` calls has no chunks.
+    model with fewer than `least` calls has no chunks. No chunk has calls of two of the model's `known` seasons.
     """
-    models = [rows for rows in by_model(window, columns).values() if len(rows) >= least]
-    for rows in models:
+    models = {name: rows for name, rows in by_model(window, columns).items() if len(rows) >= least}
+    for name, rows in models.items():
         length = min(size, max(least, len(rows) // 10))
         starts = np.linspace(0, len(rows) - length, -(-_CHUNKS // len(models)))
         for start in starts.round().astype(int).tolist():
-            yield window.with_rows({STREAM: rows.slice(start, length)})
+            yield window.with_rows(
+                {STREAM: seasons.within(known.get(name, (seasons.WHOLE,)), rows.slice(start, length))}
+            )
 
 
 def parts(rows: pl.DataFrame, limit: int, least: int) -> list[pl.DataFrame]:

@@ -15,6 +15,7 @@ from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.drift import Sample
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._label_spelling import merged
+from tocsin_detectors._seasons import at
 from tocsin_detectors._shift_values import OutputTerms, Term, log_ratios
 
 LABEL = "tocsin.output.label"
@@ -36,13 +37,16 @@ class Outputs:
         return cls(model_rows.versions(calls), numbers, dict(labels.iter_rows()))
 
     @classmethod
-    def read(cls, baseline: Baseline, model: str) -> Outputs | None:
+    def read(cls, baseline: Baseline, model: str, calls: pl.DataFrame) -> Outputs | None:
+        """The answers of a model in the season of some calls; None if the baseline does not know the model."""
         models = baseline.frames["numbers"]["model"].unique().to_list()
         known = model_rows.find({name: name for name in models}, model)
         if known is None:
             return None
-        numbers = baseline.frames["numbers"].filter(pl.col("model") == known)
-        labels = baseline.frames["labels"].filter(pl.col("model") == known)
+        numbers, labels = (
+            _of_season(baseline.frames[name].filter(pl.col("model") == known), calls)
+            for name in ("numbers", "labels")
+        )
         labels = labels.group_by(canonical_labels(labels["label"]).alias("label")).agg(pl.col("count").sum())
         columns = zip(numbers["output"], numbers["values"], numbers["missing"], strict=True)
         return cls(
@@ -66,6 +70,21 @@ class Outputs:
 
     def label_counts(self, labels: Sequence[str | None]) -> NDArray[np.int64]:
         return np.array([self.labels.get(label, 0) for label in labels], dtype=np.int64)
+
+
+def _of_season(rows: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a season. Older baselines have no seasons."""
+    if "season" not in rows.columns or rows.is_empty():
+        return rows
+    parts = rows.partition_by("season", as_dict=True, maintain_order=True)
+    return at({str(season): part for (season,), part in parts.items()}, calls)
+
+
+def numbers_of(calls: pl.DataFrame) -> NDArray[np.float64]:
+    """The answers as numbers, of shape (calls, 3): score, confidence and the place of the label among the sorted labels."""
+    labels = canonical_labels(calls[LABEL]).rank("dense").alias(LABEL)
+    columns = [*(calls[name] for name in NUMBERS.values()), labels]
+    return pl.DataFrame(columns).cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def all_labels(before: Outputs, now: Outputs) -> list[str | None]:

@@ -23,6 +23,7 @@ from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, short
 from tocsin_detectors import _answers as answers
 from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors import _seasons as seasons
 from tocsin_detectors._answers import SCORE
 from tocsin_detectors._callers import VALUE
 from tocsin_detectors._drawn_calls import Drawn, Draws
@@ -93,7 +94,8 @@ class FeatureDrift(Detector[Params]):
         tiny change in a large window raises no alert. For a finding, the detector reads up to 18 earlier windows: the
         likely cause is weighed from who sends the changed calls, what was deployed, and when. It never changes the
         score. After a change that began at once and lasted for 14 windows in the calls of all callers, a window is
-        compared with the first of these windows instead. The time grows linearly with the calls.
+        compared with the first of these windows instead. If two days of the week differ from the others in the
+        baseline, as a weekend may, a window is compared with its own kind of days. Time: linear in calls.
     Blind spots
         Concept drift: the relation between inputs and truth changes while the inputs do not; relations of three
         or more features that no sum of two-feature relations shows; changes in a few calls out of a thousand; a baseline
@@ -122,7 +124,7 @@ class FeatureDrift(Detector[Params]):
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
-        self._read: WeakKeyDictionary[Baseline, dict[str, Features]] = WeakKeyDictionary()
+        self._read: WeakKeyDictionary[Baseline, dict[str, dict[str, Features]]] = WeakKeyDictionary()
         self._draws = Draws()
         self._frames = KeptFrames()
         self._causes: KeptWhile[Cause] = KeptWhile()
@@ -133,7 +135,8 @@ class FeatureDrift(Detector[Params]):
         return window, window
 
     def chunks(self, window: Window) -> Iterator[Window]:
-        return model_rows.chunks(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
+        known = seasons.by_model(window.baseline, "features")
+        return model_rows.chunks(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows, known)
 
     def fit(self, window: Window) -> Baseline | None:
         rows: list[dict[str, object]] = []
@@ -141,10 +144,14 @@ class FeatureDrift(Detector[Params]):
         without: list[str] = []
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
             kept = model_rows.thinned(calls, self.params.max_rows)
-            vectors = Vectors.of(kept).commonest(_SCHEMAS)
+            vectors = self._vectors(kept)
             versions = model_rows.versions(calls)
             if vectors.rows - vectors.malformed >= self.params.min_rows:
-                rows += [{"model": model, "versions": versions, **row} for row in learn(vectors)]
+                numbers = seasons.feature_values(calls)
+                for season, part in seasons.parts(calls, numbers, self.requires.window, self.params.min_rows):
+                    some = vectors if season == seasons.WHOLE else self._vectors(part)
+                    facts = {"model": model, "season": season, "versions": versions}
+                    rows += [facts | row for row in learn(some)]
                 parts = model_rows.parts(calls, self.params.max_rows, self.params.min_rows)
                 answer = answers.learn_answers(kept, parts, _SCHEMAS)
                 answered += [{"model": model, **answer}] if answer else []
@@ -153,6 +160,9 @@ class FeatureDrift(Detector[Params]):
         values: dict[str, Json] = {_WITHOUT: without} if without else {}
         frames = {"features": pl.DataFrame(rows, SCHEMA), "answers": pl.DataFrame(answered, answers.SCHEMA)}
         return Baseline(frames, values) if rows else None
+
+    def _vectors(self, calls: pl.DataFrame) -> Vectors:
+        return Vectors.of(model_rows.thinned(calls, self.params.max_rows)).commonest(_SCHEMAS)
 
     def score(self, window: Window) -> Iterator[Score]:
         if window.baseline is None:
@@ -164,11 +174,12 @@ class FeatureDrift(Detector[Params]):
         for model, calls in models.items():
             if calls.number < self.params.min_rows:
                 continue
-            normal = model_rows.find(known, model)
-            if normal is None:
+            by_season = model_rows.find(known, model)
+            if by_season is None:
                 if not self._is_without_vectors(model, calls, window.baseline):
                     yield no_baseline(model, f"answered {count(calls.number, 'call')}")
                 continue
+            normal = seasons.at(by_season, calls.rows)
             vectors = Vectors.of(calls.rows, list(normal.samples))
             tested = self._tested(vectors, normal)
             score = self._judge(model, calls, vectors, normal, tested)
@@ -263,7 +274,10 @@ class FeatureDrift(Detector[Params]):
             settled_calls(self._frames, window, cause.settled, model, _COLUMNS), list(normal.samples)
         )
         since = Features.of(
-            pl.DataFrame([{"model": model, "versions": [], **row} for row in learn(known)], SCHEMA)
+            pl.DataFrame(
+                [{"model": model, "season": seasons.WHOLE, "versions": [], **row} for row in learn(known)],
+                SCHEMA,
+            )
         )
         again = self._tested(vectors, since)
         anew = self._judge(model, calls, vectors, since, again)

@@ -23,11 +23,12 @@ from tocsin.stats.log_tails import log_chi_squared_tail
 from tocsin.stats.multiplicity import log_benjamini_hochberg, log_normal_deviate
 from tocsin.words import count, listed, short
 from tocsin_detectors import _model_rows as model_rows
+from tocsin_detectors import _seasons as seasons
 from tocsin_detectors._callers import VALUE
 from tocsin_detectors._drawn_calls import Drawn, Draws
 from tocsin_detectors._kept import KeptFrames, KeptWhile
 from tocsin_detectors._label_spelling import onto_known, respelled
-from tocsin_detectors._outputs import LABEL, NUMBERS, Outputs, all_labels, terms_of
+from tocsin_detectors._outputs import LABEL, NUMBERS, Outputs, all_labels, numbers_of, terms_of
 from tocsin_detectors._schema_changes import no_baseline, small_models
 from tocsin_detectors._shift_causes import (
     CALLS,
@@ -47,12 +48,13 @@ _LABELS_SHOWN = 20
 _MEAN_WEIGHT = 6.0  # the test of the mean has the weight of this many other tests
 _NUMBERS_SCHEMA = {
     "model": pl.String(),
+    "season": pl.String(),
     "versions": pl.List(pl.String()),
     "output": pl.String(),
     "values": pl.List(pl.Float64()),
     "missing": pl.Int64(),
 }
-_LABELS_SCHEMA = {"model": pl.String(), "label": pl.String(), "count": pl.Int64()}
+_LABELS_SCHEMA = {"model": pl.String(), "season": pl.String(), "label": pl.String(), "count": pl.Int64()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ class PredictionDrift(Detector[Params]):
         the labels have a chi-squared test. The detector's score is the smallest p-value of all tests, adjusted
         after Benjamini and Hochberg (1995) and expressed as a normal deviate. A window with more than
         `row_limit` calls is judged as if it had `row_limit` calls, so that a tiny change in a large window
-        raises no alert. A finding names the likely cause, and a change that lasts is compared with its first windows, as in
-        feature_drift.
+        raises no alert. A finding names the likely cause, a change that lasts is compared with its first windows, and
+        days of a weekend that differs are compared with each other, as in feature_drift.
     Blind spots
         Concept drift: the truth changes while inputs and answers do not (only true labels show it). A shift of
         class shares is visible only if the model separates the classes. Changes in a few calls out of a
@@ -125,19 +127,22 @@ class PredictionDrift(Detector[Params]):
         return window, window
 
     def chunks(self, window: Window) -> Iterator[Window]:
-        return model_rows.chunks(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows)
+        known = seasons.by_model(window.baseline, "numbers")
+        return model_rows.chunks(window, _COLUMNS, self.params.chunk_rows, self.params.min_rows, known)
 
     def fit(self, window: Window) -> Baseline | None:
         numbers, labels = [], []
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
             if len(calls) < self.params.min_rows:
                 continue
-            outputs = Outputs.of(model_rows.thinned(calls, self.params.max_rows))
-            labels += [(model, label, count) for label, count in outputs.labels.items()]
-            numbers += [
-                (model, outputs.versions, name, sample.values, sample.missing)
-                for name, sample in outputs.numbers.items()
-            ]
+            found = seasons.parts(calls, numbers_of(calls), self.requires.window, self.params.min_rows)
+            for season, part in found:
+                outputs = Outputs.of(model_rows.thinned(part, self.params.max_rows))
+                labels += [(model, season, label, count) for label, count in outputs.labels.items()]
+                numbers += [
+                    (model, season, outputs.versions, name, sample.values, sample.missing)
+                    for name, sample in outputs.numbers.items()
+                ]
         if not numbers:
             return None
         return Baseline(
@@ -154,7 +159,7 @@ class PredictionDrift(Detector[Params]):
         for model, calls in models.items():
             if calls.number < self.params.min_rows:
                 continue
-            before = Outputs.read(window.baseline, model)
+            before = Outputs.read(window.baseline, model, calls.rows)
             if before is None:
                 yield no_baseline(model, f"answered {count(calls.number, 'call')}")
             else:
