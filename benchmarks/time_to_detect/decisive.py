@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from tocsin.contract.evaluation import judge as judged
-from tocsin.contract.findings import Subject
+from tocsin.contract.findings import Outcome, Subject
 from tocsin.contract.query import Condition
 from tocsin.contract.streams import TIME
 from tocsin.contract.windows import Baseline, FrameSource, Window
@@ -88,14 +88,14 @@ class Judge:
         return self._app.detect.baselines.load(pinned) if pinned else None
 
     def final_cpu(self) -> dict[str, float]:
-        """CPU seconds of one final evaluation of the day, by detector."""
+        """CPU seconds of one final evaluation of the day, by detector; without detectors that cannot judge it."""
         evaluator = Evaluator(self._app.store, self._app.clock)
         spent = {}
         for name, setting in self._settings.items():
             if setting.looks_early is not None:
                 began = time.process_time()
-                evaluator.attempt(setting, self._day)
-                spent[name] = time.process_time() - began
+                if evaluator.attempt(setting, self._day).outcome == Outcome.EVALUATED:
+                    spent[name] = time.process_time() - began
         return spent
 
     def _length(self, detector: str) -> timedelta:

@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from tocsin.contract.early import Early
 from tocsin.contract.findings import Family, Json, Score, Subject
@@ -43,8 +42,6 @@ from tocsin_detectors._shift_causes import (
 )
 from tocsin_detectors._shift_values import FeatureTerms, reader, settled_calls
 from tocsin_detectors._vectors import NAMES, VALUES, Vectors, is_nominal, plain
-
-Floats = NDArray[np.float64]
 
 _COLUMNS = (model_rows.VERSION, NAMES, VALUES, SCORE)
 _SCHEMAS = 100  # schemas of a model that a baseline learns: the commonest
@@ -143,13 +140,14 @@ class FeatureDrift(Detector[Params]):
         answered: list[dict[str, object]] = []
         without: list[str] = []
         for model, calls in model_rows.by_model(window, _COLUMNS).items():
-            kept = model_rows.thinned(calls, self.params.max_rows)
-            vectors = self._vectors(kept)
-            versions = model_rows.versions(calls)
+            kept, versions = model_rows.thinned(calls, self.params.max_rows), model_rows.versions(calls)
+            vectors = Vectors.of(kept).commonest(_SCHEMAS)
             if vectors.rows - vectors.malformed >= self.params.min_rows:
                 numbers = seasons.feature_values(calls)
                 for season, part in seasons.parts(calls, numbers, self.requires.window, self.params.min_rows):
-                    some = vectors if season == seasons.WHOLE else self._vectors(part)
+                    some = vectors
+                    if season != seasons.WHOLE:
+                        some = Vectors.of(model_rows.thinned(part, self.params.max_rows)).commonest(_SCHEMAS)
                     facts = {"model": model, "season": season, "versions": versions}
                     rows += [facts | row for row in learn(some)]
                 parts = model_rows.parts(calls, self.params.max_rows, self.params.min_rows)
@@ -160,9 +158,6 @@ class FeatureDrift(Detector[Params]):
         values: dict[str, Json] = {_WITHOUT: without} if without else {}
         frames = {"features": pl.DataFrame(rows, SCHEMA), "answers": pl.DataFrame(answered, answers.SCHEMA)}
         return Baseline(frames, values) if rows else None
-
-    def _vectors(self, calls: pl.DataFrame) -> Vectors:
-        return Vectors.of(model_rows.thinned(calls, self.params.max_rows)).commonest(_SCHEMAS)
 
     def score(self, window: Window) -> Iterator[Score]:
         if window.baseline is None:

@@ -21,7 +21,7 @@ from tocsin.errors import StoreAway
 from tocsin.logs import logger
 from tocsin.pipeline.detecting.baselines import Baselines, Version
 from tocsin.pipeline.detecting.early import EVERY, Evaluates, as_early, early_runs
-from tocsin.pipeline.detecting.evaluate import Evaluator, Interval, is_suspect
+from tocsin.pipeline.detecting.evaluate import Evaluator
 from tocsin.pipeline.detecting.leases import LENGTH, worker_name
 from tocsin.pipeline.detecting.ledger import GRACE, Ledger
 from tocsin.pipeline.detecting.pending import Claim
@@ -37,6 +37,7 @@ from tocsin.pipeline.detecting.records import (
 )
 from tocsin.pipeline.detecting.resting import Resting
 from tocsin.pipeline.detecting.settings import Setting
+from tocsin.pipeline.detecting.suspects import Interval, is_suspect
 from tocsin.store.protocol import Store
 from tocsin.store.tumbling import START
 

@@ -21,11 +21,12 @@ from tocsin.contract.streams import INGESTED, STREAMS
 from tocsin.datasets.tables import FAULTS
 from tocsin.errors import StoreAway, StoreError
 from tocsin.pipeline.detecting.baselines import Version
-from tocsin.pipeline.detecting.evaluate import Interval, Partial
+from tocsin.pipeline.detecting.evaluate import Partial
 from tocsin.pipeline.detecting.pending import Claim
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.resting import Resting
 from tocsin.pipeline.detecting.settings import Setting
+from tocsin.pipeline.detecting.suspects import Interval
 from tocsin.store.protocol import Store
 
 _FAULTS: tuple[type[BaseException], ...] = (StoreError, *FAULTS)

@@ -17,27 +17,23 @@ import polars as pl
 
 from tocsin.clock import Clock, format_time
 from tocsin.contract.evaluation import Judgement, fit, judge
-from tocsin.contract.findings import Finding, Outcome, Severity
+from tocsin.contract.findings import Outcome
 from tocsin.contract.plugin import Detector
 from tocsin.contract.query import COUNT, Condition
-from tocsin.contract.short import SHORT, capped, is_short, most, widened, wider, words
-from tocsin.contract.streams import ASPECT, INGESTED, TIME
+from tocsin.contract.short import capped, is_short, most, widened, wider, words
+from tocsin.contract.streams import INGESTED, TIME
 from tocsin.contract.windows import Baseline, Window
 from tocsin.errors import BaselineChanged, BaselineError, PluginError, StoreAway, StoreError, described
 from tocsin.pipeline.detecting.baselines import Baselines, Version
 from tocsin.pipeline.detecting.newest import timed
-from tocsin.pipeline.detecting.records import Run, newest_findings
+from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
 from tocsin.pipeline.detecting.source import StoreSource
+from tocsin.pipeline.detecting.suspects import Interval, suspects
 from tocsin.store.protocol import Store
 
 #: An early evaluation tries to fit a baseline again after so long: a fit costs as much as a window's evaluation, or more.
 _RETRY = timedelta(hours=1)
-#: A window with a finding of more than this severity is excluded from rolling baselines. A finding of this severity
-#: excludes it, too, if a whole baseline gave it. Without one, a weekly habit or a rule that is broken every day would never
-#: be learned: its window is excluded, so it is unusual again.
-_SUSPECT = Severity.MEDIUM
-Interval = tuple[datetime, datetime]
 _TRACEBACK = 8_000  # characters of a traceback that are stored: the last ones
 
 
@@ -107,9 +103,7 @@ class Evaluator:
         run = Run(detector.id, start, window.end, Outcome.EVALUATED)
         try:
             with one_thread():
-                if partial is None:
-                    self._unfitted.pop(detector.id, None)
-                versions, how = self._versions(setting, window, suspect, fit=partial is None or partial.fit)
+                versions, how = self._versions(setting, window, suspect, partial)
                 best = self._judge(detector, window, versions)
             judged = timed(self._store, detector, window, best, _new(partial))
             rows = partial.rows if partial else self._count(window, detector.requires.streams)
@@ -162,12 +156,14 @@ class Evaluator:
         return iter(worst.values())
 
     def _versions(
-        self, setting: Setting, window: Window, suspect: Sequence[Interval], *, fit: bool
+        self, setting: Setting, window: Window, suspect: Sequence[Interval], partial: Partial | None
     ) -> tuple[list[Version], str]:
         """The baselines in force, and how the window is judged if they are less than a whole baseline."""
         detector = setting.detector
+        if partial is None:
+            self._unfitted.pop(detector.id, None)
         try:
-            versions = self._in_force(setting, window, suspect, fit=fit)
+            versions = self._in_force(setting, window, suspect, fit=partial is None or partial.fit)
         except BaselineChanged:
             raise
         except BaselineError as error:
@@ -241,7 +237,7 @@ class Evaluator:
         if length is None:
             raise BaselineError(f"detector {detector.id} does not use a baseline")
         begin = start or end - length
-        without = (*self._suspect(detector.id, begin, end), *suspect)
+        without = (*suspects(self._store, detector.id, begin, end), *suspect)
         window = Window(begin, end, StoreSource(self._store, without), past=StoreSource(self._store))
         first = self._first_event(window, detector.requires.streams)
         least = min(detector.requires.shortest or length, length / 2)
@@ -259,29 +255,6 @@ class Evaluator:
     def _first_event(self, window: Window, streams: Sequence[str]) -> datetime | None:
         firsts = [window.scan(s, [TIME]).select(pl.col(TIME).min()).collect().item() for s in streams]
         return min((f for f in firsts if f is not None), default=None)
-
-    def _suspect(self, detector: str, start: datetime, end: datetime) -> tuple[Interval, ...]:
-        bad = [s.value for s in Severity if s.rank >= _SUSPECT.rank]
-        rows = newest_findings(
-            self._store,
-            [
-                Condition("tocsin.detector.id", "==", detector),
-                Condition("tocsin.window.end", ">", start),
-                Condition("tocsin.window.start", "<", end),
-            ],
-        ).filter(pl.col("tocsin.severity").is_in(bad), pl.col(ASPECT).is_null())
-        whole = pl.col("tocsin.baseline.digest").fill_null("") != ""
-        whole &= pl.col("tocsin.evidence").str.json_path_match(f"$.{SHORT}").is_null()
-        rows = rows.filter(whole | (pl.col("tocsin.severity") != _SUSPECT.value))
-        pairs = rows.select("tocsin.window.start", "tocsin.window.end").unique().sort("tocsin.window.start")
-        return tuple(pairs.iter_rows())
-
-
-def is_suspect(finding: Finding) -> bool:
-    """Whether the finding excludes its window from rolling baselines."""
-    whole = bool(finding.baseline) and SHORT not in finding.evidence
-    least = _SUSPECT.rank if whole else _SUSPECT.rank + 1
-    return not finding.aspect and finding.severity.rank >= least
 
 
 def _short(detector: Detector[Any], version: Version) -> timedelta | None:

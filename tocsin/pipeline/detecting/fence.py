@@ -21,10 +21,11 @@ from tocsin.clock import Clock, format_length
 from tocsin.contract.findings import Outcome
 from tocsin.errors import BaselineError, PluginError, StoreAway, StoreError
 from tocsin.pipeline.detecting.baselines import Version
-from tocsin.pipeline.detecting.evaluate import Interval, Partial
+from tocsin.pipeline.detecting.evaluate import Partial
 from tocsin.pipeline.detecting.process import Host
 from tocsin.pipeline.detecting.records import Run
 from tocsin.pipeline.detecting.settings import Setting
+from tocsin.pipeline.detecting.suspects import Interval
 
 TIMEOUT = timedelta(minutes=10)
 #: Memory of the process and of what plug-ins start, in MiB.
