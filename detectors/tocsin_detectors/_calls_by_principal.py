@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+from tocsin.contract.findings import Score
 from tocsin.contract.query import COUNT, Condition
 from tocsin.contract.streams import ID
 from tocsin.contract.windows import Window
@@ -36,6 +37,16 @@ def parts(window: Window, least: int) -> Iterator[pl.DataFrame]:
         calls = distinct(_read(window, some[USER].explode(), int(some["count"].sum())))
         calls = calls.filter(pl.col(USER).is_in(some["pool"].implode()))
         yield calls.with_columns(pooled(calls[MODEL]).alias("of"))
+
+
+def highest(scores: Iterable[Score]) -> Iterator[Score]:
+    """The highest score of each subject, by the subject's id."""
+    best: dict[str, Score] = {}
+    for score in scores:
+        before = best.get(score.subject.id)
+        if before is None or score.value > before.value:
+            best[score.subject.id] = score
+    yield from (best[subject] for subject in sorted(best))
 
 
 def _read(window: Window, names: pl.Series, number: int) -> Window:

@@ -16,7 +16,7 @@ from tocsin.contract.streams import TIME
 from tocsin.datasets.labels import label_column
 from tocsin.stats.encoding import plain
 
-#: Datasets that are read, and snapshots of each: the newest and others, evenly spaced.
+#: Datasets that are read, the oldest ones, and snapshots of each: the newest and others, evenly spaced.
 _DATASETS, _SNAPSHOTS = 50, 60
 
 _NAME, _DIGEST = "tocsin.dataset.name", "tocsin.dataset.digest"
@@ -39,8 +39,8 @@ def datasets(window: Window, length: timedelta) -> Iterator[Dataset]:
     whole = Window(window.start - length, window.end, window.past or window.source)
     events = whole.rows("dataset", _COLUMNS).filter(pl.col("event.outcome").ne_missing("failure"))
     events = events.unique([_NAME, _DIGEST], keep="first", maintain_order=True)
-    sizes = events.group_by(_NAME).len().sort("len", _NAME, descending=[True, False])
-    for name in sorted(sizes[_NAME].head(_DATASETS).to_list()):
+    oldest = events.group_by(_NAME).agg(pl.col(TIME).min()).sort(TIME, _NAME)  # made-up names are new
+    for name in sorted(oldest[_NAME].head(_DATASETS).to_list()):
         snapshots = events.filter(pl.col(_NAME) == name)
         chosen = np.unique(np.linspace(0, len(snapshots) - 1, min(_SNAPSHOTS, len(snapshots))).astype(int))
         frames, since = [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
@@ -21,7 +22,7 @@ from tocsin import (
     Window,
     param,
 )
-from tocsin_detectors._calls_by_principal import parts
+from tocsin_detectors._calls_by_principal import highest, parts
 from tocsin_detectors._honest_queries import (
     MODEL,
     STREAM,
@@ -116,15 +117,12 @@ class Evasion(Detector[Params]):
             return
         if window.baseline not in self._read:
             self._read[window.baseline] = list(KnownInputs.read(window.baseline))
-        best: dict[str, Score] = {}
-        for calls in parts(window, self.params.min_queries):
-            for model, known in self._read[window.baseline]:
-                for one in known.largest(calls.filter(pl.col("of") == canonical(model))):
-                    score = _score(one, model, known, window)
-                    before = best.get(score.subject.id)
-                    if before is None or score.value > before.value:
-                        best[score.subject.id] = score
-        yield from (best[user] for user in sorted(best))
+        yield from highest(self._scores(window, self._read[window.baseline]))
+
+    def _scores(self, window: Window, models: list[tuple[str, KnownInputs]]) -> Iterator[Score]:
+        for calls, (model, known) in itertools.product(parts(window, self.params.min_queries), models):
+            for one in known.largest(calls.filter(pl.col("of") == canonical(model))):
+                yield _score(one, model, known, window)
 
 
 def _score(one: OfPrincipal, model: str, known: KnownInputs, window: Window) -> Score:

@@ -29,7 +29,7 @@ from tocsin.clock import format_time
 from tocsin.contract.findings import Json
 from tocsin.contract.streams import ID, TIME
 from tocsin.words import count, short
-from tocsin_detectors._calls_by_principal import parts
+from tocsin_detectors._calls_by_principal import highest, parts
 from tocsin_detectors._dataset_numbers import datasets
 from tocsin_detectors._honest_queries import (
     CONFIDENCE,
@@ -143,17 +143,13 @@ class Membership(Detector[Params]):
             return
         if window.baseline not in self._read:
             self._read[window.baseline] = list(TrainingRows.read(window.baseline))
-        best: dict[str, Score] = {}
-        known = self._read[window.baseline]
+        yield from highest(self._scores(window, self._read[window.baseline]))
+
+    def _scores(self, window: Window, known: list[tuple[str, TrainingRows]]) -> Iterator[Score]:
         for calls, (model, rows) in itertools.product(parts(window, self.params.min_queries), known):
             for asked in rows.asked(calls.filter(pl.col("of") == canonical(model))):
-                if len(asked.calls) < self.params.min_queries:
-                    continue
-                score = _score(asked, model, rows.dataset, window)
-                before = best.get(score.subject.id)
-                if before is None or score.value > before.value:
-                    best[score.subject.id] = score
-        yield from (best[user] for user in sorted(best))
+                if len(asked.calls) >= self.params.min_queries:
+                    yield _score(asked, model, rows.dataset, window)
 
 
 def _score(asked: Asked, model: str, dataset: str, window: Window) -> Score:
