@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
@@ -120,9 +119,10 @@ class Evasion(Detector[Params]):
         yield from highest(self._scores(window, self._read[window.baseline]))
 
     def _scores(self, window: Window, models: list[tuple[str, KnownInputs]]) -> Iterator[Score]:
-        for calls, (model, known) in itertools.product(parts(window, self.params.min_queries), models):
-            for one in known.largest(calls.filter(pl.col("of") == canonical(model))):
-                yield _score(one, model, known, window)
+        for calls in parts(window, self.params.min_queries):
+            for model, known in models:
+                for one in known.largest(calls.filter(pl.col("of") == canonical(model))):
+                    yield _score(one, model, known, window)
 
 
 def _score(one: OfPrincipal, model: str, known: KnownInputs, window: Window) -> Score:

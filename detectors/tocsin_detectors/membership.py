@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -146,10 +145,11 @@ class Membership(Detector[Params]):
         yield from highest(self._scores(window, self._read[window.baseline]))
 
     def _scores(self, window: Window, known: list[tuple[str, TrainingRows]]) -> Iterator[Score]:
-        for calls, (model, rows) in itertools.product(parts(window, self.params.min_queries), known):
-            for asked in rows.asked(calls.filter(pl.col("of") == canonical(model))):
-                if len(asked.calls) >= self.params.min_queries:
-                    yield _score(asked, model, rows.dataset, window)
+        for calls in parts(window, self.params.min_queries):
+            for model, rows in known:
+                for asked in rows.asked(calls.filter(pl.col("of") == canonical(model))):
+                    if len(asked.calls) >= self.params.min_queries:
+                        yield _score(asked, model, rows.dataset, window)
 
 
 def _score(asked: Asked, model: str, dataset: str, window: Window) -> Score:
