@@ -48,6 +48,7 @@ class Features:
     versions: list[str]
     related: list[str]
     relations: Relations | None
+    season: str = WHOLE
 
     @classmethod
     def of(cls, rows: pl.DataFrame) -> Features:
@@ -68,6 +69,7 @@ class Features:
             rows["versions"][0].to_list(),
             related,
             relations,
+            str(rows["season"][0]),
         )
 
     @classmethod

@@ -15,7 +15,7 @@ from tocsin.datasets.labels import canonical_labels
 from tocsin.stats.drift import Sample
 from tocsin_detectors import _model_rows as model_rows
 from tocsin_detectors._label_spelling import merged
-from tocsin_detectors._seasons import at
+from tocsin_detectors._seasons import WHOLE, at
 from tocsin_detectors._shift_values import OutputTerms, Term, log_ratios
 
 LABEL = "tocsin.output.label"
@@ -29,6 +29,7 @@ class Outputs:
     versions: list[str]
     numbers: Mapping[str, Sample]
     labels: Mapping[str | None, int]
+    season: str = WHOLE
 
     @classmethod
     def of(cls, calls: pl.DataFrame) -> Outputs:
@@ -53,6 +54,7 @@ class Outputs:
             numbers["versions"][0].to_list(),
             {name: Sample(values.to_numpy(), missing) for name, values, missing in columns},
             dict(labels.select("label", "count").iter_rows()),
+            str(numbers["season"][0]) if "season" in numbers.columns else WHOLE,
         )
 
     def spelled(self, words: Mapping[str, str]) -> Outputs:

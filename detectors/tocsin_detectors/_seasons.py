@@ -59,6 +59,11 @@ def at(known: Mapping[str, T], calls: pl.DataFrame) -> T:
     return known[_season(known, calls)]
 
 
+def has(season: str, time: datetime) -> bool:
+    """Whether a time is in a season."""
+    return season == WHOLE or str(time.isoweekday()) in season.split(",")
+
+
 def within(known: Iterable[str], calls: pl.DataFrame) -> pl.DataFrame:
     """Of some calls, those in the season of their median time."""
     season = _season(known, calls)

@@ -8,6 +8,7 @@ therefore never called a calendar or a change of the pipeline, whatever was depl
 from __future__ import annotations
 
 import calendar
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ from tocsin_detectors import _deployments as deployments
 from tocsin_detectors._callers import VALUE
 from tocsin_detectors._kept import KeptFrames
 from tocsin_detectors._model_rows import VERSION
+from tocsin_detectors._seasons import WHOLE, has
 
 #: How far back earlier windows are read.
 HISTORY = "100d"
@@ -54,7 +56,8 @@ class Shift(NamedTuple):
     """A change of the calls of a model: of its inputs, its answers, or what is known of their errors (`what`).
 
     `read` returns at most so many calls of a window in the order of time, with `COLUMNS`. `values` adds a number `VALUE`
-    to them that is higher the more a call looks like what changed. `usual` is the mean of `VALUE` in the baseline.
+    to them that is higher the more a call looks like what changed. `usual` is the mean of `VALUE` in the baseline. Only
+    windows of the same `season` are read.
     """
 
     what: str
@@ -63,6 +66,7 @@ class Shift(NamedTuple):
     read: Callable[[Window, int], pl.DataFrame]
     values: Callable[[pl.DataFrame], pl.DataFrame]
     kept: KeptFrames  # calls of earlier windows
+    season: str = WHOLE
 
 
 class _Earlier(NamedTuple):
@@ -73,12 +77,6 @@ class _Earlier(NamedTuple):
     @property
     def high(self) -> bool:
         return self.level.share > max(_HIGH, _CLEAR * self.level.error)
-
-
-def is_reached(window: Window, score: Score) -> bool:
-    """Whether a score may be a finding. While a threshold is calibrated, none is."""
-    threshold = window.baseline.threshold if window.baseline else None
-    return threshold is not None and score.value >= threshold
 
 
 def with_cause(score: Score, cause: Cause) -> Score:
@@ -132,9 +130,9 @@ def explain(window: Window, shift: Shift, most: int) -> Cause:
     change = _mean(now) - shift.usual
     if change <= _CLEAR * _error(now):
         return Cause(explained([]))
-    found = [_level(window, shift, span, change) for span in spans(window)]
+    found = [_level(window, shift, span, change) for span in spans(window, shift.season)]
     earlier = {one.start: one for one in found if one is not None}
-    recent = [earlier[s] for s in _recent(window) if s in earlier]
+    recent = [earlier[s] for s in _recent(window, shift.season) if s in earlier]
     quiet = [one.rows for one in earlier.values() if one.level.share < _LOW]
     before = pl.concat(quiet) if quiet else now.clear()
     began = _onset(window, now, recent, shift.usual)
@@ -148,7 +146,7 @@ def explain(window: Window, shift: Shift, most: int) -> Cause:
         ]
     )
     same = _same(list(earlier.values()))
-    near = len({one.start for one in same} & set(_recent(window)))
+    near = len({one.start for one in same} & set(_recent(window, shift.season)))
     sudden = _began_at_once(list(earlier.values()), same)
     lasted = bool(same) and same[0].start <= window.start - _SETTLED * window.length
     if not lasted or not sudden or explanation.verdict is Verdict.ATTACK:
@@ -198,15 +196,18 @@ def _level(window: Window, shift: Shift, span: Window, change: float) -> _Earlie
     return _Earlier(span.start, Level((_mean(rows) - shift.usual) / change, error), rows)
 
 
-def _recent(window: Window) -> list[datetime]:
-    return [window.start - k * window.length for k in range(_RECENT, 0, -1)]
+def _recent(window: Window, season: str) -> list[datetime]:
+    """The windows of a season directly before the window, oldest first."""
+    before = (window.start - k * window.length for k in range(1, 7 * _RECENT))
+    return sorted(itertools.islice((start for start in before if has(season, start)), _RECENT))
 
 
-def spans(window: Window) -> list[Window]:
-    """The earlier windows that are read, oldest first."""
-    cycles = [start for starts in _cycles(window).values() for start in starts]
+def spans(window: Window, season: str = WHOLE) -> list[Window]:
+    """The earlier windows of a season that are read, oldest first."""
+    cycles = {start for starts in _cycles(window).values() for start in starts if has(season, start)}
     source = window.past or window.source
-    return [Window(start, start + window.length, source) for start in sorted({*_recent(window), *cycles})]
+    starts = sorted({*_recent(window, season), *cycles})
+    return [Window(start, start + window.length, source) for start in starts]
 
 
 def _cycles(window: Window) -> dict[str, list[datetime]]:

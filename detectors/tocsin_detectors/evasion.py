@@ -31,7 +31,7 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._input_variants import KnownInputs, OfPrincipal
-from tocsin_detectors._shift_causes import is_reached
+from tocsin_detectors._reached import is_reached
 from tocsin_detectors._spelling import canonical
 from tocsin_detectors._unjudged_queries import earliest
 from tocsin_detectors._variants_evidence import evidence_of, reason_of, words_of

@@ -29,6 +29,7 @@ from tocsin_detectors._drawn_calls import Drawn, Draws
 from tocsin_detectors._feature_baseline import SCHEMA, Features, learn
 from tocsin_detectors._feature_tests import SIGNIFICANT, Test, Tested, describe, reason_of
 from tocsin_detectors._kept import KeptFrames, KeptWhile
+from tocsin_detectors._reached import is_reached
 from tocsin_detectors._schema_changes import no_baseline, schema_changes, small_models
 from tocsin_detectors._shift_causes import (
     CALLS,
@@ -36,7 +37,6 @@ from tocsin_detectors._shift_causes import (
     Cause,
     Shift,
     explain,
-    is_reached,
     since_settled,
     with_cause,
 )
@@ -259,7 +259,7 @@ class FeatureDrift(Detector[Params]):
             def values(rows: pl.DataFrame) -> pl.DataFrame:
                 return rows.with_columns(pl.Series(VALUE, terms.values(rows))).drop(NAMES, VALUES)
 
-            shift = Shift("inputs", model, 0.0, read, values, self._frames)
+            shift = Shift("inputs", model, 0.0, read, values, self._frames, normal.season)
             return explain(window, shift, self.params.max_rows)
 
         cause = self._causes.of(window, (model, settled, *moved), calls.number, why)

@@ -40,7 +40,7 @@ from tocsin_detectors._honest_queries import (
     sampled,
 )
 from tocsin_detectors._query_shapes import commonest_shape
-from tocsin_detectors._shift_causes import is_reached
+from tocsin_detectors._reached import is_reached
 from tocsin_detectors._spelling import canonical
 from tocsin_detectors._training_rows import Asked, TrainingRows
 from tocsin_detectors._unjudged_queries import earliest

@@ -37,7 +37,8 @@ from tocsin_detectors._labeled_calls import (
     positive_class,
     unjudged,
 )
-from tocsin_detectors._shift_causes import explain, is_reached, with_cause
+from tocsin_detectors._reached import is_reached
+from tocsin_detectors._shift_causes import explain, with_cause
 from tocsin_detectors._spelling import canonical
 
 _SIGNIFICANT = math.log(0.01)

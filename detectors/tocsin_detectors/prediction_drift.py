@@ -29,6 +29,7 @@ from tocsin_detectors._drawn_calls import Drawn, Draws
 from tocsin_detectors._kept import KeptFrames, KeptWhile
 from tocsin_detectors._label_spelling import onto_known, respelled
 from tocsin_detectors._outputs import LABEL, NUMBERS, Outputs, all_labels, numbers_of, terms_of
+from tocsin_detectors._reached import is_reached
 from tocsin_detectors._schema_changes import no_baseline, small_models
 from tocsin_detectors._shift_causes import (
     CALLS,
@@ -36,7 +37,6 @@ from tocsin_detectors._shift_causes import (
     Cause,
     Shift,
     explain,
-    is_reached,
     since_settled,
     with_cause,
 )
@@ -222,7 +222,7 @@ class PredictionDrift(Detector[Params]):
                 words = onto_known(labels.drop_nulls().unique().sort(), filter(None, before.labels))
                 return rows.with_columns(pl.Series(VALUE, terms.values(rows, labels.replace(words))))
 
-            shift = Shift("answers", model, 0.0, read, values, self._frames)
+            shift = Shift("answers", model, 0.0, read, values, self._frames, before.season)
             return explain(window, shift, self.params.max_rows)
 
         cause = self._causes.of(window, (model, settled, *moved), calls.number, why)

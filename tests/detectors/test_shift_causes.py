@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -280,3 +280,13 @@ def test_losses_in_the_calls_of_one_caller_are_likely_an_attack() -> None:
     said, why = verdict(found)
     assert (said, "client-2" in why) == ("attack", True)
     assert found.score.reason.startswith("credit: likely attack: performs worse")
+
+
+@pytest.mark.parametrize(("season", "weekdays"), [("6,7", {6, 7}), ("1,2,3,4,5", {1, 2, 3, 4, 5})])
+def test_only_windows_of_the_same_season_are_read(season: str, weekdays: set[int]) -> None:
+    start = datetime(2026, 3, 28, tzinfo=UTC)  # a Saturday
+    window = Window(start, start + DAY, FrameSource({}))
+    starts = [span.start for span in spans(window, season)]
+    assert {one.isoweekday() for one in starts} == weekdays
+    assert len(starts) >= 8
+    assert starts == sorted(set(starts))

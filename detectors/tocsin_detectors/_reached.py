@@ -1,0 +1,12 @@
+"""Which scores may be findings: others need no cause and no evidence, which take long to compute."""
+
+from __future__ import annotations
+
+from tocsin.contract.findings import Score
+from tocsin.contract.windows import Window
+
+
+def is_reached(window: Window, score: Score) -> bool:
+    """Whether a score may be a finding. While a threshold is calibrated, none is."""
+    threshold = window.baseline.threshold if window.baseline else None
+    return threshold is not None and score.value >= threshold
