@@ -81,10 +81,10 @@ class Membership(Detector[Params]):
         Rows that are changed in many features by more than a few hundredths of their spread, and any change where
         training rows are close together; training data that no dataset collector reads; columns of text; features that
         are computed or scaled after the dataset was written. An attack that is spread over many principals or days. A
-        principal who often asks about training rows, such as a nightly batch of all customers. If a third of all honest queries equal a training row, because features have few
-        values, an attack needs some fifty rows. Of a dataset with more than 250,000 different rows, a random sample is
-        compared, and so it is of a principal with more than 500,000 calls. Of each dataset, 60 snapshots of the
-        baseline's four weeks and the 90 days before are read.
+        principal who often asks about training rows, such as a nightly batch of all customers. If a third of all honest
+        queries equal a training row, because features have few values, an attack needs some fifty rows. Of a dataset
+        with more than 250,000 different rows, a random sample is compared, and so it is of a principal with more than
+        500,000 calls. Of each dataset, 60 snapshots of the baseline's four weeks and the 90 days before are read.
     False alarms
         A new client or job that scores existing customers again, with the values of their applications. From the next
         baseline on, this share is usual for the principal.
