@@ -114,7 +114,8 @@ class TrainingRows:
             shape: the shape of the model's vectors.
             calls: the distinct calls of the model on several days.
         """
-        known = matrix(aligned_to(calls, shape).calls)
+        calls = aligned_to(calls, shape).calls
+        known = matrix(calls)
         columns = _columns(data.rows, shape, known)
         if len(columns) < max(_FEWEST, _SHARE * shape.width):
             return []
@@ -132,28 +133,24 @@ class TrainingRows:
         return [*map(of, equal), *(one for found in first for one in itertools.islice(found, 1))]
 
     def learned(self, calls: pl.DataFrame) -> TrainingRows:
-        """The same rows with what is usual, from the distinct calls of several days."""
-        days = pl.DataFrame(
-            [
-                (spelling, one.calls[USER][0], int(one.found.sum()), len(one.calls))
-                for _, day in calls.group_by("interval", maintain_order=True)
-                for one in self.asked(day)
-                for spelling in one.calls[SPELLING].drop_nulls().unique().to_list() or [None]
-            ],
-            {"principal": pl.String, "pool": pl.String, "found": pl.Int64, "asked": pl.Int64},
-            orient="row",
+        """The same rows with what is usual, from the distinct calls of several days in the model's shape."""
+        days = calls.select(
+            "interval", SPELLING, pl.col(USER).alias("pool"), pl.Series("found", self._found(calls))
+        )
+        days = days.group_by("interval", "pool").agg(
+            pl.col("found").sum(), pl.len().alias("asked"), pl.col(SPELLING).drop_nulls().unique()
         )
         share = pl.col("found").sum() / pl.col("asked").sum()
         expected = pl.col("asked") * share
         excess = (pl.col("found") - expected) ** 2 / (expected * (1 - share)).clip(1e-9)
         pools = days.group_by("pool").agg(share.alias("share"), excess.mean().sqrt().alias("spread"))
-        names = days.drop_nulls("principal").group_by("principal")
+        names = days.explode(SPELLING).drop_nulls(SPELLING).group_by(SPELLING)
         own = names.agg((pl.col("found") / pl.col("asked")).quantile(_USUAL).alias("share"), pl.len())
         return replace(
             self,
             crowd=max(_quantile(pools["share"]), _LEAST),
             spread=max(_quantile(pools["spread"]), 1.0),
-            usual=dict(own.filter(pl.col("len") >= _DAYS).select("principal", "share").iter_rows()),
+            usual=dict(own.filter(pl.col("len") >= _DAYS).select(SPELLING, "share").iter_rows()),
         )
 
     def asked(self, calls: pl.DataFrame) -> Iterator[Asked]:
