@@ -29,7 +29,7 @@ from tocsin_detectors._honest_queries import (
 from tocsin_detectors._spelling import canonical, pooled
 
 #: The rows of a principal must grow by this factor for the next early evaluation. The cost is that of the newest queries.
-GROWTH = 1.1
+GROWTH = 1.05
 #: Of a principal, at least so many of the newest calls are judged first, and all since the last trigger.
 _NEWEST, _SHARE = SIZES[3], 1 - 1 / GROWTH
 #: A principal is judged on all queries if the newest reach this part of the threshold. Sub-windows of all queries have
