@@ -8,7 +8,10 @@ from tocsin.contract.windows import Window
 
 
 def is_reached(window: Window, score: Score) -> bool:
-    """Whether a score may be a finding, of a detector whose score can fall again. While a threshold is calibrated, none is."""
+    """Whether a score may be a finding, of a detector whose score can fall again.
+
+    While a threshold is calibrated, none is.
+    """
     threshold = window.baseline.threshold if window.baseline else None
     if threshold is None:
         return False
