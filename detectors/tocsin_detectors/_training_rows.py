@@ -112,17 +112,16 @@ class TrainingRows:
         Args:
             data: the rows.
             shape: the shape of the model's vectors.
-            calls: the distinct calls of the model on several days.
+            calls: the distinct calls of the model on several days, in this shape.
         """
-        calls = aligned_to(calls, shape).calls
         known = matrix(calls)
         columns = _columns(data.rows, shape, known)
         if len(columns) < max(_FEWEST, _SHARE * shape.width):
             return []
-        rows = data.rows.select(columns.values()).to_numpy()
+        rows, seed = data.rows.select(columns.values()).to_numpy(), _seed(known)
 
         def of(kind: tuple[float, float]) -> TrainingRows:
-            cells = Cells.of(rows, *kind, _seed(known))
+            cells = Cells.of(rows, *kind, seed)
             first = pl.DataFrame(cells.hashes(rows), _HASHES).with_columns(since=data.since)
             first = first.group_by(_HASHES).agg(pl.col("since").min()).sort(_HASHES)
             kept = first.head(_ROWS)  # the smallest hashes are a random sample

@@ -39,7 +39,7 @@ from tocsin_detectors._honest_queries import (
     distinct,
     sampled,
 )
-from tocsin_detectors._query_shapes import commonest_shape
+from tocsin_detectors._query_shapes import aligned_to, commonest_shape
 from tocsin_detectors._reached import is_reached
 from tocsin_detectors._spelling import canonical
 from tocsin_detectors._training_rows import Asked, TrainingRows
@@ -124,12 +124,13 @@ class Membership(Detector[Params]):
         models = calls.partition_by(MODEL, as_dict=True)
         if not models:
             return None
-        shapes = {model: commonest_shape(of_model) for (model,), of_model in models.items()}
+        shapes = {str(model): commonest_shape(of_model) for (model,), of_model in models.items()}
+        aligned = {str(model): aligned_to(of, shapes[str(model)]).calls for (model,), of in models.items()}
         found = []
         for data in datasets(window, _BEFORE):
-            for (model,), of_model in models.items():
-                rows = TrainingRows.fit(data, shapes[model], of_model)
-                found += [one.frames(str(model)) for one in rows]
+            for model, shape in shapes.items():
+                rows = TrainingRows.fit(data, shape, aligned[model])
+                found += [one.frames(model) for one in rows]
         if not found:
             needed = (
                 "a dataset with at least half of a model's features as columns of numbers (stream dataset)"
